@@ -1,0 +1,162 @@
+//! Backends: where entries live beyond this process.
+//!
+//! A backend keeps bytes under a key for a while and knows nothing of values, codecs or freshness: dates travel
+//! inside the bytes. Everything a wrapper could silently get wrong is required; there are no default methods.
+
+use std::fmt;
+use std::future::Future;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::error::Error;
+use crate::key::Key;
+
+mod any;
+#[cfg(feature = "file")]
+mod file;
+mod memory;
+mod none;
+
+pub use self::any::AnyBackend;
+#[cfg(feature = "file")]
+pub use self::file::File;
+pub use self::memory::Memory;
+pub use self::none::NoBackend;
+
+/// A store of bytes, shared between processes or not.
+///
+/// Implementers write plain `async fn`; the futures must be `Send`. A test that passes
+/// `cachekit::testing::conformance` (feature `testing`) keeps this contract.
+///
+/// # Contract
+/// - What `set` or `fill` stored, `get` returns unchanged, until `ttl` is over, or `remove`, or the backend needs the room.
+///   An empty value is a value. A TTL is rounded up to the backend's precision, never down.
+/// - `get` of an absent or expired key is `Ok(None)`. A failure is `Err`, never `None`.
+/// - `remove` of an absent key succeeds.
+/// - Values are replaced whole: a reader sees the old bytes or the new ones, never a mixture.
+/// - A dropped future leaves the backend usable; the operation may or may not have happened.
+///
+/// # Leases
+/// A lease is the right to fill one key, kept by the backend so that it holds across processes. At most one is
+/// out per key; it ends after `hold`, by `fill`, by `release`, and by `set` or `remove` of its key. `fill` stores only if its
+/// lease has not ended. A backend whose [`Capabilities::leases`] is false answers [`ErrorKind::Unsupported`].
+///
+/// # Errors
+/// [`ErrorKind::Unavailable`] and [`ErrorKind::Timeout`] where trying again may help, [`ErrorKind::TooLarge`] for a value
+/// above the item limit, [`ErrorKind::Backend`] otherwise. Messages hold no key and no value.
+///
+/// # Wrappers
+/// A wrapper forwards every method, `capabilities` included, and says in its docs which it changes.
+///
+/// [`ErrorKind::Unsupported`]: crate::ErrorKind::Unsupported
+/// [`ErrorKind::Unavailable`]: crate::ErrorKind::Unavailable
+/// [`ErrorKind::Timeout`]: crate::ErrorKind::Timeout
+/// [`ErrorKind::TooLarge`]: crate::ErrorKind::TooLarge
+/// [`ErrorKind::Backend`]: crate::ErrorKind::Backend
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a cache backend",
+    label = "not a `Backend`",
+    note = "use `backends::{{Memory, File, AnyBackend}}`, or implement `cachekit::Backend`"
+)]
+pub trait Backend: fmt::Debug + Send + Sync + 'static {
+    /// What this backend can do, and its limits. Constant for the life of the backend; does no I/O.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Reads the bytes under `key`.
+    fn get(&self, key: &Key) -> impl Future<Output = Result<Option<Bytes>, Error>> + Send;
+
+    /// Stores `value` under `key` for `ttl`, and ends any lease on `key`.
+    fn set(&self, key: &Key, value: Bytes, ttl: Duration) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Forgets `key`, and ends any lease on it.
+    fn remove(&self, key: &Key) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Asks for the right to fill `key`, for at most `hold`.
+    fn lease(&self, key: &Key, hold: Duration) -> impl Future<Output = Result<Lease, Error>> + Send;
+
+    /// Stores `value` as [`set`](Backend::set) does, if the lease `token` has not ended, and ends it.
+    ///
+    /// Returns whether the value was stored.
+    fn fill(
+        &self,
+        key: &Key,
+        value: Bytes,
+        ttl: Duration,
+        token: LeaseToken,
+    ) -> impl Future<Output = Result<bool, Error>> + Send;
+
+    /// Gives the lease `token` back without filling. Does nothing if it has ended.
+    fn release(&self, key: &Key, token: LeaseToken) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Checks that the backend answers.
+    fn ping(&self) -> impl Future<Output = Result<(), Error>> + Send;
+}
+
+/// What a backend can do, and its limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Capabilities {
+    /// A short lower-case name for messages and metrics, such as `file`.
+    pub name: &'static str,
+    /// Whether [`Backend::lease`], `fill` and `release` work.
+    pub leases: bool,
+    /// The largest value of one item, in bytes. The cache splits larger ones.
+    pub max_value: usize,
+    /// The longest time the backend can keep an item.
+    pub max_ttl: Duration,
+}
+
+impl Capabilities {
+    /// No leases, no limit on values, TTLs up to 3,650 days.
+    pub const fn new(name: &'static str) -> Self {
+        Self { name, leases: false, max_value: usize::MAX, max_ttl: Duration::from_secs(315_360_000) }
+    }
+
+    /// Says whether leases work.
+    #[must_use]
+    pub const fn leases(mut self, leases: bool) -> Self {
+        self.leases = leases;
+        self
+    }
+
+    /// Sets the largest value of one item, in bytes.
+    #[must_use]
+    pub const fn max_value(mut self, bytes: usize) -> Self {
+        self.max_value = bytes;
+        self
+    }
+
+    /// Sets the longest TTL.
+    #[must_use]
+    pub const fn max_ttl(mut self, ttl: Duration) -> Self {
+        self.max_ttl = ttl;
+        self
+    }
+}
+
+/// The answer to [`Backend::lease`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Lease {
+    /// The caller may fill the key.
+    Granted(LeaseToken),
+    /// Somebody else may; wait for the value.
+    Held,
+}
+
+/// Proof of a granted lease: 128 random bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct LeaseToken(u128);
+
+impl LeaseToken {
+    /// A fresh random token.
+    pub fn random() -> Self {
+        Self(fastrand::u128(..))
+    }
+
+    /// The token as a number, for backends that send it over a wire.
+    pub fn as_u128(self) -> u128 {
+        self.0
+    }
+}

@@ -1,0 +1,60 @@
+//! Time, handed in.
+//!
+//! Two clocks in one trait: the wall clock dates what other processes read, the ticks measure how long
+//! something lives in this one. Waiting is part of the trait, so that a manual clock drives deadlines too.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// A source of time.
+///
+/// # Contract
+/// - [`wall`](Clock::wall) is milliseconds since the Unix epoch and may jump.
+/// - [`ticks`](Clock::ticks) is milliseconds since a moment of the clock's choice. It never goes back, may lag by a few
+///   milliseconds, and must be cheap: it is read on every L1 hit.
+/// - [`sleep`](Clock::sleep) ends when at least `duration` has passed on this clock.
+pub trait Clock: fmt::Debug + Send + Sync + 'static {
+    /// Milliseconds since the Unix epoch.
+    fn wall(&self) -> u64;
+    /// Milliseconds since an arbitrary moment; monotonic, coarse, cheap.
+    fn ticks(&self) -> u64;
+    /// Waits for `duration`.
+    fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+}
+
+/// The clock of the operating system.
+///
+/// Ticks are `CLOCK_MONOTONIC_COARSE` on Linux (a resolution of 1 to 4 ms, no system call) and
+/// [`std::time::Instant`] elsewhere.
+#[derive(Debug, Clone, Copy, Default)]
+#[non_exhaustive]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn wall(&self) -> u64 {
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, millis)
+    }
+
+    #[cfg(target_os = "linux")]
+    fn ticks(&self) -> u64 {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::MonotonicCoarse);
+        now.tv_sec as u64 * 1_000 + now.tv_nsec as u64 / 1_000_000
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn ticks(&self) -> u64 {
+        static START: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
+        millis(START.get_or_init(std::time::Instant::now).elapsed())
+    }
+
+    fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(tokio::time::sleep(duration))
+    }
+}
+
+/// Whole milliseconds of a duration, saturating.
+pub(crate) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

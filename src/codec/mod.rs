@@ -1,0 +1,105 @@
+//! Codecs: values to bytes and back.
+//!
+//! A base codec ([`Postcard`], [`MessagePack`], [`Json`]) serializes; a wrapper ([`Compressed`], [`Checked`])
+//! changes the bytes of the codec inside it. The stack is a type, so a function can ask for it.
+
+use std::fmt;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::config::Policy;
+use crate::error::Error;
+
+mod checked;
+#[cfg(feature = "compression")]
+mod compressed;
+mod json;
+#[cfg(feature = "messagepack")]
+mod messagepack;
+mod postcard;
+
+pub use self::checked::Checked;
+#[cfg(feature = "compression")]
+pub use self::compressed::Compressed;
+pub use self::json::Json;
+#[cfg(feature = "messagepack")]
+pub use self::messagepack::MessagePack;
+pub use self::postcard::Postcard;
+
+/// A way to turn values into bytes and back.
+///
+/// # Contract
+/// - `decode` of what `encode` wrote, with an equal [`Context`], gives an equal value.
+/// - `decode` reads all of `bytes`: anything left over is an error.
+/// - `decode` never panics and never allocates more than a small multiple of its input, whatever the bytes.
+/// - Both are pure: same codec, same result. A codec that binds its context refuses bytes written under another.
+///
+/// # Wrappers
+/// `Name<C>` reads from the outside in: `Checked<Compressed<Postcard>>` serializes, compresses, then adds a checksum. A wrapper
+/// forwards every item, constants included.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a codec",
+    label = "not a `Codec`",
+    note = "use `Postcard`, `MessagePack` or `Json`, wrapped in `Compressed<_>`, `Checked<_>` or `Encrypted<_>` as needed"
+)]
+pub trait Codec: Clone + fmt::Debug + Send + Sync + 'static {
+    /// Whether the bytes hide the value. If so, L1 keeps only bytes and opens them on each hit.
+    const CONFIDENTIAL: bool;
+
+    /// The name of the whole stack, such as `checked(postcard)`. Entries of another stack are misses.
+    fn name(&self) -> String;
+
+    /// Takes what the settings say about this codec. Called once, by `build`.
+    ///
+    /// What was set on the codec itself wins over `policy`.
+    ///
+    /// # Errors
+    /// If the settings lack something the codec needs, such as a key.
+    fn configure(&mut self, policy: &Policy) -> Result<(), Error>;
+
+    /// Appends the bytes of `value` to `out`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Encode`](crate::ErrorKind::Encode) if the value cannot be serialized. What was appended then is garbage.
+    fn encode<T: Serialize>(&self, value: &T, context: Context<'_>, out: &mut Vec<u8>) -> Result<(), Error>;
+
+    /// Reads a value from exactly `bytes`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Decode`](crate::ErrorKind::Decode) for bytes that are not such a value,
+    /// [`ErrorKind::Unauthentic`](crate::ErrorKind::Unauthentic) for bytes that fail a checksum or a key.
+    fn decode<T: DeserializeOwned>(&self, bytes: &[u8], context: Context<'_>) -> Result<T, Error>;
+}
+
+/// What the bytes of an entry belong to: its key and its plain header.
+///
+/// `Checked` covers it, `Encrypted` authenticates it: an entry copied under another key or header is refused.
+#[derive(Clone, Copy)]
+pub struct Context<'a> {
+    key: &'a str,
+    header: &'a [u8],
+}
+
+impl<'a> Context<'a> {
+    /// The context of an entry stored under the key text `key`, behind the bytes `header`.
+    pub fn new(key: &'a str, header: &'a [u8]) -> Self {
+        Self { key, header }
+    }
+
+    /// The text of the key.
+    pub fn key(self) -> &'a str {
+        self.key
+    }
+
+    /// The bytes in front of the codec's output.
+    pub fn header(self) -> &'a [u8] {
+        self.header
+    }
+}
+
+impl fmt::Debug for Context<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context").field("header", &self.header.len()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,155 @@
+//! The policy: what was decided.
+//!
+//! [`Settings`](super::Settings) say what was asked; `build` turns them into a policy, in which every question has
+//! an answer. A policy holds no secret.
+
+use std::time::Duration;
+
+/// How a cache behaves, after explicit calls, the environment, the intent and the defaults were weighed.
+///
+/// Read it with [`Cache::policy`](crate::Cache::policy).
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Policy {
+    /// How long an entry lives where the call does not say.
+    pub ttl: Duration,
+    /// How long a `None` lives, if not as long as any other value.
+    pub negative_ttl: Option<Duration>,
+    /// How long after its expiry an entry is kept as a fallback for failing computations.
+    pub stale_if_error: Grace,
+    /// The share of its TTL after which an entry is stale and renewed in the background; `None` turns that off.
+    pub swr_threshold_ratio: Option<f64>,
+    /// Whether the freshness of entries is spread by up to 10 % either way.
+    pub jitter: bool,
+    /// After this time a computation goes on in the background, if there is an older value to answer with.
+    pub soft_timeout: Option<Duration>,
+    /// After this time a computation is given up.
+    pub deadline: Duration,
+    /// After a failure that was answered with an older value, how long no new attempt is made for that key.
+    pub throttle: Duration,
+    /// The longest one backend operation may take.
+    pub operation_timeout: Duration,
+    /// Whether callers wait until the backend has stored what was computed for them.
+    pub wait_for_write: bool,
+    /// Whether the cache may work after it has answered.
+    pub background: bool,
+    /// Stored values above this many bytes are returned but not cached.
+    pub max_value_size: usize,
+    /// Stored values above this many bytes are split.
+    pub max_chunk_size: usize,
+    /// The bound of L1 in bytes; `None` turns L1 off.
+    pub l1_max_size: Option<usize>,
+    /// How many computations may be in flight at once; further ones run unshared.
+    pub max_flights: usize,
+    /// How many of those may be background renewals.
+    pub max_refreshes: usize,
+    /// Distributed single flight, if the backend has leases.
+    pub leases: Option<Leases>,
+    /// Whether other processes are told what to forget.
+    pub invalidation: bool,
+    /// Whether namespaces and tags have versions.
+    pub namespace_index: bool,
+    /// The circuit breaker, if on.
+    pub breaker: Option<Breaker>,
+    /// The adaptive timeout, if on.
+    pub adaptive_timeout: Option<AdaptiveTimeout>,
+    /// The bound on concurrent backend operations, if on.
+    pub backpressure: Option<Backpressure>,
+    /// Whether outcomes are counted.
+    pub stats: bool,
+    /// What `tracing` is told, with feature `tracing`.
+    pub tracing: Tracing,
+    /// Whether Prometheus metrics are kept.
+    pub metrics: bool,
+    /// Whether values are compressed, where the codec can.
+    pub compression: bool,
+    /// The zlib level of compression, 1..=9.
+    pub compression_level: u32,
+    /// A number mixed into the schema fingerprint of every entry.
+    pub schema_version: u32,
+}
+
+/// How long an expired entry is kept as a fallback.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Grace {
+    /// As long again as its TTL.
+    Ttl,
+    /// This long; zero keeps none.
+    For(Duration),
+}
+
+impl Grace {
+    /// The grace of an entry with this TTL.
+    pub fn of(self, ttl: Duration) -> Duration {
+        match self {
+            Self::Ttl => ttl,
+            Self::For(duration) => duration,
+        }
+    }
+}
+
+/// How processes agree on who computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Leases {
+    /// How long the one who computes may hold the lease. Default 30 s.
+    pub hold: Duration,
+    /// How long the others wait for its value before they compute too. Default 5 s.
+    pub wait: Duration,
+}
+
+/// When the circuit breaker opens and closes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Breaker {
+    /// Failures within the window that open it. Default 5.
+    pub failure_threshold: u32,
+    /// The rolling window. 60 s.
+    pub window: Duration,
+    /// How long it stays open. Default 30 s.
+    pub recovery_timeout: Duration,
+    /// Probes let through while half open. Default 3.
+    pub half_open_requests: u32,
+    /// Successful probes that close it. Default 3.
+    pub success_threshold: u32,
+}
+
+/// How the timeout of backend operations follows their latency.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub struct AdaptiveTimeout {
+    /// The timeout while there are fewer than 10 samples. Default 1 s.
+    pub initial: Duration,
+    /// Default 0.1 s.
+    pub min: Duration,
+    /// Default 5 s.
+    pub max: Duration,
+    /// Samples kept. Default 1,000.
+    pub window: usize,
+    /// The percentile that is multiplied by 1.5. Default 95.
+    pub percentile: f64,
+}
+
+/// How many backend operations run and wait at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Backpressure {
+    /// Operations running. Default 100.
+    pub max_concurrent: usize,
+    /// Operations waiting. Default 1,000.
+    pub queue: usize,
+    /// The longest wait. Default 0.1 s.
+    pub wait: Duration,
+}
+
+/// How much the library tells `tracing`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Tracing {
+    /// Nothing.
+    Off,
+    /// What an operator wants to know: failures, refusals, unreadable entries.
+    On,
+    /// Every outcome of every call, too.
+    Verbose,
+}

@@ -1,0 +1,190 @@
+//! Events: what happened, for whoever wants to know.
+//!
+//! The cache tells; [`Stats`] counts, and an [`Observer`] may log, meter or react.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::error::Error;
+use crate::key::Key;
+
+mod stats;
+#[cfg(feature = "tracing")]
+mod trace;
+
+pub use self::stats::Stats;
+pub(crate) use self::stats::Counters;
+#[cfg(feature = "tracing")]
+pub(crate) use self::trace::TracingObserver;
+
+/// Hears of everything a cache does.
+///
+/// Called on the task that did it, so it must not block. A key's `Display` is a short hash; think twice before writing its
+/// text anywhere. A panic in an observer is the program's own.
+///
+/// # Examples
+/// ```
+/// use cachekit::{Event, Observer};
+/// #[derive(Debug)]
+/// struct Failures(std::sync::atomic::AtomicU64);
+/// impl Observer for Failures {
+///     fn event(&self, event: &Event<'_>) {
+///         if let Event::BackendFailed { .. } = event {
+///             self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+///         }
+///     }
+/// }
+/// ```
+pub trait Observer: fmt::Debug + Send + Sync + 'static {
+    /// Takes note of an event.
+    fn event(&self, event: &Event<'_>);
+}
+
+/// Something a cache did or met.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// A call was answered. Every call gives exactly one of these.
+    Answered {
+        /// The key asked for.
+        key: &'a Key,
+        /// Where the answer came from.
+        outcome: Outcome,
+    },
+    /// A computation ended, for one or many callers or in the background.
+    Computed {
+        /// The key computed.
+        key: &'a Key,
+        /// How long it took.
+        elapsed: Duration,
+        /// Whether there is a value.
+        succeeded: bool,
+    },
+    /// A computed value was not stored, because its key was invalidated or set meanwhile, or its deadline had passed.
+    Fenced {
+        /// The key computed.
+        key: &'a Key,
+    },
+    /// A backend operation failed.
+    BackendFailed {
+        /// The key it was about.
+        key: &'a Key,
+        /// Which operation.
+        operation: Operation,
+        /// Why.
+        error: &'a Error,
+    },
+    /// Stored bytes were not used.
+    Unreadable {
+        /// The key they were stored under.
+        key: &'a Key,
+        /// Why.
+        reason: Unreadable,
+    },
+    /// A value was returned but not stored.
+    NotStored {
+        /// The key it belongs to.
+        key: &'a Key,
+        /// Why: too large, or not readable by its codec.
+        error: &'a Error,
+    },
+    /// Something in the configuration deserves attention.
+    Warning {
+        /// What, and what to do.
+        message: &'a str,
+    },
+}
+
+/// Where the answer to a call came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// A fresh value in process memory.
+    L1Hit,
+    /// A value in the backend.
+    L2Hit,
+    /// A stale value while it is renewed, or an expired one because the computation failed or is slow.
+    Stale,
+    /// The computation this call started.
+    Computed,
+    /// The flight another call started.
+    Joined,
+    /// Nothing: there is no entry, and no computation was asked for.
+    Absent,
+    /// No value: the call returned an error.
+    Failed,
+}
+
+/// An operation on a backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Operation {
+    /// Reading an entry.
+    Get,
+    /// Storing an entry.
+    Set,
+    /// Removing an entry.
+    Remove,
+    /// Asking for or returning a lease.
+    Lease,
+    /// Checking that the backend answers.
+    Ping,
+}
+
+/// Why stored bytes were not used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Unreadable {
+    /// Not a frame of this version.
+    Foreign,
+    /// Written by another codec stack.
+    Stack,
+    /// Written for another type, or another version of it.
+    Schema,
+    /// Cut short, changed, or not what the codec writes.
+    Corrupt,
+    /// Failed a checksum or a key.
+    Unauthentic,
+    /// Chunks are missing or of different writes.
+    Torn,
+}
+
+/// The listeners of one cache.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Observers {
+    counters: Option<Arc<Counters>>,
+    listeners: Arc<[Arc<dyn Observer>]>,
+}
+
+impl Observers {
+    pub(crate) fn new(counters: Option<Arc<Counters>>, listeners: Vec<Arc<dyn Observer>>) -> Self {
+        Self { counters, listeners: listeners.into() }
+    }
+
+    /// Whether anyone but the counters listens, so that a hit can skip making a key to tell of.
+    pub(crate) fn listening(&self) -> bool {
+        !self.listeners.is_empty()
+    }
+
+    /// Counts an outcome without telling anyone. Costs an addition.
+    pub(crate) fn count(&self, outcome: Outcome) {
+        if let Some(counters) = &self.counters {
+            counters.outcome(outcome);
+        }
+    }
+
+    /// Counts and tells.
+    pub(crate) fn tell(&self, event: Event<'_>) {
+        if let Some(counters) = &self.counters {
+            counters.event(&event);
+        }
+        for listener in self.listeners.iter() {
+            listener.event(&event);
+        }
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        self.counters.as_ref().map(|counters| counters.read()).unwrap_or_default()
+    }
+}

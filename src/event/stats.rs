@@ -1,0 +1,168 @@
+//! Counters, one stripe per thread.
+//!
+//! The first [`STRIPES`] live threads own a stripe each, so a count is a plain load and store; further threads share
+//! one stripe by atomic addition. Nothing is lost either way.
+
+use std::fmt;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use super::{Event, Outcome};
+
+const STRIPES: usize = 64;
+const COUNTERS: usize = 14;
+
+/// What a cache has done since it was built.
+///
+/// `calls()` is the sum of the seven outcomes; the other counters stand beside them. All are zero where the
+/// intent keeps no stats.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Calls answered by a fresh value in process memory.
+    pub l1_hits: u64,
+    /// Calls answered by the backend.
+    pub l2_hits: u64,
+    /// Calls answered by a stale value.
+    pub stale: u64,
+    /// Calls answered by the computation they started.
+    pub computed: u64,
+    /// Calls answered by a flight another call started.
+    pub joined: u64,
+    /// Reads without a computation that found nothing.
+    pub absent: u64,
+    /// Calls that returned an error.
+    pub failed: u64,
+    /// Computations that ended with a value, those in the background included.
+    pub computations: u64,
+    /// Computations that ended without a value.
+    pub computations_failed: u64,
+    /// Computed values not stored because of an invalidation or a deadline.
+    pub fenced: u64,
+    /// Backend operations that failed.
+    pub backend_failures: u64,
+    /// Stored entries that could not be used.
+    pub unreadable: u64,
+    /// Values returned but not stored.
+    pub not_stored: u64,
+    /// Warnings about the configuration.
+    pub warnings: u64,
+}
+
+impl Stats {
+    /// All calls answered: the sum of the seven outcomes.
+    pub fn calls(&self) -> u64 {
+        self.l1_hits + self.l2_hits + self.stale + self.computed + self.joined + self.absent + self.failed
+    }
+}
+
+/// The live counters behind [`Stats`].
+pub(crate) struct Counters {
+    stripes: Box<[Stripe]>,
+}
+
+#[derive(Default)]
+#[repr(align(128))]
+struct Stripe([AtomicU64; COUNTERS]);
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self { stripes: (0..=STRIPES).map(|_| Stripe::default()).collect() }
+    }
+}
+
+impl Counters {
+    pub(crate) fn outcome(&self, outcome: Outcome) {
+        self.add(match outcome {
+            Outcome::L1Hit => 0,
+            Outcome::L2Hit => 1,
+            Outcome::Stale => 2,
+            Outcome::Computed => 3,
+            Outcome::Joined => 4,
+            Outcome::Absent => 5,
+            Outcome::Failed => 6,
+        });
+    }
+
+    pub(crate) fn event(&self, event: &Event<'_>) {
+        match event {
+            Event::Answered { outcome, .. } => self.outcome(*outcome),
+            Event::Computed { succeeded: true, .. } => self.add(7),
+            Event::Computed { .. } => self.add(8),
+            Event::Fenced { .. } => self.add(9),
+            Event::BackendFailed { .. } => self.add(10),
+            Event::Unreadable { .. } => self.add(11),
+            Event::NotStored { .. } => self.add(12),
+            Event::Warning { .. } => self.add(13),
+        }
+    }
+
+    fn add(&self, counter: usize) {
+        let stripe = SEAT.try_with(|seat| seat.0).unwrap_or(STRIPES);
+        let cell = &self.stripes[stripe].0[counter];
+        if stripe < STRIPES {
+            cell.store(cell.load(Relaxed) + 1, Relaxed);
+        } else {
+            cell.fetch_add(1, Relaxed);
+        }
+    }
+
+    pub(crate) fn read(&self) -> Stats {
+        let sum = |counter: usize| self.stripes.iter().map(|stripe| stripe.0[counter].load(Relaxed)).sum();
+        Stats {
+            l1_hits: sum(0),
+            l2_hits: sum(1),
+            stale: sum(2),
+            computed: sum(3),
+            joined: sum(4),
+            absent: sum(5),
+            failed: sum(6),
+            computations: sum(7),
+            computations_failed: sum(8),
+            fenced: sum(9),
+            backend_failures: sum(10),
+            unreadable: sum(11),
+            not_stored: sum(12),
+            warnings: sum(13),
+        }
+    }
+}
+
+impl fmt::Debug for Counters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.read().fmt(f)
+    }
+}
+
+/// The stripe a thread owns until it ends; [`STRIPES`] means the shared one.
+struct Seat(usize);
+
+static FREE: Mutex<Seats> = Mutex::new(Seats { next: 0, returned: Vec::new() });
+
+struct Seats {
+    next: usize,
+    returned: Vec<usize>,
+}
+
+thread_local!(static SEAT: Seat = Seat::take());
+
+impl Seat {
+    fn take() -> Self {
+        let Ok(mut seats) = FREE.lock() else { return Self(STRIPES) };
+        if let Some(seat) = seats.returned.pop() {
+            return Self(seat);
+        }
+        let seat = seats.next.min(STRIPES);
+        seats.next = (seat + 1).min(STRIPES);
+        Self(seat)
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        // The lock orders this thread's last store before the next owner's first load.
+        if self.0 < STRIPES && let Ok(mut seats) = FREE.lock() {
+            seats.returned.push(self.0);
+        }
+    }
+}

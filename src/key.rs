@@ -1,0 +1,341 @@
+//! Keys: made once, valid for every backend.
+//!
+//! The text of a key is `namespace:part` or `namespace:part/part/...`. Every byte of a part outside
+//! `A-Z a-z 0-9 . _ -` is written `%XX`, so the separators cannot be forged and different parts never
+//! give one text. A user key holds exactly one `:`; reserved names (locks, chunks, versions) hold more,
+//! so no user key can collide with them. Texts longer than [`Key::MAX_LEN`] keep a readable head and
+//! end in `~` and a BLAKE2b-256 tail; `~` never appears otherwise.
+
+use std::borrow::Cow;
+use std::cell::Cell;
+use std::fmt::{self, Write as _};
+use std::hash::{BuildHasher, Hash, Hasher};
+use std::sync::{Arc, LazyLock};
+
+use blake2::digest::consts::U8;
+use blake2::{Blake2b, Blake2b256, Digest};
+
+use crate::error::{Error, ErrorKind};
+
+/// The name of one cache entry, as every backend sees it.
+///
+/// ASCII, without blanks or control characters, at most [`Key::MAX_LEN`] bytes. `Debug` and `Display`
+/// show [`Key::id`], a short hash, because keys often carry personal data; [`Key::as_str`] is the text.
+///
+/// # Examples
+/// ```
+/// use cachekit::Key;
+/// let key = Key::new("users", ("eu west", 42))?;
+/// assert_eq!(key.as_str(), "users:eu%20west/42");
+/// assert_ne!(Key::new("n", ("a:b", "c"))?, Key::new("n", ("a", "b:c"))?);
+/// # Ok::<(), cachekit::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Key {
+    text: Arc<str>,
+    hash: u64,
+}
+
+impl Key {
+    /// The longest text of a key, in bytes. It leaves room for a backend's own prefix and for `:lock` within
+    /// memcached's 250 bytes.
+    pub const MAX_LEN: usize = 180;
+
+    /// The longest user key accepted, in bytes before escaping, all parts together: 64 KiB.
+    pub const MAX_INPUT: usize = 64 * 1024;
+
+    /// Makes the key of `key` in `namespace`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Key`] if the namespace or the key is empty or longer than [`Key::MAX_INPUT`].
+    pub fn new(namespace: &str, key: impl IntoKey) -> Result<Self, Error> {
+        Namespace::new(namespace)?.with(&key, |text, hash| Self { text: text.into(), hash })
+    }
+
+    pub(crate) fn from_parts(text: &str, hash: u64) -> Self {
+        Self { text: text.into(), hash }
+    }
+
+    /// The text that backends store the entry under.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// A short, stable name for logs: 16 hex digits of BLAKE2b-64 over the text.
+    pub fn id(&self) -> String {
+        let mut out = String::with_capacity(16);
+        push_hex(&mut out, &Blake2b::<U8>::digest(self.text.as_bytes()));
+        out
+    }
+
+    /// The key of something the cache keeps beside this entry, such as `lock` or `chunk:0`.
+    ///
+    /// It holds at least two `:`, which no user key does.
+    pub fn reserved(&self, name: &str) -> Self {
+        let text = format!("{}:{name}", self.text);
+        let hash = hash(&text);
+        Self { text: text.into(), hash }
+    }
+
+    /// The hash of the text under this process's random seed.
+    pub(crate) fn hash64(&self) -> u64 {
+        self.hash
+    }
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        self.hash == other.hash && self.text == other.text
+    }
+}
+
+impl Eq for Key {}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.id())
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Key({})", self.id())
+    }
+}
+
+/// A namespace, escaped once, ready to be the head of keys.
+#[derive(Debug, Clone)]
+pub(crate) struct Namespace(Box<str>);
+
+impl Namespace {
+    pub(crate) fn new(namespace: &str) -> Result<Self, Error> {
+        if namespace.is_empty() {
+            return Err(Error::new(ErrorKind::Key, "the namespace is empty: give it a name"));
+        }
+        let mut text = String::new();
+        let mut writer = KeyWriter { text: &mut text, input: 0, parts: 0 };
+        writer.part(&namespace);
+        writer.check()?;
+        text.push(':');
+        Ok(Self(text.into()))
+    }
+
+    /// Writes the text of `key` into a buffer of this thread, hashes it once, and hands both to `f`.
+    ///
+    /// Allocates nothing once the buffer has grown, so an L1 hit can look up by it.
+    pub(crate) fn with<R>(&self, key: &impl IntoKey, f: impl FnOnce(&str, u64) -> R) -> Result<R, Error> {
+        thread_local!(static BUFFER: Cell<String> = const { Cell::new(String::new()) });
+        // Taken, not borrowed: a key type that itself asks a cache finds an empty buffer, not a panic.
+        let mut text = BUFFER.take();
+        text.clear();
+        text.push_str(&self.0);
+        let mut writer = KeyWriter { text: &mut text, input: 0, parts: 0 };
+        key.write(&mut writer);
+        let written = writer.check().map(|()| {
+            shorten(&mut text);
+            f(&text, hash(&text))
+        });
+        text.shrink_to(4 * 1024);
+        BUFFER.set(text);
+        written
+    }
+}
+
+fn hash(text: &str) -> u64 {
+    static SEED: LazyLock<foldhash::quality::RandomState> = LazyLock::new(Default::default);
+    SEED.hash_one(text.as_bytes())
+}
+
+fn shorten(text: &mut String) {
+    const TAIL: usize = 64;
+    if text.len() <= Key::MAX_LEN {
+        return;
+    }
+    let digest = Blake2b256::digest(text.as_bytes());
+    text.truncate(Key::MAX_LEN - TAIL - 1);
+    text.push('~');
+    push_hex(text, &digest);
+}
+
+fn push_hex(out: &mut String, bytes: &[u8]) {
+    for byte in bytes {
+        let _ = write!(out, "{byte:02x}");
+    }
+}
+
+/// Receives the parts of a key; see [`IntoKey`].
+pub struct KeyWriter<'a> {
+    text: &'a mut String,
+    input: usize,
+    parts: usize,
+}
+
+impl KeyWriter<'_> {
+    /// Adds one part, separated from the one before.
+    pub fn part(&mut self, part: &(impl KeyPart + ?Sized)) {
+        if self.parts > 0 {
+            self.text.push('/');
+        }
+        self.parts += 1;
+        part.write(&mut PartWriter { text: self.text, input: &mut self.input });
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        if self.input > Key::MAX_INPUT {
+            let message = format!(
+                "a key of {} bytes is longer than the {} bytes accepted: use a shorter key, such as a hash of this one",
+                self.input,
+                Key::MAX_INPUT
+            );
+            return Err(Error::new(ErrorKind::Key, message));
+        }
+        if self.input == 0 && self.parts <= 1 {
+            return Err(Error::new(ErrorKind::Key, "the key is empty: an entry needs a name"));
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for KeyWriter<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyWriter").field("parts", &self.parts).finish_non_exhaustive()
+    }
+}
+
+/// Receives the text of one part; see [`KeyPart`].
+pub struct PartWriter<'a> {
+    text: &'a mut String,
+    input: &'a mut usize,
+}
+
+impl PartWriter<'_> {
+    /// Appends text to this part. Bytes outside `A-Z a-z 0-9 . _ -` are escaped.
+    pub fn text(&mut self, text: &str) {
+        *self.input += text.len();
+        if *self.input > Key::MAX_INPUT {
+            return;
+        }
+        if text.bytes().all(is_plain) {
+            self.text.push_str(text);
+            return;
+        }
+        const HEX: &[u8; 16] = b"0123456789ABCDEF";
+        for byte in text.bytes() {
+            if is_plain(byte) {
+                self.text.push(char::from(byte));
+            } else {
+                self.text.push('%');
+                self.text.push(char::from(HEX[usize::from(byte >> 4)]));
+                self.text.push(char::from(HEX[usize::from(byte & 15)]));
+            }
+        }
+    }
+}
+
+impl fmt::Debug for PartWriter<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PartWriter").finish_non_exhaustive()
+    }
+}
+
+const fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-')
+}
+
+/// What can name an entry: a [`KeyPart`], or a tuple of two to six of them.
+///
+/// An integer is the same part as its decimal text.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be a cache key",
+    label = "not a key",
+    note = "keys are `&str`, `String`, integers, and tuples of these; implement `KeyPart` for a type of your own"
+)]
+pub trait IntoKey {
+    /// Writes the parts of this key.
+    fn write(&self, key: &mut KeyWriter<'_>);
+}
+
+/// What can be one part of a key.
+///
+/// Two different values must write different text.
+///
+/// # Examples
+/// ```
+/// use cachekit::{Key, KeyPart, PartWriter};
+/// struct UserId(u64);
+/// impl KeyPart for UserId {
+///     fn write(&self, part: &mut PartWriter<'_>) {
+///         self.0.write(part);
+///     }
+/// }
+/// assert_eq!(Key::new("users", UserId(7))?.as_str(), "users:7");
+/// # Ok::<(), cachekit::Error>(())
+/// ```
+pub trait KeyPart {
+    /// Writes the text of this part.
+    fn write(&self, part: &mut PartWriter<'_>);
+}
+
+impl<P: KeyPart + ?Sized> KeyPart for &P {
+    fn write(&self, part: &mut PartWriter<'_>) {
+        (**self).write(part);
+    }
+}
+
+impl KeyPart for str {
+    fn write(&self, part: &mut PartWriter<'_>) {
+        part.text(self);
+    }
+}
+
+impl KeyPart for String {
+    fn write(&self, part: &mut PartWriter<'_>) {
+        part.text(self);
+    }
+}
+
+impl KeyPart for Cow<'_, str> {
+    fn write(&self, part: &mut PartWriter<'_>) {
+        part.text(self);
+    }
+}
+
+macro_rules! integer_parts {
+    ($($integer:ty)*) => {$(
+        impl KeyPart for $integer {
+            fn write(&self, part: &mut PartWriter<'_>) {
+                part.text(itoa::Buffer::new().format(*self));
+            }
+        }
+    )*};
+}
+integer_parts!(u8 u16 u32 u64 u128 usize i8 i16 i32 i64 i128 isize);
+
+impl<P: KeyPart> IntoKey for P {
+    fn write(&self, key: &mut KeyWriter<'_>) {
+        key.part(self);
+    }
+}
+
+macro_rules! tuple_keys {
+    ($(($($name:ident $index:tt)*))*) => {$(
+        impl<$($name: KeyPart),*> IntoKey for ($($name,)*) {
+            fn write(&self, key: &mut KeyWriter<'_>) {
+                $(key.part(&self.$index);)*
+            }
+        }
+    )*};
+}
+tuple_keys! {
+    (A 0 B 1)
+    (A 0 B 1 C 2)
+    (A 0 B 1 C 2 D 3)
+    (A 0 B 1 C 2 D 3 E 4)
+    (A 0 B 1 C 2 D 3 E 4 F 5)
+}
