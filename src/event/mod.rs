@@ -13,8 +13,8 @@ mod stats;
 #[cfg(feature = "tracing")]
 mod trace;
 
-pub use self::stats::Stats;
 pub(crate) use self::stats::Counters;
+pub use self::stats::Stats;
 #[cfg(feature = "tracing")]
 pub(crate) use self::trace::TracingObserver;
 

@@ -161,7 +161,9 @@ impl Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         // The lock orders this thread's last store before the next owner's first load.
-        if self.0 < STRIPES && let Ok(mut seats) = FREE.lock() {
+        if self.0 < STRIPES
+            && let Ok(mut seats) = FREE.lock()
+        {
             seats.returned.push(self.0);
         }
     }

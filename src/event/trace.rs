@@ -22,7 +22,9 @@ impl Observer for TracingObserver {
                 tracing::debug!(target: "cachekit", %key, ?elapsed, succeeded, "computed");
             }
             Event::Answered { .. } | Event::Computed { .. } => {}
-            Event::Fenced { key } => tracing::info!(target: "cachekit", %key, "result not stored: invalidated meanwhile"),
+            Event::Fenced { key } => {
+                tracing::info!(target: "cachekit", %key, "result not stored: invalidated meanwhile")
+            }
             Event::BackendFailed { key, operation, error } => {
                 tracing::warn!(target: "cachekit", %key, ?operation, %error, "backend failed");
             }

@@ -1,1 +1,6 @@
-fn main(){}
+//! The integration tests: one binary, one module a subject.
+
+mod codecs;
+mod conformance;
+mod files;
+mod keys;

@@ -1,0 +1,107 @@
+//! Any backend, chosen at run time.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::{Backend, Capabilities, Lease, LeaseToken};
+use crate::error::Error;
+use crate::key::Key;
+
+/// A backend whose type was chosen at run time, such as by the environment.
+///
+/// Costs one boxed future per operation. Clones share the backend.
+///
+/// # Examples
+/// ```
+/// use cachekit::backends::{AnyBackend, Memory};
+/// let backend = AnyBackend::new(Memory::new(1 << 20));
+/// assert_eq!(cachekit::Backend::capabilities(&backend).name, "memory");
+/// ```
+#[derive(Clone)]
+pub struct AnyBackend(Arc<dyn Erased>);
+
+impl AnyBackend {
+    /// Hides the type of `backend`.
+    pub fn new(backend: impl Backend) -> Self {
+        Self(Arc::new(backend))
+    }
+}
+
+impl fmt::Debug for AnyBackend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// `Backend` with boxed futures. Distinct names, so that no method can call itself by mistake.
+#[async_trait]
+trait Erased: fmt::Debug + Send + Sync {
+    fn erased_capabilities(&self) -> Capabilities;
+    async fn erased_get(&self, key: &Key) -> Result<Option<Bytes>, Error>;
+    async fn erased_set(&self, key: &Key, value: Bytes, ttl: Duration) -> Result<(), Error>;
+    async fn erased_remove(&self, key: &Key) -> Result<(), Error>;
+    async fn erased_lease(&self, key: &Key, hold: Duration) -> Result<Lease, Error>;
+    async fn erased_fill(&self, key: &Key, value: Bytes, ttl: Duration, token: LeaseToken) -> Result<bool, Error>;
+    async fn erased_release(&self, key: &Key, token: LeaseToken) -> Result<(), Error>;
+    async fn erased_ping(&self) -> Result<(), Error>;
+}
+
+#[async_trait]
+impl<B: Backend> Erased for B {
+    fn erased_capabilities(&self) -> Capabilities {
+        self.capabilities()
+    }
+    async fn erased_get(&self, key: &Key) -> Result<Option<Bytes>, Error> {
+        self.get(key).await
+    }
+    async fn erased_set(&self, key: &Key, value: Bytes, ttl: Duration) -> Result<(), Error> {
+        self.set(key, value, ttl).await
+    }
+    async fn erased_remove(&self, key: &Key) -> Result<(), Error> {
+        self.remove(key).await
+    }
+    async fn erased_lease(&self, key: &Key, hold: Duration) -> Result<Lease, Error> {
+        self.lease(key, hold).await
+    }
+    async fn erased_fill(&self, key: &Key, value: Bytes, ttl: Duration, token: LeaseToken) -> Result<bool, Error> {
+        self.fill(key, value, ttl, token).await
+    }
+    async fn erased_release(&self, key: &Key, token: LeaseToken) -> Result<(), Error> {
+        self.release(key, token).await
+    }
+    async fn erased_ping(&self) -> Result<(), Error> {
+        self.ping().await
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl Backend for AnyBackend {
+    fn capabilities(&self) -> Capabilities {
+        self.0.erased_capabilities()
+    }
+    async fn get(&self, key: &Key) -> Result<Option<Bytes>, Error> {
+        self.0.erased_get(key).await
+    }
+    async fn set(&self, key: &Key, value: Bytes, ttl: Duration) -> Result<(), Error> {
+        self.0.erased_set(key, value, ttl).await
+    }
+    async fn remove(&self, key: &Key) -> Result<(), Error> {
+        self.0.erased_remove(key).await
+    }
+    async fn lease(&self, key: &Key, hold: Duration) -> Result<Lease, Error> {
+        self.0.erased_lease(key, hold).await
+    }
+    async fn fill(&self, key: &Key, value: Bytes, ttl: Duration, token: LeaseToken) -> Result<bool, Error> {
+        self.0.erased_fill(key, value, ttl, token).await
+    }
+    async fn release(&self, key: &Key, token: LeaseToken) -> Result<(), Error> {
+        self.0.erased_release(key, token).await
+    }
+    async fn ping(&self) -> Result<(), Error> {
+        self.0.erased_ping().await
+    }
+}

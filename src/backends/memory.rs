@@ -1,0 +1,184 @@
+//! Memory: entries in this process, bounded.
+//!
+//! For tests, and for programs of one process that want the second tier's semantics without a server.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use lru::LruCache;
+
+use super::{Backend, Capabilities, Lease, LeaseToken};
+use crate::clock::{Clock, SystemClock, millis};
+use crate::error::{Error, ErrorKind};
+use crate::key::Key;
+
+/// Entries in the memory of this process, least recently used ones removed first.
+///
+/// Clones share the entries, so two caches over clones of one `Memory` behave as two processes over one server. It has
+/// leases. An entry weighs its value, its key and 128 bytes.
+///
+/// # Examples
+/// ```
+/// use cachekit::{Backend, Key, backends::Memory};
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let memory = Memory::new(64 << 20);
+/// let key = Key::new("users", 42)?;
+/// memory.set(&key, "ada".into(), std::time::Duration::from_secs(60)).await?;
+/// assert_eq!(memory.get(&key).await?.as_deref(), Some(&b"ada"[..]));
+/// # Ok::<(), cachekit::Error>(()) }).unwrap();
+/// ```
+#[derive(Clone)]
+pub struct Memory {
+    max_bytes: usize,
+    clock: Arc<dyn Clock>,
+    shelves: Arc<Mutex<Shelves>>,
+}
+
+struct Shelves {
+    items: LruCache<Key, Item>,
+    leases: LruCache<Key, (LeaseToken, u64)>,
+    bytes: usize,
+}
+
+struct Item {
+    value: Bytes,
+    expires: u64,
+}
+
+const OVERHEAD: usize = 128;
+const MAX_LEASES: usize = 65_536;
+
+impl Memory {
+    /// An empty store that keeps at most `max_bytes`.
+    pub fn new(max_bytes: usize) -> Self {
+        Self::with_clock(max_bytes, Arc::new(SystemClock))
+    }
+
+    /// Like [`new`](Memory::new), on a clock of the caller's.
+    pub fn with_clock(max_bytes: usize, clock: Arc<dyn Clock>) -> Self {
+        let shelves = Shelves { items: LruCache::unbounded(), leases: LruCache::unbounded(), bytes: 0 };
+        Self { max_bytes, clock, shelves: Arc::new(Mutex::new(shelves)) }
+    }
+
+    /// How many entries are held, expired ones not yet removed included.
+    pub fn len(&self) -> usize {
+        self.lock().items.len()
+    }
+
+    /// Whether nothing is held.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shelves> {
+        // Nothing between lock and unlock can panic half way through a change.
+        self.shelves.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn put(&self, shelves: &mut Shelves, key: &Key, value: Bytes, ttl: Duration) -> Result<(), Error> {
+        let weight = weight(key, &value);
+        if weight > self.max_bytes {
+            let message = format!("an entry of {weight} bytes is larger than the memory backend's {}", self.max_bytes);
+            return Err(Error::new(ErrorKind::TooLarge, message));
+        }
+        shelves.forget(key);
+        while shelves.bytes + weight > self.max_bytes {
+            let Some((key, item)) = shelves.items.pop_lru() else { break };
+            shelves.bytes -= self::weight(&key, &item.value);
+        }
+        let expires = self.clock.ticks().saturating_add(millis(ttl).max(1));
+        shelves.bytes += weight;
+        shelves.items.put(key.clone(), Item { value, expires });
+        Ok(())
+    }
+}
+
+impl Shelves {
+    fn forget(&mut self, key: &Key) {
+        if let Some(item) = self.items.pop(key) {
+            self.bytes -= weight(key, &item.value);
+        }
+    }
+}
+
+fn weight(key: &Key, value: &Bytes) -> usize {
+    key.as_str().len() + value.len() + OVERHEAD
+}
+
+impl Backend for Memory {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::new("memory").leases(true).max_value(self.max_bytes.saturating_sub(Key::MAX_LEN + OVERHEAD))
+    }
+
+    async fn get(&self, key: &Key) -> Result<Option<Bytes>, Error> {
+        let now = self.clock.ticks();
+        let mut shelves = self.lock();
+        match shelves.items.get(key) {
+            Some(item) if now < item.expires => Ok(Some(item.value.clone())),
+            Some(_) => {
+                shelves.forget(key);
+                Ok(None)
+            }
+            None => Ok(None),
+        }
+    }
+
+    async fn set(&self, key: &Key, value: Bytes, ttl: Duration) -> Result<(), Error> {
+        let mut shelves = self.lock();
+        shelves.leases.pop(key);
+        self.put(&mut shelves, key, value, ttl)
+    }
+
+    async fn remove(&self, key: &Key) -> Result<(), Error> {
+        let mut shelves = self.lock();
+        shelves.leases.pop(key);
+        shelves.forget(key);
+        Ok(())
+    }
+
+    async fn lease(&self, key: &Key, hold: Duration) -> Result<Lease, Error> {
+        let now = self.clock.ticks();
+        let mut shelves = self.lock();
+        if shelves.leases.peek(key).is_some_and(|(_, ends)| now < *ends) {
+            return Ok(Lease::Held);
+        }
+        if shelves.leases.len() >= MAX_LEASES {
+            shelves.leases.pop_lru();
+        }
+        let token = LeaseToken::random();
+        shelves.leases.put(key.clone(), (token, now.saturating_add(millis(hold))));
+        Ok(Lease::Granted(token))
+    }
+
+    async fn fill(&self, key: &Key, value: Bytes, ttl: Duration, token: LeaseToken) -> Result<bool, Error> {
+        let now = self.clock.ticks();
+        let mut shelves = self.lock();
+        match shelves.leases.peek(key) {
+            Some((held, ends)) if *held == token && now < *ends => {}
+            _ => return Ok(false),
+        }
+        shelves.leases.pop(key);
+        self.put(&mut shelves, key, value, ttl)?;
+        Ok(true)
+    }
+
+    async fn release(&self, key: &Key, token: LeaseToken) -> Result<(), Error> {
+        let mut shelves = self.lock();
+        if shelves.leases.peek(key).is_some_and(|(held, _)| *held == token) {
+            shelves.leases.pop(key);
+        }
+        Ok(())
+    }
+
+    async fn ping(&self) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Memory").field("max_bytes", &self.max_bytes).field("len", &self.len()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,114 @@
+//! Settings: what was asked, each item optional.
+//!
+//! The builder's calls, the environment and the intent each fill a `Settings`; [`Settings::or`] lays them over one
+//! another, and `decide` turns the result into a [`Policy`](super::Policy).
+
+use std::time::Duration;
+
+use super::{Grace, Tracing};
+
+macro_rules! settings {
+    ($($(#[$doc:meta])* $name:ident: $type:ty,)*) => {
+        /// What a builder, an environment or a preset asks for. `None` leaves the question to the next in line.
+        ///
+        /// # Examples
+        /// ```
+        /// use std::time::Duration;
+        /// use cachekit::Settings;
+        /// let mut preset = Settings::default();
+        /// preset.swr_enabled = Some(false);
+        /// let mut explicit = Settings::default();
+        /// explicit.ttl = Some(Duration::from_secs(5));
+        /// let both = explicit.or(preset);
+        /// assert_eq!((both.ttl, both.swr_enabled), (Some(Duration::from_secs(5)), Some(false)));
+        /// ```
+        #[derive(Debug, Clone, Default, PartialEq)]
+        #[non_exhaustive]
+        pub struct Settings {
+            $($(#[$doc])* pub $name: Option<$type>,)*
+        }
+
+        impl Settings {
+            /// These settings, with `other` where they say nothing.
+            #[must_use]
+            pub fn or(self, other: Self) -> Self {
+                Self { $($name: self.$name.or(other.$name),)* }
+            }
+        }
+    };
+}
+
+settings! {
+    /// How long an entry lives. Default 3,600 s.
+    ttl: Duration,
+    /// How long a `None` lives. Default: as any value.
+    negative_ttl: Duration,
+    /// How long after expiry an entry may stand in for a failing computation. Default none.
+    stale_if_error: Grace,
+    /// Whether stale entries are served while they are renewed. Default true.
+    swr_enabled: bool,
+    /// The share of its TTL after which an entry is stale, 0.1..=1.0. Default 0.5.
+    swr_threshold_ratio: f64,
+    /// Whether freshness is spread by up to 10 %. Default true.
+    jitter: bool,
+    /// When to answer with an older value while a computation goes on. Default never.
+    soft_timeout: Duration,
+    /// When to give a computation up. Default 60 s.
+    deadline: Duration,
+    /// How long to leave a failing computation alone while an older value stands in. Default 10 s.
+    throttle: Duration,
+    /// The longest one backend operation may take. Default 5 s.
+    operation_timeout: Duration,
+    /// Whether callers wait for the backend's write. Default false.
+    wait_for_write: bool,
+    /// Whether work may go on after the answer. Default true.
+    background: bool,
+    /// The largest stored value that is cached, in bytes. Default 104,857,600.
+    max_value_size: u64,
+    /// The size above which stored values are split, in MB of 1,048,576 bytes. Default 50.
+    max_chunk_size_mb: f64,
+    /// Whether there is an L1. Default true.
+    l1_enabled: bool,
+    /// The size of L1 in MB of 1,048,576 bytes, at least 1. Default 100.
+    l1_max_size_mb: f64,
+    /// Computations in flight at once. Default 16,384.
+    max_flights: usize,
+    /// Background renewals at once. Default 256.
+    max_refreshes: usize,
+    /// Whether processes agree by leases on who computes. Default true, where the backend has leases.
+    leases: bool,
+    /// How long a lease is held at most. Default 30 s.
+    lease_hold: Duration,
+    /// How long to wait for another process's value. Default 5 s.
+    lease_wait: Duration,
+    /// Whether other processes are told what to forget. Default true.
+    invalidation_enabled: bool,
+    /// Whether namespaces and tags have versions. Default true.
+    namespace_index: bool,
+    /// Whether there is a circuit breaker. Default true.
+    breaker_enabled: bool,
+    /// Failures within 60 s that open the breaker. Default 5.
+    failure_threshold: u32,
+    /// How long the breaker stays open. Default 30 s.
+    recovery_timeout: Duration,
+    /// Probes while half open. Default 3; at least `success_threshold`.
+    half_open_requests: u32,
+    /// Successful probes that close the breaker. Default 3.
+    success_threshold: u32,
+    /// Whether the operation timeout follows the measured latency. Default true.
+    adaptive_timeout_enabled: bool,
+    /// Whether concurrent backend operations are bounded. Default true.
+    backpressure_enabled: bool,
+    /// Whether outcomes are counted. Default true.
+    stats: bool,
+    /// What `tracing` is told. Default [`Tracing::On`].
+    tracing: Tracing,
+    /// Whether metrics are kept. Default true.
+    metrics: bool,
+    /// Whether values above the threshold are compressed. Default true.
+    compression_enabled: bool,
+    /// The zlib level, 1..=9. Default 6.
+    compression_level: u32,
+    /// A number that makes entries of other numbers misses. Default 0.
+    schema_version: u32,
+}
