@@ -14,6 +14,8 @@ mod redis;
 mod secret;
 mod select;
 mod settings;
+#[cfg(test)]
+mod tests;
 mod variables;
 
 pub(crate) use self::env::Environment;
