@@ -8,7 +8,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::{Backend, Capabilities, Lease, LeaseToken};
-use crate::error::Error;
+use crate::config::{Environment, Selection, error};
+use crate::error::{Error, ErrorKind};
 use crate::key::Key;
 
 /// A backend whose type was chosen at run time, such as by the environment.
@@ -28,6 +29,33 @@ impl AnyBackend {
     /// Hides the type of `backend`.
     pub fn new(backend: impl Backend) -> Self {
         Self(Arc::new(backend))
+    }
+
+    /// The backend that the environment selects.
+    pub(crate) fn from_environment(environment: &Environment) -> Result<Self, Error> {
+        let selected = environment.selected.clone().map_err(|problem| error(vec![problem]))?;
+        let what = match selected {
+            Some(Selection::File) => return Self::file(environment),
+            Some(Selection::Redis) => "the Redis backend, which the environment selects,",
+            Some(Selection::Memcached) => "the Memcached backend, which the environment selects,",
+            Some(Selection::CachekitIo) => "the CachekitIO backend, which the environment selects,",
+            None => "the Redis backend, which is used where the environment selects none,",
+        };
+        let message = format!(
+            "{what} is not in this version of cachekit: set CACHEKIT_FILE_CACHE_DIR alone, or call .backend(..) or .l1_only()"
+        );
+        Err(Error::new(ErrorKind::Unsupported, message))
+    }
+
+    #[cfg(feature = "file")]
+    fn file(environment: &Environment) -> Result<Self, Error> {
+        todo!()
+    }
+
+    #[cfg(not(feature = "file"))]
+    fn file(_: &Environment) -> Result<Self, Error> {
+        let message = "CACHEKIT_FILE_CACHE_DIR selects the File backend: build cachekit with its feature `file`";
+        Err(Error::new(ErrorKind::Unsupported, message))
     }
 }
 

@@ -13,12 +13,14 @@ use crate::error::Error;
 use crate::key::Key;
 
 mod any;
+mod cachekitio;
 #[cfg(feature = "file")]
 mod file;
 mod memory;
 mod none;
 
 pub use self::any::AnyBackend;
+pub use self::cachekitio::CachekitIo;
 #[cfg(feature = "file")]
 //FILE
 pub use self::memory::Memory;

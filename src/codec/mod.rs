@@ -14,18 +14,24 @@ use crate::error::Error;
 mod checked;
 #[cfg(feature = "compression")]
 mod compressed;
+#[cfg(feature = "encryption")]
+mod encrypted;
 mod json;
 #[cfg(feature = "messagepack")]
 mod messagepack;
 mod postcard;
+mod verify;
 
 pub use self::checked::Checked;
 #[cfg(feature = "compression")]
 pub use self::compressed::Compressed;
+#[cfg(feature = "encryption")]
+pub use self::encrypted::Encrypted;
 pub use self::json::Json;
 #[cfg(feature = "messagepack")]
 pub use self::messagepack::MessagePack;
 pub use self::postcard::Postcard;
+pub(crate) use self::verify::Verified;
 
 /// A way to turn values into bytes and back.
 ///

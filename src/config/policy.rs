@@ -65,6 +65,8 @@ pub struct Policy {
     pub compression: bool,
     /// The zlib level of compression, 1..=9.
     pub compression_level: u32,
+    /// Whether an entry that fails authentication is an error and kept, instead of a miss and evicted.
+    pub fail_closed: bool,
     /// A number mixed into the schema fingerprint of every entry.
     pub schema_version: u32,
 }

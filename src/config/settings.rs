@@ -39,7 +39,7 @@ macro_rules! settings {
 }
 
 settings! {
-    /// How long an entry lives. Default 3,600 s.
+    /// How long an entry lives, above zero and up to 3,650 days. Default 3,600 s.
     ttl: Duration,
     /// How long a `None` lives. Default: as any value.
     negative_ttl: Duration,
@@ -51,7 +51,7 @@ settings! {
     swr_threshold_ratio: f64,
     /// Whether freshness is spread by up to 10 %. Default true.
     jitter: bool,
-    /// When to answer with an older value while a computation goes on. Default never.
+    /// When to answer with an older value while a computation goes on; less than `deadline`. Default never.
     soft_timeout: Duration,
     /// When to give a computation up. Default 60 s.
     deadline: Duration,
@@ -59,7 +59,7 @@ settings! {
     throttle: Duration,
     /// The longest one backend operation may take. Default 5 s.
     operation_timeout: Duration,
-    /// Whether callers wait for the backend's write. Default false.
+    /// Whether callers wait for the backend's write. Default: not unless `background` is false.
     wait_for_write: bool,
     /// Whether work may go on after the answer. Default true.
     background: bool,
@@ -71,9 +71,9 @@ settings! {
     l1_enabled: bool,
     /// The size of L1 in MB of 1,048,576 bytes, at least 1. Default 100.
     l1_max_size_mb: f64,
-    /// Computations in flight at once. Default 16,384.
+    /// Computations in flight at once, 1..=1,000,000. Default 16,384.
     max_flights: usize,
-    /// Background renewals at once. Default 256.
+    /// Background renewals at once, 1..=1,000,000 and never more than `max_flights`. Default 256.
     max_refreshes: usize,
     /// Whether processes agree by leases on who computes. Default true, where the backend has leases.
     leases: bool,
@@ -87,18 +87,34 @@ settings! {
     namespace_index: bool,
     /// Whether there is a circuit breaker. Default true.
     breaker_enabled: bool,
-    /// Failures within 60 s that open the breaker. Default 5.
+    /// Failures within 60 s that open the breaker, at least 1. Default 5.
     failure_threshold: u32,
     /// How long the breaker stays open. Default 30 s.
     recovery_timeout: Duration,
     /// Probes while half open. Default 3; at least `success_threshold`.
     half_open_requests: u32,
-    /// Successful probes that close the breaker. Default 3.
+    /// Successful probes that close the breaker, at least 1. Default 3.
     success_threshold: u32,
     /// Whether the operation timeout follows the measured latency. Default true.
     adaptive_timeout_enabled: bool,
+    /// The adaptive timeout while there are fewer than 10 samples, within its two bounds. Default 1 s.
+    adaptive_initial: Duration,
+    /// The shortest adaptive timeout. Default 0.1 s.
+    adaptive_min: Duration,
+    /// The longest adaptive timeout. Default 5 s.
+    adaptive_max: Duration,
+    /// Latencies the adaptive timeout remembers, 10..=100,000. Default 1,000.
+    adaptive_window: usize,
+    /// The percentile of these that is multiplied by 1.5, above 0 and up to 100. Default 95.
+    adaptive_percentile: f64,
     /// Whether concurrent backend operations are bounded. Default true.
     backpressure_enabled: bool,
+    /// Backend operations that run at once, 1..=1,000,000. Default 100.
+    max_concurrent: usize,
+    /// Backend operations that wait for their turn, 0..=1,000,000. Default 1,000.
+    max_queued: usize,
+    /// How long they wait at most. Default 0.1 s.
+    queue_wait: Duration,
     /// Whether outcomes are counted. Default true.
     stats: bool,
     /// What `tracing` is told. Default [`Tracing::On`].
@@ -109,6 +125,9 @@ settings! {
     compression_enabled: bool,
     /// The zlib level, 1..=9. Default 6.
     compression_level: u32,
+    /// Whether an entry that fails authentication is kept and reported as an error, instead of being a miss, evicted
+    /// and computed again. Default false.
+    fail_closed: bool,
     /// A number that makes entries of other numbers misses. Default 0.
     schema_version: u32,
 }

@@ -1,6 +1,6 @@
 //! The integration tests: one binary, one module a subject.
 
-mod codecs;
-mod conformance;
-mod files;
-mod keys;
+mod freshness;
+mod laws;
+mod leases;
+mod support;

@@ -1,0 +1,341 @@
+//! The builder: three choices of type, everything else a setting.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+#[cfg(feature = "compression")]
+use crate::backends::AnyBackend;
+use crate::backends::{Backend, Capabilities, NoBackend};
+use crate::cache::{Cache, Parts};
+use crate::clock::{Clock, SystemClock};
+#[cfg(feature = "compression")]
+use crate::codec::Compressed;
+use crate::codec::{Codec, Postcard};
+use crate::config::{Environment, Fault, Grace, Policy, Problem, Settings, Tracing};
+use crate::error::{Error, ErrorKind};
+#[cfg(feature = "tracing")]
+use crate::event::TracingObserver;
+use crate::event::{Counters, Event, Observer, Observers};
+use crate::intent::{Preset, Production};
+use crate::key::Namespace;
+
+/// Builds a [`Cache`].
+///
+/// Three choices decide the cache's type: [`backend`](Self::backend), [`codec`](Self::codec) and [`intent`](Self::intent), in any
+/// order, the last of each counts. Everything else is a setting: an explicit call wins over the environment, the environment
+/// over the intent, the intent over the default. Nothing is checked before [`build`](Self::build), which reports every
+/// problem at once.
+///
+/// # Examples
+/// ```
+/// use std::time::Duration;
+/// use cachekit::backends::Memory;
+/// use cachekit::{CacheBuilder, Intent};
+/// let cache = CacheBuilder::new()
+///     .backend(Memory::new(64 << 20))
+///     .intent(Intent::Production)
+///     .namespace("users")
+///     .ttl(Duration::from_secs(300))
+///     .build()?;
+/// assert_eq!(cache.policy().ttl, Duration::from_secs(300));
+/// # Ok::<(), cachekit::Error>(())
+/// ```
+#[must_use = "a builder does nothing until `build`"]
+pub struct CacheBuilder<B, C, P> {
+    source: Source<B>,
+    codec: C,
+    preset: P,
+    namespace: String,
+    explicit: Settings,
+    environment: Option<Box<Environment>>,
+    observers: Vec<Arc<dyn Observer>>,
+    clock: Arc<dyn Clock>,
+}
+
+/// Makes the backend, when everything else is known.
+type Source<B> = Box<dyn FnOnce(Option<&Environment>) -> Result<Option<B>, Error> + Send>;
+
+impl CacheBuilder<NoBackend, Postcard, Production> {
+    /// A builder that reads no environment: L1 alone, [`Postcard`], [`Production`].
+    pub fn new() -> Self {
+        Self {
+            source: Box::new(|_| Ok(None)),
+            codec: Postcard,
+            preset: Production,
+            namespace: String::from("default"),
+            explicit: Settings::default(),
+            environment: None,
+            observers: Vec::new(),
+            clock: Arc::new(SystemClock),
+        }
+    }
+}
+
+impl Default for CacheBuilder<NoBackend, Postcard, Production> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(feature = "compression")]
+impl CacheBuilder<AnyBackend, Compressed<Postcard>, Production> {
+    /// A builder whose backend and settings come from the `CACHEKIT_*` variables of this process.
+    ///
+    /// Reads them now; what is wrong with them waits for [`build`](Self::build).
+    pub fn from_env() -> Self {
+        Self::from_vars(std::env::vars_os())
+    }
+
+    /// Like [`from_env`](Self::from_env), with variables of the caller's.
+    ///
+    /// # Examples
+    /// ```
+    /// use cachekit::{CacheBuilder, Intent};
+    /// let vars = [("CACHEKIT_DEFAULT_TTL", "never"), ("CACHEKIT_COMPRESSION_LEVEL", "12")];
+    /// let error = CacheBuilder::from_vars(vars).l1_only().build().unwrap_err().to_string();
+    /// assert!(error.contains("CACHEKIT_DEFAULT_TTL") && error.contains("CACHEKIT_COMPRESSION_LEVEL"));
+    /// ```
+    pub fn from_vars<K: Into<OsString>, V: Into<OsString>>(vars: impl IntoIterator<Item = (K, V)>) -> Self {
+        let environment = Environment::read(vars.into_iter().map(|(name, value)| (name.into(), value.into())));
+        let mut builder = CacheBuilder::new()
+            .codec(Compressed::new(Postcard))
+            .with_source(Box::new(|environment| environment.map(AnyBackend::from_environment).transpose()));
+        builder.environment = Some(Box::new(environment));
+        builder
+    }
+}
+
+impl<B: Backend, C: Codec, P: Preset> CacheBuilder<B, C, P> {
+    /// Keeps entries in `backend`, whatever the environment says.
+    pub fn backend<B2: Backend>(self, backend: B2) -> CacheBuilder<B2, C, P> {
+        self.with_source(Box::new(|_| Ok(Some(backend))))
+    }
+
+    /// Keeps entries in L1 alone, whatever the environment says.
+    pub fn l1_only(self) -> CacheBuilder<NoBackend, C, P> {
+        self.with_source(Box::new(|_| Ok(None)))
+    }
+
+    /// Serializes with `codec`. The intent wraps it: no codec named here can strip encryption or checksums.
+    pub fn codec<C2: Codec>(self, codec: C2) -> CacheBuilder<B, C2, P> {
+        CacheBuilder {
+            source: self.source,
+            codec,
+            preset: self.preset,
+            namespace: self.namespace,
+            explicit: self.explicit,
+            environment: self.environment,
+            observers: self.observers,
+            clock: self.clock,
+        }
+    }
+
+    /// Says what the cache is for. Default [`Production`].
+    pub fn intent<P2: Preset>(self, intent: P2) -> CacheBuilder<B, C, P2> {
+        CacheBuilder {
+            source: self.source,
+            codec: self.codec,
+            preset: intent,
+            namespace: self.namespace,
+            explicit: self.explicit,
+            environment: self.environment,
+            observers: self.observers,
+            clock: self.clock,
+        }
+    }
+
+    /// The head of all keys of this cache. Caches of one namespace over one backend share entries. Default `default`.
+    pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
+        self.namespace = namespace.into();
+        self
+    }
+
+    /// Tells `observer` of everything the cache does. May be called several times.
+    pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observers.push(observer);
+        self
+    }
+
+    /// Measures time with `clock`. Default [`SystemClock`].
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Takes every setting that `settings` names, as if by calls of this builder.
+    pub fn settings(mut self, settings: Settings) -> Self {
+        self.explicit = settings.or(self.explicit);
+        self
+    }
+
+    /// Builds the cache. Connects to nothing.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] with a line for every problem: what is wrong, the rule, and the fix.
+    /// [`ErrorKind::Unsupported`] if nothing is wrong, but this version or feature set cannot do it.
+    pub fn build(self) -> Result<Cache<P::Backend<B>, P::Codec<C>>, Error> {
+        let environment = self.environment.as_deref();
+        let mut problems = environment.map(|environment| environment.problems.clone()).unwrap_or_default();
+        let from_environment = environment.map(|environment| environment.settings.clone()).unwrap_or_default();
+        let settings = self.explicit.clone().or(from_environment).or(self.preset.settings());
+        let policy = settings.decide(&mut problems);
+        let namespace = Namespace::new(&self.namespace);
+        let codec = self.preset.codec(self.codec).and_then(|mut codec| {
+            codec.configure(&policy)?;
+            Ok(codec)
+        });
+        let chosen = (self.source)(environment);
+        let backend = chosen.and_then(|chosen| self.preset.backend(chosen));
+        if let Ok(Some(backend)) = &backend {
+            check_capabilities(&self.explicit, &policy, backend.capabilities(), &mut problems);
+        }
+        let (namespace, codec, backend) = match (namespace, codec, backend) {
+            (Ok(namespace), Ok(codec), Ok(backend)) if problems.is_empty() => (namespace, codec, backend),
+            (namespace, codec, backend) => {
+                let others = [namespace.err(), codec.err(), backend.err()];
+                return Err(everything_wrong(problems, others.into_iter().flatten()));
+            }
+        };
+        let observers = observers(&policy, self.observers);
+        for message in environment.into_iter().flat_map(|environment| &environment.warnings) {
+            observers.tell(Event::Warning { message });
+        }
+        if backend.is_none() && policy.l1_max_size.is_none() {
+            observers.tell(Event::Warning { message: "L1 is off and there is no backend: nothing is cached" });
+        }
+        Ok(Cache::assemble(Parts { namespace, policy, clock: self.clock, observers, backend, codec }))
+    }
+
+    fn with_source<B2>(self, source: Source<B2>) -> CacheBuilder<B2, C, P> {
+        CacheBuilder {
+            source,
+            codec: self.codec,
+            preset: self.preset,
+            namespace: self.namespace,
+            explicit: self.explicit,
+            environment: self.environment,
+            observers: self.observers,
+            clock: self.clock,
+        }
+    }
+}
+
+macro_rules! setters {
+    ($($(#[$doc:meta])* $name:ident($type:ty);)*) => {
+        impl<B: Backend, C: Codec, P: Preset> CacheBuilder<B, C, P> {
+            $(
+                $(#[$doc])*
+                pub fn $name(mut self, $name: $type) -> Self {
+                    self.explicit.$name = Some($name);
+                    self
+                }
+            )*
+        }
+    };
+}
+
+setters! {
+    /// How long entries live. Default 3,600 s.
+    ttl(Duration);
+    /// How long a `None` lives. Default: as any value.
+    negative_ttl(Duration);
+    /// How long after its expiry an entry may stand in for a failing computation. Default: as the intent says.
+    stale_if_error(Grace);
+    /// Whether stale entries are served while they are renewed. Default: as the intent says.
+    swr_enabled(bool);
+    /// The share of its TTL after which an entry is stale, 0.1..=1.0. Default 0.5.
+    swr_threshold_ratio(f64);
+    /// Whether freshness is spread by up to 10 % either way. Default true, except with `Intent::Test`.
+    jitter(bool);
+    /// When to answer with an older value while a computation goes on. Default never.
+    soft_timeout(Duration);
+    /// When to give a computation up. Default 60 s.
+    deadline(Duration);
+    /// How long a failing computation is left alone while an older value stands in. Default 10 s.
+    throttle(Duration);
+    /// The longest one backend operation may take. Default 5 s.
+    operation_timeout(Duration);
+    /// Whether callers wait for the backend's write. Default false, except with `Intent::Test`.
+    wait_for_write(bool);
+    /// Whether work may go on after the answer. Default true, except with `Intent::Test`.
+    background(bool);
+    /// The largest stored value that is cached, in bytes. Default 104,857,600.
+    max_value_size(u64);
+    /// The size above which stored values are split, in MB of 1,048,576 bytes. Default 50.
+    max_chunk_size_mb(f64);
+    /// Whether there is an L1. Default true.
+    l1_enabled(bool);
+    /// The size of L1 in MB of 1,048,576 bytes, at least 1. Default 100.
+    l1_max_size_mb(f64);
+    /// Whether processes agree by leases on who computes. Default: as the intent says, where the backend has leases.
+    leases(bool);
+    /// Whether outcomes are counted. Default: as the intent says.
+    stats(bool);
+    /// What `tracing` is told. Default: as the intent says.
+    tracing(Tracing);
+    /// Whether values above 1 KiB are compressed, where the codec can. Default true.
+    compression_enabled(bool);
+    /// The zlib level, 1..=9. Default 6.
+    compression_level(u32);
+    /// A number that makes entries stored under another number misses. Default 0.
+    schema_version(u32);
+}
+
+impl<B, C: fmt::Debug, P: fmt::Debug> fmt::Debug for CacheBuilder<B, C, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CacheBuilder")
+            .field("codec", &self.codec)
+            .field("intent", &self.preset)
+            .field("explicit", &self.explicit)
+            .finish_non_exhaustive()
+    }
+}
+
+fn observers(policy: &Policy, listeners: Vec<Arc<dyn Observer>>) -> Observers {
+    let counters = policy.stats.then(Arc::<Counters>::default);
+    #[cfg(feature = "tracing")]
+    let listeners = {
+        let mut listeners = listeners;
+        if policy.tracing != Tracing::Off {
+            listeners.push(Arc::new(TracingObserver { verbose: policy.tracing == Tracing::Verbose }));
+        }
+        listeners
+    };
+    Observers::new(counters, listeners)
+}
+
+/// Refuses what was asked for explicitly and the backend cannot do.
+fn check_capabilities(explicit: &Settings, policy: &Policy, can: Capabilities, problems: &mut Vec<Problem>) {
+    if explicit.leases == Some(true) && !can.leases {
+        problems.push(Problem::new(
+            "leases",
+            Fault::new(
+                format!("the {} backend has no leases", can.name),
+                "leave leases out, or use a backend that has them",
+            ),
+        ));
+    }
+    let longest = policy.ttl.saturating_add(policy.stale_if_error.of(policy.ttl));
+    if longest > can.max_ttl {
+        problems.push(Problem::new(
+            "ttl",
+            Fault::new(
+                format!("the {} backend keeps entries for at most {} s", can.name, can.max_ttl.as_secs()),
+                "shorten ttl or stale_if_error: their sum is how long an entry is kept",
+            ),
+        ));
+    }
+}
+
+/// One error for all that is wrong.
+fn everything_wrong(problems: Vec<Problem>, others: impl Iterator<Item = Error>) -> Error {
+    let mut others: Vec<Error> = others.collect();
+    if problems.is_empty() && others.len() == 1 {
+        return others.remove(0);
+    }
+    let lines: Vec<String> =
+        problems.iter().map(ToString::to_string).chain(others.iter().map(ToString::to_string)).collect();
+    Error::new(ErrorKind::Config, lines.join("\n"))
+}

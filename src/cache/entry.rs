@@ -1,0 +1,163 @@
+//! One entry of a cache, and how one call treats it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Cache;
+use super::options::{Computed, Options};
+use crate::backends::Backend;
+use crate::codec::Codec;
+use crate::error::{ComputeError, Error};
+use crate::key::IntoKey;
+use crate::seal::Value;
+
+/// A call under way: a key, and what this call asks for beyond the cache's policy.
+///
+/// Made by [`Cache::entry`]. Callers who share a flight get what the one who started it asked for; calls that skip
+/// different reads do not share one.
+///
+/// # Examples
+/// ```
+/// use std::time::Duration;
+/// use cachekit::{CacheBuilder, Computed, Intent};
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// let pages = CacheBuilder::new().intent(Intent::Minimal).build()?;
+/// let page = pages
+///     .entry(("home", "en"))
+///     .ttl(Duration::from_secs(60))
+///     .stale_if_error(Duration::from_secs(600))
+///     .get_or_decide(|| async {
+///         let body = String::from("<html>");
+///         let busy = body.is_empty();
+///         Ok::<_, std::io::Error>(if busy { Computed::new(body).do_not_store() } else { Computed::new(body) })
+///     })
+///     .await?;
+/// assert_eq!(*page, "<html>");
+/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
+#[derive(Debug)]
+#[must_use = "an entry does nothing until it is read, computed or set"]
+pub struct Entry<'a, B: Backend, C: Codec, K> {
+    cache: &'a Cache<B, C>,
+    key: K,
+    options: Options,
+}
+
+impl<'a, B: Backend, C: Codec, K: IntoKey> Entry<'a, B, C, K> {
+    pub(super) fn new(cache: &'a Cache<B, C>, key: K) -> Self {
+        Self { cache, key, options: Options::default() }
+    }
+
+    /// How long the entry lives, if this call stores it. Not zero.
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.options.ttl = Some(ttl);
+        self
+    }
+
+    /// How long after its expiry the entry may stand in for a failing computation. Zero: not at all.
+    pub fn stale_if_error(mut self, grace: Duration) -> Self {
+        self.options.stale_if_error = Some(grace);
+        self
+    }
+
+    /// After this long, answer with an older value if there is one, and let the computation go on.
+    pub fn soft_timeout(mut self, timeout: Duration) -> Self {
+        self.options.soft_timeout = Some(timeout);
+        self
+    }
+
+    /// After this long, give the computation up.
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.options.deadline = Some(deadline);
+        self
+    }
+
+    /// Whether to answer only after the backend has stored what was computed, or tried to.
+    pub fn wait_for_write(mut self, wait: bool) -> Self {
+        self.options.wait_for_write = Some(wait);
+        self
+    }
+
+    /// Does not look in L1.
+    pub fn skip_l1_read(mut self) -> Self {
+        self.options.skip_l1_read = true;
+        self
+    }
+
+    /// Does not look in the backend.
+    pub fn skip_l2_read(mut self) -> Self {
+        self.options.skip_l2_read = true;
+        self
+    }
+
+    /// Keeps nothing in L1.
+    pub fn skip_l1_write(mut self) -> Self {
+        self.options.skip_l1_write = true;
+        self
+    }
+
+    /// Stores nothing in the backend.
+    pub fn skip_l2_write(mut self) -> Self {
+        self.options.skip_l2_write = true;
+        self
+    }
+
+    /// Like [`Cache::get`].
+    ///
+    /// # Errors
+    /// As [`Cache::get`].
+    pub async fn get<T: Value + Clone>(self) -> Result<Option<T>, Error> {
+        let found = self.cache.inner.fetch::<T>(&self.key, self.options).await?;
+        Ok(found.map(Arc::unwrap_or_clone))
+    }
+
+    /// Like [`Cache::set`].
+    ///
+    /// # Errors
+    /// As [`Cache::set`].
+    pub async fn set<T: Value>(self, value: T) -> Result<(), Error> {
+        self.cache.inner.set(&self.key, self.options, value).await
+    }
+
+    /// Like [`Cache::get_or_compute`].
+    ///
+    /// # Errors
+    /// As [`Cache::get_or_compute`].
+    pub async fn get_or_compute<T, E, F, Fut>(self, compute: F) -> Result<T, ComputeError<E>>
+    where
+        T: Value + Clone,
+        E: Send + Sync + 'static,
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = Result<T, E>> + Send + 'static,
+    {
+        self.get_or_compute_arc(compute).await.map(Arc::unwrap_or_clone)
+    }
+
+    /// Like [`Cache::get_or_compute_arc`].
+    ///
+    /// # Errors
+    /// As [`Cache::get_or_compute`].
+    pub async fn get_or_compute_arc<T, E, F, Fut>(self, compute: F) -> Result<Arc<T>, ComputeError<E>>
+    where
+        T: Value,
+        E: Send + Sync + 'static,
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = Result<T, E>> + Send + 'static,
+    {
+        self.get_or_decide(|| async move { compute().await.map(Computed::new) }).await
+    }
+
+    /// Like [`Cache::get_or_compute_arc`], with a computation that also decides how its value is kept.
+    ///
+    /// # Errors
+    /// As [`Cache::get_or_compute`].
+    pub async fn get_or_decide<T, E, F, Fut>(self, compute: F) -> Result<Arc<T>, ComputeError<E>>
+    where
+        T: Value,
+        E: Send + Sync + 'static,
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = Result<Computed<T>, E>> + Send + 'static,
+    {
+        self.cache.inner.answer(&self.key, self.options, compute).await
+    }
+}

@@ -1,0 +1,82 @@
+//! What one call asks for beyond the cache's policy.
+
+use std::time::Duration;
+
+use crate::error::{Error, ErrorKind};
+use crate::frame::{self, MAX_TAGS};
+
+/// The options of one call; what is `None` or false is as the policy says.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Options {
+    pub(super) ttl: Option<Duration>,
+    pub(super) stale_if_error: Option<Duration>,
+    pub(super) soft_timeout: Option<Duration>,
+    pub(super) deadline: Option<Duration>,
+    pub(super) wait_for_write: Option<bool>,
+    pub(super) skip_l1_read: bool,
+    pub(super) skip_l2_read: bool,
+    pub(super) skip_l1_write: bool,
+    pub(super) skip_l2_write: bool,
+}
+
+impl Options {
+    /// Which tiers are read, as bits. Calls that read differently do not share a flight.
+    pub(super) fn reads(self) -> u8 {
+        u8::from(self.skip_l1_read) | u8::from(self.skip_l2_read) << 1
+    }
+
+    /// Refuses what no call can mean.
+    pub(super) fn check(self) -> Result<(), Error> {
+        for (name, duration) in [("ttl", self.ttl), ("deadline", self.deadline), ("soft_timeout", self.soft_timeout)] {
+            if duration == Some(Duration::ZERO) {
+                let message = format!("the {name} of this call is zero: give it a length, or leave it out");
+                return Err(Error::new(ErrorKind::Argument, message));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A computed value and what its computation decided about keeping it.
+///
+/// # Examples
+/// ```
+/// use std::time::Duration;
+/// use cachekit::Computed;
+/// let page = Computed::new("<html>").ttl(Duration::from_secs(30)).tags(["pages", "home"]);
+/// let error_page = Computed::new("busy").do_not_store();
+/// # let _ = (page, error_page);
+/// ```
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct Computed<T> {
+    pub(super) value: T,
+    pub(super) ttl: Option<Duration>,
+    pub(super) tags: Vec<u64>,
+    pub(super) store: bool,
+}
+
+impl<T> Computed<T> {
+    /// A value, kept as the call and the policy say.
+    pub fn new(value: T) -> Self {
+        Self { value, ttl: None, tags: Vec::new(), store: true }
+    }
+
+    /// Keeps it for `ttl`, whatever the call said. A TTL the cache cannot keep means that the value is returned, not stored.
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.ttl = Some(ttl);
+        self
+    }
+
+    /// Marks the entry with tags: their fingerprints travel in its header. At most 64 count.
+    pub fn tags<'a>(mut self, tags: impl IntoIterator<Item = &'a str>) -> Self {
+        self.tags.extend(tags.into_iter().map(frame::fingerprint).take(MAX_TAGS - self.tags.len()));
+        self
+    }
+
+    /// Gives the value to everyone who waits, and stores it nowhere.
+    pub fn do_not_store(mut self) -> Self {
+        self.store = false;
+        self
+    }
+}

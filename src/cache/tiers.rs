@@ -1,0 +1,180 @@
+//! The two tiers as the path sees them: look, read, plan, keep, write.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::Inner;
+use super::options::Options;
+use crate::backends::Backend;
+use crate::clock::millis;
+use crate::codec::Codec;
+use crate::error::{Error, ErrorKind};
+use crate::event::{Event, Unreadable};
+use crate::guard::Keep;
+use crate::key::Key;
+use crate::memory::{self, Age, Held, Hit};
+use crate::negative;
+use crate::seal::{Dates, Value};
+
+/// An entry found in a tier.
+pub(super) struct Found<T> {
+    pub(super) value: Arc<T>,
+    pub(super) age: Age,
+    pub(super) in_l1: bool,
+    /// The tick from which it is expired.
+    pub(super) expires: u64,
+}
+
+/// The dates an entry is stored with.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Plan {
+    pub(super) dates: Dates,
+    pub(super) grace: u64,
+}
+
+impl Plan {
+    pub(super) fn keep(self) -> Keep {
+        Keep {
+            time: Duration::from_millis(self.dates.ttl.saturating_add(self.grace)),
+            expires: self.dates.created.saturating_add(self.dates.ttl),
+        }
+    }
+}
+
+impl<B: Backend, C: Codec> Inner<B, C> {
+    /// What L1 holds for a key, if it is a `T`.
+    pub(super) fn look_l1<T: Value>(&self, hash: u64, text: &str) -> Option<Found<T>> {
+        let Hit { held, age, expires } = self.l1.as_ref()?.get(hash, text, self.clock.ticks())?;
+        let value = match held {
+            Held::Value(value) => value.downcast().map_err(|_| Unreadable::Schema),
+            Held::Sealed(bytes) => self.sealer.open(text, &bytes).map(|(value, _)| Arc::new(value)),
+        };
+        match value {
+            Ok(value) => Some(Found { value, age, in_l1: true, expires }),
+            Err(reason) => {
+                self.observers.tell(Event::Unreadable { key: &Key::from_parts(text, hash), reason });
+                None
+            }
+        }
+    }
+
+    /// Reads the backend, and keeps what it has in L1 for the rest of its life.
+    pub(super) async fn read<T: Value>(
+        &self,
+        key: &Key,
+        options: Options,
+        admit: impl Fn() -> bool,
+    ) -> Result<Option<Found<T>>, Error> {
+        let Some(guard) = &self.guard else { return Ok(None) };
+        let Some(bytes) = guard.get(key).await? else { return Ok(None) };
+        let (value, dates) = match self.sealer.open::<T>(key.as_str(), &bytes) {
+            Ok(opened) => opened,
+            Err(reason) => {
+                self.observers.tell(Event::Unreadable { key, reason });
+                return Ok(None);
+            }
+        };
+        let plan = Plan { dates, grace: self.grace(options, Duration::from_millis(dates.ttl)) };
+        let now = self.clock.wall();
+        if dates.left(dates.ttl.saturating_add(plan.grace), now) == 0 {
+            return Ok(None);
+        }
+        let age = match (dates.left(dates.fresh_for, now), dates.left(dates.ttl, now)) {
+            (0, 0) => Age::Expired,
+            (0, _) => Age::Stale,
+            _ => Age::Fresh,
+        };
+        let value = Arc::new(value);
+        self.keep(key, &value, Some(bytes), plan, options, admit);
+        let expires = self.clock.ticks().saturating_add(dates.left(dates.ttl, now));
+        Ok(Some(Found { value, age, in_l1: false, expires }))
+    }
+
+    /// Decides the dates of a new entry.
+    pub(super) fn plan<T: Value>(&self, options: Options, decided: Option<Duration>, value: &T) -> Result<Plan, Error> {
+        let negative = self.policy.negative_ttl.filter(|_| negative::is_none(value));
+        let ttl = decided.or(options.ttl).or(negative).unwrap_or(self.policy.ttl);
+        let grace = self.grace(options, ttl);
+        if ttl.is_zero() {
+            return Err(Error::new(ErrorKind::Argument, "the ttl is zero: give the entry a life, or do not store it"));
+        }
+        let longest = self.guard.as_ref().map_or(MAX_LIFE, |guard| guard.capabilities().max_ttl.min(MAX_LIFE));
+        if ttl.saturating_add(Duration::from_millis(grace)) > longest {
+            let message = format!(
+                "a ttl of {} s and {} s of grace are longer than the {} s an entry can be kept here",
+                ttl.as_secs(),
+                grace / 1_000,
+                longest.as_secs()
+            );
+            return Err(Error::new(ErrorKind::Argument, message));
+        }
+        let ttl = millis(ttl).max(1);
+        let fresh_for = match self.policy.swr_threshold_ratio {
+            None => ttl,
+            Some(ratio) => {
+                let spread = if self.policy.jitter { 0.9 + 0.2 * fastrand::f64() } else { 1.0 };
+                ((ttl as f64 * ratio * spread) as u64).clamp(1, ttl)
+            }
+        };
+        Ok(Plan { dates: Dates { created: self.clock.wall(), fresh_for, ttl }, grace })
+    }
+
+    /// Refuses a value of `size` bytes that is larger than the policy allows.
+    pub(super) fn check_size(&self, size: usize) -> Result<(), Error> {
+        let max = self.policy.max_value_size;
+        if size <= max {
+            return Ok(());
+        }
+        let message = format!("a value of {size} bytes is larger than the {max} bytes of the setting max_value_size");
+        Err(Error::new(ErrorKind::TooLarge, message))
+    }
+
+    fn grace(&self, options: Options, ttl: Duration) -> u64 {
+        millis(options.stale_if_error.unwrap_or_else(|| self.policy.stale_if_error.of(ttl)))
+    }
+
+    /// Puts an entry into L1, if L1 is on and has room for it. `sealed` is its frame, where there is one already.
+    ///
+    /// Returns whether L1 holds it now.
+    pub(super) fn keep<T: Value>(
+        &self,
+        key: &Key,
+        value: &Arc<T>,
+        sealed: Option<Bytes>,
+        plan: Plan,
+        options: Options,
+        admit: impl Fn() -> bool,
+    ) -> bool {
+        let Some(l1) = self.l1.as_ref().filter(|_| !options.skip_l1_write) else { return false };
+        let (held, weight) = match sealed {
+            Some(bytes) if C::CONFIDENTIAL => {
+                let weight = bytes.len();
+                (Held::Sealed(bytes), weight)
+            }
+            _ if C::CONFIDENTIAL => return false,
+            _ => (Held::Value(Arc::clone(value) as Arc<dyn Any + Send + Sync>), memory::weigh(&**value)),
+        };
+        if let Err(error) = self.check_size(weight) {
+            // With a backend, the stored form decides, and the guard refuses it.
+            if self.guard.is_none() {
+                self.observers.tell(Event::NotStored { key, error: &error });
+            }
+            return false;
+        }
+        let (now, ticks, dates) = (self.clock.wall(), self.clock.ticks(), plan.dates);
+        let entry = memory::Entry {
+            held,
+            weight,
+            fresh_until: ticks.saturating_add(dates.left(dates.fresh_for, now)),
+            expires: ticks.saturating_add(dates.left(dates.ttl, now)),
+            gone: ticks.saturating_add(dates.left(dates.ttl.saturating_add(plan.grace), now)),
+        };
+        l1.put(key, entry, ticks, admit)
+    }
+}
+
+/// The longest life of an entry with its grace: 3,650 days.
+const MAX_LIFE: Duration = Duration::from_secs(315_360_000);

@@ -1,0 +1,99 @@
+//! Chunks: values larger than one item.
+//!
+//! The parts are stored first, under reserved keys, then a manifest under the key itself. All carry one random write id, so
+//! a reader that meets parts of two writes, or misses one, finds a torn entry and not a wrong value.
+//!
+//! ```text
+//! chunk      C1 01 02 | write id u64 | index u32 | bytes
+//! manifest   C1 01 01 | write id u64 | length u64 | chunks u32 | expires u64, milliseconds since the Unix epoch
+//! ```
+
+use bytes::Bytes;
+
+use crate::frame::{self, Fields, Kind};
+use crate::key::Key;
+
+/// The bytes a chunk needs for itself.
+pub(crate) const OVERHEAD: usize = 3 + 8 + 4;
+
+/// What stands under the key of a split value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Manifest {
+    write: u64,
+    length: u64,
+    chunks: u32,
+    /// When the entry expires, by the wall clock.
+    pub(crate) expires: u64,
+}
+
+/// Splits `value` into chunks whose stored form is at most `size` bytes, and the manifest that names them.
+pub(crate) fn split(key: &Key, value: &Bytes, size: usize, expires: u64) -> (Vec<(Key, Bytes)>, Bytes) {
+    let write = fastrand::u64(..);
+    let part = size.saturating_sub(OVERHEAD).max(1);
+    let chunks: Vec<_> = value
+        .chunks(part)
+        .zip(0u32..)
+        .map(|(bytes, index)| {
+            let mut out = Vec::with_capacity(OVERHEAD + bytes.len());
+            frame::start(Kind::Chunk, &mut out);
+            out.extend_from_slice(&write.to_be_bytes());
+            out.extend_from_slice(&index.to_be_bytes());
+            out.extend_from_slice(bytes);
+            (name(key, index), out.into())
+        })
+        .collect();
+    let mut manifest = Vec::with_capacity(31);
+    frame::start(Kind::Manifest, &mut manifest);
+    manifest.extend_from_slice(&write.to_be_bytes());
+    manifest.extend_from_slice(&(value.len() as u64).to_be_bytes());
+    manifest.extend_from_slice(&(chunks.len() as u32).to_be_bytes());
+    manifest.extend_from_slice(&expires.to_be_bytes());
+    (chunks, manifest.into())
+}
+
+impl Manifest {
+    /// Reads a manifest. `None` if `bytes` are none, `Some(Err)` if they claim to be one that cannot be believed.
+    pub(crate) fn read(bytes: &[u8], max_length: usize) -> Option<Result<Self, ()>> {
+        let (Kind::Manifest, rest) = frame::kind(bytes)? else { return None };
+        Some(Self::fields(rest).filter(|manifest| manifest.is_plausible(max_length)).ok_or(()))
+    }
+
+    fn fields(bytes: &[u8]) -> Option<Self> {
+        let mut fields = Fields(bytes);
+        let manifest =
+            Self { write: fields.u64()?, length: fields.u64()?, chunks: fields.u32()?, expires: fields.u64()? };
+        fields.0.is_empty().then_some(manifest)
+    }
+
+    fn is_plausible(&self, max_length: usize) -> bool {
+        self.length <= max_length as u64 && u64::from(self.chunks) <= self.length
+    }
+
+    /// The keys of the chunks, in order.
+    pub(crate) fn keys(&self, key: &Key) -> impl Iterator<Item = Key> {
+        let key = key.clone();
+        (0..self.chunks).map(move |index| name(&key, index))
+    }
+
+    /// Adds the chunk with this index to what was read before. `None` if it is not of this write.
+    pub(crate) fn add(&self, index: u32, chunk: &[u8], whole: &mut Vec<u8>) -> Option<()> {
+        let (Kind::Chunk, rest) = frame::kind(chunk)? else { return None };
+        let mut fields = Fields(rest);
+        let ours = fields.u64()? == self.write && fields.u32()? == index;
+        let fits = (whole.len() + fields.0.len()) as u64 <= self.length;
+        if !ours || !fits {
+            return None;
+        }
+        whole.extend_from_slice(fields.0);
+        Some(())
+    }
+
+    /// Whether `whole` has all bytes.
+    pub(crate) fn is_complete(&self, whole: &[u8]) -> bool {
+        whole.len() as u64 == self.length
+    }
+}
+
+fn name(key: &Key, index: u32) -> Key {
+    key.reserved(&format!("chunk:{index}"))
+}

@@ -1,0 +1,142 @@
+//! What the environment says about CachekitIO.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::address::{Address, is_forbidden};
+use super::parse;
+use super::problem::{Fault, Problem};
+use super::secret::Secret;
+use super::variables::Variables;
+
+/// How to reach CachekitIO.
+#[derive(Debug, Clone)]
+pub(crate) struct CachekitIoSettings {
+    /// Authenticates; without one there is no such backend.
+    pub(crate) api_key: Option<Secret<str>>,
+    /// Default `https://api.cachekit.io`.
+    pub(crate) url: ApiUrl,
+    /// The longest one request may take. Default 5 s.
+    pub(crate) timeout: Duration,
+    /// Attempts after the first for temporary failures. Default 3.
+    pub(crate) max_retries: u32,
+    /// Connections at most, 1..=10,000. Default 10.
+    pub(crate) pool_size: usize,
+    /// Whether any host but the service's own is let through. Default false.
+    pub(crate) allow_custom_host: bool,
+}
+
+impl Default for CachekitIoSettings {
+    fn default() -> Self {
+        Self {
+            api_key: None,
+            url: ApiUrl("https://api.cachekit.io".to_owned()),
+            timeout: Duration::from_secs(5),
+            max_retries: 3,
+            pool_size: 10,
+            allow_custom_host: false,
+        }
+    }
+}
+
+impl CachekitIoSettings {
+    pub(super) fn read(vars: &Variables, pool_size: Option<usize>, problems: &mut Vec<Problem>) -> Self {
+        let default = Self::default();
+        let api_key = vars.cachekit_api_key.read(problems, api_key);
+        let allow = vars.cachekit_allow_custom_host.read(problems, parse::boolean);
+        let allow_custom_host = allow.unwrap_or(default.allow_custom_host);
+        let url = vars.cachekit_api_url.read(problems, |text| ApiUrl::parse(text, allow_custom_host));
+        let timeout = vars.cachekit_timeout.read(problems, parse::seconds("5.0"));
+        let max_retries = vars.cachekit_max_retries.read(problems, parse::whole(0..=u64::from(u32::MAX), 3));
+        Self {
+            api_key,
+            url: url.unwrap_or(default.url),
+            timeout: timeout.unwrap_or(default.timeout),
+            max_retries: max_retries.unwrap_or(default.max_retries),
+            pool_size: pool_size.unwrap_or(default.pool_size),
+            allow_custom_host,
+        }
+    }
+}
+
+/// The characters a bearer token may have (RFC 6750), so that a key cannot end its header.
+fn api_key(text: &str) -> Result<Secret<str>, Fault> {
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte);
+    if text.bytes().all(is_token) {
+        return Ok(Secret::new(text));
+    }
+    let rule = "must be letters, digits and - . _ ~ + / = only";
+    Err(Fault::new(rule, "copy the key again; it looks like ck_live_..."))
+}
+
+/// The base URL of the API, checked; it holds no secret. Without a slash at its end.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct ApiUrl(String);
+
+const HOSTS: [&str; 2] = ["api.cachekit.io", "api.staging.cachekit.io"];
+const URL_FORM: &str = "write https://api.cachekit.io";
+const METADATA_HOSTS: [&str; 2] = ["metadata.google.internal", "metadata"];
+
+impl ApiUrl {
+    /// Checks `https://host[:port][/path]`.
+    ///
+    /// A name may still resolve to an address [`is_forbidden`] refuses: the client asks again when it connects.
+    ///
+    /// # Errors
+    /// The fault names the rule, never the text, which may hold a password.
+    pub(crate) fn parse(text: &str, allow_custom_host: bool) -> Result<Self, Fault> {
+        let (scheme, rest) = text.split_once("://").unwrap_or_default();
+        if scheme.eq_ignore_ascii_case("http") {
+            return Err(Fault::new("must use https; http would send the API key in the clear", URL_FORM));
+        }
+        if !scheme.eq_ignore_ascii_case("https") {
+            return Err(Fault::new("must be a URL that begins with https://", URL_FORM));
+        }
+        let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+        if authority.contains('@') {
+            return Err(Fault::new(
+                "must have no user or password",
+                "remove what precedes the @; use CACHEKIT_API_KEY",
+            ));
+        }
+        let Some(address) = Address::parse(authority) else {
+            return Err(Fault::new("must name a host, and a port from 1 to 65535 if any", URL_FORM));
+        };
+        let path = path.trim_end_matches('/');
+        if !path.is_empty() && !path.split('/').all(is_segment) {
+            return Err(Fault::new("must have a plain path, if any, and no ? or #", URL_FORM));
+        }
+        check_host(address, allow_custom_host)?;
+        let slash = if path.is_empty() { "" } else { "/" };
+        Ok(Self(format!("https://{authority}{slash}{path}")))
+    }
+
+    /// The URL, without a slash at its end.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for ApiUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+fn is_segment(segment: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    !matches!(segment, "" | "." | "..") && segment.bytes().all(is_plain)
+}
+
+fn check_host(address: Address<'_>, allow_custom_host: bool) -> Result<(), Fault> {
+    let host = address.host.to_ascii_lowercase();
+    let bare = host.strip_suffix('.').unwrap_or(&host);
+    if address.ip().is_some_and(is_forbidden) || METADATA_HOSTS.contains(&bare) {
+        return Err(Fault::new("must not name a link-local or metadata address, whatever else is allowed", URL_FORM));
+    }
+    if allow_custom_host || HOSTS.contains(&host.as_str()) {
+        return Ok(());
+    }
+    let rule = "must name api.cachekit.io or api.staging.cachekit.io";
+    Err(Fault::new(rule, "correct the host, or set CACHEKIT_ALLOW_CUSTOM_HOST=true for a private test server"))
+}

@@ -1,0 +1,80 @@
+//! Variables nobody reads, and what they likely meant.
+
+use super::variables::NAMES;
+
+const PREFIX: &str = "CACHEKIT_";
+
+/// Names longer than this are like none of ours.
+const LONGEST_NAME: usize = 64;
+
+/// The most warnings given one by one.
+const MAX_WARNINGS: usize = 16;
+
+/// A warning for every name that looks like one of ours and is not, in alphabetical order.
+pub(super) fn warnings(mut others: Vec<String>) -> Vec<String> {
+    others.sort_unstable();
+    others.dedup();
+    let mut warnings: Vec<String> = others.iter().filter_map(|name| warning(name)).collect();
+    if warnings.len() > MAX_WARNINGS {
+        let more = warnings.len() - MAX_WARNINGS;
+        warnings.truncate(MAX_WARNINGS);
+        warnings.push(format!("{more} more variables look like cachekit's and are ignored"));
+    }
+    warnings
+}
+
+fn warning(name: &str) -> Option<String> {
+    let upper = name.to_ascii_uppercase();
+    if let Some(rest) = upper.strip_prefix(PREFIX) {
+        let shown: String = name.chars().take(LONGEST_NAME).flat_map(char::escape_debug).collect();
+        return Some(match meant(&upper, rest) {
+            Some(known) => format!("{shown} is ignored: {known} is likely meant"),
+            None => format!("{shown} is ignored: cachekit has no such variable; unset it"),
+        });
+    }
+    // `CACHE_*` belongs to many programs, so only what is nearly one of our names is worth a word.
+    let rest = upper.strip_prefix("CACHE_")?;
+    let known = nearest(&format!("{PREFIX}{rest}"), 1).or_else(|| nearest(&upper, 1))?;
+    let shown: String = name.chars().flat_map(char::escape_debug).collect();
+    Some(format!("{shown} is ignored: {known} is likely meant, as every variable of cachekit begins with {PREFIX}"))
+}
+
+fn meant(upper: &str, rest: &str) -> Option<&'static str> {
+    let distance = (rest.len() / 3).clamp(1, 3);
+    nearest(upper, distance).or_else(|| only(|known| known.ends_with(&format!("_{rest}")))).or_else(|| {
+        let start = format!("{}_", upper.trim_end_matches('_'));
+        only(|known| known.starts_with(&start))
+    })
+}
+
+/// The one known name of which this is true.
+fn only(is_like: impl Fn(&str) -> bool) -> Option<&'static str> {
+    let mut like = NAMES.iter().filter(|known| known.starts_with(PREFIX) && is_like(known));
+    let first = like.next()?;
+    like.next().is_none().then_some(first)
+}
+
+/// The known name with the fewest edits to `name`, if these are at most `limit`.
+fn nearest(name: &str, limit: usize) -> Option<&'static str> {
+    if name.len() > LONGEST_NAME {
+        return None;
+    }
+    let ours = NAMES.iter().filter(|known| known.starts_with(PREFIX));
+    let (edits, known) = ours.map(|known| (edits(name.as_bytes(), known.as_bytes()), *known)).min()?;
+    (edits <= limit).then_some(known)
+}
+
+/// The Levenshtein distance.
+fn edits(a: &[u8], b: &[u8]) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.iter().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}

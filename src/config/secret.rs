@@ -1,0 +1,91 @@
+//! Secrets: values that no output shows.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::problem::{Fault, Problem};
+
+/// A value that `Debug` does not show. Clones share one allocation.
+pub(crate) struct Secret<T: ?Sized>(Arc<T>);
+
+impl<T: ?Sized> Secret<T> {
+    pub(crate) fn new(value: impl Into<Arc<T>>) -> Self {
+        Self(value.into())
+    }
+
+    /// The value itself, for the one place that needs it.
+    pub(crate) fn expose(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T: ?Sized> Clone for Secret<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<T: ?Sized> fmt::Debug for Secret<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[secret]")
+    }
+}
+
+const GENERATE: &str = "make one with `openssl rand -hex 32`";
+
+impl Secret<[u8]> {
+    /// The fewest bytes of a key.
+    pub(crate) const MIN_LEN: usize = 32;
+
+    /// A key from hex digits of either case.
+    ///
+    /// # Errors
+    /// The fault names the number of digits, never the digits.
+    pub(crate) fn from_hex(text: &str) -> Result<Self, Fault> {
+        let digits = text.chars().count();
+        let Some(nibbles) = text.chars().map(|digit| digit.to_digit(16)).collect::<Option<Vec<u32>>>() else {
+            return Err(Fault::new("must be hex digits (0-9, a-f) only", GENERATE));
+        };
+        if digits % 2 == 1 {
+            return Err(Fault::new(format!("must have an even number of hex digits and has {digits}"), GENERATE));
+        }
+        if digits < 2 * Self::MIN_LEN {
+            let rule = format!("must have at least 64 hex digits (32 bytes) and has {digits} ({} bytes)", digits / 2);
+            return Err(Fault::new(rule, GENERATE));
+        }
+        let bytes = nibbles.chunks_exact(2).map(|pair| (pair[0] << 4 | pair[1]) as u8);
+        Ok(Self::new(bytes.collect::<Arc<[u8]>>()))
+    }
+}
+
+/// The keys of encryption. A key is a source, not a switch: alone it encrypts nothing.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Secrets {
+    /// Encrypts and decrypts.
+    pub(crate) master: Option<Secret<[u8]>>,
+    /// Decrypt only, at most [`MAX_PREVIOUS`](Self::MAX_PREVIOUS).
+    pub(crate) previous: Vec<Secret<[u8]>>,
+}
+
+impl Secrets {
+    /// The most previous keys.
+    pub(crate) const MAX_PREVIOUS: usize = 3;
+
+    /// Whether the keys go together, wherever each comes from; `name` is what the previous keys are called.
+    pub(crate) fn check(&self, name: &'static str, problems: &mut Vec<Problem>) {
+        let mut refuse = |rule: String, fix: &'static str| problems.push(Problem::new(name, Fault::new(rule, fix)));
+        if self.previous.len() > Self::MAX_PREVIOUS {
+            let rule = format!("must hold at most {} keys and holds {}", Self::MAX_PREVIOUS, self.previous.len());
+            refuse(rule, "drop the oldest; entries written under it become misses");
+        }
+        for (index, key) in self.previous.iter().enumerate() {
+            let place = index + 1;
+            if self.master.as_ref().is_some_and(|master| master.expose() == key.expose()) {
+                refuse(format!("key {place} must differ from the current master key"), "remove it from the list");
+            }
+            if self.previous[..index].iter().any(|earlier| earlier.expose() == key.expose()) {
+                refuse(format!("key {place} must not repeat an earlier one"), "remove it from the list");
+            }
+        }
+    }
+}

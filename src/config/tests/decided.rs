@@ -1,0 +1,294 @@
+//! Settings to policy.
+
+use std::time::Duration;
+
+use super::super::parse::LONGEST;
+use super::super::policy::{AdaptiveTimeout, Backpressure, Breaker, Grace, Leases, Policy, Tracing};
+use super::super::problem::Problem;
+use super::super::settings::Settings;
+use super::environment;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn decide(set: impl FnOnce(&mut Settings)) -> (Policy, Vec<Problem>) {
+    let mut settings = Settings::default();
+    set(&mut settings);
+    let mut problems = Vec::new();
+    (settings.decide(&mut problems), problems)
+}
+
+fn allowed(set: impl FnOnce(&mut Settings)) -> Policy {
+    let (policy, problems) = decide(set);
+    assert_eq!(problems, []);
+    policy
+}
+
+#[test]
+fn the_defaults_are_the_documented_ones() {
+    let expected = Policy {
+        ttl: 3_600 * SECOND,
+        negative_ttl: None,
+        stale_if_error: Grace::For(Duration::ZERO),
+        swr_threshold_ratio: Some(0.5),
+        jitter: true,
+        soft_timeout: None,
+        deadline: 60 * SECOND,
+        throttle: 10 * SECOND,
+        operation_timeout: 5 * SECOND,
+        wait_for_write: false,
+        background: true,
+        max_value_size: 104_857_600,
+        max_chunk_size: 50 << 20,
+        l1_max_size: Some(100 << 20),
+        max_flights: 16_384,
+        max_refreshes: 256,
+        leases: Some(Leases { hold: 30 * SECOND, wait: 5 * SECOND }),
+        invalidation: true,
+        namespace_index: true,
+        breaker: Some(Breaker {
+            failure_threshold: 5,
+            window: 60 * SECOND,
+            recovery_timeout: 30 * SECOND,
+            half_open_requests: 3,
+            success_threshold: 3,
+        }),
+        adaptive_timeout: Some(AdaptiveTimeout {
+            initial: SECOND,
+            min: SECOND / 10,
+            max: 5 * SECOND,
+            window: 1_000,
+            percentile: 95.0,
+        }),
+        backpressure: Some(Backpressure { max_concurrent: 100, queue: 1_000, wait: SECOND / 10 }),
+        stats: true,
+        tracing: Tracing::On,
+        metrics: true,
+        compression: true,
+        compression_level: 6,
+        fail_closed: false,
+        schema_version: 0,
+    };
+    assert_eq!(allowed(|_| {}), expected);
+}
+
+#[test]
+fn every_setting_reaches_the_policy() {
+    let policy = allowed(|settings| {
+        *settings = Settings {
+            ttl: Some(2 * SECOND),
+            negative_ttl: Some(3 * SECOND),
+            stale_if_error: Some(Grace::Ttl),
+            swr_enabled: Some(true),
+            swr_threshold_ratio: Some(1.0),
+            jitter: Some(false),
+            soft_timeout: Some(4 * SECOND),
+            deadline: Some(5 * SECOND),
+            throttle: Some(Duration::ZERO),
+            operation_timeout: Some(6 * SECOND),
+            wait_for_write: Some(true),
+            background: Some(false),
+            max_value_size: Some(7),
+            max_chunk_size_mb: Some(0.5),
+            l1_enabled: Some(true),
+            l1_max_size_mb: Some(1.5),
+            max_flights: Some(8),
+            max_refreshes: Some(9),
+            leases: Some(true),
+            lease_hold: Some(10 * SECOND),
+            lease_wait: Some(11 * SECOND),
+            invalidation_enabled: Some(false),
+            namespace_index: Some(false),
+            breaker_enabled: Some(true),
+            failure_threshold: Some(12),
+            recovery_timeout: Some(13 * SECOND),
+            half_open_requests: Some(15),
+            success_threshold: Some(14),
+            adaptive_timeout_enabled: Some(true),
+            adaptive_initial: Some(17 * SECOND),
+            adaptive_min: Some(16 * SECOND),
+            adaptive_max: Some(18 * SECOND),
+            adaptive_window: Some(19),
+            adaptive_percentile: Some(20.5),
+            backpressure_enabled: Some(true),
+            max_concurrent: Some(21),
+            max_queued: Some(0),
+            queue_wait: Some(Duration::ZERO),
+            stats: Some(false),
+            tracing: Some(Tracing::Verbose),
+            metrics: Some(false),
+            compression_enabled: Some(false),
+            compression_level: Some(9),
+            fail_closed: Some(true),
+            schema_version: Some(23),
+        }
+    });
+    let expected = Policy {
+        ttl: 2 * SECOND,
+        negative_ttl: Some(3 * SECOND),
+        stale_if_error: Grace::Ttl,
+        swr_threshold_ratio: Some(1.0),
+        jitter: false,
+        soft_timeout: Some(4 * SECOND),
+        deadline: 5 * SECOND,
+        throttle: Duration::ZERO,
+        operation_timeout: 6 * SECOND,
+        wait_for_write: true,
+        background: false,
+        max_value_size: 7,
+        max_chunk_size: 512 << 10,
+        l1_max_size: Some(1_536 << 10),
+        max_flights: 8,
+        max_refreshes: 8,
+        leases: Some(Leases { hold: 10 * SECOND, wait: 11 * SECOND }),
+        invalidation: false,
+        namespace_index: false,
+        breaker: Some(Breaker {
+            failure_threshold: 12,
+            window: 60 * SECOND,
+            recovery_timeout: 13 * SECOND,
+            half_open_requests: 15,
+            success_threshold: 14,
+        }),
+        adaptive_timeout: Some(AdaptiveTimeout {
+            initial: 17 * SECOND,
+            min: 16 * SECOND,
+            max: 18 * SECOND,
+            window: 19,
+            percentile: 20.5,
+        }),
+        backpressure: Some(Backpressure { max_concurrent: 21, queue: 0, wait: Duration::ZERO }),
+        stats: false,
+        tracing: Tracing::Verbose,
+        metrics: false,
+        compression: false,
+        compression_level: 9,
+        fail_closed: true,
+        schema_version: 23,
+    };
+    assert_eq!(policy, expected);
+}
+
+#[test]
+fn switches_turn_things_off() {
+    let policy = allowed(|settings| {
+        settings.swr_enabled = Some(false);
+        settings.l1_enabled = Some(false);
+        settings.leases = Some(false);
+        settings.breaker_enabled = Some(false);
+        settings.adaptive_timeout_enabled = Some(false);
+        settings.backpressure_enabled = Some(false);
+        settings.background = Some(false);
+    });
+    assert_eq!((policy.swr_threshold_ratio, policy.l1_max_size, policy.leases), (None, None, None));
+    assert_eq!((policy.breaker, policy.adaptive_timeout, policy.backpressure), (None, None, None));
+    assert!(policy.wait_for_write, "without background work somebody has to wait for the write");
+}
+
+type Set = fn(&mut Settings);
+
+#[rustfmt::skip]
+const REFUSED: &[(&str, Set)] = &[
+    ("ttl", |s| s.ttl = Some(Duration::ZERO)),
+    ("ttl", |s| s.ttl = Some(LONGEST + Duration::from_nanos(1))),
+    ("ttl", |s| s.ttl = Some(Duration::MAX)),
+    ("negative_ttl", |s| s.negative_ttl = Some(Duration::ZERO)),
+    ("negative_ttl", |s| s.negative_ttl = Some(Duration::MAX)),
+    ("stale_if_error", |s| s.stale_if_error = Some(Grace::For(Duration::MAX))),
+    ("swr_threshold_ratio", |s| s.swr_threshold_ratio = Some(0.09)),
+    ("swr_threshold_ratio", |s| s.swr_threshold_ratio = Some(1.01)),
+    ("swr_threshold_ratio", |s| s.swr_threshold_ratio = Some(f64::NAN)),
+    ("swr_threshold_ratio", |s| { s.swr_enabled = Some(false); s.swr_threshold_ratio = Some(-1.0) }),
+    ("soft_timeout", |s| s.soft_timeout = Some(Duration::ZERO)),
+    ("soft_timeout", |s| s.soft_timeout = Some(60 * SECOND)),
+    ("soft_timeout", |s| { s.deadline = Some(SECOND); s.soft_timeout = Some(SECOND) }),
+    ("deadline", |s| s.deadline = Some(Duration::ZERO)),
+    ("deadline", |s| s.deadline = Some(Duration::MAX)),
+    ("throttle", |s| s.throttle = Some(Duration::MAX)),
+    ("operation_timeout", |s| s.operation_timeout = Some(Duration::ZERO)),
+    ("max_value_size", |s| s.max_value_size = Some(0)),
+    ("max_chunk_size_mb", |s| s.max_chunk_size_mb = Some(0.0)),
+    ("max_chunk_size_mb", |s| s.max_chunk_size_mb = Some(-1.0)),
+    ("max_chunk_size_mb", |s| s.max_chunk_size_mb = Some(1e-9)),
+    ("max_chunk_size_mb", |s| s.max_chunk_size_mb = Some(f64::NAN)),
+    ("max_chunk_size_mb", |s| s.max_chunk_size_mb = Some(f64::INFINITY)),
+    ("l1_max_size_mb", |s| s.l1_max_size_mb = Some(0.999)),
+    ("l1_max_size_mb", |s| s.l1_max_size_mb = Some(f64::NAN)),
+    ("l1_max_size_mb", |s| { s.l1_enabled = Some(false); s.l1_max_size_mb = Some(1e300) }),
+    ("max_flights", |s| s.max_flights = Some(0)),
+    ("max_flights", |s| s.max_flights = Some(usize::MAX)),
+    ("max_refreshes", |s| s.max_refreshes = Some(0)),
+    ("lease_hold", |s| s.lease_hold = Some(Duration::ZERO)),
+    ("lease_wait", |s| s.lease_wait = Some(Duration::ZERO)),
+    ("failure_threshold", |s| s.failure_threshold = Some(0)),
+    ("recovery_timeout", |s| s.recovery_timeout = Some(Duration::ZERO)),
+    ("half_open_requests", |s| s.half_open_requests = Some(0)),
+    ("half_open_requests", |s| s.half_open_requests = Some(2)),
+    ("half_open_requests", |s| s.success_threshold = Some(4)),
+    ("success_threshold", |s| s.success_threshold = Some(0)),
+    ("adaptive_initial", |s| s.adaptive_initial = Some(6 * SECOND)),
+    ("adaptive_initial", |s| s.adaptive_initial = Some(SECOND / 11)),
+    ("adaptive_min", |s| s.adaptive_min = Some(6 * SECOND)),
+    ("adaptive_min", |s| s.adaptive_min = Some(Duration::ZERO)),
+    ("adaptive_max", |s| s.adaptive_max = Some(Duration::MAX)),
+    ("adaptive_window", |s| s.adaptive_window = Some(9)),
+    ("adaptive_window", |s| s.adaptive_window = Some(usize::MAX)),
+    ("adaptive_percentile", |s| s.adaptive_percentile = Some(0.0)),
+    ("adaptive_percentile", |s| s.adaptive_percentile = Some(100.1)),
+    ("adaptive_percentile", |s| s.adaptive_percentile = Some(f64::NAN)),
+    ("max_concurrent", |s| s.max_concurrent = Some(0)),
+    ("max_concurrent", |s| s.max_concurrent = Some(usize::MAX)),
+    ("max_queued", |s| s.max_queued = Some(usize::MAX)),
+    ("queue_wait", |s| s.queue_wait = Some(Duration::MAX)),
+    ("compression_level", |s| s.compression_level = Some(0)),
+    ("compression_level", |s| s.compression_level = Some(10)),
+];
+
+#[test]
+fn what_breaks_a_rule_is_named() {
+    for (name, set) in REFUSED {
+        let (_, problems) = decide(set);
+        let names: Vec<&str> = problems.iter().map(|problem| &*problem.name).collect();
+        assert_eq!(names, [*name], "{problems:?}");
+    }
+}
+
+#[test]
+fn all_broken_rules_are_told_at_once() {
+    let (_, problems) = decide(|settings| {
+        settings.ttl = Some(Duration::ZERO);
+        settings.compression_level = Some(0);
+        settings.swr_threshold_ratio = Some(2.0);
+    });
+    let names: Vec<&str> = problems.iter().map(|problem| &*problem.name).collect();
+    assert_eq!(names.len(), 3);
+    assert!(["ttl", "compression_level", "swr_threshold_ratio"].iter().all(|name| names.contains(name)));
+}
+
+#[test]
+fn a_default_start_gives_way_to_a_bound_asked_for() {
+    let initial = |set: Set| allowed(set).adaptive_timeout.map(|adaptive| adaptive.initial);
+    assert_eq!(initial(|settings| settings.adaptive_max = Some(SECOND / 2)), Some(SECOND / 2));
+    assert_eq!(initial(|settings| settings.adaptive_min = Some(2 * SECOND)), Some(2 * SECOND));
+}
+
+#[test]
+fn the_environment_reaches_the_policy_and_gives_way_to_explicit_settings() {
+    let env = environment(&[
+        ("CACHEKIT_DEFAULT_TTL", "1.5"),
+        ("CACHEKIT_MAX_CHUNK_SIZE_MB", "0.25"),
+        ("CACHEKIT_MAX_VALUE_SIZE", "4096"),
+        ("CACHEKIT_ENABLE_COMPRESSION", "off"),
+        ("CACHEKIT_COMPRESSION_LEVEL", "9"),
+        ("CACHEKIT_ENCRYPTION_FAIL_CLOSED", "on"),
+        ("CACHEKIT_L1_ENABLED", "no"),
+        ("CACHEKIT_L1_MAX_SIZE_MB", "2"),
+    ]);
+    let policy = allowed(|settings| *settings = env.settings.clone());
+    assert_eq!((policy.ttl, policy.max_chunk_size, policy.max_value_size), (SECOND * 3 / 2, 256 << 10, 4_096));
+    assert_eq!((policy.compression, policy.compression_level, policy.fail_closed), (false, 9, true));
+    assert_eq!(policy.l1_max_size, None);
+
+    let explicit = Settings { ttl: Some(SECOND), l1_enabled: Some(true), ..Settings::default() };
+    let policy = allowed(|settings| *settings = explicit.or(env.settings));
+    assert_eq!((policy.ttl, policy.l1_max_size), (SECOND, Some(2 << 20)));
+}

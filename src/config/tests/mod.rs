@@ -1,0 +1,22 @@
+//! Tests of the configuration: every variable, every rule.
+
+use std::ffi::OsString;
+
+use super::env::Environment;
+
+mod decided;
+mod lookalikes;
+mod secrets;
+mod selection;
+mod table;
+mod urls;
+
+/// An environment of just these variables.
+fn environment(vars: &[(&str, &str)]) -> Environment {
+    Environment::read(vars.iter().map(|(name, value)| (OsString::from(name), OsString::from(value))))
+}
+
+/// The names of the variables that have problems.
+fn faulty(environment: &Environment) -> Vec<&str> {
+    environment.problems.iter().map(|problem| &*problem.name).collect()
+}

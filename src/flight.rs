@@ -1,0 +1,310 @@
+//! Flights: one computation per key.
+//!
+//! A flight is a spawned task, so no caller owns it: callers wait for its result and may leave. The table knows flights
+//! by key, type and read options, so that callers who would get different answers do not share one.
+
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::fmt;
+use std::future::poll_fn;
+use std::hash::Hash;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::Poll;
+
+use tokio::sync::SetOnce;
+
+use crate::error::{ComputeError, Error, ErrorKind};
+use crate::event::Outcome;
+use crate::invalidate::Fence;
+use crate::key::Key;
+
+const SHARDS: usize = 64;
+
+type Shard = Mutex<HashMap<Name, Arc<dyn Any + Send + Sync>>>;
+
+/// The flights under way.
+pub(crate) struct Flights {
+    shards: Box<[Shard]>,
+    count: AtomicUsize,
+    max: usize,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Name {
+    key: Key,
+    types: TypeId,
+    reads: u8,
+}
+
+/// One computation and those who wait for it.
+pub(crate) struct Flight<T, E> {
+    /// Taken before anything is read.
+    pub(crate) fence: Fence,
+    /// The tick after which this flight is given up.
+    pub(crate) deadline: u64,
+    landed: SetOnce<Landing<T, E>>,
+    early: SetOnce<Early<T>>,
+    fallback: OnceLock<Arc<T>>,
+    given_up: AtomicBool,
+}
+
+/// An older value to answer with while the computation goes on.
+#[derive(Debug)]
+struct Early<T> {
+    value: Arc<T>,
+    /// The tick from which callers rather wait for the landing.
+    until: u64,
+}
+
+/// How a flight ended.
+#[derive(Debug)]
+pub(crate) enum Landing<T, E> {
+    Value {
+        value: Arc<T>,
+        source: Outcome,
+        /// The tick from which the value is expired.
+        expires: u64,
+    },
+    Error(ComputeError<E>),
+    /// Its task was dropped, such as by the end of its runtime.
+    Lost,
+}
+
+/// What a caller is to a flight.
+pub(crate) enum Role<T: Send + Sync + 'static, E: Send + Sync + 'static> {
+    /// The caller starts it; the pass takes it off the table when dropped.
+    Lead(Pass<T, E>),
+    /// Somebody else did.
+    Join(Arc<Flight<T, E>>),
+    /// The table is full; the caller flies alone.
+    Alone(Pass<T, E>),
+}
+
+/// A flight's place in the table.
+pub(crate) struct Pass<T: Send + Sync + 'static, E: Send + Sync + 'static> {
+    pub(crate) flight: Arc<Flight<T, E>>,
+    place: Option<(Arc<Flights>, Name)>,
+}
+
+impl Flights {
+    pub(crate) fn new(max: usize) -> Arc<Self> {
+        Arc::new(Self { shards: (0..SHARDS).map(|_| Shard::default()).collect(), count: AtomicUsize::new(0), max })
+    }
+
+    /// Joins the flight of `key` that still stands at the tick `now`, or makes one.
+    pub(crate) fn board<T, E>(
+        self: &Arc<Self>,
+        fence: Fence,
+        key: &Key,
+        reads: u8,
+        now: u64,
+        deadline: u64,
+    ) -> Role<T, E>
+    where
+        T: Send + Sync + 'static,
+        E: Send + Sync + 'static,
+    {
+        let name = Name { key: key.clone(), types: TypeId::of::<(T, E)>(), reads };
+        // Outlives the lock: dropping a flight may drop the user's value.
+        let _displaced;
+        let mut shard = self.shard(&name);
+        let slot = shard.entry(name.clone());
+        if let Entry::Occupied(slot) = &slot
+            && let Ok(flight) = Arc::clone(slot.get()).downcast::<Flight<T, E>>()
+            && flight.stands(now)
+        {
+            return Role::Join(flight);
+        }
+        let flight = Arc::new(Flight::new(fence, deadline));
+        match slot {
+            Entry::Occupied(mut slot) => {
+                _displaced = slot.insert(Arc::clone(&flight) as _);
+            }
+            Entry::Vacant(_) if self.count.load(SeqCst) >= self.max => {
+                return Role::Alone(Pass { flight, place: None });
+            }
+            Entry::Vacant(slot) => {
+                self.count.fetch_add(1, SeqCst);
+                slot.insert(Arc::clone(&flight) as _);
+            }
+        }
+        Role::Lead(Pass { flight, place: Some((Arc::clone(self), name)) })
+    }
+
+    /// How many flights the table holds.
+    pub(crate) fn len(&self) -> usize {
+        self.count.load(SeqCst)
+    }
+
+    fn shard(&self, name: &Name) -> MutexGuard<'_, HashMap<Name, Arc<dyn Any + Send + Sync>>> {
+        // A map operation that panics leaves the map usable.
+        self.shards[name.key.hash64() as usize % SHARDS].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Flights {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Flights").field("len", &self.len()).field("max", &self.max).finish_non_exhaustive()
+    }
+}
+
+impl<T, E> Flight<T, E> {
+    fn new(fence: Fence, deadline: u64) -> Self {
+        Self {
+            fence,
+            deadline,
+            landed: SetOnce::new(),
+            early: SetOnce::new(),
+            fallback: OnceLock::new(),
+            given_up: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether a caller that comes at the tick `now` may have this flight's answer.
+    fn stands(&self, now: u64) -> bool {
+        let current = match self.landed.get() {
+            None => now < self.deadline,
+            Some(Landing::Value { expires, .. }) => now < *expires,
+            Some(_) => false,
+        };
+        current && self.may_store()
+    }
+
+    /// Whether this flight's result may still be stored.
+    pub(crate) fn may_store(&self) -> bool {
+        self.fence.holds() && !self.given_up.load(SeqCst)
+    }
+
+    /// Lets a new flight take over and bars this one from storing.
+    pub(crate) fn give_up(&self) {
+        self.given_up.store(true, SeqCst);
+    }
+
+    /// Remembers an older value to answer with if the computation fails or is late.
+    pub(crate) fn fall_back_on(&self, value: Arc<T>) {
+        let _ = self.fallback.set(value);
+    }
+
+    pub(crate) fn fallback(&self) -> Option<&Arc<T>> {
+        self.fallback.get()
+    }
+
+    /// Answers those who ask before the tick `until` with the fallback, while the computation goes on.
+    pub(crate) fn answer_early(&self, until: u64) {
+        if let Some(value) = self.fallback.get() {
+            let _ = self.early.set(Early { value: Arc::clone(value), until });
+        }
+    }
+
+    /// Answers everybody. Only the first landing counts.
+    pub(crate) fn land(&self, landing: Landing<T, E>) {
+        let _ = self.landed.set(landing);
+    }
+
+    pub(crate) fn landed(&self) -> Option<&Landing<T, E>> {
+        self.landed.get()
+    }
+
+    /// Waits for the landing, or for an early answer that is good enough for a caller who asks at the tick `now`.
+    pub(crate) async fn wait(&self, now: u64) -> Answer<'_, T, E> {
+        let mut landed = pin!(self.landed.wait());
+        let mut early = pin!(self.early.wait());
+        let mut too_old = false;
+        poll_fn(|context| {
+            if let Poll::Ready(landing) = landed.as_mut().poll(context) {
+                return Poll::Ready(Answer::Landed(landing));
+            }
+            if too_old {
+                return Poll::Pending;
+            }
+            match early.as_mut().poll(context) {
+                Poll::Ready(early) if now < early.until => Poll::Ready(Answer::Early(Arc::clone(&early.value))),
+                Poll::Ready(_) => {
+                    too_old = true;
+                    Poll::Pending
+                }
+                Poll::Pending => Poll::Pending,
+            }
+        })
+        .await
+    }
+}
+
+/// What [`Flight::wait`] waited for.
+pub(crate) enum Answer<'a, T, E> {
+    Landed(&'a Landing<T, E>),
+    Early(Arc<T>),
+}
+
+impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Pass<T, E> {
+    /// Takes the flight off the table, so that the next caller starts another.
+    pub(crate) fn leave(&mut self) {
+        let Some((flights, name)) = self.place.take() else { return };
+        let mut shard = flights.shard(&name);
+        if let Entry::Occupied(slot) = shard.entry(name)
+            && Arc::as_ptr(slot.get()).cast::<()>() == Arc::as_ptr(&self.flight).cast::<()>()
+        {
+            let removed = slot.remove();
+            flights.count.fetch_sub(1, SeqCst);
+            drop(shard);
+            drop(removed);
+        }
+    }
+}
+
+impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Drop for Pass<T, E> {
+    fn drop(&mut self) {
+        self.leave();
+        self.flight.land(Landing::Lost);
+    }
+}
+
+tokio::task_local! {
+    static ANCESTRY: Ancestry;
+}
+
+/// The flights whose computations led to this one.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Ancestry(Option<Arc<Link>>);
+
+#[derive(Debug)]
+struct Link {
+    cache: usize,
+    key: Key,
+    parent: Ancestry,
+}
+
+impl Ancestry {
+    /// The ancestry of the computation that runs on this task.
+    pub(crate) fn current() -> Self {
+        ANCESTRY.try_with(Clone::clone).unwrap_or_default()
+    }
+
+    /// This ancestry and one more computation.
+    pub(crate) fn and(self, cache: usize, key: Key) -> Self {
+        Self(Some(Arc::new(Link { cache, key, parent: self })))
+    }
+
+    /// Runs a computation that knows its ancestry.
+    pub(crate) async fn scope<F: Future>(self, computation: F) -> F::Output {
+        ANCESTRY.scope(self, computation).await
+    }
+
+    /// Refuses to wait for a computation that waits for this one.
+    pub(crate) fn check(&self, cache: usize, key: &Key) -> Result<(), Error> {
+        let mut next = self.0.as_ref();
+        while let Some(link) = next {
+            if link.cache == cache && link.key == *key {
+                return Err(Error::new(
+                    ErrorKind::Argument,
+                    "the computation of a key asks the cache for that same key and would wait for itself",
+                ));
+            }
+            next = link.parent.0.as_ref();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,175 @@
+//! The guard: the only door to a backend.
+//!
+//! Every operation has a time limit, every failure is told once, and a value too large for one item is split here, so that
+//! nothing above knows of timeouts or chunks.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::backends::{Backend, Capabilities, Lease, LeaseToken};
+use crate::chunks::{self, Manifest};
+use crate::clock::{Clock, millis, within};
+use crate::error::{Error, ErrorKind};
+use crate::event::{Event, Observers, Operation, Unreadable};
+use crate::key::Key;
+
+mod throttle;
+
+pub(crate) use self::throttle::Throttle;
+
+/// A backend behind its limits.
+#[derive(Debug)]
+pub(crate) struct Guard<B> {
+    backend: B,
+    capabilities: Capabilities,
+    limits: Limits,
+    clock: Arc<dyn Clock>,
+    observers: Observers,
+}
+
+/// The limits a guard keeps.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    pub(crate) operation_timeout: Duration,
+    pub(crate) max_value_size: usize,
+    pub(crate) max_chunk_size: usize,
+}
+
+impl<B: Backend> Guard<B> {
+    pub(crate) fn new(backend: B, limits: Limits, clock: Arc<dyn Clock>, observers: Observers) -> Self {
+        let capabilities = backend.capabilities();
+        Self { backend, capabilities, limits, clock, observers }
+    }
+
+    pub(crate) fn capabilities(&self) -> Capabilities {
+        self.capabilities
+    }
+
+    /// Reads the bytes under `key`, joined if they were split. Torn ones are told of and are `None`.
+    pub(crate) async fn get(&self, key: &Key) -> Result<Option<Bytes>, Error> {
+        let Some(bytes) = self.run(key, Operation::Get, self.backend.get(key)).await? else { return Ok(None) };
+        match Manifest::read(&bytes, self.limits.max_value_size) {
+            None => Ok(Some(bytes)),
+            Some(Ok(manifest)) => self.join(key, manifest).await,
+            Some(Err(())) => Ok(self.torn(key)),
+        }
+    }
+
+    /// When the entry under `key` expires if it was split, else its bytes.
+    pub(crate) async fn peek(&self, key: &Key) -> Result<Option<Peek>, Error> {
+        let Some(bytes) = self.run(key, Operation::Get, self.backend.get(key)).await? else { return Ok(None) };
+        Ok(match Manifest::read(&bytes, self.limits.max_value_size) {
+            None => Some(Peek::Bytes(bytes)),
+            Some(manifest) => manifest.ok().map(|manifest| Peek::Split { expires: manifest.expires }),
+        })
+    }
+
+    /// Stores `value` for `keep`, with a lease if it still holds. Returns whether it was stored.
+    pub(crate) async fn put(
+        &self,
+        key: &Key,
+        value: Bytes,
+        keep: Keep,
+        lease: Option<LeaseToken>,
+    ) -> Result<bool, Error> {
+        if value.len() > self.limits.max_value_size {
+            let (size, max) = (value.len(), self.limits.max_value_size);
+            let message =
+                format!("a value of {size} bytes is larger than the {max} bytes of the setting max_value_size");
+            return Err(Error::new(ErrorKind::TooLarge, message));
+        }
+        let size = self.limits.max_chunk_size.min(self.capabilities.max_value);
+        if value.len() <= size {
+            return self.put_item(key, value, keep.time, lease).await;
+        }
+        if size <= chunks::OVERHEAD {
+            return Err(Error::new(
+                ErrorKind::TooLarge,
+                "the backend's items are too small to hold a part of this entry",
+            ));
+        }
+        let (parts, manifest) = chunks::split(key, &value, size, keep.expires);
+        for (part, bytes) in parts {
+            self.run(key, Operation::Set, self.backend.set(&part, bytes, keep.time)).await?;
+        }
+        self.put_item(key, manifest, keep.time, lease).await
+    }
+
+    pub(crate) async fn remove(&self, key: &Key) -> Result<(), Error> {
+        self.run(key, Operation::Remove, self.backend.remove(key)).await
+    }
+
+    pub(crate) async fn lease(&self, key: &Key, hold: Duration) -> Result<Lease, Error> {
+        self.run(key, Operation::Lease, self.backend.lease(key, hold)).await
+    }
+
+    pub(crate) async fn release(&self, key: &Key, token: LeaseToken) -> Result<(), Error> {
+        self.run(key, Operation::Lease, self.backend.release(key, token)).await
+    }
+
+    pub(crate) async fn ping(&self, key: &Key) -> Result<(), Error> {
+        self.run(key, Operation::Ping, self.backend.ping()).await
+    }
+
+    async fn put_item(&self, key: &Key, value: Bytes, ttl: Duration, lease: Option<LeaseToken>) -> Result<bool, Error> {
+        match lease {
+            Some(token) => self.run(key, Operation::Set, self.backend.fill(key, value, ttl, token)).await,
+            None => self.run(key, Operation::Set, self.backend.set(key, value, ttl)).await.map(|()| true),
+        }
+    }
+
+    async fn join(&self, key: &Key, manifest: Manifest) -> Result<Option<Bytes>, Error> {
+        let mut whole = Vec::new();
+        for (part, index) in manifest.keys(key).zip(0u32..) {
+            let chunk = self.run(key, Operation::Get, self.backend.get(&part)).await?;
+            if chunk.and_then(|chunk| manifest.add(index, &chunk, &mut whole)).is_none() {
+                return Ok(self.torn(key));
+            }
+        }
+        if !manifest.is_complete(&whole) {
+            return Ok(self.torn(key));
+        }
+        Ok(Some(whole.into()))
+    }
+
+    fn torn(&self, key: &Key) -> Option<Bytes> {
+        self.observers.tell(Event::Unreadable { key, reason: Unreadable::Torn });
+        None
+    }
+
+    async fn run<T>(
+        &self,
+        key: &Key,
+        operation: Operation,
+        work: impl Future<Output = Result<T, Error>> + Send,
+    ) -> Result<T, Error> {
+        let limit = self.limits.operation_timeout;
+        let result = within(&*self.clock, limit, work).await.unwrap_or_else(|| {
+            let message = format!("the backend did not answer within {} ms", millis(limit));
+            Err(Error::new(ErrorKind::Timeout, message))
+        });
+        if let Err(error) = &result {
+            self.observers.tell(Event::BackendFailed { key, operation, error });
+        }
+        result
+    }
+}
+
+/// How long an entry is kept.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Keep {
+    /// The backend's TTL.
+    pub(crate) time: Duration,
+    /// When the entry expires, in milliseconds since the Unix epoch.
+    pub(crate) expires: u64,
+}
+
+/// What [`Guard::peek`] found.
+#[derive(Debug)]
+pub(crate) enum Peek {
+    Bytes(Bytes),
+    Split { expires: u64 },
+}

@@ -1,0 +1,4 @@
+//! stub
+pub(crate) fn is_none<T: serde::Serialize>(_: &T) -> bool {
+    false
+}

@@ -1,0 +1,123 @@
+//! Sealing: values into frames and back.
+//!
+//! A sealed entry is its header and the codec's output. Opening refuses everything that was not sealed by the same codec stack for
+//! the same type, and says why.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::clock::millis;
+use crate::codec::{Codec, Context, Verified};
+use crate::error::{Error, ErrorKind};
+use crate::event::Unreadable;
+use crate::frame::{self, Header};
+use crate::key::Key;
+use crate::schema;
+
+/// What can be cached: anything serde reads and writes that may be shared between threads.
+///
+/// Implemented for every such type; there is nothing to implement by hand.
+pub trait Value: Serialize + DeserializeOwned + Send + Sync + 'static {}
+
+impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> Value for T {}
+
+/// The dates of an entry, in milliseconds; they travel in its header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Dates {
+    /// Since the Unix epoch.
+    pub(crate) created: u64,
+    /// After `created`: stale from then on.
+    pub(crate) fresh_for: u64,
+    /// After `created`: expired from then on.
+    pub(crate) ttl: u64,
+}
+
+impl Dates {
+    /// How much of `span` is left at the wall-clock moment `now`.
+    ///
+    /// An entry from the future (another host's clock) is taken as made now, so no skew prolongs a life.
+    pub(crate) fn left(&self, span: u64, now: u64) -> u64 {
+        span.saturating_sub(now.saturating_sub(self.created))
+    }
+}
+
+/// Turns values into frames for one cache.
+#[derive(Debug)]
+pub(crate) struct Sealer<C> {
+    codec: C,
+    stack: u32,
+    schema_version: u32,
+    verified: Verified,
+}
+
+impl<C: Codec> Sealer<C> {
+    pub(crate) fn new(codec: C, schema_version: u32) -> Self {
+        let stack = frame::fingerprint(&codec.name()) as u32;
+        Self { codec, stack, schema_version, verified: Verified::default() }
+    }
+
+    /// The frame of `value`, as it is stored.
+    pub(crate) fn seal<T: Value>(
+        &self,
+        key: &Key,
+        value: &T,
+        dates: Dates,
+        cost: Duration,
+        tags: &[u64],
+    ) -> Result<Bytes, Error> {
+        let header = Header {
+            created: dates.created,
+            fresh_for: dates.fresh_for,
+            ttl: dates.ttl,
+            cost: u32::try_from(millis(cost)).unwrap_or(u32::MAX),
+            stack: self.stack,
+            schema: self.schema::<T>(),
+            namespace: 0,
+            tags: tags.iter().map(|tag| (*tag, 0)).collect(),
+        }
+        .to_bytes();
+        let context = Context::new(key.as_str(), &header);
+        let mut out = Vec::with_capacity(header.len() + 256);
+        out.extend_from_slice(&header);
+        self.codec.encode(value, context, &mut out)?;
+        self.verified.check::<T, C>(&self.codec, &out[header.len()..], context)?;
+        Ok(out.into())
+    }
+
+    /// The value in a frame that was stored under the key text `key`.
+    pub(crate) fn open<T: Value>(&self, key: &str, bytes: &[u8]) -> Result<(T, Dates), Unreadable> {
+        let (header, head, body) = Header::split(bytes).ok_or(Unreadable::Foreign)?;
+        if header.stack != self.stack {
+            return Err(Unreadable::Stack);
+        }
+        if header.schema != self.schema::<T>() {
+            return Err(Unreadable::Schema);
+        }
+        match self.codec.decode(body, Context::new(key, head)) {
+            Ok(value) => Ok((value, dates(&header))),
+            Err(error) if error.kind() == ErrorKind::Unauthentic => Err(Unreadable::Unauthentic),
+            Err(_) => Err(Unreadable::Corrupt),
+        }
+    }
+
+    /// The dates of a frame this cache could open, whatever its type.
+    pub(crate) fn dates(&self, bytes: &[u8]) -> Option<Dates> {
+        let (header, ..) = Header::split(bytes)?;
+        (header.stack == self.stack).then(|| dates(&header))
+    }
+
+    fn schema<T: Value>(&self) -> u64 {
+        let shape = schema::fingerprint_of::<T>();
+        match self.schema_version {
+            0 => shape,
+            version => shape ^ frame::fingerprint(&format!("schema version {version}")),
+        }
+    }
+}
+
+fn dates(header: &Header) -> Dates {
+    Dates { created: header.created, fresh_for: header.fresh_for, ttl: header.ttl }
+}

@@ -1,0 +1,151 @@
+//! Leases: one computation for several processes over one backend.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cachekit::Backend;
+use cachekit::backends::Memory;
+use cachekit::codec::Postcard;
+use cachekit::testing::{Chaos, Fault, ManualClock};
+use cachekit::{Cache, CacheBuilder, Intent, Key, Lease, Operation};
+
+use crate::support::{Broken, Slow, settle};
+
+fn cache<B: Backend>(clock: &ManualClock, backend: B) -> Cache<B, Postcard> {
+    CacheBuilder::new()
+        .intent(Intent::Minimal)
+        .leases(true)
+        .backend(backend)
+        .clock(Arc::new(clock.clone()))
+        .stats(true)
+        .build()
+        .unwrap()
+}
+
+/// Lets time pass in small steps while tasks run, as long as `until` says no.
+async fn pass_time(clock: &ManualClock, until: impl Fn() -> bool) {
+    for _ in 0..2_000 {
+        if until() {
+            return;
+        }
+        settle().await;
+        clock.advance(Duration::from_millis(10));
+    }
+    panic!("nothing happened in 20 s of the manual clock");
+}
+
+#[tokio::test]
+async fn ten_processes_that_miss_one_key_compute_it_once() {
+    let clock = ManualClock::new();
+    let memory = Memory::with_clock(1 << 20, Arc::new(clock.clone()));
+    let slow = Slow::new();
+    let callers: Vec<_> = (0..100)
+        .map(|index| {
+            let (cache, slow) = (cache(&clock, memory.clone()), slow.clone());
+            tokio::spawn(async move { cache.get_or_compute("key", move || slow.run(Ok(index))).await.unwrap() })
+        })
+        .collect();
+    slow.wait_for_start().await;
+    pass_time(&clock, || clock.sleepers() > 0).await;
+    slow.finish(1);
+    pass_time(&clock, || callers.iter().all(tokio::task::JoinHandle::is_finished)).await;
+    let mut values = Vec::new();
+    for caller in callers {
+        values.push(caller.await.unwrap());
+    }
+    assert!(values.iter().all(|value| *value == values[0]), "{values:?}");
+    assert_eq!(slow.started(), 1);
+}
+
+#[tokio::test]
+async fn without_leases_each_process_computes() {
+    let clock = ManualClock::new();
+    let memory = Memory::with_clock(1 << 20, Arc::new(clock.clone()));
+    let slow = Slow::new();
+    let build = || {
+        let clock = Arc::new(clock.clone());
+        CacheBuilder::new().intent(Intent::Minimal).backend(memory.clone()).clock(clock).build().unwrap()
+    };
+    let callers: Vec<_> = (0..3)
+        .map(|_| {
+            let (cache, slow) = (build(), slow.clone());
+            tokio::spawn(async move { cache.get_or_compute("key", move || slow.run(Ok(1u32))).await.unwrap() })
+        })
+        .collect();
+    for _ in 0..3 {
+        slow.wait_for_start().await;
+    }
+    slow.finish(3);
+    for caller in callers {
+        assert_eq!(caller.await.unwrap(), 1);
+    }
+}
+
+#[tokio::test]
+async fn an_invalidation_by_another_process_during_a_computation_keeps_its_result_out_of_the_backend() {
+    let clock = ManualClock::new();
+    let memory = Memory::with_clock(1 << 20, Arc::new(clock.clone()));
+    let (one, two) = (cache(&clock, memory.clone()), cache(&clock, memory.clone()));
+    let slow = Slow::new();
+    let old = tokio::spawn({
+        let (one, slow) = (one.clone(), slow.clone());
+        async move { one.get_or_compute("key", move || slow.run(Ok(1u32))).await }
+    });
+    slow.wait_for_start().await;
+    two.invalidate("key").await.unwrap();
+    slow.finish(1);
+    assert_eq!(old.await.unwrap().unwrap(), 1);
+    settle().await;
+    assert!(memory.is_empty(), "the lease was void");
+    assert_eq!(one.stats().fenced, 1);
+    assert_eq!(two.get::<u32>("key").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_holder_that_never_delivers_is_waited_for_no_longer_than_the_lease_wait() {
+    let clock = ManualClock::new();
+    let memory = Memory::with_clock(1 << 20, Arc::new(clock.clone()));
+    let held = memory.lease(&Key::new("default", "key").unwrap(), Duration::from_secs(30)).await.unwrap();
+    assert!(matches!(held, Lease::Granted(_)));
+    let cache = cache(&clock, memory.clone());
+    let caller = tokio::spawn({
+        let cache = cache.clone();
+        async move { cache.get_or_compute("key", || async { Ok::<u32, Broken>(1) }).await.unwrap() }
+    });
+    let start = cachekit::Clock::ticks(&clock);
+    pass_time(&clock, || caller.is_finished()).await;
+    let waited = cachekit::Clock::ticks(&clock) - start;
+    assert_eq!(caller.await.unwrap(), 1);
+    assert!((4_900..=5_200).contains(&waited), "waited {waited} ms");
+    settle().await;
+    assert!(memory.is_empty(), "the backend is left to the holder of the lease");
+    assert_eq!(cache.get::<u32>("key").await.unwrap(), Some(1), "L1 has it");
+}
+
+#[tokio::test]
+async fn a_computation_that_fails_gives_its_lease_back() {
+    let clock = ManualClock::new();
+    let memory = Memory::with_clock(1 << 20, Arc::new(clock.clone()));
+    let (one, two) = (cache(&clock, memory.clone()), cache(&clock, memory));
+    assert!(one.get_or_compute("key", || async { Err::<u32, _>(Broken("down")) }).await.is_err());
+    settle().await;
+    assert_eq!(two.get_or_compute("key", || async { Ok::<u32, Broken>(2) }).await.unwrap(), 2, "at once");
+}
+
+#[tokio::test]
+async fn a_backend_whose_leases_fail_costs_nobody_an_answer() {
+    let clock = ManualClock::new();
+    let chaos = Chaos::new(Memory::with_clock(1 << 20, Arc::new(clock.clone())));
+    let control = chaos.control();
+    let cache = cache(&clock, chaos);
+    control.inject(Operation::Lease, Fault::Refuse);
+    assert_eq!(cache.get_or_compute("key", || async { Ok::<u32, Broken>(1) }).await.unwrap(), 1);
+    assert_eq!(control.count(Operation::Set), 0, "what cannot be compared is not stored");
+}
+
+#[test]
+fn leases_asked_for_where_there_are_none_are_a_build_error() {
+    let chaos = crate::support::NoLeases(Memory::new(1 << 20));
+    let error = CacheBuilder::new().intent(Intent::Minimal).leases(true).backend(chaos).build().unwrap_err();
+    assert!(error.to_string().contains("has no leases"), "{error}");
+}

@@ -1,0 +1,155 @@
+//! What several subjects share.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use cachekit::backends::Memory;
+use cachekit::{Backend, Capabilities, Error, ErrorKind, Event, Key, Lease, LeaseToken, Observer, Outcome};
+use tokio::sync::Semaphore;
+
+/// The error of computations that fail on purpose.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Broken(pub(crate) &'static str);
+
+impl std::fmt::Display for Broken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl std::error::Error for Broken {}
+
+/// A computation that waits for permission, and counts how often it was started.
+#[derive(Clone)]
+pub(crate) struct Slow {
+    started: Arc<AtomicUsize>,
+    has_started: Arc<Semaphore>,
+    gate: Arc<Semaphore>,
+}
+
+impl Slow {
+    pub(crate) fn new() -> Self {
+        Self { started: Arc::default(), has_started: Arc::new(Semaphore::new(0)), gate: Arc::new(Semaphore::new(0)) }
+    }
+
+    /// The computation: counts, waits for [`finish`](Slow::finish), gives `result`.
+    pub(crate) async fn run<T>(self, result: Result<T, Broken>) -> Result<T, Broken> {
+        self.started.fetch_add(1, SeqCst);
+        self.has_started.add_permits(1);
+        self.gate.acquire().await.unwrap().forget();
+        result
+    }
+
+    /// Waits until one more computation has started.
+    pub(crate) async fn wait_for_start(&self) {
+        self.has_started.acquire().await.unwrap().forget();
+    }
+
+    /// Lets `count` computations end.
+    pub(crate) fn finish(&self, count: usize) {
+        self.gate.add_permits(count);
+    }
+
+    /// How many computations were started.
+    pub(crate) fn started(&self) -> usize {
+        self.started.load(SeqCst)
+    }
+}
+
+/// Polls a future once, as a caller does before it is parked or dropped.
+pub(crate) fn poll_once<F: Future + ?Sized>(future: &mut Pin<Box<F>>) -> Poll<F::Output> {
+    future.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+}
+
+/// Lets every task that can run do so, a good while.
+pub(crate) async fn settle() {
+    for _ in 0..200 {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Writes down what a cache tells, without its borrowed parts.
+#[derive(Debug, Default)]
+pub(crate) struct Journal(Mutex<Vec<Note>>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Note {
+    Answered(Outcome),
+    Computed(bool),
+    Fenced,
+    BackendFailed(cachekit::Operation, cachekit::ErrorKind),
+    Unreadable(cachekit::Unreadable),
+    NotStored(cachekit::ErrorKind, String),
+    Warning(String),
+}
+
+impl Journal {
+    pub(crate) fn notes(&self) -> Vec<Note> {
+        self.0.lock().unwrap().clone()
+    }
+
+    pub(crate) fn contains(&self, note: &Note) -> bool {
+        self.0.lock().unwrap().contains(note)
+    }
+
+    pub(crate) fn count(&self, wanted: impl Fn(&Note) -> bool) -> usize {
+        self.0.lock().unwrap().iter().filter(|note| wanted(note)).count()
+    }
+}
+
+impl Observer for Journal {
+    fn event(&self, event: &Event<'_>) {
+        let note = match event {
+            Event::Answered { outcome, .. } => Note::Answered(*outcome),
+            Event::Computed { succeeded, .. } => Note::Computed(*succeeded),
+            Event::Fenced { .. } => Note::Fenced,
+            Event::BackendFailed { operation, error, .. } => Note::BackendFailed(*operation, error.kind()),
+            Event::Unreadable { reason, .. } => Note::Unreadable(*reason),
+            Event::NotStored { error, .. } => Note::NotStored(error.kind(), error.to_string()),
+            Event::Warning { message } => Note::Warning((*message).to_owned()),
+            _ => return,
+        };
+        self.0.lock().unwrap().push(note);
+    }
+}
+
+/// The message of an error that must be there.
+pub(crate) fn message<T: std::fmt::Debug>(result: Result<T, Error>) -> String {
+    result.unwrap_err().to_string()
+}
+
+/// A backend that has everything but leases.
+#[derive(Debug)]
+pub(crate) struct NoLeases(pub(crate) Memory);
+
+impl Backend for NoLeases {
+    fn capabilities(&self) -> Capabilities {
+        self.0.capabilities().leases(false)
+    }
+    async fn get(&self, key: &Key) -> Result<Option<Bytes>, Error> {
+        self.0.get(key).await
+    }
+    async fn set(&self, key: &Key, value: Bytes, ttl: Duration) -> Result<(), Error> {
+        self.0.set(key, value, ttl).await
+    }
+    async fn remove(&self, key: &Key) -> Result<(), Error> {
+        self.0.remove(key).await
+    }
+    async fn lease(&self, _: &Key, _: Duration) -> Result<Lease, Error> {
+        Err(Error::new(ErrorKind::Unsupported, "no leases"))
+    }
+    async fn fill(&self, _: &Key, _: Bytes, _: Duration, _: LeaseToken) -> Result<bool, Error> {
+        Err(Error::new(ErrorKind::Unsupported, "no leases"))
+    }
+    async fn release(&self, _: &Key, _: LeaseToken) -> Result<(), Error> {
+        Err(Error::new(ErrorKind::Unsupported, "no leases"))
+    }
+    async fn ping(&self) -> Result<(), Error> {
+        Ok(())
+    }
+}
