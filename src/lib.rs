@@ -11,6 +11,8 @@ mod frame;
 mod key;
 mod memory;
 mod schema;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use crate::backends::Backend;
 pub use crate::clock::{Clock, SystemClock};
