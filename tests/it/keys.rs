@@ -47,7 +47,7 @@ fn reserved() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
     fn different_keys_have_different_texts(a in (namespace(), parts()), b in (namespace(), parts())) {
