@@ -48,6 +48,8 @@ struct Item {
 }
 
 const OVERHEAD: usize = 128;
+/// The room for what a reserved name adds to a key.
+const RESERVED: usize = 32;
 const MAX_LEASES: usize = 65_536;
 
 impl Memory {
@@ -72,15 +74,20 @@ impl Memory {
         self.len() == 0
     }
 
+    /// The same for every key, so that chunks of this size fit under the longest reserved name.
+    fn max_value(&self) -> usize {
+        self.max_bytes.saturating_sub(Key::MAX_LEN + RESERVED + OVERHEAD)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Shelves> {
         // Nothing between lock and unlock can panic half way through a change.
         self.shelves.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn put(&self, shelves: &mut Shelves, key: &Key, value: Bytes, ttl: Duration) -> Result<(), Error> {
-        let weight = weight(key, &value);
-        if weight > self.max_bytes {
-            let message = format!("an entry of {weight} bytes is larger than the memory backend's {}", self.max_bytes);
+        let (weight, length, limit) = (weight(key, &value), value.len(), self.max_value());
+        if length > limit || weight > self.max_bytes {
+            let message = format!("a value of {length} bytes does not fit: the memory backend takes up to {limit}");
             return Err(Error::new(ErrorKind::TooLarge, message));
         }
         shelves.forget(key);
@@ -88,7 +95,7 @@ impl Memory {
             let Some((key, item)) = shelves.items.pop_lru() else { break };
             shelves.bytes -= self::weight(&key, &item.value);
         }
-        let expires = self.clock.ticks().saturating_add(millis(ttl).max(1));
+        let expires = self.clock.ticks().saturating_add(whole_millis(ttl));
         shelves.bytes += weight;
         shelves.items.put(key.clone(), Item { value, expires });
         Ok(())
@@ -107,9 +114,15 @@ fn weight(key: &Key, value: &Bytes) -> usize {
     key.as_str().len() + value.len() + OVERHEAD
 }
 
+/// Milliseconds, rounded up.
+fn whole_millis(duration: Duration) -> u64 {
+    millis(duration.saturating_add(Duration::from_nanos(999_999)))
+}
+
+#[deny(clippy::missing_trait_methods)]
 impl Backend for Memory {
     fn capabilities(&self) -> Capabilities {
-        Capabilities::new("memory").leases(true).max_value(self.max_bytes.saturating_sub(Key::MAX_LEN + OVERHEAD))
+        Capabilities::new("memory").leases(true).max_value(self.max_value())
     }
 
     async fn get(&self, key: &Key) -> Result<Option<Bytes>, Error> {
@@ -148,7 +161,7 @@ impl Backend for Memory {
             shelves.leases.pop_lru();
         }
         let token = LeaseToken::random();
-        shelves.leases.put(key.clone(), (token, now.saturating_add(millis(hold))));
+        shelves.leases.put(key.clone(), (token, now.saturating_add(whole_millis(hold))));
         Ok(Lease::Granted(token))
     }
 

@@ -10,6 +10,8 @@ use crate::error::Error;
 use crate::key::Key;
 
 mod stats;
+#[cfg(test)]
+mod tests;
 #[cfg(feature = "tracing")]
 mod trace;
 

@@ -1,1 +1,266 @@
-//! keys
+//! Keys: injective, acceptable to every backend, silent about themselves.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+
+use cachekit::{ErrorKind, IntoKey, Key, KeyPart, KeyWriter, PartWriter};
+use proptest::prelude::*;
+
+fn text(namespace: &str, key: impl IntoKey) -> String {
+    Key::new(namespace, key).unwrap().as_str().to_owned()
+}
+
+/// A key of one to six parts, as its parts.
+#[derive(Debug, Clone, PartialEq)]
+struct Parts(Vec<String>);
+
+impl IntoKey for Parts {
+    fn write(&self, key: &mut KeyWriter<'_>) {
+        self.0.iter().for_each(|part| key.part(part));
+    }
+}
+
+/// Strings rich in what separates, escapes and shortens, among any others.
+fn tricky() -> impl Strategy<Value = String> {
+    prop_oneof![
+        "[a-c:/%~. _\\-]{0,4}",
+        "\\PC{0,8}",
+        any::<String>(),
+        "(%2[fF]|%3A|:|/|~|a){0,4}",
+        "[ab]{50,70}",
+        "[:a]{150,200}",
+    ]
+}
+
+fn parts() -> impl Strategy<Value = Parts> {
+    let key = prop::collection::vec(tricky(), 1..=6).prop_map(Parts);
+    key.prop_filter("a key of one empty part is refused", |parts| parts.0 != [""])
+}
+
+fn namespace() -> impl Strategy<Value = String> {
+    tricky().prop_filter("an empty namespace is refused", |namespace| !namespace.is_empty())
+}
+
+/// Names as the cache gives them to what it keeps beside an entry.
+fn reserved() -> impl Strategy<Value = String> {
+    prop_oneof!["lock", "chunk:[0-9]{1,9}", "[a-z:]{1,12}", "version"]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn different_keys_have_different_texts(a in (namespace(), parts()), b in (namespace(), parts())) {
+        prop_assert_eq!(a == b, text(&a.0, a.1.clone()) == text(&b.0, b.1.clone()));
+    }
+
+    #[test]
+    fn the_same_key_has_the_same_text(namespace in namespace(), parts in parts()) {
+        let (one, two) = (Key::new(&namespace, parts.clone()).unwrap(), Key::new(&namespace, parts).unwrap());
+        prop_assert_eq!(one.as_str(), two.as_str());
+        prop_assert_eq!(one.id(), two.id());
+        prop_assert_eq!(HashSet::from([one]).insert(two), false);
+    }
+
+    #[test]
+    fn cutting_a_string_elsewhere_gives_another_key(string in "[a:/%]{2,8}", cuts in prop::collection::vec(0..8_usize, 2)) {
+        let cut = |at: usize| string.split_at(at.min(string.len()));
+        let (a, b) = (cut(cuts[0]), cut(cuts[1]));
+        prop_assert_eq!(a == b, text("n", a) == text("n", b));
+        prop_assert_ne!(text("n", a), text("n", string.as_str()));
+    }
+
+    #[test]
+    fn texts_suit_every_backend(namespace in namespace(), parts in parts()) {
+        let text = text(&namespace, parts);
+        prop_assert!(text.len() <= Key::MAX_LEN, "{}", text.len());
+        prop_assert!(text.bytes().all(|byte| byte.is_ascii_graphic()), "{}", text);
+        prop_assert!(text.bytes().filter(|byte| *byte == b':').count() <= 1, "{}", text);
+        prop_assert!(!text.contains('~') || text.len() == Key::MAX_LEN, "{}", text);
+    }
+
+    #[test]
+    fn reserved_names_are_no_user_keys(
+        owner in (namespace(), parts()),
+        name in reserved(),
+        user in (namespace(), parts()),
+    ) {
+        let reserved = Key::new(&owner.0, owner.1.clone()).unwrap().reserved(&name);
+        prop_assert!(reserved.as_str() != text(&user.0, user.1));
+        // The likeliest collision: a user key that spells the reserved name out.
+        let spelled_out = [&owner.1.0.concat(), ":", &name].concat();
+        prop_assert!(reserved.as_str() != text(&owner.0, spelled_out));
+        prop_assert!(reserved.as_str() != text(reserved.as_str(), name.as_str()));
+        prop_assert!(reserved.as_str().bytes().all(|byte| byte.is_ascii_graphic()));
+    }
+
+    #[test]
+    fn debug_and_display_show_the_hash_only(name in "[a-z]{17,40}") {
+        let key = Key::new(&name, name.as_str()).unwrap();
+        prop_assert_eq!(format!("{key}"), key.id());
+        prop_assert_eq!(format!("{key:?}"), format!("Key({})", key.id()));
+        prop_assert!(key.id().len() == 16 && key.id().bytes().all(|byte| byte.is_ascii_hexdigit()));
+        let shown = format!("{key:?} {key} {key:#?}");
+        prop_assert!(!shown.contains(&name));
+    }
+
+    #[test]
+    fn integers_are_their_decimal_text(a: i128, b: u128, c: i64, d: u8) {
+        prop_assert_eq!(text("n", a), text("n", a.to_string()));
+        prop_assert_eq!(text("n", b), text("n", b.to_string()));
+        prop_assert_eq!(text("n", c), format!("n:{c}"));
+        prop_assert_eq!(text("n", (c, d)), format!("n:{c}/{d}"));
+    }
+}
+
+#[test]
+fn golden_texts() {
+    assert_eq!(text("users", 42), "users:42");
+    assert_eq!(text("users", "ada"), "users:ada");
+    assert_eq!(text("users", -1), "users:-1");
+    assert_eq!(text("users", ("eu west", 42)), "users:eu%20west/42");
+    assert_eq!(text("a:b/c", ("d:e", "f/g")), "a%3Ab%2Fc:d%3Ae/f%2Fg");
+    assert_eq!(text("n", "100%~"), "n:100%25%7E");
+    assert_eq!(text("n", "a\nb\0c\u{7f}"), "n:a%0Ab%00c%7F");
+    assert_eq!(text("n", "é🦀"), "n:%C3%A9%F0%9F%A6%80");
+    assert_eq!(text("é", "A.b_c-9"), "%C3%A9:A.b_c-9");
+    assert_eq!(text("n", ("", "")), "n:/");
+    assert_eq!(text("n", ("", "a")), "n:/a");
+    assert_eq!(text("n", ("a", "")), "n:a/");
+    assert_eq!(text("n", (1, 2, 3, 4, 5, 6)), "n:1/2/3/4/5/6");
+}
+
+#[test]
+fn golden_texts_of_long_keys() {
+    let longest = "k".repeat(178);
+    assert_eq!(text("n", longest.as_str()), format!("n:{longest}"), "180 bytes are not shortened");
+    // The tail is BLAKE2b-256 of `n:` and 179 times `k`, by another implementation.
+    let tail = "aaf8ab603502660d71c0815f8ee67995d3cbd588555d7784a9b3be32b4f95ac7";
+    assert_eq!(text("n", "k".repeat(179)), format!("n:{}~{tail}", "k".repeat(113)));
+    let tail = "b01a874d71ca797e5e90f0266008cdc01ec5cc39ff2e5d25ff80278ad4beff32";
+    assert_eq!(text("n", "é".repeat(60)), format!("n:{}%C3%A~{tail}", "%C3%A9".repeat(18)));
+    assert_eq!(text("n".repeat(300).as_str(), 1).len(), Key::MAX_LEN);
+}
+
+#[test]
+fn golden_ids() {
+    // BLAKE2b-64 of the texts, by another implementation.
+    assert_eq!(Key::new("users", 42).unwrap().id(), "198eec194f6a4360");
+    assert_eq!(Key::new("users", 42).unwrap().reserved("lock").id(), "06a9bee81aac4ed5");
+}
+
+#[test]
+fn reserved_names_stand_behind_the_key() {
+    let key = Key::new("users", "a:b").unwrap();
+    assert_eq!(key.reserved("lock").as_str(), "users:a%3Ab:lock");
+    assert_eq!(key.reserved("chunk:0").as_str(), "users:a%3Ab:chunk:0");
+    assert_ne!(key.reserved("lock"), key);
+    let long = Key::new("users", "k".repeat(999)).unwrap();
+    assert_eq!(long.reserved("lock").as_str(), format!("{}:lock", long.as_str()));
+}
+
+#[test]
+fn empty_names_are_refused() {
+    for (namespace, key) in [("", "k"), ("n", "")] {
+        let error = Key::new(namespace, key).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Key);
+        assert!(error.to_string().contains("empty"), "{error}");
+    }
+    assert_eq!(Key::new("n", Parts(vec![])).unwrap_err().kind(), ErrorKind::Key);
+    assert_eq!(Key::new("n", String::new()).unwrap_err().kind(), ErrorKind::Key);
+}
+
+#[test]
+fn the_longest_input_is_64_kib_of_all_parts_together() {
+    let full = "k".repeat(64 * 1024);
+    assert_eq!(text("n", full.as_str()).len(), Key::MAX_LEN);
+    let (a, b) = full.split_at(1_000);
+    assert_ne!(text("n", (a, b)), text("n", full.as_str()));
+    for refused in [Key::new("n", full.clone() + "k"), Key::new("n", (a, b, "k")), Key::new(&(full + "k"), 1)] {
+        assert_eq!(refused.unwrap_err().kind(), ErrorKind::Key);
+    }
+}
+
+#[test]
+fn a_key_of_10_mb_is_refused_without_being_shown() {
+    let error = Key::new("n", "secret ".repeat(1_500_000)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Key);
+    let told = format!("{error} {error:?}");
+    assert!(told.contains("10500000") && told.contains("65536"), "{told}");
+    assert!(!told.contains("secret"), "{told}");
+    let halves = "secret ".repeat(750_000);
+    let told = Key::new("n", (halves.as_str(), halves.as_str())).unwrap_err().to_string();
+    assert!(told.contains("10500000"), "the sizes of all parts together: {told}");
+    assert_eq!(text("n", "small"), "n:small", "the next key on this thread is none the worse");
+}
+
+#[test]
+fn every_kind_of_string_is_the_same_part() {
+    let owned = String::from("a b");
+    for other in [text("n", owned.clone()), text("n", &owned), text("n", &&owned), text("n", Cow::Borrowed("a b"))] {
+        assert_eq!(other, text("n", "a b"));
+    }
+    assert_eq!(text("n", (7_u8, -7_i64, 7_usize, "7")), "n:7/-7/7/7");
+}
+
+struct Point {
+    x: i32,
+    y: i32,
+}
+
+impl KeyPart for Point {
+    fn write(&self, part: &mut PartWriter<'_>) {
+        KeyPart::write(&self.x, part);
+        part.text(" x ");
+        KeyPart::write(&self.y, part);
+    }
+}
+
+#[test]
+fn a_type_of_the_users_own_is_one_part() {
+    assert_eq!(text("n", Point { x: 1, y: -2 }), "n:1%20x%20-2");
+    assert_eq!(text("n", ("p", &Point { x: 1, y: 2 })), "n:p/1%20x%202");
+}
+
+/// Makes another key while it writes itself.
+struct Nested(u32);
+
+impl KeyPart for Nested {
+    fn write(&self, part: &mut PartWriter<'_>) {
+        part.text("before-");
+        if let Some(depth) = self.0.checked_sub(1) {
+            let inner = Key::new("inner", (Nested(depth), "x")).unwrap();
+            part.text(inner.as_str());
+        }
+        part.text("-after");
+    }
+}
+
+#[test]
+fn making_a_key_while_making_a_key_disturbs_neither() {
+    assert_eq!(text("n", Nested(0)), "n:before--after");
+    let inner = text("inner", (Nested(0), "x"));
+    assert_eq!(text("n", Nested(1)), text("n", format!("before-{inner}-after")));
+    assert_eq!(text("n", Nested(1)), "n:before-inner%3Abefore--after%2Fx-after");
+    let inner = text("inner", (Nested(1), "x"));
+    assert_eq!(text("n", (Nested(2), 1)), text("n", (format!("before-{inner}-after"), 1)));
+}
+
+#[test]
+fn writers_show_no_key_either() {
+    struct Spy;
+    impl KeyPart for Spy {
+        fn write(&self, part: &mut PartWriter<'_>) {
+            part.text("secret");
+            assert_eq!(format!("{part:?}"), "PartWriter { .. }");
+        }
+    }
+    struct Watched;
+    impl IntoKey for Watched {
+        fn write(&self, key: &mut KeyWriter<'_>) {
+            key.part(&Spy);
+            assert_eq!(format!("{key:?}"), "KeyWriter { parts: 1, .. }");
+        }
+    }
+    assert_eq!(text("n", Watched), "n:secret");
+}

@@ -1,0 +1,180 @@
+//! A backend that fails on demand.
+//!
+//! Wraps any other, so that a cache can be watched while its backend misbehaves in one chosen way.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::control::{ChaosControl, Fault};
+use crate::backends::{Backend, Capabilities, Lease, LeaseToken};
+use crate::clock::{Clock, SystemClock};
+use crate::error::{Error, ErrorKind};
+use crate::event::Operation;
+use crate::key::Key;
+
+/// A backend that works as the one inside it, until its [`ChaosControl`] says otherwise.
+///
+/// Forwards everything, `capabilities` included.
+///
+/// # Examples
+/// ```
+/// use cachekit::testing::{Chaos, Fault};
+/// use cachekit::{Backend, ErrorKind, Key, Operation, backends::Memory};
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let chaos = Chaos::new(Memory::new(1 << 20));
+/// let control = chaos.control();
+/// let key = Key::new("users", 42)?;
+/// control.inject(Operation::Get, Fault::Refuse);
+/// assert_eq!(chaos.get(&key).await.unwrap_err().kind(), ErrorKind::Unavailable);
+/// control.heal();
+/// assert_eq!(chaos.get(&key).await?, None);
+/// assert_eq!(control.count(Operation::Get), 2);
+/// # Ok::<(), cachekit::Error>(()) }).unwrap();
+/// ```
+#[derive(Debug, Clone)]
+pub struct Chaos<B> {
+    inner: B,
+    clock: Arc<dyn Clock>,
+    control: ChaosControl,
+}
+
+impl<B: Backend> Chaos<B> {
+    /// Wraps `inner`, at first without faults.
+    pub fn new(inner: B) -> Self {
+        Self::with_clock(inner, Arc::new(SystemClock))
+    }
+
+    /// Like [`new`](Chaos::new); [`Fault::Slow`] waits on `clock`.
+    pub fn with_clock(inner: B, clock: Arc<dyn Clock>) -> Self {
+        Self { inner, clock, control: ChaosControl::new() }
+    }
+
+    /// The handle that makes faults and counts operations.
+    pub fn control(&self) -> ChaosControl {
+        self.control.clone()
+    }
+
+    /// Counts an operation, holds it at its gate, and meets the faults that strike before it works.
+    async fn begin(&self, operation: Operation) -> Result<Twist, Error> {
+        if let Some(gate) = self.control.arrive(operation) {
+            gate.pass().await;
+        }
+        let (fault, hanging) = self.control.draw(operation);
+        match fault {
+            Some(Fault::Refuse) => Err(Error::new(ErrorKind::Unavailable, "chaos: the operation was refused")),
+            Some(Fault::Hang) => {
+                hanging.pass().await;
+                Ok(Twist(None))
+            }
+            Some(Fault::Slow(duration)) => {
+                self.clock.sleep(duration).await;
+                Ok(Twist(None))
+            }
+            fault => Ok(Twist(fault)),
+        }
+    }
+}
+
+/// A fault that changes how an operation works.
+struct Twist(Option<Fault>);
+
+impl Twist {
+    fn loses(&self) -> bool {
+        matches!(self.0, Some(Fault::Lose))
+    }
+
+    fn key<'a>(&'a self, asked: &'a Key) -> &'a Key {
+        match &self.0 {
+            Some(Fault::WrongKey(other)) => other,
+            _ => asked,
+        }
+    }
+
+    fn bytes(&self, bytes: Bytes) -> Bytes {
+        match self.0 {
+            Some(Fault::Truncate(length)) => bytes.slice(..length.min(bytes.len())),
+            Some(Fault::Flip(bit)) if !bytes.is_empty() => {
+                let bit = bit % (bytes.len() * 8);
+                let mut bytes = Vec::from(bytes);
+                bytes[bit / 8] ^= 1 << (bit % 8);
+                bytes.into()
+            }
+            _ => bytes,
+        }
+    }
+
+    fn end<T>(&self, answer: Result<T, Error>) -> Result<T, Error> {
+        match self.0 {
+            Some(Fault::FailAfter) => {
+                Err(Error::new(ErrorKind::Timeout, "chaos: the operation ended without an answer"))
+            }
+            _ => answer,
+        }
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl<B: Backend> Backend for Chaos<B> {
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
+    }
+
+    async fn get(&self, key: &Key) -> Result<Option<Bytes>, Error> {
+        let twist = self.begin(Operation::Get).await?;
+        if twist.loses() {
+            return Ok(None);
+        }
+        let answer = self.inner.get(twist.key(key)).await;
+        twist.end(answer.map(|value| value.map(|bytes| twist.bytes(bytes))))
+    }
+
+    async fn set(&self, key: &Key, value: Bytes, ttl: Duration) -> Result<(), Error> {
+        let twist = self.begin(Operation::Set).await?;
+        if twist.loses() {
+            return Ok(());
+        }
+        twist.end(self.inner.set(twist.key(key), twist.bytes(value), ttl).await)
+    }
+
+    async fn remove(&self, key: &Key) -> Result<(), Error> {
+        let twist = self.begin(Operation::Remove).await?;
+        if twist.loses() {
+            return Ok(());
+        }
+        twist.end(self.inner.remove(twist.key(key)).await)
+    }
+
+    async fn lease(&self, key: &Key, hold: Duration) -> Result<Lease, Error> {
+        let twist = self.begin(Operation::Lease).await?;
+        if twist.loses() {
+            return Ok(Lease::Granted(LeaseToken::random()));
+        }
+        twist.end(self.inner.lease(twist.key(key), hold).await)
+    }
+
+    async fn fill(&self, key: &Key, value: Bytes, ttl: Duration, token: LeaseToken) -> Result<bool, Error> {
+        let twist = self.begin(Operation::Set).await?;
+        if twist.loses() {
+            return Ok(true);
+        }
+        twist.end(self.inner.fill(twist.key(key), twist.bytes(value), ttl, token).await)
+    }
+
+    async fn release(&self, key: &Key, token: LeaseToken) -> Result<(), Error> {
+        let twist = self.begin(Operation::Lease).await?;
+        if twist.loses() {
+            return Ok(());
+        }
+        twist.end(self.inner.release(twist.key(key), token).await)
+    }
+
+    async fn ping(&self) -> Result<(), Error> {
+        let twist = self.begin(Operation::Ping).await?;
+        if twist.loses() {
+            return Ok(());
+        }
+        twist.end(self.inner.ping().await)
+    }
+}

@@ -1,0 +1,190 @@
+//! Leases: at most one, and only the living fill.
+
+use std::future::Future;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+use super::concurrency::all;
+use super::limits::refused;
+use super::{Case, LONG, Suite};
+use crate::backends::{Backend, Lease, LeaseToken};
+use crate::error::ErrorKind;
+use crate::key::Key;
+
+pub(super) async fn check<F, M, B>(suite: &mut Suite<F>)
+where
+    F: Fn() -> M + Send + Sync,
+    M: Future<Output = B> + Send,
+    B: Backend,
+{
+    if !(suite.make)().await.capabilities().leases {
+        suite.case("A backend without leases answers `Unsupported`.", unsupported).await;
+        return;
+    }
+    suite.case("At most one lease is out per key.", at_most_one).await;
+    suite.case("Of many who ask at once, one gets the lease.", one_of_many).await;
+    suite.case("`fill` stores the value and ends the lease.", filled).await;
+    suite.case("A filled entry lives as long as its TTL.", filled_for_a_while).await;
+    suite.case("A lease ends by `release`.", ended_by_release).await;
+    suite.case("A lease ends after `hold`.", ended_by_time).await;
+    suite.case("A lease ends by `set`.", ended_by_set).await;
+    suite.case("A lease ends by `remove`.", ended_by_remove).await;
+    suite.case("`fill` with a token that was never granted stores nothing.", unknown_token).await;
+    suite.case("`release` of a lease that has ended does nothing.", late_release).await;
+}
+
+impl<B: Backend> Case<B> {
+    async fn lease(&self, key: &Key, hold: Duration) -> Lease {
+        let answer = self.backend.lease(key, hold).await;
+        self.done("lease", answer)
+    }
+
+    async fn granted(&self, key: &Key, hold: Duration, when: &str) -> LeaseToken {
+        match self.lease(key, hold).await {
+            Lease::Granted(token) => token,
+            Lease::Held => panic!("{}", self.complaint(&format!("lease {when} answered Held, not Granted"))),
+        }
+    }
+
+    async fn held(&self, key: &Key, when: &str) {
+        let answer = self.lease(key, LONG).await;
+        self.require(answer == Lease::Held, || format!("lease {when} answered Granted, not Held"));
+    }
+
+    async fn fill(&self, key: &Key, value: &'static str, token: LeaseToken, expected: bool, when: &str) {
+        let answer = self.backend.fill(key, value.into(), LONG, token).await;
+        let stored = self.done("fill", answer);
+        self.require(stored == expected, || format!("fill {when} answered {stored}, not {expected}"));
+    }
+
+    async fn release(&self, key: &Key, token: LeaseToken) {
+        let answer = self.backend.release(key, token).await;
+        self.done("release", answer);
+    }
+}
+
+async fn unsupported<B: Backend>(case: Case<B>) {
+    let (key, token) = (case.key("secret-name"), LeaseToken::random());
+    case.set(&key, "old", LONG).await;
+    refused(&case, case.backend.lease(&key, LONG).await, ErrorKind::Unsupported, &key);
+    refused(&case, case.backend.fill(&key, "secret".into(), LONG, token).await, ErrorKind::Unsupported, &key);
+    refused(&case, case.backend.release(&key, token).await, ErrorKind::Unsupported, &key);
+    case.holds(&key, b"old", "after an unsupported fill").await;
+}
+
+async fn at_most_one<B: Backend>(case: Case<B>) {
+    let (key, other) = (case.key("k"), case.key("other"));
+    let first = case.granted(&key, LONG, "of a key without a lease").await;
+    case.held(&key, "of a leased key").await;
+    case.held(&key, "of a leased key, the second time").await;
+    let second = case.granted(&other, LONG, "of another key").await;
+    case.require(first != second, || "two leases have the same token".into());
+    case.lacks(&key, "of a leased key without a value").await;
+    case.fill(&key, "v", first, true, "after others asked in vain").await;
+    case.holds(&key, b"v", "after fill").await;
+    case.held(&other, "of a leased key, another having been filled").await;
+}
+
+async fn one_of_many<B: Backend>(case: Case<B>) {
+    for round in 0..8 {
+        let mut tasks = JoinSet::new();
+        for _ in 0..16 {
+            let case = case.clone();
+            tasks.spawn(async move { case.lease(&case.key(round), LONG).await });
+        }
+        let granted = all(tasks).await.iter().filter(|lease| **lease != Lease::Held).count();
+        case.require(granted == 1, || format!("{granted} of 16 got it"));
+    }
+}
+
+async fn filled<B: Backend>(case: Case<B>) {
+    let key = case.key("k");
+    let token = case.granted(&key, LONG, "of a key without a lease").await;
+    case.fill(&key, "first", token, true, "under a lease").await;
+    case.holds(&key, b"first", "after fill").await;
+    case.fill(&key, "twice", token, false, "for the second time").await;
+    case.holds(&key, b"first", "after a fill that was refused").await;
+    let token = case.granted(&key, LONG, "after fill").await;
+    case.holds(&key, b"first", "while a lease is out").await;
+    case.fill(&key, "second", token, true, "over a value").await;
+    case.holds(&key, b"second", "after fill over a value").await;
+}
+
+async fn filled_for_a_while<B: Backend>(case: Case<B>) {
+    let (key, ttl) = (case.key("k"), case.unit() * 2);
+    let token = case.granted(&key, LONG, "of a key without a lease").await;
+    let answer = case.backend.fill(&key, "v".into(), ttl, token).await;
+    let stored = case.done("fill", answer);
+    case.require(stored, || "fill under a lease answered false, not true".into());
+    case.advance(ttl + case.options.precision).await;
+    case.lacks(&key, "after the TTL given to fill").await;
+}
+
+async fn ended_by_release<B: Backend>(case: Case<B>) {
+    let key = case.key("k");
+    let token = case.granted(&key, LONG, "of a key without a lease").await;
+    case.release(&key, token).await;
+    case.fill(&key, "late", token, false, "after release").await;
+    case.lacks(&key, "after a fill that was refused").await;
+    let token = case.granted(&key, LONG, "after release").await;
+    case.fill(&key, "v", token, true, "under the second lease").await;
+    case.holds(&key, b"v", "after fill").await;
+}
+
+async fn ended_by_time<B: Backend>(case: Case<B>) {
+    let (key, hold) = (case.key("k"), case.unit() * 2);
+    let token = case.granted(&key, hold, "of a key without a lease").await;
+    case.advance(hold + case.options.precision).await;
+    case.fill(&key, "late", token, false, "after the lease was over").await;
+    case.lacks(&key, "after a fill that was refused").await;
+    let second = case.granted(&key, LONG, "after the first was over").await;
+    case.fill(&key, "late", token, false, "while another holds the lease").await;
+    case.fill(&key, "v", second, true, "under the second lease").await;
+    case.holds(&key, b"v", "after fill").await;
+}
+
+async fn ended_by_set<B: Backend>(case: Case<B>) {
+    let key = case.key("k");
+    let token = case.granted(&key, LONG, "of a key without a lease").await;
+    case.set(&key, "set", LONG).await;
+    case.fill(&key, "late", token, false, "after set").await;
+    case.holds(&key, b"set", "after a fill that was refused").await;
+    let _ = case.granted(&key, LONG, "after set").await;
+}
+
+async fn ended_by_remove<B: Backend>(case: Case<B>) {
+    let key = case.key("k");
+    case.set(&key, "old", LONG).await;
+    let token = case.granted(&key, LONG, "of a key with a value").await;
+    case.remove(&key).await;
+    case.fill(&key, "late", token, false, "after remove").await;
+    case.lacks(&key, "after a fill that was refused").await;
+    let _ = case.granted(&key, LONG, "after remove").await;
+}
+
+async fn unknown_token<B: Backend>(case: Case<B>) {
+    let (key, other) = (case.key("k"), case.key("other"));
+    case.fill(&key, "forged", LeaseToken::random(), false, "without a lease").await;
+    case.lacks(&key, "after a fill that was refused").await;
+    let token = case.granted(&key, LONG, "of a key without a lease").await;
+    let elsewhere = case.granted(&other, LONG, "of another key").await;
+    case.fill(&key, "forged", LeaseToken::random(), false, "with a forged token").await;
+    case.fill(&key, "forged", elsewhere, false, "with the token of another key").await;
+    case.lacks(&key, "after fills that were refused").await;
+    case.fill(&key, "v", token, true, "after others were refused").await;
+    case.holds(&key, b"v", "after fill").await;
+}
+
+async fn late_release<B: Backend>(case: Case<B>) {
+    let key = case.key("k");
+    let first = case.granted(&key, LONG, "of a key without a lease").await;
+    case.release(&key, first).await;
+    case.release(&key, first).await;
+    let second = case.granted(&key, LONG, "after release").await;
+    case.release(&key, first).await;
+    case.release(&key, LeaseToken::random()).await;
+    case.held(&key, "after a late and a forged release").await;
+    case.fill(&key, "v", second, true, "after a late and a forged release").await;
+    case.holds(&key, b"v", "after fill").await;
+}

@@ -1,0 +1,13 @@
+//! Test doubles, and suites for implementers.
+//!
+//! With feature `testing`. A clock that stands still until told, a backend that fails on demand, and the checks that
+//! every [`Backend`](crate::Backend) and [`Codec`](crate::Codec) must pass.
+
+mod chaos;
+mod clock;
+pub mod conformance;
+mod control;
+
+pub use self::chaos::Chaos;
+pub use self::clock::ManualClock;
+pub use self::control::{ChaosControl, Fault, Gate};
