@@ -10,6 +10,7 @@ mod event;
 mod frame;
 mod key;
 mod memory;
+mod negative;
 mod schema;
 
 pub use crate::backends::Backend;

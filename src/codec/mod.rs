@@ -15,9 +15,11 @@ mod checked;
 #[cfg(feature = "compression")]
 mod compressed;
 mod json;
+mod limited;
 #[cfg(feature = "messagepack")]
 mod messagepack;
 mod postcard;
+pub(crate) mod verify;
 
 pub use self::checked::Checked;
 #[cfg(feature = "compression")]
@@ -26,6 +28,23 @@ pub use self::json::Json;
 #[cfg(feature = "messagepack")]
 pub use self::messagepack::MessagePack;
 pub use self::postcard::Postcard;
+
+/// The stack of most caches: compact, compressed where that pays, with a checksum.
+///
+/// # Examples
+/// ```
+/// use cachekit::codec::{Context, Standard};
+/// use cachekit::{Codec, Error};
+/// fn size(value: &str) -> Result<usize, Error> {
+///     let mut bytes = Vec::new();
+///     Standard::default().encode(&value, Context::new("pages:1", b""), &mut bytes)?;
+///     Ok(bytes.len())
+/// }
+/// assert_eq!(size("ada")?, "ada".len() + 1 + 1 + 8);
+/// # Ok::<(), Error>(())
+/// ```
+#[cfg(feature = "compression")]
+pub type Standard = Checked<Compressed<Postcard>>;
 
 /// A way to turn values into bytes and back.
 ///
