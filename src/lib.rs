@@ -12,6 +12,7 @@ mod key;
 mod memory;
 mod negative;
 mod schema;
+mod stack;
 
 pub use crate::backends::Backend;
 pub use crate::clock::{Clock, SystemClock};

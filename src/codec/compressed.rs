@@ -166,15 +166,14 @@ fn with_scratch<R>(work: impl FnOnce(&mut Vec<u8>) -> R) -> R {
 fn deflate(plain: &[u8], level: u32, stream: &mut Vec<u8>) -> Result<bool, Error> {
     thread_local!(static STATES: RefCell<[Option<Compress>; 9]> = const { RefCell::new([const { None }; 9]) });
     let Some(room) = plain.len().checked_sub(HEAD) else { return Ok(false) };
-    stream.resize(room, 0);
+    stream.reserve(room);
     STATES.with_borrow_mut(|states| {
         let state = states[level as usize - 1].get_or_insert_with(|| Compress::new(Compression::new(level), true));
         state.reset();
         let status = state
-            .compress(plain, stream, FlushCompress::Finish)
+            .compress_vec(plain, stream, FlushCompress::Finish)
             .map_err(|error| Error::with_source(ErrorKind::Encode, "zlib failed", error))?;
-        stream.truncate(state.total_out() as usize);
-        Ok(status == Status::StreamEnd)
+        Ok(status == Status::StreamEnd && stream.len() <= room)
     })
 }
 

@@ -17,7 +17,8 @@ use crate::error::{Error, ErrorKind};
 /// become `null`, which does not read back as a number. `Some(None)` reads back as `None`.
 ///
 /// # Limits
-/// `decode` refuses values nested more than 127 arrays and objects deep.
+/// `decode` refuses values nested more than 127 arrays and objects deep, or so deep that reading them takes more than 768 KiB of
+/// stack.
 ///
 /// # Examples
 /// ```

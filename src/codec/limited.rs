@@ -8,18 +8,21 @@ use std::cell::Cell;
 use std::fmt;
 
 use serde::de::{
-    DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, Error as _, MapAccess, SeqAccess, VariantAccess,
-    Visitor,
+    DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, MapAccess, SeqAccess, VariantAccess, Visitor,
 };
 
+use crate::stack::StackMark;
+
 /// How many sequences, maps, enums, options and newtypes may be open at once.
-pub(super) const MAX_DEPTH: u16 = 256;
+const MAX_DEPTH: u16 = 256;
 
 /// How many elements of no bytes, such as `()`, one value may hold.
-pub(super) const MAX_EMPTY: usize = 65_536;
+const MAX_EMPTY: usize = 65_536;
 
 /// What one call of `decode` may still do.
 pub(super) struct Limits {
+    stack: StackMark,
+    input: usize,
     elements: Cell<usize>,
     refused: Cell<Option<&'static str>>,
 }
@@ -27,7 +30,8 @@ pub(super) struct Limits {
 impl Limits {
     /// The limits of decoding this many bytes: one element a byte, and the empty ones.
     pub(super) fn of(bytes: &[u8]) -> Self {
-        Self { elements: Cell::new(bytes.len().saturating_add(MAX_EMPTY)), refused: Cell::new(None) }
+        let elements = bytes.len().saturating_add(MAX_EMPTY);
+        Self { stack: StackMark::here(), input: bytes.len(), elements: Cell::new(elements), refused: Cell::new(None) }
     }
 
     /// Reads a `T` from `format` within these limits.
@@ -46,12 +50,6 @@ impl Limits {
     }
 }
 
-impl fmt::Debug for Limits {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Limits").field("refused", &self.refused.get()).finish_non_exhaustive()
-    }
-}
-
 /// Where in the value we are.
 #[derive(Clone, Copy)]
 struct Scope<'a> {
@@ -64,8 +62,9 @@ struct Scope<'a> {
 impl Scope<'_> {
     fn deeper<E: serde::de::Error>(self) -> Result<Self, E> {
         match self.depth.checked_sub(1) {
-            Some(depth) => Ok(Self { depth, ..self }),
             None => Err(self.limits.refuse("the bytes nest more than 256 levels deep")),
+            Some(_) if self.limits.stack.is_far() => Err(self.limits.refuse("the bytes nest too deep for the stack")),
+            Some(depth) => Ok(Self { depth, ..self }),
         }
     }
 
@@ -105,7 +104,6 @@ macro_rules! forward_deserializer {
     )*};
 }
 
-#[deny(clippy::missing_trait_methods)]
 impl<'de, D: Deserializer<'de>> Deserializer<'de> for Limited<'_, D> {
     type Error = D::Error;
 
@@ -157,7 +155,6 @@ macro_rules! forward_scalars {
     )*};
 }
 
-#[deny(clippy::missing_trait_methods)]
 impl<'de, V: Visitor<'de>> Visitor<'de> for Limited<'_, V> {
     type Value = V::Value;
 
@@ -245,7 +242,7 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Limited<'_, A> {
     }
 
     fn size_hint(&self) -> Option<usize> {
-        self.inner.size_hint().map(|hint| hint.min(self.scope.limits.elements.get()))
+        self.inner.size_hint().map(|hint| hint.min(self.scope.limits.input))
     }
 }
 
@@ -288,7 +285,7 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Limited<'_, A> {
     }
 
     fn size_hint(&self) -> Option<usize> {
-        self.inner.size_hint().map(|hint| hint.min(self.scope.limits.elements.get()))
+        self.inner.size_hint().map(|hint| hint.min(self.scope.limits.input))
     }
 }
 

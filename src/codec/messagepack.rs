@@ -16,7 +16,8 @@ use crate::error::{Error, ErrorKind};
 /// reads back as `None`.
 ///
 /// # Limits
-/// `decode` refuses values nested more than 256 levels deep, counting sequences, maps, structs, enums, options and newtypes.
+/// `decode` refuses values nested more than 256 levels deep, counting sequences, maps, structs, enums, options and newtypes, or so
+/// deep that reading them takes more than 768 KiB of stack.
 ///
 /// # Examples
 /// ```

@@ -20,7 +20,8 @@ use crate::error::{Error, ErrorKind};
 /// [`MessagePack`](super::MessagePack) and [`Json`](super::Json).
 ///
 /// # Limits
-/// `decode` refuses values nested more than 256 levels deep, counting sequences, maps, structs, enums, options and newtypes:
+/// `decode` refuses values nested more than 256 levels deep, counting sequences, maps, structs, enums, options and newtypes, or so
+/// deep that reading them takes more than 768 KiB of stack:
 /// a linked list of more than 128 nodes, for one. It refuses values that hold more than 65,536 elements which take no byte,
 /// such as a `Vec<()>` of that length. `encode` does not check either, so such a value is written and then is a miss.
 ///
@@ -63,7 +64,8 @@ impl Codec for Postcard {
             let message = limits.refused().unwrap_or("the bytes are not postcard of this type");
             Error::with_source(ErrorKind::Decode, message, error)
         })?;
-        let rest = format.finalize().map_err(|error| Error::with_source(ErrorKind::Decode, "postcard failed", error))?;
+        let rest =
+            format.finalize().map_err(|error| Error::with_source(ErrorKind::Decode, "postcard failed", error))?;
         if !rest.is_empty() {
             return Err(Error::new(ErrorKind::Decode, "bytes are left over after the value"));
         }

@@ -7,6 +7,8 @@
 
 use std::collections::HashMap;
 
+use crate::stack::StackMark;
+
 /// How much of a type is looked at, in values visited over all runs.
 const MAX_STEPS: usize = 1 << 20;
 
@@ -34,6 +36,7 @@ pub(super) struct Shapes {
 /// What concerns the current run only.
 #[derive(Debug, Default)]
 struct Run {
+    stack: StackMark,
     open: Vec<Open>,
     explored: bool,
     leaf: Option<(Site, usize)>,
@@ -109,7 +112,7 @@ pub(super) enum Choice {
 impl Shapes {
     /// Prepares for the next run.
     pub(super) fn begin(&mut self) {
-        self.run = Run::default();
+        self.run = Run { stack: StackMark::here(), ..Run::default() };
         for part in self.shapes.iter_mut().flat_map(|shape| &mut shape.parts) {
             part.open = 0;
         }
@@ -174,7 +177,7 @@ impl Shapes {
     /// Opens the shape that `visitor` reads, until [`leave`](Self::leave). Gives the part chosen.
     pub(super) fn enter(&mut self, visitor: &'static str, head: &[u8], choice: Choice) -> Result<usize, Stop> {
         self.step()?;
-        if self.run.open.len() >= MAX_DEPTH {
+        if self.run.open.len() >= MAX_DEPTH || self.run.stack.is_far() {
             self.run.too_deep = true;
             return Err(Stop);
         }
@@ -252,8 +255,7 @@ impl Shapes {
         let new = self.shapes.len();
         let index = *self.by_visitor.entry((visitor, head.to_vec())).or_insert(new);
         if index == new {
-            let unseen =
-                Part { state: State::Unseen, tokens: Vec::new(), inner: Vec::new(), height: FAR, open: 0 };
+            let unseen = Part { state: State::Unseen, tokens: Vec::new(), inner: Vec::new(), height: FAR, open: 0 };
             let parts = match choice {
                 Choice::One => vec![unseen],
                 Choice::Maybe => vec![unseen.clone(), Part { state: State::Done, height: 0, ..unseen }],
@@ -277,10 +279,10 @@ impl Shapes {
             State::Deferred => part.open == 0 && ends,
             State::Done | State::Dead => false,
         };
-        if !ends || self.run.open.len() < DEEP {
-            if let Some(part) = parts.iter().position(fresh) {
-                return (part, limit);
-            }
+        if (!ends || self.run.open.len() < DEEP)
+            && let Some(part) = parts.iter().position(fresh)
+        {
+            return (part, limit);
         }
         let alive = || parts.iter().enumerate().filter(|(_, part)| part.state != State::Dead);
         if !self.run.explored {

@@ -161,11 +161,13 @@ versions! {
 fn recursive_types_end_and_are_seen_to_the_leaves() {
     assert_ne!(fingerprint_of::<expr::Expr>(), fingerprint_of::<expr_leaf::Expr>());
     assert_ne!(fingerprint_of::<tree::Tree>(), fingerprint_of::<tree_leaf::Tree>());
-    for complete in [trace::<expr::Expr>(), trace::<tree::Tree>(), trace::<endless::Lists>(), trace::<endless::Wrap>()] {
+    for complete in [trace::<expr::Expr>(), trace::<tree::Tree>(), trace::<endless::Lists>(), trace::<endless::Wrap>()]
+    {
         assert!(!names_its_path(&complete), "nothing was left out");
     }
     assert!(!names_its_path(&trace::<endless::Bare>()));
-    let all = [fingerprint_of::<endless::Endless>(), fingerprint_of::<endless::Never>(), fingerprint_of::<endless::Lists>()];
+    let all =
+        [fingerprint_of::<endless::Endless>(), fingerprint_of::<endless::Never>(), fingerprint_of::<endless::Lists>()];
     assert_all_differ(&all);
 }
 
@@ -225,7 +227,7 @@ impl TryFrom<u8> for Even {
     type Error = String;
 
     fn try_from(number: u8) -> Result<Self, Self::Error> {
-        if number % 2 == 0 { Ok(Self) } else { Err(format!("{number} is odd")) }
+        if number.is_multiple_of(2) { Ok(Self) } else { Err(format!("{number} is odd")) }
     }
 }
 

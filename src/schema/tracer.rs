@@ -308,11 +308,7 @@ impl<'de> VariantAccess<'de> for Variant<'_> {
         visitor.visit_seq(Items { shapes: self.shapes, left: len })
     }
 
-    fn struct_variant<V: Visitor<'de>>(
-        self,
-        fields: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, Stop> {
+    fn struct_variant<V: Visitor<'de>>(self, fields: &'static [&'static str], visitor: V) -> Result<V::Value, Stop> {
         self.shapes.note(&head(b'R', fields));
         visitor.visit_seq(Items { shapes: self.shapes, left: fields.len() })
     }
