@@ -53,6 +53,7 @@ mod memory;
 mod negative;
 mod schema;
 mod seal;
+mod stack;
 mod tasks;
 #[cfg(feature = "testing")]
 pub mod testing;

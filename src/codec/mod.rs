@@ -17,6 +17,7 @@ mod compressed;
 #[cfg(feature = "encryption")]
 mod encrypted;
 mod json;
+mod limited;
 #[cfg(feature = "messagepack")]
 mod messagepack;
 mod postcard;
@@ -32,6 +33,23 @@ pub use self::json::Json;
 pub use self::messagepack::MessagePack;
 pub use self::postcard::Postcard;
 pub(crate) use self::verify::Verified;
+
+/// The stack of most caches: compact, compressed where that pays, with a checksum.
+///
+/// # Examples
+/// ```
+/// use cachekit::codec::{Context, Standard};
+/// use cachekit::{Codec, Error};
+/// fn size(value: &str) -> Result<usize, Error> {
+///     let mut bytes = Vec::new();
+///     Standard::default().encode(&value, Context::new("pages:1", b""), &mut bytes)?;
+///     Ok(bytes.len())
+/// }
+/// assert_eq!(size("ada")?, "ada".len() + 1 + 1 + 8);
+/// # Ok::<(), Error>(())
+/// ```
+#[cfg(feature = "compression")]
+pub type Standard = Checked<Compressed<Postcard>>;
 
 /// A way to turn values into bytes and back.
 ///

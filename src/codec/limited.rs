@@ -1,0 +1,328 @@
+//! A deserializer that bounds nesting and empty elements.
+//!
+//! Bytes from outside choose how deep a recursive type nests and how many elements a sequence claims. Postcard
+//! bounds neither, the other formats only what they see themselves: an `Option` inside an `Option` costs them no byte.
+//! This layer sits between a format and a type and counts, whatever the format.
+
+use std::cell::Cell;
+use std::fmt;
+
+use serde::de::{
+    DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, MapAccess, SeqAccess, VariantAccess, Visitor,
+};
+
+use crate::stack::StackMark;
+
+/// How many sequences, maps, enums, options and newtypes may be open at once.
+const MAX_DEPTH: u16 = 256;
+
+/// How many elements of no bytes, such as `()`, one value may hold.
+const MAX_EMPTY: usize = 65_536;
+
+/// What one call of `decode` may still do.
+pub(super) struct Limits {
+    stack: StackMark,
+    input: usize,
+    elements: Cell<usize>,
+    refused: Cell<Option<&'static str>>,
+}
+
+impl Limits {
+    /// The limits of decoding this many bytes: one element a byte, and the empty ones.
+    pub(super) fn of(bytes: &[u8]) -> Self {
+        let elements = bytes.len().saturating_add(MAX_EMPTY);
+        Self { stack: StackMark::here(), input: bytes.len(), elements: Cell::new(elements), refused: Cell::new(None) }
+    }
+
+    /// Reads a `T` from `format` within these limits.
+    pub(super) fn read<'de, T: DeserializeOwned, D: Deserializer<'de>>(&self, format: D) -> Result<T, D::Error> {
+        T::deserialize(Limited { inner: format, scope: Scope { limits: self, depth: MAX_DEPTH, counted: false } })
+    }
+
+    /// Which limit was hit, if one was.
+    pub(super) fn refused(&self) -> Option<&'static str> {
+        self.refused.get()
+    }
+
+    fn refuse<E: serde::de::Error>(&self, reason: &'static str) -> E {
+        self.refused.set(Some(reason));
+        E::custom(reason)
+    }
+}
+
+/// Where in the value we are.
+#[derive(Clone, Copy)]
+struct Scope<'a> {
+    limits: &'a Limits,
+    depth: u16,
+    /// Whether the number of elements comes from the bytes; that of a tuple or struct comes from the type.
+    counted: bool,
+}
+
+impl Scope<'_> {
+    fn deeper<E: serde::de::Error>(self) -> Result<Self, E> {
+        match self.depth.checked_sub(1) {
+            None => Err(self.limits.refuse("the bytes nest more than 256 levels deep")),
+            Some(_) if self.limits.stack.is_far() => Err(self.limits.refuse("the bytes nest too deep for the stack")),
+            Some(depth) => Ok(Self { depth, ..self }),
+        }
+    }
+
+    fn element<E: serde::de::Error>(self) -> Result<(), E> {
+        if !self.counted {
+            return Ok(());
+        }
+        match self.limits.elements.get().checked_sub(1) {
+            Some(left) => {
+                self.limits.elements.set(left);
+                Ok(())
+            }
+            None => Err(self.limits.refuse("the bytes claim more than 65,536 elements of no bytes")),
+        }
+    }
+}
+
+/// Something of serde's, within limits.
+struct Limited<'a, X> {
+    inner: X,
+    scope: Scope<'a>,
+}
+
+impl<'a, X> Limited<'a, X> {
+    fn around<Y>(&self, inner: Y, counted: bool) -> Limited<'a, Y> {
+        Limited { inner, scope: Scope { counted, ..self.scope } }
+    }
+}
+
+macro_rules! forward_deserializer {
+    ($($method:ident($($arg:ident: $type:ty),*) $counted:literal)*) => {$(
+        #[inline]
+        fn $method<V: Visitor<'de>>(self, $($arg: $type,)* visitor: V) -> Result<V::Value, D::Error> {
+            let visitor = self.around(visitor, $counted);
+            self.inner.$method($($arg,)* visitor)
+        }
+    )*};
+}
+
+impl<'de, D: Deserializer<'de>> Deserializer<'de> for Limited<'_, D> {
+    type Error = D::Error;
+
+    forward_deserializer! {
+        deserialize_any() true
+        deserialize_bool() false
+        deserialize_i8() false
+        deserialize_i16() false
+        deserialize_i32() false
+        deserialize_i64() false
+        deserialize_i128() false
+        deserialize_u8() false
+        deserialize_u16() false
+        deserialize_u32() false
+        deserialize_u64() false
+        deserialize_u128() false
+        deserialize_f32() false
+        deserialize_f64() false
+        deserialize_char() false
+        deserialize_str() false
+        deserialize_string() false
+        deserialize_bytes() false
+        deserialize_byte_buf() false
+        deserialize_option() false
+        deserialize_unit() false
+        deserialize_unit_struct(name: &'static str) false
+        deserialize_newtype_struct(name: &'static str) false
+        deserialize_seq() true
+        deserialize_tuple(len: usize) false
+        deserialize_tuple_struct(name: &'static str, len: usize) false
+        deserialize_map() true
+        deserialize_struct(name: &'static str, fields: &'static [&'static str]) false
+        deserialize_enum(name: &'static str, variants: &'static [&'static str]) false
+        deserialize_identifier() false
+        deserialize_ignored_any() true
+    }
+
+    fn is_human_readable(&self) -> bool {
+        self.inner.is_human_readable()
+    }
+}
+
+macro_rules! forward_scalars {
+    ($($method:ident($type:ty))*) => {$(
+        #[inline]
+        fn $method<E: serde::de::Error>(self, value: $type) -> Result<V::Value, E> {
+            self.inner.$method(value)
+        }
+    )*};
+}
+
+impl<'de, V: Visitor<'de>> Visitor<'de> for Limited<'_, V> {
+    type Value = V::Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.expecting(f)
+    }
+
+    forward_scalars! {
+        visit_bool(bool)
+        visit_i8(i8)
+        visit_i16(i16)
+        visit_i32(i32)
+        visit_i64(i64)
+        visit_i128(i128)
+        visit_u8(u8)
+        visit_u16(u16)
+        visit_u32(u32)
+        visit_u64(u64)
+        visit_u128(u128)
+        visit_f32(f32)
+        visit_f64(f64)
+        visit_char(char)
+        visit_str(&str)
+        visit_borrowed_str(&'de str)
+        visit_string(String)
+        visit_bytes(&[u8])
+        visit_borrowed_bytes(&'de [u8])
+        visit_byte_buf(Vec<u8>)
+    }
+
+    fn visit_none<E: serde::de::Error>(self) -> Result<V::Value, E> {
+        self.inner.visit_none()
+    }
+
+    fn visit_unit<E: serde::de::Error>(self) -> Result<V::Value, E> {
+        self.inner.visit_unit()
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, inner: D) -> Result<V::Value, D::Error> {
+        let scope = self.scope.deeper()?;
+        self.inner.visit_some(Limited { inner, scope })
+    }
+
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, inner: D) -> Result<V::Value, D::Error> {
+        let scope = self.scope.deeper()?;
+        self.inner.visit_newtype_struct(Limited { inner, scope })
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, inner: A) -> Result<V::Value, A::Error> {
+        let scope = self.scope.deeper()?;
+        self.inner.visit_seq(Limited { inner, scope })
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, inner: A) -> Result<V::Value, A::Error> {
+        let scope = self.scope.deeper()?;
+        self.inner.visit_map(Limited { inner, scope })
+    }
+
+    fn visit_enum<A: EnumAccess<'de>>(self, inner: A) -> Result<V::Value, A::Error> {
+        let scope = self.scope.deeper()?;
+        self.inner.visit_enum(Limited { inner, scope })
+    }
+}
+
+impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Limited<'_, S> {
+    type Value = S::Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, inner: D) -> Result<S::Value, D::Error> {
+        self.inner.deserialize(Limited { inner, scope: self.scope })
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Limited<'_, A> {
+    type Error = A::Error;
+
+    fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, A::Error> {
+        self.scope.element()?;
+        let seed = self.around(seed, false);
+        self.inner.next_element_seed(seed)
+    }
+
+    fn next_element<T: serde::Deserialize<'de>>(&mut self) -> Result<Option<T>, A::Error> {
+        self.next_element_seed(std::marker::PhantomData)
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        self.inner.size_hint().map(|hint| hint.min(self.scope.limits.input))
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for Limited<'_, A> {
+    type Error = A::Error;
+
+    fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, A::Error> {
+        self.scope.element()?;
+        let seed = self.around(seed, false);
+        self.inner.next_key_seed(seed)
+    }
+
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, A::Error> {
+        let seed = self.around(seed, false);
+        self.inner.next_value_seed(seed)
+    }
+
+    fn next_entry_seed<K: DeserializeSeed<'de>, S: DeserializeSeed<'de>>(
+        &mut self,
+        key: K,
+        value: S,
+    ) -> Result<Option<(K::Value, S::Value)>, A::Error> {
+        let Some(key) = self.next_key_seed(key)? else { return Ok(None) };
+        Ok(Some((key, self.next_value_seed(value)?)))
+    }
+
+    fn next_key<K: serde::Deserialize<'de>>(&mut self) -> Result<Option<K>, A::Error> {
+        self.next_key_seed(std::marker::PhantomData)
+    }
+
+    fn next_value<T: serde::Deserialize<'de>>(&mut self) -> Result<T, A::Error> {
+        self.next_value_seed(std::marker::PhantomData)
+    }
+
+    fn next_entry<K: serde::Deserialize<'de>, T: serde::Deserialize<'de>>(
+        &mut self,
+    ) -> Result<Option<(K, T)>, A::Error> {
+        self.next_entry_seed(std::marker::PhantomData, std::marker::PhantomData)
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        self.inner.size_hint().map(|hint| hint.min(self.scope.limits.input))
+    }
+}
+
+impl<'a, 'de, A: EnumAccess<'de>> EnumAccess<'de> for Limited<'a, A> {
+    type Error = A::Error;
+    type Variant = Limited<'a, A::Variant>;
+
+    fn variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<(S::Value, Self::Variant), A::Error> {
+        let seed = self.around(seed, false);
+        let (value, inner) = self.inner.variant_seed(seed)?;
+        Ok((value, Limited { inner, scope: self.scope }))
+    }
+}
+
+impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Limited<'_, A> {
+    type Error = A::Error;
+
+    fn unit_variant(self) -> Result<(), A::Error> {
+        self.inner.unit_variant()
+    }
+
+    fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, A::Error> {
+        let seed = self.around(seed, false);
+        self.inner.newtype_variant_seed(seed)
+    }
+
+    fn tuple_variant<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, A::Error> {
+        let visitor = self.around(visitor, false);
+        self.inner.tuple_variant(len, visitor)
+    }
+
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, A::Error> {
+        let visitor = self.around(visitor, false);
+        self.inner.struct_variant(fields, visitor)
+    }
+}
