@@ -1,4 +1,5 @@
 //! The integration tests: one binary, one module a subject.
+#![allow(clippy::unwrap_used, reason = "clippy's allow-unwrap-in-tests knows `#[test]` functions, not their helpers")]
 
 mod freshness;
 mod laws;

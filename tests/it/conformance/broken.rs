@@ -145,6 +145,7 @@ struct Broken {
     slot: Mutex<Bytes>,
     /// The last lease of each key.
     granted: Mutex<HashMap<Key, LeaseToken>>,
+    ever_granted: Mutex<HashSet<LeaseToken>>,
     /// Tokens whose lease the defect failed to end.
     spared: Mutex<HashSet<LeaseToken>>,
 }
@@ -160,6 +161,7 @@ impl Broken {
             ttls: Mutex::default(),
             slot: Mutex::default(),
             granted: Mutex::default(),
+            ever_granted: Mutex::default(),
             spared: Mutex::default(),
         }
     }
@@ -305,6 +307,7 @@ impl Backend for Broken {
         };
         if let Lease::Granted(token) = lease {
             self.granted.lock().unwrap().insert(key.clone(), token);
+            self.ever_granted.lock().unwrap().insert(token);
         }
         Ok(lease)
     }
@@ -314,7 +317,7 @@ impl Backend for Broken {
         let stores = match self.defect {
             D::NoLeases => return Err(refusal()),
             D::IgnoresTokens => true,
-            D::TrustsUnknownTokens => !self.granted.lock().unwrap().values().any(|granted| *granted == token),
+            D::TrustsUnknownTokens => !self.ever_granted.lock().unwrap().contains(&token),
             _ => self.spared.lock().unwrap().contains(&token),
         };
         if stores {
