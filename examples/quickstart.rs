@@ -13,11 +13,12 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 use std::{env, fs, io};
 
-use cachekit::codec::{Checked, Compressed, Postcard};
 use cachekit::backends::File;
+use cachekit::codec::{Checked, Compressed, Postcard};
 use cachekit::{Cache, CacheBuilder, Environment, FileLimits, Intent, Stats};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use tracing_subscriber::filter::LevelFilter;
 
 type Summaries = Cache<File, Checked<Compressed<Postcard>>>;
 
@@ -32,9 +33,8 @@ struct Summary {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let environment = Environment::from_env();
-    if let Some(level) = environment.log_level.as_tracing() {
-        tracing_subscriber::fmt().with_max_level(level).with_writer(io::stderr).init();
-    }
+    let level: LevelFilter = environment.log_level.to_string().parse()?;
+    tracing_subscriber::fmt().with_max_level(level).with_writer(io::stderr).init();
     let mut arguments = env::args_os().skip(1).map(PathBuf::from);
     let directory = arguments.next().unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
     let cache_directory = arguments.next().unwrap_or_else(|| env::temp_dir().join("cachekit-quickstart"));

@@ -152,7 +152,7 @@ impl<B: Backend, C: Codec, P: Preset> CacheBuilder<B, C, P> {
         self
     }
 
-    /// Tells `observer` of everything the cache does. May be called several times.
+    /// Tells `observer` of everything the cache does. May be called several times. Each L1 hit then allocates its key.
     pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
         self.observers.push(observer);
         self
@@ -200,6 +200,12 @@ impl<B: Backend, C: Codec, P: Preset> CacheBuilder<B, C, P> {
         };
         let observers = observers(&policy, self.observers);
         for message in environment.into_iter().flat_map(|environment| &environment.warnings) {
+            observers.tell(Event::Warning { message });
+        }
+        let has_key = environment.is_some_and(|environment| environment.secrets.master.is_some());
+        if has_key && !<P::Codec<C> as Codec>::CONFIDENTIAL {
+            let message =
+                "CACHEKIT_MASTER_KEY is set, but this cache does not encrypt: a key is no switch, use Intent::Secure";
             observers.tell(Event::Warning { message });
         }
         if backend.is_none() && policy.l1_max_size.is_none() {
@@ -295,6 +301,7 @@ impl<B, C: fmt::Debug, P: fmt::Debug> fmt::Debug for CacheBuilder<B, C, P> {
 
 fn observers(policy: &Policy, listeners: Vec<Arc<dyn Observer>>) -> Observers {
     let counters = policy.stats.then(Arc::<Counters>::default);
+    let hits = !listeners.is_empty() || policy.tracing == Tracing::Verbose;
     #[cfg(feature = "tracing")]
     let listeners = {
         let mut listeners = listeners;
@@ -303,7 +310,7 @@ fn observers(policy: &Policy, listeners: Vec<Arc<dyn Observer>>) -> Observers {
         }
         listeners
     };
-    Observers::new(counters, listeners)
+    Observers::new(counters, listeners, hits)
 }
 
 /// Refuses what was asked for explicitly and the backend cannot do.

@@ -204,10 +204,6 @@ impl<T, E> Flight<T, E> {
         let _ = self.landed.set(landing);
     }
 
-    pub(crate) fn landed(&self) -> Option<&Landing<T, E>> {
-        self.landed.get()
-    }
-
     /// Waits for the landing, or for an early answer that is good enough for a caller who asks at the tick `now`.
     pub(crate) async fn wait(&self, now: u64) -> Answer<'_, T, E> {
         let mut landed = pin!(self.landed.wait());

@@ -149,8 +149,8 @@ impl Preset for Secure {
     type Backend<B: Backend> = B;
 
     fn codec<C: Codec>(&self, _base: C) -> Result<Encrypted<C>, Error> {
-        let message = "Intent::Secure: encryption is not in this version of cachekit, and Secure never stores plain entries; \
-                       use another intent for data that may be stored in the clear";
+        let message = "Intent::Secure encrypts with the key of CACHEKIT_MASTER_KEY, which this version of cachekit cannot do, \
+                       and never stores plain entries; use another intent for data that may be stored in the clear";
         Err(Error::new(ErrorKind::Unsupported, message))
     }
 

@@ -65,7 +65,10 @@ pub use crate::builder::CacheBuilder;
 pub use crate::cache::{Cache, Computed, Entry};
 pub use crate::clock::{Clock, SystemClock};
 pub use crate::codec::Codec;
-pub use crate::config::{AdaptiveTimeout, Backpressure, Breaker, FileLimits, Grace, Leases, Policy, Settings, Tracing};
+pub use crate::config::{
+    AdaptiveTimeout, ApiUrl, Backpressure, Breaker, CachekitIoSettings, Environment, FileLimits, FileSettings, Grace,
+    Leases, LogLevel, MemcachedSettings, Policy, RedisSettings, RedisUrl, Secret, Settings, Tracing,
+};
 pub use crate::error::{ComputeError, Error, ErrorKind};
 pub use crate::event::{Event, Observer, Operation, Outcome, Stats, Unreadable};
 pub use crate::key::{IntoKey, Key, KeyPart, KeyWriter, PartWriter};

@@ -80,7 +80,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             let found = if options.skip_l1_read { None } else { self.look_l1::<T>(hash, text) };
             match found {
                 Some(Found { value, age: Age::Fresh, .. }) => {
-                    if self.observers.listening() {
+                    if self.observers.tells_hits() {
                         let key = Key::from_parts(text, hash);
                         self.observers.tell(Event::Answered { key: &key, outcome: Outcome::L1Hit });
                     } else {

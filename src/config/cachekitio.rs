@@ -11,19 +11,20 @@ use super::variables::Variables;
 
 /// How to reach CachekitIO.
 #[derive(Debug, Clone)]
-pub(crate) struct CachekitIoSettings {
+#[non_exhaustive]
+pub struct CachekitIoSettings {
     /// Authenticates; without one there is no such backend.
-    pub(crate) api_key: Option<Secret<str>>,
+    pub api_key: Option<Secret<str>>,
     /// Default `https://api.cachekit.io`.
-    pub(crate) url: ApiUrl,
+    pub url: ApiUrl,
     /// The longest one request may take. Default 5 s.
-    pub(crate) timeout: Duration,
+    pub timeout: Duration,
     /// Attempts after the first for temporary failures. Default 3.
-    pub(crate) max_retries: u32,
+    pub max_retries: u32,
     /// Connections at most, 1..=10,000. Default 10.
-    pub(crate) pool_size: usize,
+    pub pool_size: usize,
     /// Whether any host but the service's own is let through. Default false.
-    pub(crate) allow_custom_host: bool,
+    pub allow_custom_host: bool,
 }
 
 impl Default for CachekitIoSettings {
@@ -71,7 +72,7 @@ fn api_key(text: &str) -> Result<Secret<str>, Fault> {
 
 /// The base URL of the API, checked; it holds no secret. Without a slash at its end.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct ApiUrl(String);
+pub struct ApiUrl(String);
 
 const HOSTS: [&str; 2] = ["api.cachekit.io", "api.staging.cachekit.io"];
 const URL_FORM: &str = "write https://api.cachekit.io";
@@ -112,7 +113,7 @@ impl ApiUrl {
     }
 
     /// The URL, without a slash at its end.
-    pub(crate) fn as_str(&self) -> &str {
+    pub fn as_str(&self) -> &str {
         &self.0
     }
 }

@@ -4,6 +4,7 @@
 //! becomes a warning.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::fs::File;
 use std::path::PathBuf;
 
@@ -20,41 +21,81 @@ use super::settings::Settings;
 use super::variables::{Variable, Variables};
 
 /// Everything the `CACHEKIT_*` variables and their few relatives say.
+///
+/// [`CacheBuilder::from_env`](crate::CacheBuilder::from_env) reads one for itself. Read one to show a program's configuration, or to
+/// reach the same servers with another client. A variable that breaks its rule has its default here; `build` reports it.
+///
+/// # Examples
+/// ```
+/// let environment = cachekit::Environment::from_env();
+/// println!("log level {}, {} connections", environment.log_level, environment.redis.pool_size);
+/// ```
 #[derive(Debug, Clone)]
-pub(crate) struct Environment {
+#[non_exhaustive]
+pub struct Environment {
     /// What was set, and nothing else.
-    pub(crate) settings: Settings,
+    pub settings: Settings,
     /// The backend selected; `Ok(None)` if none is, which means Redis at its default URL.
     ///
     /// An error matters only to a cache that leaves the choice to the environment.
     pub(crate) selected: Result<Option<Selection>, Problem>,
-    pub(crate) redis: RedisSettings,
-    pub(crate) memcached: MemcachedSettings,
-    pub(crate) file: FileSettings,
-    pub(crate) cachekitio: CachekitIoSettings,
+    /// How to reach Redis.
+    pub redis: RedisSettings,
+    /// How to reach Memcached.
+    pub memcached: MemcachedSettings,
+    /// Where files go, and how many.
+    pub file: FileSettings,
+    /// How to reach CachekitIO.
+    pub cachekitio: CachekitIoSettings,
     pub(crate) secrets: Secrets,
     /// Default [`LogLevel::Info`].
-    pub(crate) log_level: LogLevel,
+    pub log_level: LogLevel,
     /// A PEM file of further roots for the CachekitIO client.
-    pub(crate) ca_bundle: Option<PathBuf>,
+    pub ca_bundle: Option<PathBuf>,
     /// Every rule broken, in the order of the variables' groups; `selected` is not among them.
     pub(crate) problems: Vec<Problem>,
     /// Variables that look like ours and are not.
     pub(crate) warnings: Vec<String>,
 }
 
-/// How much the `cachekit` binary and the examples log.
+/// How much a program that uses the library logs, by `LOG_LEVEL`; the library itself installs no subscriber.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum LogLevel {
+#[non_exhaustive]
+pub enum LogLevel {
+    /// Nothing.
     Off,
+    /// Errors.
     Error,
+    /// Warnings, too: backend failures, values not stored.
     Warn,
+    /// What an operator wants to know.
     Info,
+    /// Every outcome of every call.
     Debug,
+    /// Everything.
     Trace,
 }
 
+impl fmt::Display for LogLevel {
+    /// In lower case, as `tracing` parses its levels.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Off => "off",
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        })
+    }
+}
+
 impl Environment {
+    /// What the variables of this process say.
+    pub fn from_env() -> Self {
+        Self::read(std::env::vars_os())
+    }
+
     /// Reads `vars`, which are usually [`std::env::vars_os`]. Opens the CA bundle, if one is named.
     pub(crate) fn read(vars: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
         let mut problems = Vec::new();

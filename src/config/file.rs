@@ -37,10 +37,12 @@ impl Default for FileLimits {
 
 /// What the environment says about the File backend.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct FileSettings {
+#[non_exhaustive]
+pub struct FileSettings {
     /// Where the entries are. Default `cachekit` in the directory for temporary files.
-    pub(crate) directory: PathBuf,
-    pub(crate) limits: FileLimits,
+    pub directory: PathBuf,
+    /// How much is kept there.
+    pub limits: FileLimits,
 }
 
 impl Default for FileSettings {

@@ -9,19 +9,20 @@ use super::variables::Variables;
 
 /// How to reach Memcached.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct MemcachedSettings {
+#[non_exhaustive]
+pub struct MemcachedSettings {
     /// `host:port` or `[v6]:port`, at least one. Default `127.0.0.1:11211`.
-    pub(crate) servers: Vec<String>,
+    pub servers: Vec<String>,
     /// The longest one connect may take, 0.1 to 30 s. Default 2 s.
-    pub(crate) connect_timeout: Duration,
+    pub connect_timeout: Duration,
     /// The longest one operation may take, 0.1 to 30 s. Default 1 s.
-    pub(crate) timeout: Duration,
+    pub timeout: Duration,
     /// Connections per server, 1..=100. Default 10.
-    pub(crate) max_pool_size: usize,
+    pub max_pool_size: usize,
     /// Attempts after the first, 0..=10. Default 2.
-    pub(crate) retry_attempts: u32,
+    pub retry_attempts: u32,
     /// What every key begins with. Default empty.
-    pub(crate) key_prefix: String,
+    pub key_prefix: String,
 }
 
 impl Default for MemcachedSettings {
@@ -39,7 +40,7 @@ impl Default for MemcachedSettings {
 
 impl MemcachedSettings {
     /// The longest prefix in bytes: what a key leaves of memcached's 250.
-    pub(crate) const MAX_PREFIX: usize = 60;
+    pub const MAX_PREFIX: usize = 60;
 
     pub(super) fn read(vars: &Variables, problems: &mut Vec<Problem>) -> Self {
         let default = Self::default();

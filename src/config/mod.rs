@@ -18,10 +18,13 @@ mod settings;
 mod tests;
 mod variables;
 
-pub(crate) use self::env::Environment;
-pub use self::file::FileLimits;
+pub use self::cachekitio::{ApiUrl, CachekitIoSettings};
+pub use self::env::{Environment, LogLevel};
+pub use self::file::{FileLimits, FileSettings};
+pub use self::memcached::MemcachedSettings;
 pub use self::policy::{AdaptiveTimeout, Backpressure, Breaker, Grace, Leases, Policy, Tracing};
 pub(crate) use self::problem::{Fault, Problem, error};
-pub(crate) use self::secret::Secrets;
+pub use self::redis::{RedisSettings, RedisUrl};
+pub use self::secret::Secret;
 pub(crate) use self::select::Selection;
 pub use self::settings::Settings;

@@ -10,15 +10,16 @@ use super::variables::Variables;
 
 /// How to reach Redis.
 #[derive(Debug, Clone)]
-pub(crate) struct RedisSettings {
+#[non_exhaustive]
+pub struct RedisSettings {
     /// Default `redis://localhost:6379/0`.
-    pub(crate) url: RedisUrl,
+    pub url: RedisUrl,
     /// Connections at most, 1..=10,000. Default 10.
-    pub(crate) pool_size: usize,
+    pub pool_size: usize,
     /// The longest one command may take. Default 1 s.
-    pub(crate) timeout: Duration,
+    pub timeout: Duration,
     /// The longest one connect may take. Default 1 s.
-    pub(crate) connect_timeout: Duration,
+    pub connect_timeout: Duration,
 }
 
 impl Default for RedisSettings {
@@ -54,7 +55,7 @@ impl RedisSettings {
 
 /// The URL of a Redis server, checked. It may hold a password, so nothing shows it.
 #[derive(Debug, Clone)]
-pub(crate) struct RedisUrl {
+pub struct RedisUrl {
     text: Secret<str>,
     tls: bool,
 }
@@ -93,12 +94,12 @@ impl RedisUrl {
     }
 
     /// The URL, for the client that connects.
-    pub(crate) fn expose(&self) -> &str {
+    pub fn expose(&self) -> &str {
         self.text.expose()
     }
 
     /// Whether the URL asks for TLS, which a build without it must refuse and never replace by plain text.
-    pub(crate) fn is_tls(&self) -> bool {
+    pub fn is_tls(&self) -> bool {
         self.tls
     }
 }

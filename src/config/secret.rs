@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::problem::{Fault, Problem};
 
 /// A value that `Debug` does not show. Clones share one allocation.
-pub(crate) struct Secret<T: ?Sized>(Arc<T>);
+pub struct Secret<T: ?Sized>(Arc<T>);
 
 impl<T: ?Sized> Secret<T> {
     pub(crate) fn new(value: impl Into<Arc<T>>) -> Self {
@@ -14,7 +14,7 @@ impl<T: ?Sized> Secret<T> {
     }
 
     /// The value itself, for the one place that needs it.
-    pub(crate) fn expose(&self) -> &T {
+    pub fn expose(&self) -> &T {
         &self.0
     }
 }
@@ -35,7 +35,7 @@ const GENERATE: &str = "make one with `openssl rand -hex 32`";
 
 impl Secret<[u8]> {
     /// The fewest bytes of a key.
-    pub(crate) const MIN_LEN: usize = 32;
+    pub const MIN_LEN: usize = 32;
 
     /// A key from hex digits of either case.
     ///
@@ -62,9 +62,9 @@ impl Secret<[u8]> {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Secrets {
     /// Encrypts and decrypts.
-    pub(crate) master: Option<Secret<[u8]>>,
+    pub master: Option<Secret<[u8]>>,
     /// Decrypt only, at most [`MAX_PREVIOUS`](Self::MAX_PREVIOUS).
-    pub(crate) previous: Vec<Secret<[u8]>>,
+    pub previous: Vec<Secret<[u8]>>,
 }
 
 impl Secrets {

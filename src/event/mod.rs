@@ -157,16 +157,18 @@ pub enum Unreadable {
 pub(crate) struct Observers {
     counters: Option<Arc<Counters>>,
     listeners: Arc<[Arc<dyn Observer>]>,
+    hits: bool,
 }
 
 impl Observers {
-    pub(crate) fn new(counters: Option<Arc<Counters>>, listeners: Vec<Arc<dyn Observer>>) -> Self {
-        Self { counters, listeners: listeners.into() }
+    /// `hits` says whether a listener wants to hear of L1 hits, for which a key must be made.
+    pub(crate) fn new(counters: Option<Arc<Counters>>, listeners: Vec<Arc<dyn Observer>>, hits: bool) -> Self {
+        Self { counters, listeners: listeners.into(), hits }
     }
 
-    /// Whether anyone but the counters listens, so that a hit can skip making a key to tell of.
-    pub(crate) fn listening(&self) -> bool {
-        !self.listeners.is_empty()
+    /// Whether L1 hits are told of, and not only counted.
+    pub(crate) fn tells_hits(&self) -> bool {
+        self.hits
     }
 
     /// Counts an outcome without telling anyone. Costs an addition.

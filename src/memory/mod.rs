@@ -22,8 +22,6 @@ mod node;
 mod shard;
 mod store;
 mod weigh;
-#[cfg(test)]
-mod policy_lab;
 
 #[cfg(test)]
 mod tests;
@@ -73,6 +71,15 @@ const OVERHEAD: usize = 192;
 /// The fewest bytes for a shard: 32 entries of 1 KiB.
 const MIN_SHARE: usize = 32 * 1024;
 
+/// What L1 found.
+#[derive(Clone)]
+pub(crate) struct Hit {
+    pub(crate) held: Held,
+    pub(crate) age: Age,
+    /// The tick from which it is expired.
+    pub(crate) expires: u64,
+}
+
 /// The in-process tier.
 ///
 /// Each shard starts with an equal share of the budget. An entry too big for a share lets its shard borrow from the
@@ -109,12 +116,12 @@ impl L1 {
 
     /// What is held for a key, and how old it is at `now`. Removes it if it is gone.
     #[inline]
-    pub(crate) fn get(&self, hash: u64, text: &str, now: u64) -> Option<(Held, Age)> {
-        let mut shard = self.lock(hash);
+    pub(crate) fn get(&self, hash: u64, text: &str, now: u64) -> Option<Hit> {
+        let shard = self.lock(hash);
         let node = shard.peek(hash).filter(|node| *node.text == *text)?;
         if let Some(age) = node.age(now) {
             node.touch();
-            return Some((node.held.clone(), age));
+            return Some(Hit { held: node.held.clone(), age, expires: node.expires });
         }
         self.forget(shard, hash, text);
         None

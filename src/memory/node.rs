@@ -11,7 +11,7 @@ pub(super) struct Node {
     pub(super) text: Arc<str>,
     pub(super) held: Held,
     fresh_until: u64,
-    expires: u64,
+    pub(super) expires: u64,
     pub(super) gone: u64,
     /// Everything the entry costs; 32 bits keep the node in 80 bytes.
     weight: u32,

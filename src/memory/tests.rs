@@ -157,7 +157,10 @@ fn the_ledger_is_exact_and_the_bound_holds_after_every_put() {
                 1..=3 => drop(l1.get(key.hash64(), key.as_str(), now)),
                 _ => {
                     assert_eq!(l1.put(&key, entry, now, || true), fits);
-                    assert_eq!(l1.get(key.hash64(), key.as_str(), now).map(|(held, _)| number(&held)), fits.then_some(now));
+                    assert_eq!(
+                        l1.get(key.hash64(), key.as_str(), now).map(|(held, _)| number(&held)),
+                        fits.then_some(now)
+                    );
                     assert!(l1.weight() <= max_bytes);
                 }
             }
@@ -329,7 +332,11 @@ fn real_memory_stays_near_the_budget() {
             }
         });
         let percent = real(info) * 100 / BUDGET as i64;
-        println!("{size} {percent} {} per entry beyond payload {}", l1.get().unwrap().len(), (real(info) / l1.get().unwrap().len() as i64) - size as i64);
+        println!(
+            "{size} {percent} {} per entry beyond payload {}",
+            l1.get().unwrap().len(),
+            (real(info) / l1.get().unwrap().len() as i64) - size as i64
+        );
         assert!((least..=105).contains(&percent), "{percent} % of the budget with values of {size} bytes");
     }
 }

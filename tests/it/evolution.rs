@@ -107,7 +107,8 @@ async fn an_entry_of_another_codec_or_schema_version_is_a_miss() {
     assert_eq!(cache(&memory, Json, &journal).get::<u32>("key").await.unwrap(), None);
     assert_eq!(cache(&memory, Checked::new(Postcard), &journal).get::<u32>("key").await.unwrap(), None);
     assert_eq!(journal.count(|note| *note == Note::Unreadable(Unreadable::Stack)), 2);
-    let versioned = CacheBuilder::new().intent(Intent::Minimal).backend(memory.clone()).schema_version(1).build().unwrap();
+    let versioned =
+        CacheBuilder::new().intent(Intent::Minimal).backend(memory.clone()).schema_version(1).build().unwrap();
     assert_eq!(versioned.get::<u32>("key").await.unwrap(), None);
     versioned.set("key", 2u32).await.unwrap();
     assert_eq!(cache(&memory, Postcard, &journal).get::<u32>("key").await.unwrap(), None);

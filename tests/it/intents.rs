@@ -251,8 +251,10 @@ async fn tracing_is_off_on_or_verbose() {
 
 #[test]
 fn what_a_preset_sets_can_be_overridden_in_any_order() {
-    let before = CacheBuilder::new().swr_enabled(false).tracing(Tracing::Off).intent(Intent::Production).build().unwrap();
-    let after = CacheBuilder::new().intent(Intent::Production).swr_enabled(false).tracing(Tracing::Off).build().unwrap();
+    let before =
+        CacheBuilder::new().swr_enabled(false).tracing(Tracing::Off).intent(Intent::Production).build().unwrap();
+    let after =
+        CacheBuilder::new().intent(Intent::Production).swr_enabled(false).tracing(Tracing::Off).build().unwrap();
     assert_eq!(before.policy(), after.policy());
     assert_eq!((before.policy().swr_threshold_ratio, before.policy().tracing), (None, Tracing::Off));
     let mut settings = Settings::default();

@@ -1,7 +1,13 @@
 //! The integration tests: one binary, one module a subject.
 #![allow(clippy::unwrap_used, reason = "clippy's allow-unwrap-in-tests knows `#[test]` functions, not their helpers")]
 
+mod codecs;
+mod conformance;
+mod evolution;
 mod freshness;
+mod intents;
+mod keys;
 mod laws;
 mod leases;
+mod lifecycle;
 mod support;
