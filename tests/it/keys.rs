@@ -197,7 +197,9 @@ fn a_key_of_10_mb_is_refused_without_being_shown() {
 #[test]
 fn every_kind_of_string_is_the_same_part() {
     let owned = String::from("a b");
-    for other in [text("n", owned.clone()), text("n", &owned), text("n", &&owned), text("n", Cow::Borrowed("a b"))] {
+    for other in
+        [text("n", owned.clone()), text("n", &owned), text("n", &owned.as_str()), text("n", Cow::Borrowed("a b"))]
+    {
         assert_eq!(other, text("n", "a b"));
     }
     assert_eq!(text("n", (7_u8, -7_i64, 7_usize, "7")), "n:7/-7/7/7");
