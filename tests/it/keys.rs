@@ -220,7 +220,7 @@ fn a_key_of_10_mb_is_refused_without_being_shown() {
 fn every_kind_of_string_is_the_same_part() {
     let owned = String::from("a b");
     for other in
-        [text("n", owned.clone()), text("n", &owned), text("n", &owned.as_str()), text("n", Cow::Borrowed("a b"))]
+        [text("n", owned.clone()), text("n", &owned), text("n", owned.as_str()), text("n", Cow::Borrowed("a b"))]
     {
         assert_eq!(other, text("n", "a b"));
     }
