@@ -55,6 +55,26 @@ proptest! {
     }
 
     #[test]
+    fn merging_two_parts_gives_another_key(
+        parts in prop::collection::vec(tricky(), 2..=6),
+        at in 0..5_usize,
+        separator in prop::sample::select(vec!["", "/", ":", "%2F", "%", "~"]),
+    ) {
+        let at = at % (parts.len() - 1);
+        let mut merged = parts.clone();
+        let second = merged.remove(at + 1);
+        merged[at].extend([separator, &second]);
+        prop_assume!(merged != [""]);
+        prop_assert_ne!(text("n", Parts(parts)), text("n", Parts(merged)));
+    }
+
+    #[test]
+    fn long_keys_that_differ_at_their_end_differ(head in "[a-z ]{180,300}", ends in ("[a-c]{1,2}", "[a-c]{1,2}")) {
+        let (a, b) = (head.clone() + &ends.0, head + &ends.1);
+        prop_assert_eq!(a == b, text("n", a.as_str()) == text("n", b.as_str()));
+    }
+
+    #[test]
     fn the_same_key_has_the_same_text(namespace in namespace(), parts in parts()) {
         let (one, two) = (Key::new(&namespace, parts.clone()).unwrap(), Key::new(&namespace, parts).unwrap());
         prop_assert_eq!(one.as_str(), two.as_str());
@@ -87,6 +107,8 @@ proptest! {
     ) {
         let reserved = Key::new(&owner.0, owner.1.clone()).unwrap().reserved(&name);
         prop_assert!(reserved.as_str() != text(&user.0, user.1));
+        let one_more = Parts([owner.1.0.as_slice(), std::slice::from_ref(&name)].concat());
+        prop_assert!(reserved.as_str() != text(&owner.0, one_more));
         // The likeliest collision: a user key that spells the reserved name out.
         let spelled_out = [&owner.1.0.concat(), ":", &name].concat();
         prop_assert!(reserved.as_str() != text(&owner.0, spelled_out));
@@ -197,7 +219,9 @@ fn a_key_of_10_mb_is_refused_without_being_shown() {
 #[test]
 fn every_kind_of_string_is_the_same_part() {
     let owned = String::from("a b");
-    for other in [text("n", owned.clone()), text("n", &owned), text("n", &&owned), text("n", Cow::Borrowed("a b"))] {
+    for other in
+        [text("n", owned.clone()), text("n", &owned), text("n", owned.as_str()), text("n", Cow::Borrowed("a b"))]
+    {
         assert_eq!(other, text("n", "a b"));
     }
     assert_eq!(text("n", (7_u8, -7_i64, 7_usize, "7")), "n:7/-7/7/7");

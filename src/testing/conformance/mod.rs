@@ -51,7 +51,7 @@ impl BackendOptions {
         Self::new(advance, false, Duration::from_millis(1))
     }
 
-    /// For backends that live on real time. Precision 1 s, so that the suite takes some seconds.
+    /// For backends that live on real time. Precision 1 s: the suite then waits for about 20 s.
     pub fn real() -> Self {
         let advance = |duration| Box::pin(async move { SystemClock.sleep(duration).await }) as Pause;
         Self::new(advance, true, Duration::from_secs(1))

@@ -288,6 +288,7 @@ async fn a_gate_admits_one_at_a_time_in_order() {
     assert!(poll(second.as_mut()).is_pending());
     first.await.unwrap();
     assert_eq!(text(&memory, "k").await.as_deref(), Some("first"));
+    assert!(poll(second.as_mut()).is_pending(), "one was admitted");
     drop(second);
     assert_eq!(gate.waiting(), 0, "who walks away no longer waits");
     gate.admit(1);
