@@ -18,7 +18,7 @@ use tokio::sync::SetOnce;
 
 use crate::error::{ComputeError, Error, ErrorKind};
 use crate::event::Outcome;
-use crate::invalidate::Fence;
+use crate::fence::Fence;
 use crate::key::Key;
 
 const SHARDS: usize = 64;

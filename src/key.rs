@@ -141,7 +141,7 @@ impl Namespace {
         text.clear();
         text.push_str(&self.0);
         let mut writer = KeyWriter { text: &mut text, input: 0, parts: 0 };
-        key.write(&mut writer);
+        key.write_key(&mut writer);
         let written = writer.check().map(|()| {
             shorten(&mut text);
             f(&text, hash(&text))
@@ -188,7 +188,7 @@ impl KeyWriter<'_> {
             self.text.push('/');
         }
         self.parts += 1;
-        part.write(&mut PartWriter { text: self.text, input: &mut self.input });
+        part.write_part(&mut PartWriter { text: self.text, input: &mut self.input });
     }
 
     fn check(&self) -> Result<(), Error> {
@@ -263,7 +263,7 @@ const fn is_plain(byte: u8) -> bool {
 )]
 pub trait IntoKey {
     /// Writes the parts of this key.
-    fn write(&self, key: &mut KeyWriter<'_>);
+    fn write_key(&self, key: &mut KeyWriter<'_>);
 }
 
 /// What can be one part of a key.
@@ -275,8 +275,8 @@ pub trait IntoKey {
 /// use cachekit::{Key, KeyPart, PartWriter};
 /// struct UserId(u64);
 /// impl KeyPart for UserId {
-///     fn write(&self, part: &mut PartWriter<'_>) {
-///         self.0.write(part);
+///     fn write_part(&self, part: &mut PartWriter<'_>) {
+///         self.0.write_part(part);
 ///     }
 /// }
 /// assert_eq!(Key::new("users", UserId(7))?.as_str(), "users:7");
@@ -284,29 +284,29 @@ pub trait IntoKey {
 /// ```
 pub trait KeyPart {
     /// Writes the text of this part.
-    fn write(&self, part: &mut PartWriter<'_>);
+    fn write_part(&self, part: &mut PartWriter<'_>);
 }
 
 impl<P: KeyPart + ?Sized> KeyPart for &P {
-    fn write(&self, part: &mut PartWriter<'_>) {
-        (**self).write(part);
+    fn write_part(&self, part: &mut PartWriter<'_>) {
+        (**self).write_part(part);
     }
 }
 
 impl KeyPart for str {
-    fn write(&self, part: &mut PartWriter<'_>) {
+    fn write_part(&self, part: &mut PartWriter<'_>) {
         part.text(self);
     }
 }
 
 impl KeyPart for String {
-    fn write(&self, part: &mut PartWriter<'_>) {
+    fn write_part(&self, part: &mut PartWriter<'_>) {
         part.text(self);
     }
 }
 
 impl KeyPart for Cow<'_, str> {
-    fn write(&self, part: &mut PartWriter<'_>) {
+    fn write_part(&self, part: &mut PartWriter<'_>) {
         part.text(self);
     }
 }
@@ -314,7 +314,7 @@ impl KeyPart for Cow<'_, str> {
 macro_rules! integer_parts {
     ($($integer:ty)*) => {$(
         impl KeyPart for $integer {
-            fn write(&self, part: &mut PartWriter<'_>) {
+            fn write_part(&self, part: &mut PartWriter<'_>) {
                 part.text(itoa::Buffer::new().format(*self));
             }
         }
@@ -323,7 +323,7 @@ macro_rules! integer_parts {
 integer_parts!(u8 u16 u32 u64 u128 usize i8 i16 i32 i64 i128 isize);
 
 impl<P: KeyPart> IntoKey for P {
-    fn write(&self, key: &mut KeyWriter<'_>) {
+    fn write_key(&self, key: &mut KeyWriter<'_>) {
         key.part(self);
     }
 }
@@ -331,7 +331,7 @@ impl<P: KeyPart> IntoKey for P {
 macro_rules! tuple_keys {
     ($(($($name:ident $index:tt)*))*) => {$(
         impl<$($name: KeyPart),*> IntoKey for ($($name,)*) {
-            fn write(&self, key: &mut KeyWriter<'_>) {
+            fn write_key(&self, key: &mut KeyWriter<'_>) {
                 $(key.part(&self.$index);)*
             }
         }

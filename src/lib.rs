@@ -43,11 +43,12 @@ pub mod codec;
 mod config;
 mod error;
 mod event;
+mod fence;
 mod flight;
 mod frame;
 mod guard;
 pub mod intent;
-mod invalidate;
+
 mod key;
 mod memory;
 mod negative;

@@ -16,7 +16,7 @@ use crate::error::{ComputeError, Error};
 use crate::event::{Observers, Stats};
 use crate::flight::Flights;
 use crate::guard::{Guard, Limits, Throttle};
-use crate::invalidate::Fences;
+use crate::fence::Fences;
 use crate::key::{IntoKey, Namespace};
 use crate::memory::L1;
 use crate::seal::{Sealer, Value};

@@ -143,8 +143,8 @@ impl Observer for Heard {
 fn observers_hear_what_counters_count() {
     let heard = [Arc::new(Heard::default()), Arc::new(Heard::default())];
     let listeners = heard.each_ref().map(|heard| Arc::<Heard>::clone(heard) as Arc<dyn Observer>);
-    let observers = Observers::new(Some(Arc::default()), listeners.into());
-    assert!(observers.listening());
+    let observers = Observers::new(Some(Arc::default()), listeners.into(), true);
+    assert!(observers.tells_hits());
     observers.tell(Event::Warning { message: "careful" });
     observers.count(Outcome::L1Hit);
     for heard in &heard {
@@ -155,8 +155,8 @@ fn observers_hear_what_counters_count() {
 
 #[test]
 fn without_counters_nothing_is_counted() {
-    let observers = Observers::new(None, Vec::new());
+    let observers = Observers::new(None, Vec::new(), false);
     observers.count(Outcome::L1Hit);
     observers.tell(Event::Warning { message: "careful" });
-    assert_eq!((observers.stats(), observers.listening()), (Stats::default(), false));
+    assert_eq!((observers.stats(), observers.tells_hits()), (Stats::default(), false));
 }

@@ -15,7 +15,7 @@ fn text(namespace: &str, key: impl IntoKey) -> String {
 struct Parts(Vec<String>);
 
 impl IntoKey for Parts {
-    fn write(&self, key: &mut KeyWriter<'_>) {
+    fn write_key(&self, key: &mut KeyWriter<'_>) {
         self.0.iter().for_each(|part| key.part(part));
     }
 }
@@ -233,7 +233,7 @@ struct Point {
 }
 
 impl KeyPart for Point {
-    fn write(&self, part: &mut PartWriter<'_>) {
+    fn write_part(&self, part: &mut PartWriter<'_>) {
         KeyPart::write(&self.x, part);
         part.text(" x ");
         KeyPart::write(&self.y, part);
@@ -250,7 +250,7 @@ fn a_type_of_the_users_own_is_one_part() {
 struct Nested(u32);
 
 impl KeyPart for Nested {
-    fn write(&self, part: &mut PartWriter<'_>) {
+    fn write_part(&self, part: &mut PartWriter<'_>) {
         part.text("before-");
         if let Some(depth) = self.0.checked_sub(1) {
             let inner = Key::new("inner", (Nested(depth), "x")).unwrap();
@@ -274,14 +274,14 @@ fn making_a_key_while_making_a_key_disturbs_neither() {
 fn writers_show_no_key_either() {
     struct Spy;
     impl KeyPart for Spy {
-        fn write(&self, part: &mut PartWriter<'_>) {
+        fn write_part(&self, part: &mut PartWriter<'_>) {
             part.text("secret");
             assert_eq!(format!("{part:?}"), "PartWriter { .. }");
         }
     }
     struct Watched;
     impl IntoKey for Watched {
-        fn write(&self, key: &mut KeyWriter<'_>) {
+        fn write_key(&self, key: &mut KeyWriter<'_>) {
             key.part(&Spy);
             assert_eq!(format!("{key:?}"), "KeyWriter { parts: 1, .. }");
         }
