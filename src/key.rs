@@ -77,6 +77,11 @@ impl Key {
         Self { text: text.into(), hash }
     }
 
+    /// The text, to be shared.
+    pub(crate) fn text(&self) -> &Arc<str> {
+        &self.text
+    }
+
     /// The hash of the text under this process's random seed.
     pub(crate) fn hash64(&self) -> u64 {
         self.hash

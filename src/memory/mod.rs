@@ -1,12 +1,32 @@
 //! L1: values in the memory of the process.
+//!
+//! Shards, each a mutex over an S3-FIFO of entries. A hit is one lock, one or two look-ups by hash, a comparison of
+//! the key, and a relaxed store while the entry is young in reads. The bound is in bytes and holds whenever a call
+//! returns. No user code runs under a lock: values leave through a buffer that outlives the guard.
 
 use std::any::Any;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::available_parallelism;
 
 use bytes::Bytes;
 
 use crate::key::Key;
+
+use self::node::{Dropped, Node};
+use self::shard::Shard;
+
+mod ghost;
+mod node;
+mod shard;
+mod store;
+mod weigh;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use self::weigh::weigh;
 
 /// What L1 keeps for a key.
 #[derive(Clone)]
@@ -44,38 +64,204 @@ impl fmt::Debug for Entry {
     }
 }
 
+/// What an entry costs beyond its value and the text of its key, in bytes: the node and its links, its slots in the
+/// tables of the map at a usual load, a fingerprint, the header of the text, and what the allocator adds to each.
+const OVERHEAD: usize = 192;
+
+/// The fewest bytes for a shard: 32 entries of 1 KiB.
+const MIN_SHARE: usize = 32 * 1024;
+
 /// The in-process tier.
-#[derive(Debug)]
-pub(crate) struct L1;
+///
+/// Each shard starts with an equal share of the budget. An entry too big for a share lets its shard borrow from the
+/// others, which evict at once; what a shard holds beyond its share goes back when that entry leaves.
+pub(crate) struct L1 {
+    shards: Box<[Line]>,
+    share: usize,
+    /// Bytes of the budget that no shard may use now.
+    pool: AtomicUsize,
+    /// An entry over this is refused.
+    max_entry: usize,
+}
+
+/// A shard on cache lines of its own, prefetched in pairs.
+#[repr(align(128))]
+struct Line(Mutex<Shard>);
 
 impl L1 {
     /// An empty store of at most `max_bytes`.
-    pub(crate) fn new(_max_bytes: usize) -> Self {
-        Self
+    pub(crate) fn new(max_bytes: usize) -> Self {
+        let cores = available_parallelism().map_or(1, usize::from);
+        Self::with_shards(max_bytes, shard_count(max_bytes, cores))
+    }
+
+    fn with_shards(max_bytes: usize, count: usize) -> Self {
+        let share = max_bytes / count;
+        Self {
+            shards: (0..count).map(|_| Line(Mutex::new(Shard::new(share)))).collect(),
+            share,
+            pool: AtomicUsize::new(max_bytes % count),
+            max_entry: (max_bytes / 8).min(Node::MAX_WEIGHT),
+        }
     }
 
     /// What is held for a key, and how old it is at `now`. Removes it if it is gone.
-    pub(crate) fn get(&self, _hash: u64, _text: &str, _now: u64) -> Option<(Held, Age)> {
+    #[inline]
+    pub(crate) fn get(&self, hash: u64, text: &str, now: u64) -> Option<(Held, Age)> {
+        let shard = self.lock(hash);
+        let node = shard.peek(hash).filter(|node| *node.text == *text)?;
+        if let Some(age) = node.age(now) {
+            node.touch();
+            // Not `held.clone()`: that builds either variant in one place and copies it out by halves, which stalls.
+            return match &node.held {
+                Held::Value(value) => Some((Held::Value(Arc::clone(value)), age)),
+                Held::Sealed(bytes) => Some((Held::Sealed(bytes.clone()), age)),
+            };
+        }
+        self.forget(shard, hash, text);
         None
     }
 
     /// Stores an entry, if `admit` says so under the lock of its shard and it fits. Returns whether it is held now.
     ///
+    /// An entry fits if it takes, with its key and [`OVERHEAD`], at most an eighth of the budget.
     /// If refused, an older entry of the key stays only when `admit` said no.
-    pub(crate) fn put(&self, _key: &Key, _entry: Entry, _now: u64, _admit: impl FnOnce() -> bool) -> bool {
-        false
+    pub(crate) fn put(&self, key: &Key, entry: Entry, now: u64, admit: impl FnOnce() -> bool) -> bool {
+        let (hash, text) = (key.hash64(), key.as_str());
+        let weight = entry.weight.saturating_add(text.len()).saturating_add(OVERHEAD);
+        let mut dropped = Dropped::default();
+        if weight > self.max_entry || entry.gone <= now {
+            let shard = self.lock(hash);
+            if admit() {
+                self.forget(shard, hash, text);
+            }
+            return false;
+        }
+        let node = Node::new(Arc::clone(key.text()), entry, weight);
+        let mut shard = self.lock(hash);
+        let lacks = shard.lacks(hash, weight);
+        if lacks > 0 {
+            drop(shard);
+            let loan = self.borrow(hash, lacks, now, &mut dropped);
+            shard = self.lock(hash);
+            shard.allowance += loan;
+        } else if shard.allowance < self.share {
+            shard.allowance += self.draw(self.share - shard.allowance);
+        }
+        let held = if admit() {
+            shard.put(hash, node, now, &mut dropped)
+        } else {
+            dropped.push(node);
+            false
+        };
+        self.settle(&mut shard);
+        held
     }
 
     /// Forgets a key.
-    pub(crate) fn remove(&self, _key: &Key) {}
+    pub(crate) fn remove(&self, key: &Key) {
+        self.forget(self.lock(key.hash64()), key.hash64(), key.as_str());
+    }
 
     /// Bytes accounted for.
     pub(crate) fn weight(&self) -> usize {
-        0
+        self.shards.iter().map(|line| line.lock().weight()).sum()
     }
 
     /// Entries held.
     pub(crate) fn len(&self) -> usize {
-        0
+        self.shards.iter().map(|line| line.lock().len()).sum()
+    }
+
+    #[inline]
+    fn lock(&self, hash: u64) -> MutexGuard<'_, Shard> {
+        self.shards[self.index(hash)].lock()
+    }
+
+    /// From the middle of the hash: the map places by the low bits and tags by the high ones.
+    #[inline]
+    fn index(&self, hash: u64) -> usize {
+        (hash >> 32) as usize & (self.shards.len() - 1)
+    }
+
+    /// Removes a key, and drops its value once the lock is released.
+    #[cold]
+    fn forget(&self, mut shard: MutexGuard<'_, Shard>, hash: u64, text: &str) {
+        let mut dropped = Dropped::default();
+        shard.remove(hash, text, &mut dropped);
+        self.settle(&mut shard);
+        drop(shard);
+    }
+
+    /// Takes up to `amount` out of the pool.
+    fn draw(&self, amount: usize) -> usize {
+        let rest = |pool: usize| Some(pool.saturating_sub(amount));
+        let before = self.pool.fetch_update(Ordering::Relaxed, Ordering::Relaxed, rest);
+        before.unwrap_or_else(|pool| pool).min(amount)
+    }
+
+    /// Collects allowance for the shard of a hash: from the pool, then evenly from the others, then from any.
+    ///
+    /// Holds one lock at a time. Another shard keeps an eighth of its share.
+    fn borrow(&self, hash: u64, amount: usize, now: u64, dropped: &mut Dropped) -> usize {
+        let home = self.index(hash);
+        let mut loan = self.draw(amount);
+        let even = (amount - loan).div_ceil(self.shards.len());
+        for most in [even, amount] {
+            for line in (1..self.shards.len()).map(|step| &self.shards[(home + step) % self.shards.len()]) {
+                let rest = amount - loan;
+                if rest == 0 {
+                    return loan;
+                }
+                loan += line.lock().give(rest.min(most), self.share / 8, now, dropped);
+            }
+        }
+        loan
+    }
+
+    /// Returns what a shard may hold beyond its share and does not need.
+    #[inline]
+    fn settle(&self, shard: &mut Shard) {
+        let excess = shard.allowance.saturating_sub(self.share.max(shard.weight()));
+        if excess > 0 {
+            shard.allowance -= excess;
+            self.pool.fetch_add(excess, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Line {
+    /// No user code runs under the lock, so a poisoned shard is a whole one.
+    #[inline]
+    fn lock(&self) -> MutexGuard<'_, Shard> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for L1 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("L1").field("shards", &self.shards.len()).field("share", &self.share).finish_non_exhaustive()
+    }
+}
+
+/// Eight shards a core spread the locks; below [`MIN_SHARE`] a shard would see too few entries to choose well.
+fn shard_count(max_bytes: usize, cores: usize) -> usize {
+    let wanted = (cores * 8).next_power_of_two().clamp(16, 256);
+    let most = (max_bytes / MIN_SHARE).max(1);
+    wanted.min(1 << most.ilog2())
+}
+
+#[cfg(test)]
+impl L1 {
+    /// Checks every ledger, and that allowances neither leak nor grow.
+    fn validate(&self, max_bytes: usize) {
+        let mut allowances = self.pool.load(Ordering::Relaxed);
+        for line in &self.shards {
+            let shard = line.lock();
+            shard.validate();
+            allowances += shard.allowance;
+        }
+        assert_eq!(allowances, max_bytes);
+        assert!(self.weight() <= max_bytes);
     }
 }

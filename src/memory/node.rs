@@ -1,0 +1,97 @@
+//! One entry of L1, and where victims wait.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use super::{Age, Entry, Held};
+
+/// What a shard keeps for a key.
+pub(super) struct Node {
+    /// Compared on every hit: a hash alone is not identity.
+    pub(super) text: Arc<str>,
+    pub(super) held: Held,
+    fresh_until: u64,
+    expires: u64,
+    pub(super) gone: u64,
+    /// Everything the entry costs; 32 bits keep the node in 80 bytes.
+    weight: u32,
+    reads: AtomicU8,
+}
+
+/// Where the read counter stops, so that a hot entry is not written to by each hit.
+const MAX_READS: u8 = 3;
+
+impl Node {
+    /// The most an entry can weigh.
+    pub(super) const MAX_WEIGHT: usize = u32::MAX as usize;
+
+    /// `weight` is at most [`Node::MAX_WEIGHT`].
+    pub(super) fn new(text: Arc<str>, entry: Entry, weight: usize) -> Self {
+        let Entry { held, fresh_until, expires, gone, .. } = entry;
+        let weight = u32::try_from(weight).unwrap_or(u32::MAX);
+        Self { text, held, fresh_until, expires, gone, weight, reads: AtomicU8::new(0) }
+    }
+
+    pub(super) fn weight(&self) -> usize {
+        self.weight as usize
+    }
+
+    /// How old the entry is, or `None` once it is gone.
+    #[inline]
+    pub(super) fn age(&self, now: u64) -> Option<Age> {
+        if now >= self.gone {
+            return None;
+        }
+        if now < self.fresh_until.min(self.expires) {
+            return Some(Age::Fresh);
+        }
+        Some(if now < self.expires { Age::Stale } else { Age::Expired })
+    }
+
+    /// Counts a read. A lost update under contention costs one count, a read-modify-write costs every hit.
+    #[inline]
+    pub(super) fn touch(&self) {
+        let reads = self.reads.load(Ordering::Relaxed);
+        if reads < MAX_READS {
+            self.reads.store(reads + 1, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn was_read(&self) -> bool {
+        self.reads.load(Ordering::Relaxed) > 0
+    }
+
+    /// Takes one read off the counter.
+    pub(super) fn cool(&mut self) {
+        let reads = self.reads.get_mut();
+        *reads = reads.saturating_sub(1);
+    }
+
+    /// Forgets all reads.
+    pub(super) fn reset_reads(&mut self) {
+        *self.reads.get_mut() = 0;
+    }
+
+    /// Lets this node go on where `older` stood.
+    pub(super) fn inherit_reads(&mut self, older: &Self) {
+        *self.reads.get_mut() = older.reads.load(Ordering::Relaxed);
+    }
+}
+
+/// Nodes on their way out, kept until no lock is held: dropping a value runs user code.
+///
+/// Room for what a usual write replaces and evicts, without an allocation.
+#[derive(Default)]
+pub(super) struct Dropped {
+    first: [Option<Node>; 4],
+    rest: Vec<Node>,
+}
+
+impl Dropped {
+    pub(super) fn push(&mut self, node: Node) {
+        match self.first.iter_mut().find(|slot| slot.is_none()) {
+            Some(slot) => *slot = Some(node),
+            None => self.rest.push(node),
+        }
+    }
+}

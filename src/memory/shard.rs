@@ -1,0 +1,268 @@
+//! One shard: which entries stay.
+//!
+//! S3-FIFO on two ordered maps. Newcomers to a full shard live in `small`; those read there move on to `main`, the
+//! others leave a fingerprint, and come back straight to `main`. While there is room `main` takes everything. A hit
+//! moves nothing, it counts; the tail of `main` is given another round for each read.
+//!
+//! `small` has a tenth of the bytes, which is too little for back-and-forth access: everything comes back, but just
+//! too late, and `main` stays as it is. So `small` grows by what comes back at once after leaving it, and shrinks by
+//! twice what comes back after leaving `main`.
+
+use super::ghost::Ghost;
+use super::node::{Dropped, Node};
+use super::store::{Listed, Store};
+
+/// How many entries from each tail a sweep looks at.
+const SWEEP: usize = 4;
+
+/// A part of the store, always used under its lock.
+pub(super) struct Shard<S = Listed> {
+    small: Queue<S>,
+    main: Queue<S>,
+    /// What left `small` unread.
+    unread: Ghost,
+    /// What left `main`.
+    aged: Ghost,
+    /// Bytes `small` may hold while `main` would have to give way; kept within a tenth and nine.
+    target: usize,
+    /// Bytes this shard may hold. All allowances and what is in the pool add up to the budget.
+    pub(super) allowance: usize,
+    /// Before this moment no newcomer is gone, nor anything the last sweep saw.
+    next_sweep: u64,
+}
+
+/// An ordered map and its own ledger.
+struct Queue<S> {
+    map: S,
+    weight: usize,
+    /// The most entries since the last shrink.
+    peak: usize,
+}
+
+impl<S: Store> Shard<S> {
+    pub(super) fn new(allowance: usize) -> Self {
+        Self {
+            small: Queue::new(),
+            main: Queue::new(),
+            unread: Ghost::default(),
+            aged: Ghost::default(),
+            target: 0,
+            allowance,
+            next_sweep: u64::MAX,
+        }
+    }
+
+    #[inline]
+    pub(super) fn peek(&self, hash: u64) -> Option<&Node> {
+        self.main.map.peek(hash).or_else(|| self.small.map.peek(hash))
+    }
+
+    pub(super) fn weight(&self) -> usize {
+        self.main.weight + self.small.weight
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.main.map.len() + self.small.map.len()
+    }
+
+    /// Removes the entry of a key.
+    pub(super) fn remove(&mut self, hash: u64, text: &str, dropped: &mut Dropped) {
+        if self.peek(hash).is_some_and(|node| *node.text == *text) {
+            self.pop(hash, dropped);
+        }
+    }
+
+    /// Bytes of allowance that an entry of `weight` needs from outside, so as not to push out most of this shard.
+    pub(super) fn lacks(&self, hash: u64, weight: usize) -> usize {
+        if weight <= self.allowance / 2 {
+            return 0;
+        }
+        let older = self.peek(hash).map_or(0, Node::weight);
+        let growth = weight.saturating_sub(older);
+        if growth > self.allowance / 2 || weight > self.allowance { growth } else { 0 }
+    }
+
+    /// Stores a node, evicting what it takes. Returns whether it is held; if not, nothing of its hash is.
+    pub(super) fn put(&mut self, hash: u64, node: Node, now: u64, dropped: &mut Dropped) -> bool {
+        self.sweep(now, dropped);
+        if node.weight() > self.allowance {
+            self.pop(hash, dropped);
+            dropped.push(node);
+            return false;
+        }
+        self.next_sweep = self.next_sweep.min(node.gone);
+        if let Err(newcomer) = self.replace(hash, node, now, dropped) {
+            self.insert(hash, newcomer, now, dropped);
+        }
+        true
+    }
+
+    /// Gives up to `amount` of the allowance away, but keeps `floor`. Returns how much.
+    pub(super) fn give(&mut self, amount: usize, floor: usize, now: u64, dropped: &mut Dropped) -> usize {
+        let amount = amount.min(self.allowance.saturating_sub(floor));
+        self.allowance -= amount;
+        while self.weight() > self.allowance {
+            self.evict(now, dropped);
+        }
+        amount
+    }
+
+    /// Puts a node in the place of the one of its hash, if there is one.
+    fn replace(&mut self, hash: u64, mut node: Node, now: u64, dropped: &mut Dropped) -> Result<(), Node> {
+        loop {
+            let weight = self.weight();
+            let queue = if self.main.map.peek(hash).is_some() { &mut self.main } else { &mut self.small };
+            let Some(place) = queue.map.peek_mut(hash) else { return Err(node) };
+            let (old, new) = (place.weight(), node.weight());
+            if weight - old + new <= self.allowance {
+                if place.text == node.text {
+                    node.inherit_reads(place);
+                }
+                dropped.push(std::mem::replace(place, node));
+                queue.weight = queue.weight - old + new;
+                return Ok(());
+            }
+            // The victim may be this very entry; then the next round finds nothing to replace.
+            self.evict(now, dropped);
+        }
+    }
+
+    fn insert(&mut self, hash: u64, node: Node, now: u64, dropped: &mut Dropped) {
+        let room = |shard: &Self| shard.weight() + node.weight() <= shard.allowance;
+        let to_main = self.learn(hash, node.weight()) || room(self);
+        while !room(self) {
+            self.evict(now, dropped);
+        }
+        let queue = if to_main { &mut self.main } else { &mut self.small };
+        queue.push(hash, node);
+    }
+
+    /// Takes note that an entry is back. Returns whether `small` let it go too early.
+    fn learn(&mut self, hash: u64, weight: usize) -> bool {
+        let back = self.unread.take(hash);
+        if back == Some(0) {
+            self.target = self.small_target() + weight;
+        }
+        if self.aged.take(hash).is_some() {
+            self.target = self.target.saturating_sub(2 * weight);
+        }
+        back.is_some()
+    }
+
+    fn small_target(&self) -> usize {
+        let least = self.allowance / 10;
+        self.target.clamp(least, self.allowance - least)
+    }
+
+    /// Lets one entry go, if there is any.
+    fn evict(&mut self, now: u64, dropped: &mut Dropped) {
+        loop {
+            let entries = self.len();
+            let from_small = self.small.weight > self.small_target() || self.main.map.len() == 0;
+            let (queue, ghost) =
+                if from_small { (&mut self.small, &mut self.unread) } else { (&mut self.main, &mut self.aged) };
+            let Some((hash, node)) = queue.map.oldest().next() else { return };
+            let live = node.gone > now;
+            if live && node.was_read() {
+                self.spare(hash, from_small);
+                continue;
+            }
+            if live {
+                ghost.insert(hash, entries);
+            }
+            if let Some(node) = queue.pop(hash) {
+                dropped.push(node);
+            }
+            return;
+        }
+    }
+
+    /// Lets an entry at a tail live on, because it was read: from `small` it moves on, `main` gives it another round.
+    fn spare(&mut self, hash: u64, from_small: bool) {
+        if !from_small {
+            return self.main.second_chance(hash);
+        }
+        if let Some(mut node) = self.small.pop(hash) {
+            node.reset_reads();
+            self.main.push(hash, node);
+        }
+    }
+
+    /// Removes what is gone near the tails.
+    fn sweep(&mut self, now: u64, dropped: &mut Dropped) {
+        if now < self.next_sweep {
+            return;
+        }
+        let small = self.small.sweep(now, dropped);
+        let main = self.main.sweep(now, dropped);
+        self.next_sweep = small.min(main);
+    }
+
+    fn pop(&mut self, hash: u64, dropped: &mut Dropped) {
+        if let Some(node) = self.main.pop(hash).or_else(|| self.small.pop(hash)) {
+            dropped.push(node);
+        }
+    }
+}
+
+impl<S: Store> Queue<S> {
+    fn new() -> Self {
+        Self { map: S::empty(), weight: 0, peak: 0 }
+    }
+
+    fn push(&mut self, hash: u64, node: Node) {
+        self.weight += node.weight();
+        self.map.push(hash, node);
+        self.peak = self.peak.max(self.map.len());
+    }
+
+    fn pop(&mut self, hash: u64) -> Option<Node> {
+        let node = self.map.pop(hash)?;
+        self.weight -= node.weight();
+        // The table of a population of small entries would stay for ever, unaccounted, when large ones follow.
+        if self.map.len() * 8 < self.peak && self.peak > 64 {
+            self.map.shrink();
+            self.peak = self.map.len();
+        }
+        Some(node)
+    }
+
+    /// Moves an entry to the head, for the price of a read.
+    fn second_chance(&mut self, hash: u64) {
+        if let Some(node) = self.map.peek_mut(hash) {
+            node.cool();
+            self.map.promote(hash);
+        }
+    }
+
+    /// Removes what is gone among the oldest entries. Returns when to look again.
+    fn sweep(&mut self, now: u64, dropped: &mut Dropped) -> u64 {
+        let mut gone = [None; SWEEP];
+        let mut next = u64::MAX;
+        for (slot, (hash, node)) in gone.iter_mut().zip(self.map.oldest()) {
+            next = next.min(node.gone);
+            *slot = (node.gone <= now).then_some(hash);
+        }
+        for hash in gone.into_iter().flatten() {
+            if let Some(node) = self.pop(hash) {
+                dropped.push(node);
+            }
+        }
+        next
+    }
+}
+
+#[cfg(test)]
+impl<S: Store> Shard<S> {
+    /// Checks the ledgers against a walk over all entries.
+    pub(super) fn validate(&self) {
+        for queue in [&self.small, &self.main] {
+            let walked: Vec<_> = queue.map.oldest().collect();
+            assert_eq!(walked.len(), queue.map.len());
+            assert_eq!(walked.iter().map(|(_, node)| node.weight()).sum::<usize>(), queue.weight);
+            assert!(walked.iter().all(|(hash, node)| queue.map.peek(*hash).is_some_and(|n| std::ptr::eq(n, *node))));
+        }
+        assert!(self.small.map.oldest().all(|(hash, _)| self.main.map.peek(hash).is_none()));
+        assert!(self.weight() <= self.allowance);
+    }
+}

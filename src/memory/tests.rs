@@ -1,0 +1,369 @@
+//! L1 from its callers' side.
+
+use std::sync::Weak;
+use std::sync::atomic::AtomicBool;
+use std::thread;
+
+use allocation_counter::measure;
+use fastrand::Rng;
+
+use super::*;
+
+const FOREVER: u64 = u64::MAX;
+const MIB: usize = 1 << 20;
+
+fn key(n: u64) -> Key {
+    Key::new("t", n).unwrap()
+}
+
+fn held(value: impl Any + Send + Sync) -> Held {
+    Held::Value(Arc::new(value))
+}
+
+fn entry(n: u64, weight: usize) -> Entry {
+    Entry { held: held(n), weight, fresh_until: FOREVER, expires: FOREVER, gone: FOREVER }
+}
+
+fn until(gone: u64) -> Entry {
+    Entry { fresh_until: gone, expires: gone, gone, ..entry(0, 100) }
+}
+
+fn number(held: &Held) -> u64 {
+    let Held::Value(value) = held else { panic!("sealed") };
+    *value.downcast_ref().unwrap()
+}
+
+/// The value of a key, read at tick 0.
+fn read(l1: &L1, key: &Key) -> Option<u64> {
+    l1.get(key.hash64(), key.as_str(), 0).map(|(held, _)| number(&held))
+}
+
+fn put(l1: &L1, key: &Key, n: u64, weight: usize) -> bool {
+    l1.put(key, entry(n, weight), 0, || true)
+}
+
+#[test]
+fn what_was_put_is_read_replaced_in_place_and_removed() {
+    let l1 = L1::new(MIB);
+    assert!(read(&l1, &key(1)).is_none());
+    assert!(put(&l1, &key(1), 10, 100));
+    assert!(put(&l1, &key(2), 20, 100));
+    assert_eq!(read(&l1, &key(1)), Some(10));
+    assert!(put(&l1, &key(1), 11, 300));
+    assert_eq!((read(&l1, &key(1)), read(&l1, &key(2)), l1.len()), (Some(11), Some(20), 2));
+    assert_eq!(l1.weight(), 100 + 300 + 2 * ("t:1".len() + OVERHEAD));
+    l1.remove(&key(1));
+    l1.remove(&key(1));
+    assert_eq!((read(&l1, &key(1)), l1.len()), (None, 1));
+    l1.validate(MIB);
+}
+
+#[test]
+fn sealed_bytes_are_shared_not_copied() {
+    let l1 = L1::new(MIB);
+    let bytes = Bytes::from(vec![7; 1_000]);
+    l1.put(&key(1), Entry { held: Held::Sealed(bytes.clone()), ..entry(0, 1_000) }, 0, || true);
+    let (Held::Sealed(found), Age::Fresh) = l1.get(key(1).hash64(), "t:1", 0).unwrap() else { panic!() };
+    assert_eq!(found.as_ptr(), bytes.as_ptr());
+}
+
+#[test]
+fn texts_of_one_hash_never_mix() {
+    let l1 = L1::new(MIB);
+    let [a, b] = ["t:a", "t:b"].map(|text| Key::from_parts(text, 42));
+    put(&l1, &a, 1, 100);
+    assert_eq!(read(&l1, &b), None);
+    l1.remove(&b);
+    l1.put(&b, entry(2, MIB), 0, || true);
+    assert_eq!(read(&l1, &a), Some(1));
+    put(&l1, &b, 2, 100);
+    assert_eq!((read(&l1, &a), read(&l1, &b)), (None, Some(2)));
+    l1.validate(MIB);
+}
+
+#[test]
+fn an_entry_ages_at_each_of_its_ticks() {
+    let l1 = L1::new(MIB);
+    let key = key(1);
+    let age = |now| l1.get(key.hash64(), key.as_str(), now).map(|(_, age)| age);
+    l1.put(&key, Entry { fresh_until: 10, expires: 20, gone: 30, ..entry(1, 100) }, 5, || true);
+    assert_eq!([age(9), age(10), age(19)], [Some(Age::Fresh), Some(Age::Stale), Some(Age::Stale)]);
+    assert_eq!([age(20), age(29)], [Some(Age::Expired); 2]);
+    assert_eq!(l1.len(), 1);
+    assert_eq!(age(30), None);
+    assert_eq!((l1.len(), l1.weight()), (0, 0));
+}
+
+#[test]
+fn the_last_tick_of_all_does_not_wrap() {
+    let l1 = L1::new(MIB);
+    put(&l1, &key(1), 1, 100);
+    let (_, age) = l1.get(key(1).hash64(), "t:1", FOREVER - 1).unwrap();
+    assert_eq!(age, Age::Fresh);
+    assert!(!l1.put(&key(2), entry(1, 100), FOREVER, || true));
+    // Weights saturate too: no entry is so heavy that it seems light.
+    assert!(!put(&l1, &key(3), 1, usize::MAX));
+    l1.validate(MIB);
+}
+
+#[test]
+fn an_entry_that_is_gone_already_replaces_the_older_one_by_nothing() {
+    let l1 = L1::new(MIB);
+    put(&l1, &key(1), 1, 100);
+    assert!(!l1.put(&key(1), until(7), 7, || true));
+    assert_eq!(l1.len(), 0);
+}
+
+#[test]
+fn puts_of_other_keys_reclaim_what_is_gone() {
+    let l1 = L1::with_shards(MIB, 1);
+    for n in 0..100 {
+        l1.put(&key(n), until(10), 0, || true);
+    }
+    for n in 100..150 {
+        l1.put(&key(n), until(1_000), 10, || true);
+    }
+    assert_eq!(l1.len(), 50);
+    l1.validate(MIB);
+}
+
+#[test]
+fn what_is_gone_never_outlives_its_turn() {
+    let l1 = L1::with_shards(MIB, 1);
+    for n in 0..100 {
+        l1.put(&key(n), until(10), 0, || true);
+        read(&l1, &key(n));
+    }
+    // Reads of the past buy no second round.
+    for n in 1_000..1_100 {
+        l1.put(&key(n), entry(n, MIB / 10), 10, || true);
+    }
+    assert!((0..100).all(|n| read(&l1, &key(n)).is_none()));
+}
+
+#[test]
+fn the_ledger_is_exact_and_the_bound_holds_after_every_put() {
+    for (seed, max_bytes, shards) in [(1, 64 * 1024, 1), (2, MIB, 16), (3, 300_007, 8), (4, 16 * MIB, 256)] {
+        let l1 = L1::with_shards(max_bytes, shards);
+        let mut rng = Rng::with_seed(seed);
+        for now in 0..20_000 {
+            let key = key(rng.u64(..4_000));
+            let heavy = if rng.u8(..) < 8 { max_bytes / 7 } else { max_bytes / 800 };
+            let gone = if rng.bool() { FOREVER } else { now + rng.u64(..4_000) };
+            let entry = Entry { gone, expires: gone, ..entry(now, rng.usize(..heavy)) };
+            let fits = entry.weight + key.as_str().len() + OVERHEAD <= max_bytes / 8 && gone > now;
+            match rng.u8(..10) {
+                0 => l1.remove(&key),
+                1..=3 => drop(l1.get(key.hash64(), key.as_str(), now)),
+                _ => {
+                    assert_eq!(l1.put(&key, entry, now, || true), fits);
+                    assert_eq!(
+                        l1.get(key.hash64(), key.as_str(), now).map(|(held, _)| number(&held)),
+                        fits.then_some(now)
+                    );
+                    assert!(l1.weight() <= max_bytes);
+                }
+            }
+            if now % 100 == 0 {
+                l1.validate(max_bytes);
+            }
+        }
+        l1.validate(max_bytes);
+        assert!(l1.len() > 100, "{} entries left", l1.len());
+    }
+}
+
+#[test]
+fn an_eighth_of_the_budget_fits_and_what_it_borrowed_comes_back() {
+    let l1 = L1::with_shards(MIB, 16);
+    let fill = |from| (from..from + 4_000).for_each(|n| assert!(put(&l1, &key(n), n, 300)));
+    fill(0);
+    let full = l1.weight();
+    assert!(full > MIB * 9 / 10);
+    let big = MIB / 8 - OVERHEAD - "t:9999".len();
+    assert!(put(&l1, &key(9_999), 1, big));
+    assert!(put(&l1, &key(9_999), 2, big - 5));
+    assert_eq!(read(&l1, &key(9_999)), Some(2));
+    l1.validate(MIB);
+    let others = l1.weight() - MIB / 8;
+    assert!(others > full * 3 / 4, "only {others} of {full} bytes of other entries are left");
+    l1.remove(&key(9_999));
+    fill(10_000);
+    l1.validate(MIB);
+    assert!(l1.weight() > MIB * 9 / 10);
+}
+
+#[test]
+fn a_hot_set_survives_a_scan() {
+    let l1 = L1::new(MIB);
+    let hot: Vec<_> = (0..200).map(key).collect();
+    hot.iter().for_each(|key| assert!(put(&l1, key, 1, 400)));
+    for _ in 0..2 {
+        hot.iter().for_each(|key| assert_eq!(read(&l1, key), Some(1)));
+    }
+    (10_000..30_000).for_each(|n| assert!(put(&l1, &key(n), n, 400)));
+    assert!(l1.len() < 2_000);
+    assert!(hot.iter().all(|key| read(&l1, key).is_some()));
+}
+
+#[test]
+fn back_and_forth_access_does_not_freeze_the_store() {
+    let l1 = L1::with_shards(MIB, 1);
+    let weight = MIB / 500 - OVERHEAD - 6;
+    let pass: Vec<_> = (0..2_000).chain((0..2_000).rev()).map(key).collect();
+    let mut hits = 0;
+    for key in pass.iter().cycle().take(12 * pass.len()) {
+        if read(&l1, key).is_some() {
+            hits += 1;
+        } else {
+            put(&l1, key, 0, weight);
+        }
+    }
+    // The optimum is a quarter.
+    assert!(hits * 100 / (12 * pass.len()) >= 15, "{hits} hits");
+}
+
+#[test]
+fn a_refusal_removes_the_older_entry_unless_it_was_not_admitted() {
+    let l1 = L1::new(MIB);
+    put(&l1, &key(1), 1, 100);
+    put(&l1, &key(2), 2, 100);
+    assert!(!l1.put(&key(1), entry(3, 100), 0, || false));
+    assert!(!l1.put(&key(1), entry(3, MIB / 8), 0, || false));
+    assert!(!l1.put(&key(1), entry(3, MIB / 10), 0, || false));
+    assert_eq!(read(&l1, &key(1)), Some(1));
+    assert!(!put(&l1, &key(1), 3, MIB / 8));
+    assert_eq!((read(&l1, &key(1)), read(&l1, &key(2)), l1.len()), (None, Some(2), 1));
+    l1.validate(MIB);
+}
+
+/// A value that uses the cache while it is dropped.
+struct Nosy {
+    l1: Weak<L1>,
+    locked: Arc<AtomicBool>,
+}
+
+impl Drop for Nosy {
+    fn drop(&mut self) {
+        let Some(l1) = self.l1.upgrade() else { return };
+        if l1.shards.iter().any(|line| line.0.try_lock().is_err()) {
+            self.locked.store(true, Ordering::Relaxed);
+            return;
+        }
+        l1.put(&key(77), entry(1, 10), 0, || true);
+        read(&l1, &key(77));
+    }
+}
+
+#[test]
+fn values_are_dropped_outside_of_every_lock() {
+    let l1 = Arc::new(L1::with_shards(MIB, 16));
+    let locked = Arc::new(AtomicBool::new(false));
+    let nosy = |weight, gone| {
+        let held = held(Nosy { l1: Arc::downgrade(&l1), locked: Arc::clone(&locked) });
+        Entry { held, gone, ..entry(0, weight) }
+    };
+    for n in 0..6_000 {
+        l1.put(&key(n), nosy(500, 10), 0, || true);
+    }
+    l1.put(&key(5_999), nosy(700, 10), 0, || true);
+    l1.put(&key(5_999), nosy(500, 10), 0, || false);
+    l1.put(&key(5_998), nosy(MIB / 9, 10), 0, || true);
+    l1.put(&key(5_998), nosy(MIB, 10), 0, || true);
+    l1.remove(&key(5_997));
+    l1.get(key(5_996).hash64(), key(5_996).as_str(), 10);
+    (7_000..7_100).for_each(|n| assert!(l1.put(&key(n), nosy(500, 20), 10, || true)));
+    assert!(!locked.load(Ordering::Relaxed));
+    l1.validate(MIB);
+}
+
+#[test]
+fn threads_share_it_and_never_see_a_value_of_another_key() {
+    let l1 = L1::with_shards(MIB, 16);
+    thread::scope(|scope| {
+        for seed in 0..8 {
+            let l1 = &l1;
+            scope.spawn(move || {
+                let mut rng = Rng::with_seed(seed);
+                for _ in 0..10_000 {
+                    let n = rng.u64(..3_000);
+                    let key = key(n);
+                    match rng.u8(..16) {
+                        0 => l1.remove(&key),
+                        weighing @ 1..=8 => {
+                            let most = if weighing == 1 { MIB / 9 } else { 2_000 };
+                            put(l1, &key, n, rng.usize(..most));
+                        }
+                        _ => assert!(read(l1, &key).is_none_or(|found| found == n)),
+                    }
+                    assert!(l1.weight() <= MIB);
+                }
+            });
+        }
+    });
+    l1.validate(MIB);
+}
+
+#[test]
+fn a_hit_and_a_miss_allocate_nothing_an_update_of_known_size_neither() {
+    let l1 = L1::new(MIB);
+    let (known, unknown) = (key(1), key(2));
+    put(&l1, &known, 1, 100);
+    let renewed = entry(2, 100);
+    let info = measure(|| {
+        assert!(l1.get(known.hash64(), known.as_str(), 0).is_some());
+        assert!(l1.get(unknown.hash64(), unknown.as_str(), 0).is_none());
+        assert!(l1.put(&known, renewed, 0, || true));
+    });
+    assert_eq!(info.count_total, 0);
+}
+
+#[test]
+fn real_memory_stays_near_the_budget() {
+    const BUDGET: usize = 10 * MIB;
+    // As the system's allocator does it: a header a block, all in steps of sixteen.
+    let real = |info: allocation_counter::AllocationInfo| info.bytes_current + info.count_current * 16;
+    for (size, least) in [(0, 60), (100, 70), (300, 80), (3_000, 90)] {
+        let l1 = std::cell::OnceCell::new();
+        let info = measure(|| {
+            let l1 = l1.get_or_init(|| L1::new(BUDGET));
+            for n in 0..100_000 {
+                let value = vec![0_u8; size];
+                let weight = weigh(&value);
+                l1.put(&key(n), Entry { held: held(value), ..entry(n, weight) }, 0, || true);
+            }
+        });
+        let percent = real(info) * 100 / BUDGET as i64;
+        assert!((least..=105).contains(&percent), "{percent} % of the budget with values of {size} bytes");
+    }
+}
+
+#[test]
+fn tables_shrink_with_the_population() {
+    let l1 = std::cell::OnceCell::new();
+    let info = measure(|| {
+        let l1 = l1.get_or_init(|| L1::new(4 * MIB));
+        (0..40_000).for_each(|n| assert!(put(l1, &key(n), n, 16)));
+        (0..40_000).for_each(|n| l1.remove(&key(n)));
+    });
+    assert_eq!(l1.get().unwrap().len(), 0);
+    assert!(info.bytes_max > 2 * MIB as u64);
+    assert!(info.bytes_current < 200_000, "{} bytes for no entries", info.bytes_current);
+}
+
+#[test]
+fn shards_follow_the_cores_and_the_budget() {
+    assert_eq!(shard_count(100 * MIB, 1), 16);
+    assert_eq!(shard_count(100 * MIB, 5), 64);
+    assert_eq!(shard_count(100 * MIB, 200), 256);
+    assert_eq!(shard_count(MIB, 64), 32);
+    assert_eq!(shard_count(0, 2), 1);
+    assert_eq!(align_of::<Line>(), 128);
+}
+
+#[test]
+fn a_budget_of_nothing_holds_nothing() {
+    let l1 = L1::new(0);
+    assert!(!put(&l1, &key(1), 1, 0));
+    assert_eq!((l1.len(), l1.weight(), read(&l1, &key(1))), (0, 0, None));
+}
