@@ -72,7 +72,6 @@ const OVERHEAD: usize = 192;
 const MIN_SHARE: usize = 32 * 1024;
 
 /// What L1 found.
-#[derive(Clone)]
 pub(crate) struct Hit {
     pub(crate) held: Held,
     pub(crate) age: Age,
@@ -121,7 +120,12 @@ impl L1 {
         let node = shard.peek(hash).filter(|node| *node.text == *text)?;
         if let Some(age) = node.age(now) {
             node.touch();
-            return Some(Hit { held: node.held.clone(), age, expires: node.expires });
+            // Not `held.clone()`: that builds either variant in one place and copies it out by halves, which stalls.
+            let expires = node.expires;
+            return match &node.held {
+                Held::Value(value) => Some(Hit { held: Held::Value(Arc::clone(value)), age, expires }),
+                Held::Sealed(bytes) => Some(Hit { held: Held::Sealed(bytes.clone()), age, expires }),
+            };
         }
         self.forget(shard, hash, text);
         None
@@ -207,7 +211,7 @@ impl L1 {
 
     /// Collects allowance for the shard of a hash: from the pool, then evenly from the others, then from any.
     ///
-    /// Holds one lock at a time. An other shard keeps an eighth of its share.
+    /// Holds one lock at a time. Another shard keeps an eighth of its share.
     fn borrow(&self, hash: u64, amount: usize, now: u64, dropped: &mut Dropped) -> usize {
         let home = self.index(hash);
         let mut loan = self.draw(amount);

@@ -57,17 +57,19 @@ impl Node {
         }
     }
 
-    /// Takes one read off the counter; `false` if there was none.
-    pub(super) fn cool(&mut self) -> bool {
-        let reads = self.reads.get_mut();
-        let was_read = *reads > 0;
-        *reads = reads.saturating_sub(1);
-        was_read
+    pub(super) fn was_read(&self) -> bool {
+        self.reads.load(Ordering::Relaxed) > 0
     }
 
-    /// Forgets all reads; `false` if there was none.
-    pub(super) fn reset_reads(&mut self) -> bool {
-        std::mem::take(self.reads.get_mut()) > 0
+    /// Takes one read off the counter.
+    pub(super) fn cool(&mut self) {
+        let reads = self.reads.get_mut();
+        *reads = reads.saturating_sub(1);
+    }
+
+    /// Forgets all reads.
+    pub(super) fn reset_reads(&mut self) {
+        *self.reads.get_mut() = 0;
     }
 
     /// Lets this node go on where `older` stood.

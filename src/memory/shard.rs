@@ -27,7 +27,7 @@ pub(super) struct Shard<S = Listed> {
     target: usize,
     /// Bytes this shard may hold. All allowances and what is in the pool add up to the budget.
     pub(super) allowance: usize,
-    /// No entry that a sweep can reach is gone before this moment.
+    /// Before this moment no newcomer is gone, nor anything the last sweep saw.
     next_sweep: u64,
 }
 
@@ -74,6 +74,9 @@ impl<S: Store> Shard<S> {
 
     /// Bytes of allowance that an entry of `weight` needs from outside, so as not to push out most of this shard.
     pub(super) fn lacks(&self, hash: u64, weight: usize) -> usize {
+        if weight <= self.allowance / 2 {
+            return 0;
+        }
         let older = self.peek(hash).map_or(0, Node::weight);
         let growth = weight.saturating_sub(older);
         if growth > self.allowance / 2 || weight > self.allowance { growth } else { 0 }
@@ -88,9 +91,8 @@ impl<S: Store> Shard<S> {
             return false;
         }
         self.next_sweep = self.next_sweep.min(node.gone);
-        match self.replace(hash, node, now, dropped) {
-            Ok(()) => {}
-            Err(newcomer) => self.insert(hash, newcomer, now, dropped),
+        if let Err(newcomer) = self.replace(hash, node, now, dropped) {
+            self.insert(hash, newcomer, now, dropped);
         }
         true
     }
@@ -159,20 +161,30 @@ impl<S: Store> Shard<S> {
             let from_small = self.small.weight > self.small_target() || self.main.map.len() == 0;
             let (queue, ghost) =
                 if from_small { (&mut self.small, &mut self.unread) } else { (&mut self.main, &mut self.aged) };
-            let Some((hash, gone)) = queue.tail() else { return };
-            if gone > now && !from_small && queue.second_chance(hash) {
+            let Some((hash, node)) = queue.map.oldest().next() else { return };
+            let live = node.gone > now;
+            if live && node.was_read() {
+                self.spare(hash, from_small);
                 continue;
             }
-            let Some(mut node) = queue.pop(hash) else { return };
-            if gone > now && from_small && node.reset_reads() {
-                self.main.push(hash, node);
-                continue;
-            }
-            if gone > now {
+            if live {
                 ghost.insert(hash, entries);
             }
-            dropped.push(node);
+            if let Some(node) = queue.pop(hash) {
+                dropped.push(node);
+            }
             return;
+        }
+    }
+
+    /// Lets an entry at a tail live on, because it was read: from `small` it moves on, `main` gives it another round.
+    fn spare(&mut self, hash: u64, from_small: bool) {
+        if !from_small {
+            return self.main.second_chance(hash);
+        }
+        if let Some(mut node) = self.small.pop(hash) {
+            node.reset_reads();
+            self.main.push(hash, node);
         }
     }
 
@@ -215,18 +227,12 @@ impl<S: Store> Queue<S> {
         Some(node)
     }
 
-    /// The hash of the oldest entry, and when it is gone.
-    fn tail(&self) -> Option<(u64, u64)> {
-        self.map.oldest().next().map(|(hash, node)| (hash, node.gone))
-    }
-
-    /// Moves an entry that was read to the head, for the price of a read.
-    fn second_chance(&mut self, hash: u64) -> bool {
-        let read = self.map.peek_mut(hash).is_some_and(Node::cool);
-        if read {
+    /// Moves an entry to the head, for the price of a read.
+    fn second_chance(&mut self, hash: u64) {
+        if let Some(node) = self.map.peek_mut(hash) {
+            node.cool();
             self.map.promote(hash);
         }
-        read
     }
 
     /// Removes what is gone among the oldest entries. Returns when to look again.

@@ -234,9 +234,9 @@ struct Point {
 
 impl KeyPart for Point {
     fn write_part(&self, part: &mut PartWriter<'_>) {
-        KeyPart::write(&self.x, part);
+        KeyPart::write_part(&self.x, part);
         part.text(" x ");
-        KeyPart::write(&self.y, part);
+        KeyPart::write_part(&self.y, part);
     }
 }
 
