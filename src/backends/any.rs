@@ -49,7 +49,7 @@ impl AnyBackend {
 
     #[cfg(feature = "file")]
     fn file(environment: &Environment) -> Result<Self, Error> {
-        todo!()
+        super::File::open(environment.file.directory.clone(), environment.file.limits).map(Self::new)
     }
 
     #[cfg(not(feature = "file"))]
