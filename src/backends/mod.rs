@@ -20,7 +20,7 @@ mod none;
 
 pub use self::any::AnyBackend;
 #[cfg(feature = "file")]
-//FILE
+pub use self::file::File;
 pub use self::memory::Memory;
 pub use self::none::NoBackend;
 
