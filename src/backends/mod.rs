@@ -22,7 +22,7 @@ mod none;
 pub use self::any::AnyBackend;
 pub use self::cachekitio::CachekitIo;
 #[cfg(feature = "file")]
-//FILE
+pub use self::file::File;
 pub use self::memory::Memory;
 pub use self::none::NoBackend;
 

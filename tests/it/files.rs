@@ -1,1 +1,13 @@
-//! files
+//! The File backend, on real directories and with real processes.
+#![cfg(all(feature = "file", unix))]
+#![cfg(test)]
+
+mod bad_files;
+mod caps;
+mod child;
+mod crashes;
+mod failures;
+mod layout;
+mod leases;
+mod opening;
+mod support;

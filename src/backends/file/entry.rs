@@ -1,0 +1,119 @@
+//! Entries: a 14-byte header and the value.
+//!
+//! `43 4B` magic, `01` version, `00` reserved, flags as a big-endian `u16` (0), expiry in seconds since the epoch as a
+//! big-endian `u64` (0 = never). The header has no length and no checksum: files are replaced whole, and what
+//! guards the bytes themselves is the codec's business.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Read as _};
+use std::path::Path;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::dir::look;
+use super::os;
+
+pub(super) const HEADER: usize = 14;
+const MAGIC: [u8; 3] = [0x43, 0x4B, 1];
+
+/// What reading an entry gave.
+#[derive(Debug)]
+pub(super) enum Found {
+    Value(Bytes),
+    /// No entry, or a file that is left alone: a link, not a file, too large, or with flags of a later version.
+    Nothing,
+    /// Expired, or not an entry: to be removed while its name still leads to this very file.
+    Spoiled(fs::File),
+}
+
+/// The header of an entry stored at `now` (milliseconds since the epoch) for `ttl`.
+///
+/// The expiry is rounded up to whole seconds, so an entry never ends early.
+pub(super) fn header(now: u64, ttl: Duration) -> [u8; HEADER] {
+    let millis = u128::from(now) + ttl.as_nanos().div_ceil(1_000_000);
+    let expiry = u64::try_from(millis.div_ceil(1_000)).unwrap_or(u64::MAX).max(1);
+    let mut header = [0; HEADER];
+    header[..3].copy_from_slice(&MAGIC);
+    header[6..].copy_from_slice(&expiry.to_be_bytes());
+    header
+}
+
+/// Reads the entry at `path`, allocating at most `max_value` bytes.
+pub(super) fn read(path: &Path, max_value: u64, now: u64) -> io::Result<Found> {
+    let Some(mut file) = open(path)? else { return Ok(Found::Nothing) };
+    let metadata = file.metadata()?;
+    if !metadata.is_file() || metadata.len() > max_value.saturating_add(HEADER as u64) {
+        return Ok(Found::Nothing);
+    }
+    let mut header = [0; HEADER];
+    match file.read_exact(&mut header) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(Found::Spoiled(file)),
+        Err(error) => return Err(error),
+    }
+    match judge(&header, now) {
+        Verdict::Good => {}
+        Verdict::Foreign => return Ok(Found::Nothing),
+        Verdict::Spoiled => return Ok(Found::Spoiled(file)),
+    }
+    let length = metadata.len().saturating_sub(HEADER as u64);
+    let mut value = Vec::new();
+    value.try_reserve_exact(usize::try_from(length).map_err(|_| io::ErrorKind::OutOfMemory)?)?;
+    let read = file.take(length).read_to_end(&mut value)?;
+    // Ours never shrink: somebody rewrites this file in place.
+    if read as u64 != length {
+        return Ok(Found::Nothing);
+    }
+    Ok(Found::Value(value.into()))
+}
+
+/// Opens a file of the directory for reading; `None` if there is none, or if it is no regular file.
+pub(super) fn open(path: &Path) -> io::Result<Option<fs::File>> {
+    match os::no_follow(OpenOptions::new().read(true)).open(path) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => match look(path)? {
+            Some(metadata) if metadata.is_file() => Err(error),
+            _ => Ok(None),
+        },
+    }
+}
+
+enum Verdict {
+    Good,
+    Foreign,
+    Spoiled,
+}
+
+fn judge(header: &[u8; HEADER], now: u64) -> Verdict {
+    let [m0, m1, version, reserved, f0, f1, expiry @ ..] = *header;
+    if [m0, m1, version] != MAGIC {
+        return Verdict::Spoiled;
+    }
+    if [reserved, f0, f1] != [0; 3] {
+        return Verdict::Foreign;
+    }
+    let expiry = u64::from_be_bytes(expiry);
+    if expiry != 0 && now / 1_000 >= expiry { Verdict::Spoiled } else { Verdict::Good }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn expiry(now: u64, ttl: Duration) -> u64 {
+        let header = header(now, ttl);
+        assert_eq!(header[..6], [0x43, 0x4B, 1, 0, 0, 0]);
+        u64::from_be_bytes(header[6..].try_into().unwrap())
+    }
+
+    #[test]
+    fn expiry_is_rounded_up_and_never_means_never() {
+        assert_eq!(expiry(5_000, Duration::from_secs(60)), 65);
+        assert_eq!(expiry(5_001, Duration::from_secs(60)), 66);
+        assert_eq!(expiry(5_000, Duration::from_nanos(1)), 6);
+        assert_eq!(expiry(0, Duration::ZERO), 1);
+        assert_eq!(expiry(u64::MAX, Duration::MAX), u64::MAX);
+    }
+}

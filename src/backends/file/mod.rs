@@ -1,0 +1,207 @@
+//! File: entries in one directory.
+//!
+//! For development, tests, and a few processes of one machine: no server, survives restarts, shared by all processes
+//! of one user. The layout is that of the Python library `cachekit`, version 1.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+
+use self::dir::Dir;
+use self::name::Name;
+use self::store::Store;
+use super::{Backend, Capabilities, Lease, LeaseToken};
+use crate::clock::{Clock, SystemClock};
+use crate::config::FileLimits;
+use crate::error::{Error, ErrorKind};
+use crate::key::Key;
+
+mod dir;
+mod entry;
+mod error;
+mod evict;
+mod lease;
+mod ledger;
+mod lock;
+mod name;
+mod open;
+mod os;
+mod store;
+mod temp;
+
+/// Entries as files of one directory, bounded in bytes and in number, shared by the processes of one user.
+///
+/// Clones share the directory and its lock. It has leases. A file is named by a hash of its key and holds a 14-byte
+/// header and the value; expiry is rounded up to whole seconds.
+///
+/// # Files
+/// - A write goes to a temporary file, is synced, and is renamed under an advisory lock (`.cachekit.lock`), so a
+///   reader sees the old value or the new one, whenever a writer dies. Reads take no lock.
+/// - A file that is no entry is a miss. Bad magic, another version, fewer than 14 bytes, or an expiry that has
+///   passed: it is removed. Flags of a later version, more than `max_value` bytes, a link, anything but a regular
+///   file: it is left alone, until a `set` replaces it.
+/// - Directories are created with mode 0700, files with 0600. Links are never followed.
+///
+/// # Limits
+/// An insert above 90 % of either cap of [`FileLimits`] removes the oldest entries down to 70 %. The sums are kept in
+/// the lock file and counted anew every 30 s and at each eviction, which mends what killed processes and writers that
+/// take no lock (such as the Python library) left. Up to `max_entries` leases may be out; they count to neither cap.
+///
+/// # Cost
+/// All work runs on the runtime's blocking threads, at most 48 reads and 16 writes at a time. A read is open, stat,
+/// read; a write adds one sync. A count costs one `stat` per entry: tens of milliseconds for 10,000, seconds for a
+/// million.
+///
+/// # Errors
+/// [`ErrorKind::Timeout`] when other writers held the lock for `lock_timeout`; [`ErrorKind::Unavailable`] for a full
+/// disk, a file that may not be read, a directory that is gone; [`ErrorKind::Backend`] for a directory that may not
+/// be written to; [`ErrorKind::TooLarge`] for a value above `max_value`; [`ErrorKind::Closed`] without a tokio
+/// runtime.
+///
+/// # Examples
+/// ```
+/// use cachekit::{Backend, FileLimits, Key, backends::File};
+/// # let parent = tempfile::tempdir().unwrap();
+/// # let dir = parent.path().join("cache");
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let files = File::open(dir, FileLimits::default())?;
+/// let key = Key::new("users", 42)?;
+/// files.set(&key, "ada".into(), std::time::Duration::from_secs(60)).await?;
+/// assert_eq!(files.get(&key).await?.as_deref(), Some(&b"ada"[..]));
+/// # Ok::<(), cachekit::Error>(()) }).unwrap();
+/// ```
+#[derive(Clone)]
+pub struct File {
+    store: Arc<Store>,
+    // Apart, so that writers who wait for the lock hold up no reader.
+    reads: Arc<Semaphore>,
+    writes: Arc<Semaphore>,
+}
+
+const READS: usize = 48;
+const WRITES: usize = 16;
+
+impl File {
+    /// Opens `dir`, creating it and its parents if they are missing, and removes temporary files older than a minute.
+    ///
+    /// Blocks for a few file operations, and for one listing of the directory.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] if a limit is out of its range, or if `dir` is not a directory, is a symbolic link,
+    /// belongs to another user, is writable by group or others, or cannot be created, listed or written to.
+    pub fn open(dir: impl Into<PathBuf>, limits: FileLimits) -> Result<Self, Error> {
+        Self::open_with_clock(dir, limits, Arc::new(SystemClock))
+    }
+
+    /// Like [`open`](File::open), on a clock of the caller's. It dates expiries and leases; the system dates files.
+    pub fn open_with_clock(dir: impl Into<PathBuf>, limits: FileLimits, clock: Arc<dyn Clock>) -> Result<Self, Error> {
+        open::limits(&limits)?;
+        let dir = Dir::new(open::directory(&dir.into())?);
+        Ok(Self {
+            store: Arc::new(Store::start(dir, limits, clock)?),
+            reads: Arc::new(Semaphore::new(READS)),
+            writes: Arc::new(Semaphore::new(WRITES)),
+        })
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Store) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.run(Arc::clone(&self.reads), work).await
+    }
+
+    /// Runs `work`, telling it how long it may still wait for the lock.
+    async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Store, Duration) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let asked = Instant::now();
+        let work = move |store: &Store| {
+            let patience = store.limits.lock_timeout.saturating_sub(asked.elapsed());
+            work(store, patience)
+        };
+        self.run(Arc::clone(&self.writes), work).await
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        permits: Arc<Semaphore>,
+        work: impl FnOnce(&Store) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let runtime = Handle::try_current().map_err(closed)?;
+        let permit = permits.acquire_owned().await.map_err(closed)?;
+        let store = Arc::clone(&self.store);
+        let task = runtime.spawn_blocking(move || {
+            let _permit = permit;
+            work(&store)
+        });
+        match task.await {
+            Ok(answer) => answer,
+            Err(source) if source.is_panic() => {
+                let message = "a file operation panicked: the store stays usable, but report this";
+                Err(Error::with_source(ErrorKind::Backend, message, source))
+            }
+            Err(source) => Err(closed(source)),
+        }
+    }
+}
+
+fn closed(source: impl std::error::Error + Send + Sync + 'static) -> Error {
+    let message = "the file backend needs a running tokio runtime: call it from inside one";
+    Error::with_source(ErrorKind::Closed, message, source)
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl Backend for File {
+    fn capabilities(&self) -> Capabilities {
+        let max_value = usize::try_from(self.store.limits.max_value).unwrap_or(usize::MAX);
+        Capabilities::new("file").leases(true).max_value(max_value)
+    }
+
+    async fn get(&self, key: &Key) -> Result<Option<Bytes>, Error> {
+        let name = Name::of(key);
+        self.read(move |store| store.get(name)).await
+    }
+
+    async fn set(&self, key: &Key, value: Bytes, ttl: Duration) -> Result<(), Error> {
+        let name = Name::of(key);
+        self.write(move |store, patience| store.set(name, &value, ttl, patience)).await
+    }
+
+    async fn remove(&self, key: &Key) -> Result<(), Error> {
+        let name = Name::of(key);
+        self.write(move |store, patience| store.remove(name, patience)).await
+    }
+
+    async fn lease(&self, key: &Key, hold: Duration) -> Result<Lease, Error> {
+        let name = Name::of(key);
+        self.write(move |store, patience| store.lease(name, hold, patience)).await
+    }
+
+    async fn fill(&self, key: &Key, value: Bytes, ttl: Duration, token: LeaseToken) -> Result<bool, Error> {
+        let name = Name::of(key);
+        self.write(move |store, patience| store.fill(name, &value, ttl, token, patience)).await
+    }
+
+    async fn release(&self, key: &Key, token: LeaseToken) -> Result<(), Error> {
+        let name = Name::of(key);
+        self.write(move |store, patience| store.release(name, token, patience)).await
+    }
+
+    async fn ping(&self) -> Result<(), Error> {
+        self.read(Store::ping).await
+    }
+}
+
+impl fmt::Debug for File {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let store = &self.store;
+        f.debug_struct("File").field("dir", &store.dir.path()).field("limits", &store.limits).finish_non_exhaustive()
+    }
+}

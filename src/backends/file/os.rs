@@ -1,0 +1,83 @@
+//! What differs between operating systems.
+//!
+//! Elsewhere than on Unix there are no modes, owners and inode numbers to look at: the rules that need them hold on
+//! Unix only.
+
+pub(super) use self::imp::{create_dir, intruders, no_follow, out_of_handles, private, same_file};
+
+#[cfg(unix)]
+mod imp {
+    use std::fs::{DirBuilder, Metadata, OpenOptions};
+    use std::io;
+    use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+    use std::path::Path;
+
+    use rustix::fs::OFlags;
+    use rustix::io::Errno;
+
+    /// Makes `open` refuse a symbolic link, and not wait for the other end of a pipe.
+    pub(in super::super) fn no_follow(options: &mut OpenOptions) -> &mut OpenOptions {
+        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        options.custom_flags(flags.bits().cast_signed())
+    }
+
+    /// Makes a file that `open` creates readable and writable by its owner alone.
+    pub(in super::super) fn private(options: &mut OpenOptions) -> &mut OpenOptions {
+        options.mode(0o600)
+    }
+
+    /// Creates a directory, and the missing ones above it, for their owner alone.
+    pub(in super::super) fn create_dir(path: &Path) -> io::Result<()> {
+        DirBuilder::new().recursive(true).mode(0o700).create(path)
+    }
+
+    /// How others than this user could put files into the directory, and what to do about it.
+    pub(in super::super) fn intruders(directory: &Metadata) -> Option<&'static str> {
+        if directory.uid() != rustix::process::geteuid().as_raw() {
+            return Some("belongs to another user, who could plant entries: choose a directory of this user's");
+        }
+        if directory.mode() & 0o022 != 0 {
+            return Some("is writable by others, who could plant entries: run `chmod go-w` on it");
+        }
+        None
+    }
+
+    pub(in super::super) fn same_file(a: &Metadata, b: &Metadata) -> bool {
+        a.dev() == b.dev() && a.ino() == b.ino()
+    }
+
+    pub(in super::super) fn out_of_handles(error: &io::Error) -> bool {
+        Errno::from_io_error(error).is_some_and(|errno| matches!(errno, Errno::MFILE | Errno::NFILE))
+    }
+}
+
+#[cfg(not(unix))]
+mod imp {
+    use std::fs::{self, Metadata, OpenOptions};
+    use std::io;
+    use std::path::Path;
+
+    pub(in super::super) fn no_follow(options: &mut OpenOptions) -> &mut OpenOptions {
+        options
+    }
+
+    pub(in super::super) fn private(options: &mut OpenOptions) -> &mut OpenOptions {
+        options
+    }
+
+    pub(in super::super) fn create_dir(path: &Path) -> io::Result<()> {
+        fs::create_dir_all(path)
+    }
+
+    pub(in super::super) fn intruders(_: &Metadata) -> Option<&'static str> {
+        None
+    }
+
+    pub(in super::super) fn same_file(_: &Metadata, _: &Metadata) -> bool {
+        true
+    }
+
+    pub(in super::super) fn out_of_handles(_: &io::Error) -> bool {
+        false
+    }
+}

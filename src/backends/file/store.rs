@@ -1,0 +1,246 @@
+//! The operations, blocking.
+//!
+//! A write prepares its file aside, then takes the lock for what must be one step: end the lease, make room, count,
+//! rename. Whatever fails on the way leaves the old entry.
+
+use std::fs;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::dir::{Dir, look, remove};
+use super::entry::{self, Found, HEADER};
+use super::error;
+use super::evict::{self, Census, HIGH};
+use super::lease::Note;
+use super::ledger::{Ledger, Totals};
+use super::lock::{Lock, Locked};
+use super::name::Name;
+use super::os;
+use super::temp::Temp;
+use crate::backends::{Lease, LeaseToken};
+use crate::clock::{Clock, millis};
+use crate::config::FileLimits;
+use crate::error::{Error, ErrorKind};
+
+#[derive(Debug)]
+pub(super) struct Store {
+    pub(super) dir: Dir,
+    pub(super) limits: FileLimits,
+    lock: Lock,
+    clock: Arc<dyn Clock>,
+}
+
+impl Store {
+    /// Takes up the work in a checked directory: removes what dead writers left behind.
+    pub(super) fn start(dir: Dir, limits: FileLimits, clock: Arc<dyn Clock>) -> Result<Self, Error> {
+        let store = Self { lock: Lock::new(dir.path()), dir, limits, clock };
+        let locked = match store.lock.acquire(Duration::ZERO) {
+            Err(error) if !error.is_temporary() => {
+                return Err(Error::with_source(ErrorKind::Config, error.to_string(), error));
+            }
+            locked => locked.ok(),
+        };
+        let ended = locked.as_ref().map(|_| store.clock.wall());
+        evict::sweep(store.dir.path(), ended).map_err(|source| {
+            let message = "the cache directory cannot be listed: make it readable to this user, or choose another";
+            Error::with_source(ErrorKind::Config, message, source)
+        })?;
+        drop(locked);
+        Ok(store)
+    }
+
+    pub(super) fn get(&self, name: Name) -> Result<Option<Bytes>, Error> {
+        let found =
+            entry::read(&self.dir.entry(name), self.limits.max_value, self.clock.wall()).map_err(error::entry)?;
+        match found {
+            Found::Value(value) => Ok(Some(value)),
+            Found::Nothing => Ok(None),
+            Found::Spoiled(file) => {
+                self.discard(name, &file);
+                Ok(None)
+            }
+        }
+    }
+
+    pub(super) fn set(&self, name: Name, value: &Bytes, ttl: Duration, patience: Duration) -> Result<(), Error> {
+        let temp = self.prepare(name, value, ttl)?;
+        let mut locked = self.lock.acquire(patience)?;
+        self.place(&mut locked, name, temp, value)
+    }
+
+    pub(super) fn remove(&self, name: Name, patience: Duration) -> Result<(), Error> {
+        let mut locked = self.lock.acquire(patience)?;
+        self.end_lease(&mut locked, name)?;
+        let path = self.dir.entry(name);
+        let Some(metadata) = look(&path).map_err(error::directory)?.filter(|metadata| !metadata.is_dir()) else {
+            return Ok(());
+        };
+        remove(&path).map_err(error::directory)?;
+        if metadata.is_file() {
+            amend(&mut locked, |totals| totals.subtract(metadata.len()));
+        }
+        Ok(())
+    }
+
+    pub(super) fn lease(&self, name: Name, hold: Duration, patience: Duration) -> Result<Lease, Error> {
+        if self.note(name)?.is_some() {
+            return Ok(Lease::Held);
+        }
+        let mut locked = self.lock.acquire(patience)?;
+        if self.note(name)?.is_some() {
+            return Ok(Lease::Held);
+        }
+        self.end_lease(&mut locked, name)?;
+        let mut ledger = self.ledger(&mut locked)?;
+        if ledger.totals.leases >= self.limits.max_entries {
+            ledger = self.count(&mut locked)?;
+        }
+        if ledger.totals.leases >= self.limits.max_entries {
+            let message =
+                "as many leases are out as the cache directory may hold entries: try again, or raise max_entries";
+            return Err(Error::new(ErrorKind::Unavailable, message));
+        }
+        ledger.totals.leases += 1;
+        locked.record(&ledger)?;
+        let token = LeaseToken::random();
+        let note = Note { token: token.as_u128(), ends: self.clock.wall().saturating_add(millis(hold)) };
+        note.write(&self.dir.lease(name)).map_err(error::directory)?;
+        Ok(Lease::Granted(token))
+    }
+
+    pub(super) fn fill(
+        &self,
+        name: Name,
+        value: &Bytes,
+        ttl: Duration,
+        token: LeaseToken,
+        patience: Duration,
+    ) -> Result<bool, Error> {
+        if !self.holds(name, token)? {
+            return Ok(false);
+        }
+        let filled = self.prepare(name, value, ttl).and_then(|temp| {
+            let mut locked = self.lock.acquire(patience)?;
+            if !self.holds(name, token)? {
+                return Ok(false);
+            }
+            self.place(&mut locked, name, temp, value).map(|()| true)
+        });
+        if filled.is_err() {
+            // Nobody has to wait for a value that will not come. If this fails too, the lease ends by itself.
+            let _ = self.release(name, token, Duration::ZERO);
+        }
+        filled
+    }
+
+    pub(super) fn release(&self, name: Name, token: LeaseToken, patience: Duration) -> Result<(), Error> {
+        if !self.holds(name, token)? {
+            return Ok(());
+        }
+        let mut locked = self.lock.acquire(patience)?;
+        if self.holds(name, token)? {
+            self.end_lease(&mut locked, name)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn ping(&self) -> Result<(), Error> {
+        Temp::probe(self.dir.path()).map_err(error::directory)
+    }
+
+    fn prepare(&self, name: Name, value: &Bytes, ttl: Duration) -> Result<Temp, Error> {
+        let (size, most) = (value.len() as u64, self.limits.max_value);
+        if size > most {
+            let message = format!("a value of {size} bytes is larger than the file backend's max_value of {most}");
+            return Err(Error::new(ErrorKind::TooLarge, message));
+        }
+        let header = entry::header(self.clock.wall(), ttl);
+        Temp::write(self.dir.path(), name, &[&header, value]).map_err(error::directory)
+    }
+
+    fn place(&self, locked: &mut Locked<'_>, name: Name, temp: Temp, value: &Bytes) -> Result<(), Error> {
+        let path = self.dir.entry(name);
+        // Before the new entry is there: a lease that outlived it could fill over it.
+        self.end_lease(locked, name)?;
+        let mut ledger = self.ledger(locked)?;
+        let length = (value.len() + HEADER) as u64;
+        let old = look(&path).map_err(error::directory)?;
+        let replaced = old.filter(|metadata| metadata.is_file()).map(|metadata| metadata.len());
+        if !ledger.totals.with(replaced, length).within(HIGH, &self.limits) {
+            ledger = self.make_room(name, replaced, length)?;
+        }
+        // Both count until the rename is done, so that dying here leaves the ledger above the truth, not below.
+        locked.record(&Ledger { totals: ledger.totals.with(None, length), ..ledger })?;
+        temp.place(&path).map_err(error::directory)?;
+        if let Some(replaced) = replaced {
+            amend(locked, |totals| totals.subtract(replaced));
+        }
+        Ok(())
+    }
+
+    fn make_room(&self, name: Name, replaced: Option<u64>, length: u64) -> Result<Ledger, Error> {
+        let counted = self.clock.wall();
+        let census = Census::take(self.dir.path(), counted).map_err(error::directory)?;
+        let mut totals = census.totals;
+        if !totals.with(replaced, length).within(HIGH, &self.limits) {
+            totals = census.make_room(&self.dir, name, length, &self.limits);
+        }
+        if !totals.with(replaced, length).within(100, &self.limits) {
+            let message = "the cache directory is full and its entries cannot be removed: give them to this user";
+            return Err(Error::new(ErrorKind::Backend, message));
+        }
+        Ok(Ledger { totals, counted })
+    }
+
+    /// What the directory holds, counted anew when the ledger is missing, damaged or old.
+    fn ledger(&self, locked: &mut Locked<'_>) -> Result<Ledger, Error> {
+        let now = self.clock.wall();
+        match locked.ledger() {
+            Some(ledger) if ledger.is_fresh(now) => Ok(ledger),
+            _ => self.count(locked),
+        }
+    }
+
+    fn count(&self, locked: &mut Locked<'_>) -> Result<Ledger, Error> {
+        let counted = self.clock.wall();
+        let totals = Census::take(self.dir.path(), counted).map_err(error::directory)?.totals;
+        let ledger = Ledger { totals, counted };
+        locked.record(&ledger)?;
+        Ok(ledger)
+    }
+
+    fn note(&self, name: Name) -> Result<Option<Note>, Error> {
+        Note::live(&self.dir.lease(name), self.clock.wall()).map_err(error::entry)
+    }
+
+    fn holds(&self, name: Name, token: LeaseToken) -> Result<bool, Error> {
+        Ok(self.note(name)?.is_some_and(|note| note.token == token.as_u128()))
+    }
+
+    fn end_lease(&self, locked: &mut Locked<'_>, name: Name) -> Result<(), Error> {
+        if remove(&self.dir.lease(name)).map_err(error::directory)? {
+            amend(locked, |totals| totals.leases = totals.leases.saturating_sub(1));
+        }
+        Ok(())
+    }
+
+    /// Removes a spoiled entry, if its name still leads to `file` and nobody is writing; a later read tries again.
+    fn discard(&self, name: Name, file: &fs::File) {
+        let path = self.dir.entry(name);
+        let Ok(mut locked) = self.lock.acquire(Duration::ZERO) else { return };
+        let (Ok(opened), Ok(Some(named))) = (file.metadata(), look(&path)) else { return };
+        if os::same_file(&opened, &named) && remove(&path).is_ok_and(|removed| removed) {
+            amend(&mut locked, |totals| totals.subtract(named.len()));
+        }
+    }
+}
+
+/// Takes off the ledger what was removed. A ledger that cannot be written stays above the truth, which is harmless.
+fn amend(locked: &mut Locked<'_>, change: impl FnOnce(&mut Totals)) {
+    if let Some(mut ledger) = locked.ledger() {
+        change(&mut ledger.totals);
+        let _ = locked.record(&ledger);
+    }
+}
