@@ -4,10 +4,12 @@
 mod codecs;
 mod conformance;
 mod evolution;
+mod files;
 mod freshness;
 mod intents;
 mod keys;
 mod laws;
 mod leases;
 mod lifecycle;
+mod settings;
 mod support;

@@ -97,7 +97,8 @@ async fn max_chunk_size_splits_what_is_larger() {
 async fn max_value_size_returns_larger_values_without_storing_them() {
     for backend in [true, false] {
         let (memory, journal) = (Memory::new(16 << 20), Arc::new(Journal::default()));
-        let builder = CacheBuilder::from_vars([("CACHEKIT_MAX_VALUE_SIZE", "50000")]).observer(Arc::clone(&journal) as _);
+        let builder =
+            CacheBuilder::from_vars([("CACHEKIT_MAX_VALUE_SIZE", "50000")]).observer(Arc::clone(&journal) as _);
         let ask = |size: usize| move || async move { Ok::<_, crate::support::Broken>(noise(size)) };
         if backend {
             let cache = builder.backend(memory.clone()).build().unwrap();
