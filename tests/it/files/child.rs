@@ -189,7 +189,7 @@ async fn fill_the_disk(dir: &Path) {
 async fn turn_read_only(dir: &Path) {
     let files = File::open(dir, small()).unwrap();
     files.set(&key("k"), "v".into(), MINUTE).await.unwrap();
-    let status = Command::new("mount").args(["-o", "remount,ro"]).arg(dir).status().unwrap();
+    let status = Command::new("mount").args(["-o", "remount,bind,ro"]).arg(dir).status().unwrap();
     assert!(status.success());
 
     let is_permanent = |error: Error| {
