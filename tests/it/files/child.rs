@@ -134,7 +134,7 @@ async fn crowd(dir: &Path) {
     for writer in 0..8 {
         let files = files.clone();
         writers.spawn(async move {
-            for round in 0..40 {
+            for round in 0..20 {
                 let name = format!("{}-{writer}-{round}", std::process::id());
                 let length = if round % 2 == 0 { 10 } else { fastrand::usize(..100_000) };
                 files.set(&key(&name), sealed(&name, length), MINUTE).await.unwrap();
