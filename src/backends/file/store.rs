@@ -244,3 +244,27 @@ fn amend(locked: &mut Locked<'_>, change: impl FnOnce(&mut Totals)) {
         let _ = locked.record(&ledger);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::key::Key;
+
+    #[test]
+    fn a_spoiled_file_that_was_replaced_is_not_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        let dir = Dir::new(directory.path().to_owned());
+        let store = Store::start(dir, FileLimits::default(), Arc::new(SystemClock)).unwrap();
+        let name = Name::of(&Key::new("users", 1).unwrap());
+        let path = store.dir.entry(name);
+        fs::write(&path, "garbage that is no entry").unwrap();
+        let spoiled = fs::File::open(&path).unwrap();
+        store.set(name, &Bytes::from("new"), Duration::from_secs(60), Duration::from_secs(5)).unwrap();
+
+        store.discard(name, &spoiled);
+        assert_eq!(store.get(name).unwrap().as_deref(), Some(&b"new"[..]));
+        store.discard(name, &fs::File::open(&path).unwrap());
+        assert_eq!(store.get(name).unwrap(), None, "the very file is");
+    }
+}

@@ -134,7 +134,7 @@ async fn crowd(dir: &Path) {
     for writer in 0..8 {
         let files = files.clone();
         writers.spawn(async move {
-            for round in 0..40 {
+            for round in 0..20 {
                 let name = format!("{}-{writer}-{round}", std::process::id());
                 let length = if round % 2 == 0 { 10 } else { fastrand::usize(..100_000) };
                 files.set(&key(&name), sealed(&name, length), MINUTE).await.unwrap();
@@ -189,7 +189,7 @@ async fn fill_the_disk(dir: &Path) {
 async fn turn_read_only(dir: &Path) {
     let files = File::open(dir, small()).unwrap();
     files.set(&key("k"), "v".into(), MINUTE).await.unwrap();
-    let status = Command::new("mount").args(["-o", "remount,ro"]).arg(dir).status().unwrap();
+    let status = Command::new("mount").args(["-o", "remount,bind,ro"]).arg(dir).status().unwrap();
     assert!(status.success());
 
     let is_permanent = |error: Error| {
