@@ -180,7 +180,7 @@ impl<B: Backend, C: Codec, P: Preset> CacheBuilder<B, C, P> {
         let mut problems = environment.map(|environment| environment.problems.clone()).unwrap_or_default();
         let from_environment = environment.map(|environment| environment.settings.clone()).unwrap_or_default();
         let settings = self.explicit.clone().or(from_environment).or(self.preset.settings());
-        let policy = settings.decide(&mut problems);
+        let mut policy = settings.decide(&mut problems);
         let namespace = Namespace::new(&self.namespace);
         let codec = self.preset.codec(self.codec).and_then(|mut codec| {
             codec.configure(&policy)?;
@@ -189,7 +189,9 @@ impl<B: Backend, C: Codec, P: Preset> CacheBuilder<B, C, P> {
         let chosen = (self.source)(environment);
         let backend = chosen.and_then(|chosen| self.preset.backend(chosen));
         if let Ok(Some(backend)) = &backend {
-            check_capabilities(&self.explicit, &policy, backend.capabilities(), &mut problems);
+            let can = backend.capabilities();
+            policy.operation_timeout = settings.operation_timeout.unwrap_or(can.timeout);
+            check_capabilities(&self.explicit, &policy, can, &mut problems);
         }
         let (namespace, codec, backend) = match (namespace, codec, backend) {
             (Ok(namespace), Ok(codec), Ok(backend)) if problems.is_empty() => (namespace, codec, backend),
@@ -261,7 +263,7 @@ setters! {
     deadline(Duration);
     /// How long a failing computation is left alone while an older value stands in. Default 10 s.
     throttle(Duration);
-    /// The longest one backend operation may take. Default 5 s.
+    /// The longest one backend operation may take. Default: as the backend's own limits let it, 5 s for most.
     operation_timeout(Duration);
     /// Whether callers wait for the backend's write. Default false, except with `Intent::Test`.
     wait_for_write(bool);

@@ -74,3 +74,7 @@ pub use crate::error::{ComputeError, Error, ErrorKind};
 pub use crate::event::{Event, Observer, Operation, Outcome, Stats, Unreadable};
 pub use crate::key::{IntoKey, Key, KeyPart, KeyWriter, PartWriter};
 pub use crate::seal::Value;
+
+#[cfg(all(doctest, feature = "compression"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -107,12 +107,16 @@ pub struct Capabilities {
     pub max_value: usize,
     /// The longest time the backend can keep an item.
     pub max_ttl: Duration,
+    /// How long an operation takes at most by the backend's own limits. The cache gives up after it, unless the setting
+    /// `operation_timeout` says otherwise.
+    pub timeout: Duration,
 }
 
 impl Capabilities {
-    /// No leases, no limit on values, TTLs up to 3,650 days.
+    /// No leases, no limit on values, TTLs up to 3,650 days, operations of at most 5 s.
     pub const fn new(name: &'static str) -> Self {
-        Self { name, leases: false, max_value: usize::MAX, max_ttl: Duration::from_secs(315_360_000) }
+        let (max_ttl, timeout) = (Duration::from_secs(315_360_000), Duration::from_secs(5));
+        Self { name, leases: false, max_value: usize::MAX, max_ttl, timeout }
     }
 
     /// Says whether leases work.
@@ -133,6 +137,13 @@ impl Capabilities {
     #[must_use]
     pub const fn max_ttl(mut self, ttl: Duration) -> Self {
         self.max_ttl = ttl;
+        self
+    }
+
+    /// Sets how long an operation takes at most.
+    #[must_use]
+    pub const fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
         self
     }
 }

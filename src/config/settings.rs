@@ -57,7 +57,7 @@ settings! {
     deadline: Duration,
     /// How long to leave a failing computation alone while an older value stands in. Default 10 s.
     throttle: Duration,
-    /// The longest one backend operation may take. Default 5 s.
+    /// The longest one backend operation may take. Default: as the backend's own limits let it, 5 s for most.
     operation_timeout: Duration,
     /// Whether callers wait for the backend's write. Default: not unless `background` is false.
     wait_for_write: bool,

@@ -8,7 +8,8 @@ mod codecs;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cachekit::backends::{AnyBackend, Memory};
+use cachekit::FileLimits;
+use cachekit::backends::{AnyBackend, File, Memory};
 use cachekit::testing::conformance::{BackendOptions, backend};
 use cachekit::testing::{Chaos, ManualClock};
 
@@ -23,6 +24,21 @@ async fn memory_keeps_the_contract() {
     assert_eq!(kept.len(), 30);
     assert!(kept.contains(&"A lease ends after `hold`."));
     assert!(kept.contains(&"A value above the item limit is `TooLarge`, and the old one stays."));
+}
+
+#[tokio::test]
+async fn file_keeps_the_contract() {
+    let (clock, parent) = (ManualClock::new(), tempfile::tempdir().unwrap());
+    let opened = std::sync::atomic::AtomicUsize::new(0);
+    let make = || async {
+        let number = opened.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let mut limits = FileLimits::default();
+        limits.max_value = 2 << 20;
+        File::open_with_clock(parent.path().join(number.to_string()), limits, Arc::new(clock.clone())).unwrap()
+    };
+    let options = BackendOptions::manual(clock.clone()).precision(Duration::from_secs(1));
+    let kept = backend(make, options).await;
+    assert_eq!(kept.len(), 30);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -11,5 +11,6 @@ mod keys;
 mod laws;
 mod leases;
 mod lifecycle;
+mod servers;
 mod settings;
 mod support;

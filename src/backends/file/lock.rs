@@ -22,6 +22,8 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub(super) struct Lock {
     path: PathBuf,
+    /// How long writers wait altogether, for the message of those who did in vain.
+    timeout: Duration,
     busy: Mutex<bool>,
     freed: Condvar,
 }
@@ -34,14 +36,14 @@ pub(super) struct Locked<'a> {
 }
 
 impl Lock {
-    pub(super) fn new(directory: &Path) -> Self {
-        Self { path: directory.join(FILE_NAME), busy: Mutex::new(false), freed: Condvar::new() }
+    pub(super) fn new(directory: &Path, timeout: Duration) -> Self {
+        Self { path: directory.join(FILE_NAME), timeout, busy: Mutex::new(false), freed: Condvar::new() }
     }
 
     /// Takes the lock, trying at least once and for at most `patience`.
     pub(super) fn acquire(&self, patience: Duration) -> Result<Locked<'_>, Error> {
         let deadline = Instant::now() + patience;
-        let turn = self.queue(patience).ok_or_else(timed_out)?;
+        let turn = self.queue(patience).ok_or_else(|| self.timed_out())?;
         let mut pause = SHORTEST_PAUSE;
         loop {
             if let Some(file) = self.try_file()? {
@@ -49,7 +51,7 @@ impl Lock {
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Err(timed_out());
+                return Err(self.timed_out());
             }
             // Half of it at random, so that processes that were refused together do not return together.
             thread::sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0).min(left));
@@ -94,6 +96,14 @@ impl Lock {
         Ok(named.is_ok_and(|named| os::same_file(&named, &opened)).then_some(file))
     }
 
+    fn timed_out(&self) -> Error {
+        let waited = self.timeout.as_millis();
+        let message = format!(
+            "another writer held the lock of the cache directory for {waited} ms: try again, or raise its lock_timeout"
+        );
+        Error::new(ErrorKind::Timeout, message)
+    }
+
     fn unusable(&self, source: io::Error) -> Error {
         match fs::symlink_metadata(&self.path) {
             Ok(metadata) if !metadata.is_file() => unusable_lock(Some(source)),
@@ -131,11 +141,6 @@ impl Drop for Turn<'_> {
         *self.0.busy() = false;
         self.0.freed.notify_one();
     }
-}
-
-fn timed_out() -> Error {
-    let message = "another writer holds the lock of the cache directory: try again, or raise its lock_timeout";
-    Error::new(ErrorKind::Timeout, message)
 }
 
 fn unusable_lock(source: Option<io::Error>) -> Error {

@@ -161,7 +161,9 @@ fn closed(source: impl std::error::Error + Send + Sync + 'static) -> Error {
 impl Backend for File {
     fn capabilities(&self) -> Capabilities {
         let max_value = usize::try_from(self.store.limits.max_value).unwrap_or(usize::MAX);
-        Capabilities::new("file").leases(true).max_value(max_value)
+        // The lock, and as much again as any backend has for the work itself.
+        let timeout = self.store.limits.lock_timeout + Duration::from_secs(5);
+        Capabilities::new("file").leases(true).max_value(max_value).timeout(timeout)
     }
 
     async fn get(&self, key: &Key) -> Result<Option<Bytes>, Error> {

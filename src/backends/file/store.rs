@@ -35,7 +35,7 @@ pub(super) struct Store {
 impl Store {
     /// Takes up the work in a checked directory: removes what dead writers left behind.
     pub(super) fn start(dir: Dir, limits: FileLimits, clock: Arc<dyn Clock>) -> Result<Self, Error> {
-        let store = Self { lock: Lock::new(dir.path()), dir, limits, clock };
+        let store = Self { lock: Lock::new(dir.path(), limits.lock_timeout), dir, limits, clock };
         let locked = match store.lock.acquire(Duration::ZERO) {
             Err(error) if !error.is_temporary() => {
                 return Err(Error::with_source(ErrorKind::Config, error.to_string(), error));
