@@ -287,6 +287,9 @@ setters! {
     compression_enabled(bool);
     /// The zlib level, 1..=9. Default 6.
     compression_level(u32);
+    /// Whether an entry that a confidential codec finds not authentic is kept and reported as an error, instead of being a miss.
+    /// Default false.
+    fail_closed(bool);
     /// A number that makes entries stored under another number misses. Default 0.
     schema_version(u32);
 }

@@ -36,9 +36,12 @@ impl AnyBackend {
         let selected = environment.selected.clone().map_err(|problem| error(vec![problem]))?;
         let what = match selected {
             Some(Selection::File) => return Self::file(environment),
-            Some(Selection::Redis) => "the Redis backend, which the environment selects,",
             Some(Selection::Memcached) => "the Memcached backend, which the environment selects,",
             Some(Selection::CachekitIo) => "the CachekitIO backend, which the environment selects,",
+            _ if cfg!(not(feature = "redis")) => {
+                "the Redis backend, selected or used by default, needs the feature `redis` and"
+            }
+            Some(Selection::Redis) => "the Redis backend, which the environment selects,",
             None => "the Redis backend, which is used where the environment selects none,",
         };
         let message = format!(

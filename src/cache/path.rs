@@ -37,7 +37,7 @@ pub(super) enum Look<T> {
 struct Search<T> {
     found: Option<Found<T>>,
     /// The backend could not be read, so callers do not wait for it to be written either.
-    read_failed: bool,
+    failure: Option<Error>,
 }
 
 /// Whether and how this process computes.
@@ -209,7 +209,12 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         Fut: Future<Output = Result<Computed<T>, E>> + Send + 'static,
     {
         let flight = Arc::clone(&pass.flight);
-        let Search { found, read_failed } = self.search(&key, options, &flight).await;
+        let Search { found, failure } = self.search(&key, options, &flight).await;
+        if let Some(error) = failure.as_ref().filter(|error| error.kind() == ErrorKind::Unauthentic) {
+            pass.leave();
+            return flight.land(Landing::Error(error.clone().into()));
+        }
+        let read_failed = failure.is_some();
         if let Some(found) = found {
             if found.age == Age::Fresh {
                 return flight.land(found.landing());
@@ -264,15 +269,15 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             found = self.look_l1::<T>(key.hash64(), key.as_str());
         }
         if options.skip_l2_read || found.as_ref().is_some_and(|found| found.age == Age::Fresh) {
-            return Search { found, read_failed: false };
+            return Search { found, failure: None };
         }
         match self.read::<T>(key, options, || flight.may_store()).await {
             Ok(Some(in_l2)) => {
                 let older = found.as_ref().is_some_and(|in_l1| in_l2.expires < in_l1.expires);
-                Search { found: if older { found } else { Some(in_l2) }, read_failed: false }
+                Search { found: if older { found } else { Some(in_l2) }, failure: None }
             }
-            Ok(None) => Search { found, read_failed: false },
-            Err(_) => Search { found, read_failed: true },
+            Ok(None) => Search { found, failure: None },
+            Err(error) => Search { found, failure: Some(error) },
         }
     }
 

@@ -74,6 +74,11 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             Ok(opened) => opened,
             Err(reason) => {
                 self.observers.tell(Event::Unreadable { key, reason });
+                if reason == Unreadable::Unauthentic && C::CONFIDENTIAL && self.policy.fail_closed {
+                    let message = "the stored entry is not authentic, and the cache is set to fail closed: \
+                                   invalidate the key once you know why";
+                    return Err(Error::new(ErrorKind::Unauthentic, message));
+                }
                 return Ok(None);
             }
         };

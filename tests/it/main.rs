@@ -11,6 +11,7 @@ mod keys;
 mod laws;
 mod leases;
 mod lifecycle;
+mod sealed;
 mod servers;
 mod settings;
 mod support;
