@@ -1,6 +1,7 @@
 //! The integration tests: one binary, one module a subject.
 #![allow(clippy::unwrap_used, reason = "clippy's allow-unwrap-in-tests knows `#[test]` functions, not their helpers")]
 
+mod bad_input;
 mod codecs;
 mod conformance;
 mod evolution;
@@ -11,6 +12,7 @@ mod keys;
 mod laws;
 mod leases;
 mod lifecycle;
+mod quickstart;
 mod sealed;
 mod servers;
 mod settings;

@@ -123,33 +123,48 @@ pub(crate) fn message<T: std::fmt::Debug>(result: Result<T, Error>) -> String {
     result.unwrap_err().to_string()
 }
 
-/// A backend that has everything but leases.
-#[derive(Debug)]
-pub(crate) struct NoLeases(pub(crate) Memory);
+/// A backend that differs from `Memory` in what it says it can do.
+macro_rules! limited {
+    ($(#[$doc:meta])* $name:ident($($field:ty),*): $can:expr) => {
+        $(#[$doc])*
+        #[derive(Debug)]
+        pub(crate) struct $name($(pub(crate) $field),*);
 
-impl Backend for NoLeases {
-    fn capabilities(&self) -> Capabilities {
-        self.0.capabilities().leases(false)
-    }
-    async fn get(&self, key: &Key) -> Result<Option<Bytes>, Error> {
-        self.0.get(key).await
-    }
-    async fn set(&self, key: &Key, value: Bytes, ttl: Duration) -> Result<(), Error> {
-        self.0.set(key, value, ttl).await
-    }
-    async fn remove(&self, key: &Key) -> Result<(), Error> {
-        self.0.remove(key).await
-    }
-    async fn lease(&self, _: &Key, _: Duration) -> Result<Lease, Error> {
-        Err(Error::new(ErrorKind::Unsupported, "no leases"))
-    }
-    async fn fill(&self, _: &Key, _: Bytes, _: Duration, _: LeaseToken) -> Result<bool, Error> {
-        Err(Error::new(ErrorKind::Unsupported, "no leases"))
-    }
-    async fn release(&self, _: &Key, _: LeaseToken) -> Result<(), Error> {
-        Err(Error::new(ErrorKind::Unsupported, "no leases"))
-    }
-    async fn ping(&self) -> Result<(), Error> {
-        Ok(())
-    }
+        impl Backend for $name {
+            fn capabilities(&self) -> Capabilities {
+                $can(self)
+            }
+            async fn get(&self, key: &Key) -> Result<Option<Bytes>, Error> {
+                self.0.get(key).await
+            }
+            async fn set(&self, key: &Key, value: Bytes, ttl: Duration) -> Result<(), Error> {
+                self.0.set(key, value, ttl).await
+            }
+            async fn remove(&self, key: &Key) -> Result<(), Error> {
+                self.0.remove(key).await
+            }
+            async fn lease(&self, _: &Key, _: Duration) -> Result<Lease, Error> {
+                Err(Error::new(ErrorKind::Unsupported, "no leases"))
+            }
+            async fn fill(&self, _: &Key, _: Bytes, _: Duration, _: LeaseToken) -> Result<bool, Error> {
+                Err(Error::new(ErrorKind::Unsupported, "no leases"))
+            }
+            async fn release(&self, _: &Key, _: LeaseToken) -> Result<(), Error> {
+                Err(Error::new(ErrorKind::Unsupported, "no leases"))
+            }
+            async fn ping(&self) -> Result<(), Error> {
+                self.0.ping().await
+            }
+        }
+    };
+}
+
+limited! {
+    /// Has everything but leases.
+    NoLeases(Memory): |backend: &NoLeases| backend.0.capabilities().leases(false)
+}
+
+limited! {
+    /// Keeps entries for a limited time only.
+    ShortLived(Memory, Duration): |backend: &ShortLived| backend.0.capabilities().leases(false).max_ttl(backend.1)
 }
