@@ -47,9 +47,14 @@ pub struct CacheBuilder<B, C, P> {
     source: Source<B>,
     codec: C,
     preset: P,
+    rest: Box<Rest>,
+}
+
+/// What does not decide the type.
+struct Rest {
     namespace: String,
     explicit: Settings,
-    environment: Option<Box<Environment>>,
+    environment: Option<Environment>,
     observers: Vec<Arc<dyn Observer>>,
     clock: Arc<dyn Clock>,
 }
@@ -60,16 +65,14 @@ type Source<B> = Box<dyn FnOnce(Option<&Environment>) -> Result<Option<B>, Error
 impl CacheBuilder<NoBackend, Postcard, Production> {
     /// A builder that reads no environment: L1 alone, [`Postcard`], [`Production`].
     pub fn new() -> Self {
-        Self {
-            source: Box::new(|_| Ok(None)),
-            codec: Postcard,
-            preset: Production,
+        let rest = Rest {
             namespace: String::from("default"),
             explicit: Settings::default(),
             environment: None,
             observers: Vec::new(),
             clock: Arc::new(SystemClock),
-        }
+        };
+        Self { source: Box::new(|_| Ok(None)), codec: Postcard, preset: Production, rest: Box::new(rest) }
     }
 }
 
@@ -102,7 +105,7 @@ impl CacheBuilder<AnyBackend, Compressed<Postcard>, Production> {
         let mut builder = CacheBuilder::new()
             .codec(Compressed::new(Postcard))
             .with_source(Box::new(|environment| environment.map(AnyBackend::from_environment).transpose()));
-        builder.environment = Some(Box::new(environment));
+        builder.rest.environment = Some(environment);
         builder
     }
 }
@@ -120,53 +123,35 @@ impl<B: Backend, C: Codec, P: Preset> CacheBuilder<B, C, P> {
 
     /// Serializes with `codec`. The intent wraps it: no codec named here can strip encryption or checksums.
     pub fn codec<C2: Codec>(self, codec: C2) -> CacheBuilder<B, C2, P> {
-        CacheBuilder {
-            source: self.source,
-            codec,
-            preset: self.preset,
-            namespace: self.namespace,
-            explicit: self.explicit,
-            environment: self.environment,
-            observers: self.observers,
-            clock: self.clock,
-        }
+        CacheBuilder { source: self.source, codec, preset: self.preset, rest: self.rest }
     }
 
     /// Says what the cache is for. Default [`Production`].
     pub fn intent<P2: Preset>(self, intent: P2) -> CacheBuilder<B, C, P2> {
-        CacheBuilder {
-            source: self.source,
-            codec: self.codec,
-            preset: intent,
-            namespace: self.namespace,
-            explicit: self.explicit,
-            environment: self.environment,
-            observers: self.observers,
-            clock: self.clock,
-        }
+        CacheBuilder { source: self.source, codec: self.codec, preset: intent, rest: self.rest }
     }
 
     /// The head of all keys of this cache. Caches of one namespace over one backend share entries. Default `default`.
     pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
-        self.namespace = namespace.into();
+        self.rest.namespace = namespace.into();
         self
     }
 
     /// Tells `observer` of everything the cache does. May be called several times. Each L1 hit then allocates its key.
     pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
-        self.observers.push(observer);
+        self.rest.observers.push(observer);
         self
     }
 
     /// Measures time with `clock`. Default [`SystemClock`].
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.clock = clock;
+        self.rest.clock = clock;
         self
     }
 
     /// Takes every setting that `settings` names, as if by calls of this builder.
     pub fn settings(mut self, settings: Settings) -> Self {
-        self.explicit = settings.or(self.explicit);
+        self.rest.explicit = settings.or(std::mem::take(&mut self.rest.explicit));
         self
     }
 
@@ -176,12 +161,13 @@ impl<B: Backend, C: Codec, P: Preset> CacheBuilder<B, C, P> {
     /// [`ErrorKind::Config`] with a line for every problem: what is wrong, the rule, and the fix.
     /// [`ErrorKind::Unsupported`] if nothing is wrong, but this version or feature set cannot do it.
     pub fn build(self) -> Result<Cache<P::Backend<B>, P::Codec<C>>, Error> {
-        let environment = self.environment.as_deref();
+        let Rest { namespace, explicit, environment, observers, clock } = *self.rest;
+        let environment = environment.as_ref();
         let mut problems = environment.map(|environment| environment.problems.clone()).unwrap_or_default();
         let from_environment = environment.map(|environment| environment.settings.clone()).unwrap_or_default();
-        let settings = self.explicit.clone().or(from_environment).or(self.preset.settings());
+        let settings = explicit.clone().or(from_environment).or(self.preset.settings());
         let mut policy = settings.decide(&mut problems);
-        let namespace = Namespace::new(&self.namespace);
+        let namespace = Namespace::new(&namespace);
         let codec = self.preset.codec(self.codec).and_then(|mut codec| {
             codec.configure(&policy)?;
             Ok(codec)
@@ -191,7 +177,7 @@ impl<B: Backend, C: Codec, P: Preset> CacheBuilder<B, C, P> {
         if let Ok(Some(backend)) = &backend {
             let can = backend.capabilities();
             policy.operation_timeout = settings.operation_timeout.unwrap_or(can.timeout);
-            check_capabilities(&self.explicit, &policy, can, &mut problems);
+            check_capabilities(&explicit, &policy, can, &mut problems);
         }
         let (namespace, codec, backend) = match (namespace, codec, backend) {
             (Ok(namespace), Ok(codec), Ok(backend)) if problems.is_empty() => (namespace, codec, backend),
@@ -200,7 +186,7 @@ impl<B: Backend, C: Codec, P: Preset> CacheBuilder<B, C, P> {
                 return Err(everything_wrong(problems, others.into_iter().flatten()));
             }
         };
-        let observers = observers(&policy, self.observers);
+        let observers = listeners(&policy, observers);
         for message in environment.into_iter().flat_map(|environment| &environment.warnings) {
             observers.tell(Event::Warning { message });
         }
@@ -213,20 +199,11 @@ impl<B: Backend, C: Codec, P: Preset> CacheBuilder<B, C, P> {
         if backend.is_none() && policy.l1_max_size.is_none() {
             observers.tell(Event::Warning { message: "L1 is off and there is no backend: nothing is cached" });
         }
-        Ok(Cache::assemble(Parts { namespace, policy, clock: self.clock, observers, backend, codec }))
+        Ok(Cache::assemble(Parts { namespace, policy, clock, observers, backend, codec }))
     }
 
     fn with_source<B2>(self, source: Source<B2>) -> CacheBuilder<B2, C, P> {
-        CacheBuilder {
-            source,
-            codec: self.codec,
-            preset: self.preset,
-            namespace: self.namespace,
-            explicit: self.explicit,
-            environment: self.environment,
-            observers: self.observers,
-            clock: self.clock,
-        }
+        CacheBuilder { source, codec: self.codec, preset: self.preset, rest: self.rest }
     }
 }
 
@@ -236,7 +213,7 @@ macro_rules! setters {
             $(
                 $(#[$doc])*
                 pub fn $name(mut self, $name: $type) -> Self {
-                    self.explicit.$name = Some($name);
+                    self.rest.explicit.$name = Some($name);
                     self
                 }
             )*
@@ -299,12 +276,12 @@ impl<B, C: fmt::Debug, P: fmt::Debug> fmt::Debug for CacheBuilder<B, C, P> {
         f.debug_struct("CacheBuilder")
             .field("codec", &self.codec)
             .field("intent", &self.preset)
-            .field("explicit", &self.explicit)
+            .field("explicit", &self.rest.explicit)
             .finish_non_exhaustive()
     }
 }
 
-fn observers(policy: &Policy, listeners: Vec<Arc<dyn Observer>>) -> Observers {
+fn listeners(policy: &Policy, listeners: Vec<Arc<dyn Observer>>) -> Observers {
     let counters = policy.stats.then(Arc::<Counters>::default);
     let hits = !listeners.is_empty() || policy.tracing == Tracing::Verbose;
     #[cfg(feature = "tracing")]

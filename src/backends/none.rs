@@ -14,30 +14,38 @@ use crate::key::Key;
 #[derive(Debug, Clone, Copy)]
 pub enum NoBackend {}
 
-#[deny(clippy::missing_trait_methods)]
-impl Backend for NoBackend {
-    fn capabilities(&self) -> Capabilities {
-        match *self {}
-    }
-    async fn get(&self, _: &Key) -> Result<Option<Bytes>, Error> {
-        match *self {}
-    }
-    async fn set(&self, _: &Key, _: Bytes, _: Duration) -> Result<(), Error> {
-        match *self {}
-    }
-    async fn remove(&self, _: &Key) -> Result<(), Error> {
-        match *self {}
-    }
-    async fn lease(&self, _: &Key, _: Duration) -> Result<Lease, Error> {
-        match *self {}
-    }
-    async fn fill(&self, _: &Key, _: Bytes, _: Duration, _: LeaseToken) -> Result<bool, Error> {
-        match *self {}
-    }
-    async fn release(&self, _: &Key, _: LeaseToken) -> Result<(), Error> {
-        match *self {}
-    }
-    async fn ping(&self) -> Result<(), Error> {
-        match *self {}
-    }
+/// Implements `Backend` for a type without values: there is nobody to call its methods on.
+macro_rules! without_values {
+    ($name:ident) => {
+        #[deny(clippy::missing_trait_methods)]
+        impl Backend for $name {
+            fn capabilities(&self) -> Capabilities {
+                match *self {}
+            }
+            async fn get(&self, _: &Key) -> Result<Option<Bytes>, Error> {
+                match *self {}
+            }
+            async fn set(&self, _: &Key, _: Bytes, _: Duration) -> Result<(), Error> {
+                match *self {}
+            }
+            async fn remove(&self, _: &Key) -> Result<(), Error> {
+                match *self {}
+            }
+            async fn lease(&self, _: &Key, _: Duration) -> Result<Lease, Error> {
+                match *self {}
+            }
+            async fn fill(&self, _: &Key, _: Bytes, _: Duration, _: LeaseToken) -> Result<bool, Error> {
+                match *self {}
+            }
+            async fn release(&self, _: &Key, _: LeaseToken) -> Result<(), Error> {
+                match *self {}
+            }
+            async fn ping(&self) -> Result<(), Error> {
+                match *self {}
+            }
+        }
+    };
 }
+pub(super) use without_values;
+
+without_values!(NoBackend);
