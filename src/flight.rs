@@ -151,7 +151,7 @@ impl fmt::Debug for Flights {
     }
 }
 
-impl<T, E> Flight<T, E> {
+impl<T: Send + Sync, E: Send + Sync> Flight<T, E> {
     fn new(fence: Fence, deadline: u64) -> Self {
         Self {
             fence,

@@ -255,20 +255,30 @@ const fn is_plain(byte: u8) -> bool {
 
 /// What can name an entry: a [`KeyPart`], or a tuple of two to six of them.
 ///
-/// An integer is the same part as its decimal text.
+/// An integer is the same part as its decimal text. A string of a fixed form, such as a UUID's, is a part as it is. Floats
+/// name nothing, because equal ones need not be written alike; nor do tuples within tuples.
+///
+/// # Examples
+/// ```
+/// use cachekit::Key;
+/// assert_eq!(Key::new("users", 42)?, Key::new("users", "42")?);
+/// assert_ne!(Key::new("users", ("eu", 42))?, Key::new("users", "eu/42")?);
+/// # Ok::<(), cachekit::Error>(())
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a cache key",
     label = "not a key",
-    note = "keys are `&str`, `String`, integers, and tuples of these; implement `KeyPart` for a type of your own"
+    note = "keys are `&str`, `String`, integers, and tuples of two to six of these",
+    note = "implement `KeyPart` for a type of your own"
 )]
-pub trait IntoKey {
+pub trait IntoKey: Send + Sync {
     /// Writes the parts of this key.
     fn write_key(&self, key: &mut KeyWriter<'_>);
 }
 
-/// What can be one part of a key.
+/// What can be one part of a key: text, an integer, or a type of your own.
 ///
-/// Two different values must write different text.
+/// Two different values must write different text. [`PartWriter`] escapes, so any text will do.
 ///
 /// # Examples
 /// ```
@@ -282,16 +292,26 @@ pub trait IntoKey {
 /// assert_eq!(Key::new("users", UserId(7))?.as_str(), "users:7");
 /// # Ok::<(), cachekit::Error>(())
 /// ```
-pub trait KeyPart {
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be a part of a cache key",
+    label = "not a part of a key",
+    note = "parts are `&str`, `String` and integers; implement `KeyPart` for a type of your own"
+)]
+pub trait KeyPart: Send + Sync {
     /// Writes the text of this part.
     fn write_part(&self, part: &mut PartWriter<'_>);
 }
 
-impl<P: KeyPart + ?Sized> KeyPart for &P {
-    fn write_part(&self, part: &mut PartWriter<'_>) {
-        (**self).write_part(part);
-    }
+macro_rules! pointer_parts {
+    ($($pointer:ty)*) => {$(
+        impl<P: KeyPart + ?Sized> KeyPart for $pointer {
+            fn write_part(&self, part: &mut PartWriter<'_>) {
+                (**self).write_part(part);
+            }
+        }
+    )*};
 }
+pointer_parts!(&P Box<P> Arc<P>);
 
 impl KeyPart for str {
     fn write_part(&self, part: &mut PartWriter<'_>) {

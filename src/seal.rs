@@ -19,7 +19,13 @@ use crate::schema;
 
 /// What can be cached: anything serde reads and writes that may be shared between threads.
 ///
-/// Implemented for every such type; there is nothing to implement by hand.
+/// Implemented for every such type; there is nothing to implement by hand. A value is read back from bytes that are gone
+/// by then, so it owns what it holds: `String`, not `&str`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be cached",
+    label = "not a `Value`",
+    note = "values own what they hold, are `Send + Sync`, and derive `serde::Serialize` and `serde::Deserialize`"
+)]
 pub trait Value: Serialize + DeserializeOwned + Send + Sync + 'static {}
 
 impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> Value for T {}

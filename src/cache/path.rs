@@ -165,7 +165,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     }
 
     /// Waits for a flight until its deadline. `None` if its task was lost.
-    async fn wait<T: Value, E>(
+    async fn wait<T: Value, E: Send + Sync>(
         &self,
         flight: &Flight<T, E>,
         key: &Key,
@@ -263,7 +263,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     }
 
     /// Asks L1, then the backend, for the best there is.
-    async fn search<T: Value, E>(&self, key: &Key, options: Options, flight: &Flight<T, E>) -> Search<T> {
+    async fn search<T: Value, E: Send + Sync>(&self, key: &Key, options: Options, flight: &Flight<T, E>) -> Search<T> {
         let mut found = None;
         if !options.skip_l1_read {
             found = self.look_l1::<T>(key.hash64(), key.as_str());
@@ -282,7 +282,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     }
 
     /// Agrees with other processes on who computes, where the backend has leases.
-    async fn take_turn<T: Value, E>(
+    async fn take_turn<T: Value, E: Send + Sync>(
         &self,
         key: &Key,
         options: Options,
@@ -326,7 +326,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     }
 
     /// Runs a computation until the flight's deadline; past the soft timeout callers get an older value, if there is one.
-    async fn bounded<T, E, R>(
+    async fn bounded<T: Value, E: Send + Sync, R: Send>(
         &self,
         flight: &Flight<T, E>,
         options: Options,
@@ -392,7 +392,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     }
 
     /// Writes a computed entry to the backend, if the flight's fence and its lease hold.
-    async fn write<T: Value, E>(
+    async fn write<T: Value, E: Send + Sync>(
         &self,
         flight: &Flight<T, E>,
         key: &Key,
@@ -443,7 +443,7 @@ impl<T> Found<T> {
 }
 
 /// The flight's older value as its landing.
-fn stand_in<T, E>(flight: &Flight<T, E>) -> Option<Landing<T, E>> {
+fn stand_in<T: Value, E: Send + Sync>(flight: &Flight<T, E>) -> Option<Landing<T, E>> {
     let value = Arc::clone(flight.fallback()?);
     Some(Landing::Value { value, source: Outcome::Stale, expires: 0 })
 }

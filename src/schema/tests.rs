@@ -285,7 +285,7 @@ fn types_that_refuse_everything_fall_back_on_what_was_seen_and_their_name() {
 
 #[test]
 fn attributes_that_look_at_the_contents_end_safely() {
-    #[derive(Deserialize)]
+    #[derive(Deserialize, PartialEq)]
     #[serde(untagged)]
     enum Untagged {
         _A(u32),
@@ -297,7 +297,7 @@ fn attributes_that_look_at_the_contents_end_safely() {
         _A { _a: u32 },
         _B,
     }
-    #[derive(Deserialize)]
+    #[derive(Deserialize, PartialEq)]
     #[serde(tag = "kind", content = "content")]
     enum Adjacent {
         _A(u32),
