@@ -150,7 +150,7 @@ impl Capabilities {
 
 /// The answer to [`Backend::lease`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[must_use]
+#[must_use = "a granted lease keeps others waiting until it is filled or released"]
 pub enum Lease {
     /// The caller may fill the key.
     Granted(LeaseToken),

@@ -1,5 +1,6 @@
 //! What one call asks for beyond the cache's policy.
 
+use std::fmt;
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind};
@@ -43,12 +44,15 @@ impl Options {
 /// ```
 /// use std::time::Duration;
 /// use cachekit::Computed;
-/// let page = Computed::new("<html>").ttl(Duration::from_secs(30)).tags(["pages", "home"]);
-/// let error_page = Computed::new("busy").do_not_store();
-/// # let _ = (page, error_page);
+/// async fn page(busy: bool) -> std::io::Result<Computed<String>> {
+///     if busy {
+///         return Ok(Computed::new("come back later".to_owned()).do_not_store());
+///     }
+///     Ok(Computed::new("<html>".to_owned()).ttl(Duration::from_secs(30)).tags(["pages", "home"]))
+/// }
 /// ```
-#[derive(Debug, Clone)]
-#[must_use]
+#[derive(Clone)]
+#[must_use = "a computed value does nothing until its computation returns it"]
 pub struct Computed<T> {
     pub(super) value: T,
     pub(super) ttl: Option<Duration>,
@@ -78,5 +82,16 @@ impl<T> Computed<T> {
     pub fn do_not_store(mut self) -> Self {
         self.store = false;
         self
+    }
+}
+
+/// Without the value.
+impl<T> fmt::Debug for Computed<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Computed")
+            .field("ttl", &self.ttl)
+            .field("tags", &self.tags.len())
+            .field("store", &self.store)
+            .finish_non_exhaustive()
     }
 }
