@@ -1,13 +1,12 @@
 //! The builder: three choices of type, everything else a setting.
 
+#[cfg(feature = "compression")]
 use std::ffi::OsString;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-#[cfg(feature = "compression")]
-use crate::backends::AnyBackend;
-use crate::backends::{Backend, Capabilities, NoBackend};
+use crate::backends::{AnyBackend, Backend, Capabilities, NoBackend};
 use crate::cache::{Cache, Parts};
 use crate::clock::{Clock, SystemClock};
 #[cfg(feature = "compression")]
@@ -82,11 +81,34 @@ impl Default for CacheBuilder<NoBackend, Postcard, Production> {
     }
 }
 
+impl CacheBuilder<AnyBackend, Postcard, Production> {
+    /// A builder whose backend and settings come from an environment that was read before; [`Postcard`], uncompressed.
+    ///
+    /// What is wrong with the environment waits for [`build`](Self::build).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// use cachekit::{CacheBuilder, Environment};
+    /// let environment = Environment::from_vars([("CACHEKIT_DEFAULT_TTL", "90")]);
+    /// let cache = CacheBuilder::from_environment(environment).l1_only().build()?;
+    /// assert_eq!(cache.policy().ttl, Duration::from_secs(90));
+    /// # Ok::<(), cachekit::Error>(())
+    /// ```
+    pub fn from_environment(environment: Environment) -> Self {
+        let source = |environment: Option<&Environment>| environment.map(AnyBackend::from_environment).transpose();
+        let mut builder = CacheBuilder::new().with_source(Box::new(source));
+        builder.rest.environment = Some(environment);
+        builder
+    }
+}
+
 #[cfg(feature = "compression")]
 impl CacheBuilder<AnyBackend, Compressed<Postcard>, Production> {
     /// A builder whose backend and settings come from the `CACHEKIT_*` variables of this process.
     ///
-    /// Reads them now; what is wrong with them waits for [`build`](Self::build).
+    /// Reads them now; what is wrong with them waits for [`build`](Self::build). The cache's type is
+    /// `Cache<AnyBackend, Standard>`, with [`Standard`](crate::codec::Standard), unless an intent, a codec or a backend is named.
     pub fn from_env() -> Self {
         Self::from_vars(std::env::vars_os())
     }
@@ -95,18 +117,13 @@ impl CacheBuilder<AnyBackend, Compressed<Postcard>, Production> {
     ///
     /// # Examples
     /// ```
-    /// use cachekit::{CacheBuilder, Intent};
+    /// use cachekit::CacheBuilder;
     /// let vars = [("CACHEKIT_DEFAULT_TTL", "never"), ("CACHEKIT_COMPRESSION_LEVEL", "12")];
     /// let error = CacheBuilder::from_vars(vars).l1_only().build().unwrap_err().to_string();
     /// assert!(error.contains("CACHEKIT_DEFAULT_TTL") && error.contains("CACHEKIT_COMPRESSION_LEVEL"));
     /// ```
     pub fn from_vars<K: Into<OsString>, V: Into<OsString>>(vars: impl IntoIterator<Item = (K, V)>) -> Self {
-        let environment = Environment::read(vars.into_iter().map(|(name, value)| (name.into(), value.into())));
-        let mut builder = CacheBuilder::new()
-            .codec(Compressed::new(Postcard))
-            .with_source(Box::new(|environment| environment.map(AnyBackend::from_environment).transpose()));
-        builder.rest.environment = Some(environment);
-        builder
+        CacheBuilder::from_environment(Environment::from_vars(vars)).codec(Compressed::new(Postcard))
     }
 }
 
@@ -160,6 +177,7 @@ impl<B: Backend, C: Codec, P: Preset> CacheBuilder<B, C, P> {
     /// # Errors
     /// [`ErrorKind::Config`] with a line for every problem: what is wrong, the rule, and the fix.
     /// [`ErrorKind::Unsupported`] if nothing is wrong, but this version or feature set cannot do it.
+    #[expect(clippy::type_complexity, reason = "the type says what the intent makes of the builder's choices")]
     pub fn build(self) -> Result<Cache<P::Backend<B>, P::Codec<C>>, Error> {
         let Rest { namespace, explicit, environment, observers, clock } = *self.rest;
         let environment = environment.as_ref();

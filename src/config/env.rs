@@ -91,14 +91,15 @@ impl fmt::Display for LogLevel {
 }
 
 impl Environment {
-    /// What the variables of this process say.
+    /// What the variables of this process say. Opens the CA bundle, if one is named, to see whether it can be read.
     pub fn from_env() -> Self {
-        Self::read(std::env::vars_os())
+        Self::from_vars(std::env::vars_os())
     }
 
-    /// Reads `vars`, which are usually [`std::env::vars_os`]. Opens the CA bundle, if one is named.
-    pub(crate) fn read(vars: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
+    /// Like [`from_env`](Self::from_env), with variables of the caller's. The first of a name counts.
+    pub fn from_vars<K: Into<OsString>, V: Into<OsString>>(vars: impl IntoIterator<Item = (K, V)>) -> Self {
         let mut problems = Vec::new();
+        let vars = vars.into_iter().map(|(name, value)| (name.into(), value.into()));
         let (vars, others) = Variables::pick(vars, &mut problems);
         let mut selected = Selection::of(&vars);
         let url = redis_url(&vars, &mut selected, &mut problems);

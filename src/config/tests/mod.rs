@@ -1,7 +1,5 @@
 //! Tests of the configuration: every variable, every rule.
 
-use std::ffi::OsString;
-
 use super::env::Environment;
 
 mod decided;
@@ -13,7 +11,7 @@ mod urls;
 
 /// An environment of just these variables.
 fn environment(vars: &[(&str, &str)]) -> Environment {
-    Environment::read(vars.iter().map(|(name, value)| (OsString::from(name), OsString::from(value))))
+    Environment::from_vars(vars.iter().copied())
 }
 
 /// The names of the variables that have problems.

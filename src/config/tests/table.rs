@@ -208,11 +208,12 @@ fn text_that_is_not_utf8_is_a_problem_of_known_variables_only() {
     use std::os::unix::ffi::OsStringExt;
     let bytes = || OsString::from_vec(vec![b'4', 0xff]);
     for row in ROWS {
-        let env = Environment::read([(OsString::from(row.name), bytes())]);
+        let env = Environment::from_vars([(OsString::from(row.name), bytes())]);
         assert_eq!(faulty(&env), [row.name]);
         assert_eq!((row.shown)(&env), row.default);
     }
-    let env = Environment::read([(OsString::from("PS1"), bytes()), (bytes(), OsString::from("x")), (bytes(), bytes())]);
+    let env =
+        Environment::from_vars([(OsString::from("PS1"), bytes()), (bytes(), OsString::from("x")), (bytes(), bytes())]);
     assert!(env.problems.is_empty() && env.warnings.is_empty());
 }
 
