@@ -127,7 +127,7 @@ pub enum ComputeError<E> {
     #[error("the computation did not end before its deadline")]
     TimedOut,
     /// The cache refused the call: a key or an option is invalid, or the cache is set to fail closed.
-    #[error("{0}")]
+    #[error(transparent)]
     Cache(Error),
 }
 

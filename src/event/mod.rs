@@ -48,6 +48,7 @@ pub trait Observer: fmt::Debug + Send + Sync + 'static {
 #[non_exhaustive]
 pub enum Event<'a> {
     /// A call was answered. Every call gives exactly one of these.
+    #[non_exhaustive]
     Answered {
         /// The key asked for.
         key: &'a Key,
@@ -55,6 +56,7 @@ pub enum Event<'a> {
         outcome: Outcome,
     },
     /// A computation ended, for one or many callers or in the background.
+    #[non_exhaustive]
     Computed {
         /// The key computed.
         key: &'a Key,
@@ -64,11 +66,13 @@ pub enum Event<'a> {
         succeeded: bool,
     },
     /// A computed value was not stored, because its key was invalidated or set meanwhile, or its deadline had passed.
+    #[non_exhaustive]
     Fenced {
         /// The key computed.
         key: &'a Key,
     },
     /// A backend operation failed.
+    #[non_exhaustive]
     BackendFailed {
         /// The key it was about.
         key: &'a Key,
@@ -78,6 +82,7 @@ pub enum Event<'a> {
         error: &'a Error,
     },
     /// Stored bytes were not used.
+    #[non_exhaustive]
     Unreadable {
         /// The key they were stored under.
         key: &'a Key,
@@ -85,6 +90,7 @@ pub enum Event<'a> {
         reason: Unreadable,
     },
     /// A value was returned but not stored.
+    #[non_exhaustive]
     NotStored {
         /// The key it belongs to.
         key: &'a Key,
@@ -92,6 +98,7 @@ pub enum Event<'a> {
         error: &'a Error,
     },
     /// Something in the configuration deserves attention.
+    #[non_exhaustive]
     Warning {
         /// What, and what to do.
         message: &'a str,

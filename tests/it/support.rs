@@ -111,7 +111,7 @@ impl Observer for Journal {
             Event::BackendFailed { operation, error, .. } => Note::BackendFailed(*operation, error.kind()),
             Event::Unreadable { reason, .. } => Note::Unreadable(*reason),
             Event::NotStored { error, .. } => Note::NotStored(error.kind(), error.to_string()),
-            Event::Warning { message } => Note::Warning((*message).to_owned()),
+            Event::Warning { message, .. } => Note::Warning((*message).to_owned()),
             _ => return,
         };
         self.0.lock().unwrap().push(note);
