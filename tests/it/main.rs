@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod codecs;
+mod compile_fail;
 mod conformance;
 mod evolution;
 mod files;
