@@ -5,6 +5,7 @@ mod bad_input;
 mod codecs;
 mod compile_fail;
 mod conformance;
+mod errors;
 mod evolution;
 mod files;
 mod freshness;
