@@ -27,6 +27,8 @@ use crate::key::Namespace;
 /// over the intent, the intent over the default. Nothing is checked before [`build`](Self::build), which reports every
 /// problem at once.
 ///
+/// The setters are the settings most programs need; [`settings`](Self::settings) takes the rest of [`Settings`].
+///
 /// # Examples
 /// ```
 /// use std::time::Duration;
@@ -128,7 +130,7 @@ impl CacheBuilder<AnyBackend, Compressed<Postcard>, Production> {
 }
 
 impl<B: Backend, C: Codec, P: Preset> CacheBuilder<B, C, P> {
-    /// Keeps entries in `backend`, whatever the environment says.
+    /// Keeps entries in `backend`, whatever the environment says. [`intent::Io`](crate::intent::Io) replaces it.
     pub fn backend<B2: Backend>(self, backend: B2) -> CacheBuilder<B2, C, P> {
         self.with_source(Box::new(|_| Ok(Some(backend))))
     }
@@ -148,13 +150,16 @@ impl<B: Backend, C: Codec, P: Preset> CacheBuilder<B, C, P> {
         CacheBuilder { source: self.source, codec: self.codec, preset: intent, rest: self.rest }
     }
 
-    /// The head of all keys of this cache. Caches of one namespace over one backend share entries. Default `default`.
+    /// The head of all keys of this cache. Caches of one namespace over one backend share entries. Not empty. Default `default`.
     pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
         self.rest.namespace = namespace.into();
         self
     }
 
-    /// Tells `observer` of everything the cache does. May be called several times. Each L1 hit then allocates its key.
+    /// Tells `observer` of everything the cache does. May be called several times; all are told, in this order.
+    ///
+    /// # Cost
+    /// Each L1 hit then allocates its key.
     pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
         self.rest.observers.push(observer);
         self
@@ -175,8 +180,8 @@ impl<B: Backend, C: Codec, P: Preset> CacheBuilder<B, C, P> {
     /// Builds the cache. Connects to nothing.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] with a line for every problem: what is wrong, the rule, and the fix.
-    /// [`ErrorKind::Unsupported`] if nothing is wrong, but this version or feature set cannot do it.
+    /// [`ErrorKind::Config`] with a line for every problem: where it is, the rule, and the fix. If the one problem is the namespace,
+    /// [`ErrorKind::Key`]; if it is what this version or feature set lacks, [`ErrorKind::Unsupported`].
     #[expect(clippy::type_complexity, reason = "the type says what the intent makes of the builder's choices")]
     pub fn build(self) -> Result<Cache<P::Backend<B>, P::Codec<C>>, Error> {
         let Rest { namespace, explicit, environment, observers, clock } = *self.rest;
@@ -240,9 +245,9 @@ macro_rules! setters {
 }
 
 setters! {
-    /// How long entries live. Default 3,600 s.
+    /// How long entries live, above zero and up to 3,650 days. Default 3,600 s.
     ttl(Duration);
-    /// How long a `None` lives. Default: as any value.
+    /// How long a `None` lives: a value that serde writes as such. Default: as any value.
     negative_ttl(Duration);
     /// How long after its expiry an entry may stand in for a failing computation. Default: as the intent says.
     stale_if_error(Grace);
@@ -252,7 +257,7 @@ setters! {
     swr_threshold_ratio(f64);
     /// Whether freshness is spread by up to 10 % either way. Default true, except with `Intent::Test`.
     jitter(bool);
-    /// When to answer with an older value while a computation goes on. Default never.
+    /// When to answer with an older value while a computation goes on; less than `deadline`. Default never.
     soft_timeout(Duration);
     /// When to give a computation up. Default 60 s.
     deadline(Duration);
@@ -260,15 +265,16 @@ setters! {
     throttle(Duration);
     /// The longest one backend operation may take. Default: as the backend's own limits let it, 5 s for most.
     operation_timeout(Duration);
-    /// Whether callers wait for the backend's write. Default false, except with `Intent::Test`.
+    /// Whether callers wait for the backend's write. Default: only where `background` is false.
     wait_for_write(bool);
-    /// Whether work may go on after the answer. Default true, except with `Intent::Test`.
+    /// Whether work may go on after the answer; without it nothing is served stale while it is renewed. Default true, except
+    /// with `Intent::Test`.
     background(bool);
     /// The largest stored value that is cached, in bytes. Default 104,857,600.
     max_value_size(u64);
     /// The size above which stored values are split, in MB of 1,048,576 bytes. Default 50.
     max_chunk_size_mb(f64);
-    /// Whether there is an L1. Default true.
+    /// Whether there is an L1. Default true. Without L1 and backend nothing is cached, and a warning says so.
     l1_enabled(bool);
     /// The size of L1 in MB of 1,048,576 bytes, at least 1. Default 100.
     l1_max_size_mb(f64);
@@ -276,7 +282,7 @@ setters! {
     leases(bool);
     /// Whether outcomes are counted. Default: as the intent says.
     stats(bool);
-    /// What `tracing` is told. Default: as the intent says.
+    /// What `tracing` is told, with feature `tracing`. Default: as the intent says.
     tracing(Tracing);
     /// Whether values above 1 KiB are compressed, where the codec can. Default true.
     compression_enabled(bool);
@@ -285,7 +291,8 @@ setters! {
     /// Whether an entry that a confidential codec finds not authentic is kept and reported as an error, instead of being a miss.
     /// Default false.
     fail_closed(bool);
-    /// A number that makes entries stored under another number misses. Default 0.
+    /// A number that makes entries stored under another number misses, for changes of meaning that the type does not show.
+    /// Default 0.
     schema_version(u32);
 }
 

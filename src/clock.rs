@@ -15,7 +15,15 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// - [`wall`](Clock::wall) is milliseconds since the Unix epoch and may jump.
 /// - [`ticks`](Clock::ticks) is milliseconds since a moment of the clock's choice. It never goes back, may lag by a few
 ///   milliseconds, and must be cheap: it is read on every L1 hit.
-/// - [`sleep`](Clock::sleep) ends when at least `duration` has passed on this clock.
+/// - [`sleep`](Clock::sleep) ends when at least `duration` has passed on this clock. Dropping it ends it.
+///
+/// # Examples
+/// ```
+/// use cachekit::{Clock, SystemClock};
+/// let before = SystemClock.ticks();
+/// assert!(SystemClock.ticks() >= before);
+/// assert!(SystemClock.wall() > 1_700_000_000_000);
+/// ```
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
     /// Milliseconds since the Unix epoch.
     fn wall(&self) -> u64;
@@ -27,10 +35,9 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
 
 /// The clock of the operating system.
 ///
-/// Ticks are `CLOCK_MONOTONIC_COARSE` on Linux (a resolution of 1 to 4 ms, no system call) and
-/// [`std::time::Instant`] elsewhere.
+/// Ticks are `CLOCK_MONOTONIC_COARSE` on Linux (a resolution of 1 to 10 ms, no system call) and [`std::time::Instant`]
+/// elsewhere. Sleeping needs a tokio runtime with time.
 #[derive(Debug, Clone, Copy, Default)]
-#[non_exhaustive]
 pub struct SystemClock;
 
 impl Clock for SystemClock {

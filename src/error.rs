@@ -11,7 +11,8 @@ use std::sync::Arc;
 /// An error of the cache, a codec or a backend.
 ///
 /// Opaque: ask [`kind`](Error::kind) what it is and [`is_temporary`](Error::is_temporary) whether
-/// trying again may help. Cloning is cheap; clones share one allocation.
+/// trying again may help. The errors of other libraries are its [`source`](StdError::source). One word wide; clones share one
+/// allocation.
 ///
 /// # Examples
 /// ```
@@ -35,9 +36,9 @@ struct Inner {
 pub enum ErrorKind {
     /// A setting, an environment variable or a combination of them is wrong.
     Config,
-    /// A key is empty or longer than the cache accepts.
+    /// A key or a namespace is empty, or longer than [`Key::MAX_INPUT`](crate::Key::MAX_INPUT).
     Key,
-    /// An argument of this call is out of range, such as a TTL of zero.
+    /// What this call asks for cannot be: a time of zero, a TTL the backend cannot keep, a computation that waits for itself.
     Argument,
     /// The backend cannot be reached or refuses to work at the moment.
     Unavailable,
@@ -51,18 +52,18 @@ pub enum ErrorKind {
     Encode,
     /// Bytes could not be turned into a value.
     Decode,
-    /// Bytes failed authentication.
+    /// Bytes failed a checksum or the check of a key.
     Unauthentic,
     /// What was asked for is not supported by this backend, feature set or version.
     Unsupported,
-    /// The cache is closed, or the runtime it worked on is gone.
+    /// There is no tokio runtime to work on, or the one that did is gone.
     Closed,
 }
 
 impl Error {
     /// Makes an error of `kind` with a message for humans.
     ///
-    /// The message must not contain secrets, values or raw keys.
+    /// Say what is wrong and what to do. The message must not contain secrets, values or raw keys.
     pub fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
         Self(Arc::new(Inner { kind, message: message.into(), source: None }))
     }
@@ -113,7 +114,26 @@ impl StdError for Error {
 /// Why [`get_or_compute`](crate::Cache::get_or_compute) has no value to return.
 ///
 /// Everyone who waited for one computation gets the same error. It implements [`std::error::Error`] for
-/// every `E` that is `Debug + Display`, so `?` works with `anyhow` and with `Box<dyn Error>`.
+/// every `E` that is `Debug + Display`, so `?` works with `anyhow` and with `Box<dyn Error>`. It displays as what it holds.
+/// The sources of `E` are reached through [`Failed`](ComputeError::Failed), because `E` need not be an error.
+///
+/// # Examples
+/// ```
+/// use cachekit::{CacheBuilder, ComputeError};
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// let users = CacheBuilder::new().namespace("users").build()?;
+/// let load = || async { Err::<String, _>("no such user") };
+/// match users.get_or_compute(42, load).await {
+///     Err(ComputeError::Failed(error)) => assert_eq!(*error, "no such user"),
+///     other => panic!("{other:?}"),
+/// }
+///
+/// async fn first<B: cachekit::Backend, C: cachekit::Codec>(users: &cachekit::Cache<B, C>) -> anyhow::Result<String> {
+///     Ok(users.get_or_compute(1, || async { "7".parse::<u8>().map(|id| id.to_string()) }).await?)
+/// }
+/// assert_eq!(first(&users).await?, "7");
+/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ComputeError<E> {
@@ -126,7 +146,7 @@ pub enum ComputeError<E> {
     /// The computation did not end before its deadline, and there is no older value to fall back on.
     #[error("the computation did not end before its deadline")]
     TimedOut,
-    /// The cache refused the call: a key or an option is invalid, or the cache is set to fail closed.
+    /// The cache refused the call: a key or an option is invalid, there is no runtime, or the cache is set to fail closed.
     #[error(transparent)]
     Cache(Error),
 }

@@ -16,6 +16,9 @@
 //! | stale-if-error | - | - | - | = ttl | = ttl | = ttl |
 //! | leases | - | - | - | yes | yes | yes |
 //! | jitter, work after the answer | yes | - | yes | yes | yes | yes |
+//!
+//! This version decides invalidation, namespace index, breaker, adaptive timeout, backpressure and metrics, and acts on none of
+//! them. It cannot build `Secure` and `Io`, and says so instead of building less.
 
 use std::fmt;
 use std::time::Duration;
@@ -138,7 +141,7 @@ presets! {
 
 /// Everything on, and entries encrypted with AES-256-GCM: `Cache<B, Encrypted<C>>`.
 ///
-/// Needs a master key (`CACHEKIT_MASTER_KEY`) and the feature `encryption`.
+/// Needs a master key (`CACHEKIT_MASTER_KEY`) and the feature `encryption`. This version cannot encrypt: `build` refuses.
 #[cfg(feature = "encryption")]
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Secure;
@@ -165,7 +168,7 @@ impl Preset for Secure {
 
 /// Everything on, over the CachekitIO API, whatever backend the builder names.
 ///
-/// Needs an API key (`CACHEKIT_API_KEY`).
+/// Needs an API key (`CACHEKIT_API_KEY`). This version has no such backend: `build` refuses.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Io;
 

@@ -56,7 +56,7 @@ impl Key {
         Self { text: text.into(), hash }
     }
 
-    /// The text that backends store the entry under.
+    /// The text that backends store the entry under. It often carries personal data: log [`id`](Key::id) instead.
     pub fn as_str(&self) -> &str {
         &self.text
     }
@@ -182,7 +182,7 @@ pub struct KeyWriter<'a> {
 }
 
 impl KeyWriter<'_> {
-    /// Adds one part, separated from the one before.
+    /// Adds one part, separated from the one before by `/`.
     pub fn part(&mut self, part: &(impl KeyPart + ?Sized)) {
         if self.parts > 0 {
             self.text.push('/');

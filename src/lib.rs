@@ -6,10 +6,12 @@
 //! ```
 //! use cachekit::{CacheBuilder, Intent};
 //!
+//! # async fn load(id: u64) -> std::io::Result<String> { Ok(format!("user {id}")) }
 //! # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
 //! let users = CacheBuilder::new().intent(Intent::Production).namespace("users").build()?;
-//! let name: String = users.get_or_compute(42, || async { Ok::<_, std::io::Error>("ada".to_owned()) }).await?;
-//! assert_eq!(name, "ada");
+//! let id = 42;
+//! let name: String = users.get_or_compute(id, move || async move { load(id).await }).await?;
+//! assert_eq!(name, "user 42");
 //! # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
 //! ```
 //!
@@ -19,17 +21,44 @@
 //! # Where to look
 //! - [`CacheBuilder`] makes a cache, [`Cache`] is one, [`Entry`] is one call with options of its own.
 //! - [`backends`] keep bytes, [`codec`]s make them, [`intent`] says what a cache is for.
-//! - `testing` (feature `testing`) has a manual clock, a conformance suite and a backend that fails on demand.
+//! - A [`Value`] is anything serde reads and writes; an [`IntoKey`] names it: text, integers, tuples of these.
+//! - [`Settings`] is what can be asked, [`Policy`] what was decided, [`Environment`] what the variables say.
+//! - [`Stats`] counts what happened, an [`Observer`] hears of each [`Event`].
+//! - [`ComputeError`] is why a call has no value, [`Error`] everything else that goes wrong.
+//! - `testing` (feature `testing`) has a manual clock, conformance suites and a backend that fails on demand.
+//!
+//! # In a struct, in a signature
+//! A function that cares what happens to its values asks by type; one that does not is generic; a struct names a type:
+//!
+//! ```
+//! use cachekit::backends::Memory;
+//! use cachekit::codec::{Checked, Postcard};
+//! use cachekit::{Backend, Cache, CacheBuilder, Codec};
+//!
+//! struct App {
+//!     users: Cache<Memory, Checked<Postcard>>,
+//! }
+//!
+//! fn whatever_it_does<B: Backend, C: Codec>(users: &Cache<B, C>) {}
+//! fn with_checksums<B: Backend, C: Codec>(users: &Cache<B, Checked<C>>) {}
+//!
+//! let app = App { users: CacheBuilder::new().backend(Memory::new(64 << 20)).build()? };
+//! whatever_it_does(&app.users);
+//! with_checksums(&app.users);
+//! # Ok::<(), cachekit::Error>(())
+//! ```
 //!
 //! # Features
+//! A feature adds items and changes nothing else.
+//!
 //! | feature | adds |
 //! |---|---|
-//! | `file` (default) | [`backends::File`](backends) |
-//! | `compression` (default) | `codec::Compressed`, `CacheBuilder::from_env` |
-//! | `encryption` (default) | the type `codec::Encrypted` and `intent::Secure` |
-//! | `redis` (default) | nothing yet but its name in messages |
+//! | `file` (default) | `backends::File` |
+//! | `compression` (default) | `codec::Compressed`, `codec::Standard`, `CacheBuilder::from_env`, `CacheBuilder::from_vars` |
+//! | `encryption` (default) | the types `codec::Encrypted` and `intent::Secure` |
+//! | `redis` (default) | nothing but its name in messages, in this version |
 //! | `messagepack` | `codec::MessagePack` |
-//! | `tracing` | events to `tracing` |
+//! | `tracing` | events to `tracing`, target `cachekit`, as [`Tracing`] says |
 //! | `testing` | `testing` |
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -48,7 +77,6 @@ mod flight;
 mod frame;
 mod guard;
 pub mod intent;
-
 mod key;
 mod memory;
 mod negative;

@@ -14,7 +14,10 @@ use crate::key::Key;
 
 /// A backend whose type was chosen at run time, such as by the environment.
 ///
-/// Costs one boxed future per operation. Clones share the backend.
+/// Clones share the backend. `Debug` shows the backend's own.
+///
+/// # Cost
+/// One boxed future per operation.
 ///
 /// # Examples
 /// ```

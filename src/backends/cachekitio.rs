@@ -12,6 +12,13 @@ use crate::key::Key;
 /// The backend type of [`intent::Io`](crate::intent::Io).
 ///
 /// This version cannot connect to the service: the type has no values, and `build` says so.
+///
+/// # Examples
+/// ```
+/// use cachekit::{CacheBuilder, ErrorKind, Intent};
+/// let refused = CacheBuilder::new().intent(Intent::Io).build();
+/// assert_eq!(refused.unwrap_err().kind(), ErrorKind::Unsupported);
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub enum CachekitIo {}
 

@@ -17,7 +17,10 @@ use crate::key::Key;
 /// Entries in the memory of this process, least recently used ones removed first.
 ///
 /// Clones share the entries, so two caches over clones of one `Memory` behave as two processes over one server. It has
-/// leases. An entry weighs its value, its key and 128 bytes.
+/// leases, at most 65,536 at once. An entry weighs its value, its key and 128 bytes.
+///
+/// # Errors
+/// [`ErrorKind::TooLarge`] for a value of more than `max_bytes` less 340.
 ///
 /// # Examples
 /// ```
@@ -58,7 +61,7 @@ impl Memory {
         Self::with_clock(max_bytes, Arc::new(SystemClock))
     }
 
-    /// Like [`new`](Memory::new), on a clock of the caller's.
+    /// Like [`new`](Memory::new), on a clock of the caller's. Its ticks end entries and leases.
     pub fn with_clock(max_bytes: usize, clock: Arc<dyn Clock>) -> Self {
         let shelves = Shelves { items: LruCache::unbounded(), leases: LruCache::unbounded(), bytes: 0 };
         Self { max_bytes, clock, shelves: Arc::new(Mutex::new(shelves)) }

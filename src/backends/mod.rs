@@ -28,7 +28,7 @@ pub use self::none::NoBackend;
 
 /// A store of bytes, shared between processes or not.
 ///
-/// Implementers write plain `async fn`; the futures must be `Send`. A test that passes
+/// Implementers write plain `async fn`; the futures must be `Send`. `examples/own_backend.rs` is a whole one. What passes
 /// `cachekit::testing::conformance` (feature `testing`) keeps this contract.
 ///
 /// # Contract
@@ -96,6 +96,13 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
 }
 
 /// What a backend can do, and its limits.
+///
+/// # Examples
+/// ```
+/// use cachekit::Capabilities;
+/// let can = Capabilities::new("shelf").max_value(1 << 20);
+/// assert_eq!((can.name, can.leases, can.max_value), ("shelf", false, 1 << 20));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Capabilities {
@@ -105,7 +112,7 @@ pub struct Capabilities {
     pub leases: bool,
     /// The largest value of one item, in bytes. The cache splits larger ones.
     pub max_value: usize,
-    /// The longest time the backend can keep an item.
+    /// The longest time the backend can keep an item, an entry's grace included.
     pub max_ttl: Duration,
     /// How long an operation takes at most by the backend's own limits. The cache gives up after it, unless the setting
     /// `operation_timeout` says otherwise.
@@ -158,7 +165,7 @@ pub enum Lease {
     Held,
 }
 
-/// Proof of a granted lease: 128 random bits.
+/// Proof of a granted lease: 128 random bits. They tell holders apart, and are no secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct LeaseToken(u128);
 

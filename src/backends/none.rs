@@ -11,6 +11,15 @@ use crate::key::Key;
 /// The backend type of a cache without L2; see `CacheBuilder::l1_only`.
 ///
 /// It has no values, so a `Cache<NoBackend, _>` cannot talk to anything, and the compiler knows.
+///
+/// # Examples
+/// ```
+/// use cachekit::backends::NoBackend;
+/// use cachekit::codec::{Checked, Postcard};
+/// use cachekit::{Cache, CacheBuilder};
+/// let alone: Cache<NoBackend, Checked<Postcard>> = CacheBuilder::new().build()?;
+/// # Ok::<(), cachekit::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub enum NoBackend {}
 

@@ -15,7 +15,8 @@ use crate::seal::Value;
 /// A call under way: a key, and what this call asks for beyond the cache's policy.
 ///
 /// Made by [`Cache::entry`]. Callers who share a flight get what the one who started it asked for; calls that skip
-/// different reads do not share one.
+/// different reads do not share one. `get` heeds only what is said about reading and keeping, `set` only what is said about
+/// keeping and writing. A `ttl`, `soft_timeout` or `deadline` of zero is an error of the call. `Debug` shows no key.
 ///
 /// # Examples
 /// ```
@@ -48,43 +49,47 @@ impl<'a, B: Backend, C: Codec, K: IntoKey> Entry<'a, B, C, K> {
         Self { cache, key, options: Options::default() }
     }
 
-    /// How long the entry lives, if this call stores it. Not zero.
+    /// How long the entry lives, if this call stores it. Above zero. Default: the policy's, or the computation's own decision.
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.options.ttl = Some(ttl);
         self
     }
 
-    /// How long after its expiry the entry may stand in for a failing computation. Zero: not at all.
+    /// How long after its expiry the entry may stand in for a failing computation. Zero: not at all. Default: the policy's.
     pub fn stale_if_error(mut self, grace: Duration) -> Self {
         self.options.stale_if_error = Some(grace);
         self
     }
 
-    /// After this long, answer with an older value if there is one, and let the computation go on.
+    /// After this long, answer with an older value if there is one, and let the computation go on. Default: the policy's.
+    ///
+    /// Without effect where the policy's `background` is off.
     pub fn soft_timeout(mut self, timeout: Duration) -> Self {
         self.options.soft_timeout = Some(timeout);
         self
     }
 
-    /// After this long, give the computation up.
+    /// After this long, give the computation up. Default: the policy's.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.options.deadline = Some(deadline);
         self
     }
 
-    /// Whether to answer only after the backend has stored what was computed, or tried to.
+    /// Whether to answer only after the backend has stored what was computed, or tried to. Default: the policy's.
+    ///
+    /// A call whose read of the backend failed does not wait for the write.
     pub fn wait_for_write(mut self, wait: bool) -> Self {
         self.options.wait_for_write = Some(wait);
         self
     }
 
-    /// Does not look in L1.
+    /// Does not look in L1: the backend answers, or the computation.
     pub fn skip_l1_read(mut self) -> Self {
         self.options.skip_l1_read = true;
         self
     }
 
-    /// Does not look in the backend.
+    /// Does not look in the backend: L1 answers, or the computation.
     pub fn skip_l2_read(mut self) -> Self {
         self.options.skip_l2_read = true;
         self
@@ -147,7 +152,7 @@ impl<'a, B: Backend, C: Codec, K: IntoKey> Entry<'a, B, C, K> {
         self.get_or_decide(|| async move { compute().await.map(Computed::new) }).await
     }
 
-    /// Like [`Cache::get_or_compute_arc`], with a computation that also decides how its value is kept.
+    /// Like [`Cache::get_or_compute_arc`], with a computation that also decides whether, and for how long, its value is kept.
     ///
     /// # Errors
     /// As [`Cache::get_or_compute`].

@@ -37,7 +37,12 @@ pub use self::options::Computed;
 /// holds values of one type, and an entry of another type is a miss.
 ///
 /// An L1 hit is answered on the first poll. Every other call of `get_or_compute` runs on a task of its own, so it needs a tokio
-/// runtime with time, and the future may be dropped at any moment without harm to others.
+/// runtime with time, and the future may be dropped at any moment without harm to others. Every future of a cache is `Send`.
+///
+/// `B` is the backend, `C` the codec around the values as the intent made it. To hold a cache in a struct, name both:
+/// `Cache<AnyBackend, Standard>` for [`CacheBuilder::from_env`] with a `Dev` or `Production` intent, say.
+///
+/// [`CacheBuilder::from_env`]: crate::CacheBuilder#method.from_env
 ///
 /// # Examples
 /// ```
@@ -112,10 +117,13 @@ impl<B: Backend, C: Codec> Cache<B, C> {
     /// repeats it. A stale value is returned at once while a background task renews it. A cache or backend failure is
     /// never returned: the call goes on without the tier that failed.
     ///
+    /// `compute` outlives the call, so it owns what it needs: `move || async move { .. }`, with clones of what is shared.
+    ///
     /// # Errors
     /// [`ComputeError::Failed`] with the computation's error, [`ComputeError::Panicked`], or [`ComputeError::TimedOut`] past the
     /// deadline; the same for all who waited; the next call tries again. [`ComputeError::Cache`] for an unusable key, a
-    /// call outside a tokio runtime, or a computation that asks for its own key.
+    /// call outside a tokio runtime or whose runtime ends, a computation that asks for its own key, or a cache that is set to
+    /// fail closed and finds an entry that is not authentic.
     ///
     /// # Cost
     /// An L1 hit hashes the key once, takes one shard lock and clones the value; it allocates only if the clone does.
@@ -154,10 +162,10 @@ impl<B: Backend, C: Codec> Cache<B, C> {
         Entry::new(self, key)
     }
 
-    /// The value of `key` if L1 or the backend has it and it has not expired.
+    /// The value of `key` if L1 or the backend has it and it has not expired. Renews nothing.
     ///
     /// # Errors
-    /// If the key is unusable, or the backend fails: a failure is not an absence.
+    /// If the key is unusable, or the backend fails: a failure is not an absence. An entry that cannot be read is one.
     pub async fn get<T: Value + Clone>(&self, key: impl IntoKey) -> Result<Option<T>, Error> {
         self.entry(key).get().await
     }
@@ -167,8 +175,8 @@ impl<B: Backend, C: Codec> Cache<B, C> {
     /// Computations of the key that are under way do not overwrite it.
     ///
     /// # Errors
-    /// If the key is unusable, the value is too large or not readable by its codec (nothing is stored and an older entry
-    /// is gone from L1), or the backend fails (this process has the new value in L1, others may still read an older one).
+    /// If the key is unusable, the TTL is longer than the backend can keep, or the value is too large or not readable by its codec:
+    /// nothing has changed then. If the backend fails: this process has the new value in L1, others may still read an older one.
     pub async fn set<T: Value>(&self, key: impl IntoKey, value: T) -> Result<(), Error> {
         self.entry(key).set(value).await
     }
@@ -210,19 +218,20 @@ impl<B: Backend, C: Codec> Cache<B, C> {
         &self.inner.policy
     }
 
-    /// Bytes accounted for in L1, and entries held there.
+    /// Bytes accounted for in L1, and entries held there. `(0, 0)` where L1 is off.
     pub fn l1_usage(&self) -> (usize, usize) {
         self.inner.l1.as_ref().map_or((0, 0), |l1| (l1.weight(), l1.len()))
     }
 
-    /// Computations in flight and background writes that have not ended.
+    /// How many tasks of this cache have not ended: computations, their writes, renewals.
     pub fn pending(&self) -> usize {
         self.inner.tasks.len()
     }
 
     /// Waits until everything the cache has begun is done, at most `deadline`, and begins nothing more.
     ///
-    /// Afterwards calls still answer: from the tiers, or by computing for themselves without storing.
+    /// Afterwards calls still answer: from the tiers, or by computing for themselves without storing. `set` and `invalidate` work
+    /// as before. All clones are closed.
     ///
     /// # Errors
     /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) with the number of tasks that were stopped at the deadline.

@@ -72,7 +72,8 @@ impl<T> Computed<T> {
         self
     }
 
-    /// Marks the entry with tags: their fingerprints travel in its header. At most 64 count.
+    /// Marks the entry with tags: their fingerprints travel in its header. The first 64 count. This version stores them and
+    /// does nothing with them.
     pub fn tags<'a>(mut self, tags: impl IntoIterator<Item = &'a str>) -> Self {
         self.tags.extend(tags.into_iter().map(frame::fingerprint).take(MAX_TAGS - self.tags.len()));
         self

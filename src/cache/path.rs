@@ -128,7 +128,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     {
         if tokio::runtime::Handle::try_current().is_err() {
             let message = "a call that misses L1 needs a tokio runtime: call it inside one";
-            return Err(Error::new(ErrorKind::Unsupported, message).into());
+            return Err(Error::new(ErrorKind::Closed, message).into());
         }
         if self.tasks.closed() {
             (options.skip_l1_write, options.skip_l2_write) = (true, true);

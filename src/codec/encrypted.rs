@@ -14,6 +14,19 @@ use crate::error::Error;
 ///
 /// A function that takes a `Cache<B, Encrypted<C>>` refuses every other cache. This version has no keys to encrypt with, so the type
 /// has no values, and `build` says so.
+///
+/// # Examples
+/// ```
+/// use cachekit::codec::Encrypted;
+/// use cachekit::{Backend, Cache, CacheBuilder, Codec, ErrorKind, Intent};
+/// fn charge<B: Backend, C: Codec>(cards: &Cache<B, Encrypted<C>>) {
+///     // Whatever cards holds, the backend and L1 see only ciphertext.
+/// }
+/// match CacheBuilder::new().intent(Intent::Secure).namespace("cards").build() {
+///     Ok(cards) => charge(&cards),
+///     Err(error) => assert_eq!(error.kind(), ErrorKind::Unsupported),
+/// }
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct Encrypted<C> {
     never: Infallible,

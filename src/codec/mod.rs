@@ -1,7 +1,16 @@
 //! Codecs: values to bytes and back.
 //!
-//! A base codec ([`Postcard`], [`MessagePack`], [`Json`]) serializes; a wrapper ([`Compressed`], [`Checked`])
+//! A base codec ([`Postcard`], `MessagePack`, [`Json`]) serializes; a wrapper (`Compressed`, [`Checked`], `Encrypted`)
 //! changes the bytes of the codec inside it. The stack is a type, so a function can ask for it.
+//!
+//! | codec | feature | for |
+//! |---|---|---|
+//! | [`Postcard`] | - | the default: compact and fast |
+//! | `MessagePack` | `messagepack` | every serde attribute, bytes with names |
+//! | [`Json`] | - | bytes that other tools read |
+//! | `Compressed<C>` | `compression` | large values |
+//! | [`Checked<C>`](Checked) | - | damage and mix-ups, found before anything is parsed |
+//! | `Encrypted<C>` | `encryption` | values the backend must not see |
 
 use std::fmt;
 
@@ -62,6 +71,19 @@ pub type Standard = Checked<Compressed<Postcard>>;
 /// # Wrappers
 /// `Name<C>` reads from the outside in: `Checked<Compressed<Postcard>>` serializes, compresses, then adds a checksum. A wrapper
 /// forwards every item, constants included.
+///
+/// # Examples
+/// ```
+/// use cachekit::codec::{Checked, Postcard};
+/// use cachekit::{Backend, Cache, Codec};
+/// // Any backend, any codec, but a checksum around it.
+/// fn serve<B: Backend, C: Codec>(pages: &Cache<B, Checked<C>>) -> usize {
+///     pages.pending()
+/// }
+/// let pages = cachekit::CacheBuilder::new().codec(Postcard).build()?;
+/// assert_eq!(serve(&pages), 0);
+/// # Ok::<(), cachekit::Error>(())
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a codec",
     label = "not a `Codec`",
@@ -98,7 +120,8 @@ pub trait Codec: Clone + fmt::Debug + Send + Sync + 'static {
 
 /// What the bytes of an entry belong to: its key and its plain header.
 ///
-/// `Checked` covers it, `Encrypted` authenticates it: an entry copied under another key or header is refused.
+/// `Checked` covers it, `Encrypted` authenticates it: an entry copied under another key or header is refused. `Debug` shows
+/// the length of the header, nothing else.
 #[derive(Clone, Copy)]
 pub struct Context<'a> {
     key: &'a str,

@@ -17,7 +17,7 @@ use crate::error::{Error, ErrorKind};
 /// The smallest and fastest of the base codecs, and the default. It is not self-describing: types with
 /// `#[serde(untagged)]`, `#[serde(tag = "..")]`, `#[serde(skip_serializing_if = "..")]` or `serde_json::Value` inside can
 /// be written but not read, `#[serde(flatten)]` cannot even be written. For those there are
-/// [`MessagePack`](super::MessagePack) and [`Json`](super::Json).
+/// `MessagePack` and [`Json`](super::Json).
 ///
 /// # Limits
 /// `decode` refuses values nested more than 256 levels deep, counting sequences, maps, structs, enums, options and newtypes, or so

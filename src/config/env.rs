@@ -22,18 +22,26 @@ use super::variables::{Variable, Variables};
 
 /// Everything the `CACHEKIT_*` variables and their few relatives say.
 ///
-/// [`CacheBuilder::from_env`](crate::CacheBuilder::from_env) reads one for itself. Read one to show a program's configuration, or to
-/// reach the same servers with another client. A variable that breaks its rule has its default here; `build` reports it.
+/// `CacheBuilder::from_env` reads one for itself, [`CacheBuilder::from_environment`] takes one. Read one to show a program's
+/// configuration, to build several caches, or to reach the same servers with another client. A variable that breaks its rule has
+/// its default here; `build` reports it. Blanks around a value do not count, and an empty one is unset.
+///
+/// `Debug` shows no secret: no key, no API key, no URL of Redis.
+///
+/// [`CacheBuilder::from_environment`]: crate::CacheBuilder::from_environment
 ///
 /// # Examples
 /// ```
-/// let environment = cachekit::Environment::from_env();
+/// use cachekit::{CacheBuilder, Environment};
+/// let environment = Environment::from_env();
 /// println!("log level {}, {} connections", environment.log_level, environment.redis.pool_size);
+/// let users = CacheBuilder::from_environment(environment.clone()).namespace("users");
+/// let pages = CacheBuilder::from_environment(environment).namespace("pages");
 /// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Environment {
-    /// What was set, and nothing else.
+    /// The settings that variables name; the others are `None`.
     pub settings: Settings,
     /// The backend selected; `Ok(None)` if none is, which means Redis at its default URL.
     ///
@@ -50,7 +58,8 @@ pub struct Environment {
     pub(crate) secrets: Secrets,
     /// Default [`LogLevel::Info`].
     pub log_level: LogLevel,
-    /// A PEM file of further roots for the CachekitIO client.
+    /// A PEM file of further roots for the CachekitIO client: `CACHEKIT_CA_BUNDLE`, else `REQUESTS_CA_BUNDLE`, else
+    /// `SSL_CERT_FILE`. Default none.
     pub ca_bundle: Option<PathBuf>,
     /// Every rule broken, in the order of the variables' groups; `selected` is not among them.
     pub(crate) problems: Vec<Problem>,

@@ -7,7 +7,21 @@ use std::time::Duration;
 
 /// How a cache behaves, after explicit calls, the environment, the intent and the defaults were weighed.
 ///
-/// Read it with [`Cache::policy`](crate::Cache::policy).
+/// Read it with [`Cache::policy`](crate::Cache::policy). This version does not act on `invalidation`, `namespace_index`, `breaker`,
+/// `adaptive_timeout`, `backpressure` and `metrics`.
+///
+/// # Examples
+/// ```
+/// use cachekit::{CacheBuilder, Intent};
+/// let cache = CacheBuilder::from_environment(cachekit::Environment::from_vars([("CACHEKIT_DEFAULT_TTL", "1.5")]))
+///     .intent(Intent::Test)
+///     .l1_only()
+///     .l1_max_size_mb(8.0)
+///     .build()?;
+/// let policy = cache.policy();
+/// assert_eq!((policy.ttl.as_millis(), policy.l1_max_size, policy.jitter), (1_500, Some(8 << 20), false));
+/// # Ok::<(), cachekit::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Policy {
@@ -43,7 +57,7 @@ pub struct Policy {
     pub max_flights: usize,
     /// How many of those may be background renewals.
     pub max_refreshes: usize,
-    /// Distributed single flight, if the backend has leases.
+    /// How processes agree on who computes, if that is on; without effect where the backend has no leases.
     pub leases: Option<Leases>,
     /// Whether other processes are told what to forget.
     pub invalidation: bool,
@@ -65,7 +79,7 @@ pub struct Policy {
     pub compression: bool,
     /// The zlib level of compression, 1..=9.
     pub compression_level: u32,
-    /// Whether an entry that fails authentication is an error and kept, instead of a miss and evicted.
+    /// Whether an entry that a confidential codec finds not authentic is an error and kept, instead of a miss.
     pub fail_closed: bool,
     /// A number mixed into the schema fingerprint of every entry.
     pub schema_version: u32,

@@ -6,6 +6,13 @@ use std::sync::Arc;
 use super::problem::{Fault, Problem};
 
 /// A value that `Debug` does not show. Clones share one allocation.
+///
+/// # Examples
+/// ```
+/// let environment = cachekit::Environment::from_vars([("CACHEKIT_API_KEY", "ck_live_42")]);
+/// let key = environment.cachekitio.api_key.unwrap();
+/// assert_eq!((format!("{key:?}").as_str(), key.expose()), ("[secret]", "ck_live_42"));
+/// ```
 pub struct Secret<T: ?Sized>(Arc<T>);
 
 impl<T: ?Sized> Secret<T> {

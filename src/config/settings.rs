@@ -11,6 +11,10 @@ macro_rules! settings {
     ($($(#[$doc:meta])* $name:ident: $type:ty,)*) => {
         /// What a builder, an environment or a preset asks for. `None` leaves the question to the next in line.
         ///
+        /// The defaults below hold where nobody in line says anything; most intents do. This version checks, and does not act
+        /// on, what is said about invalidation, the namespace index, the breaker, the adaptive timeout, backpressure (running,
+        /// queued, waiting) and metrics.
+        ///
         /// # Examples
         /// ```
         /// use std::time::Duration;
@@ -117,7 +121,7 @@ settings! {
     queue_wait: Duration,
     /// Whether outcomes are counted. Default true.
     stats: bool,
-    /// What `tracing` is told. Default [`Tracing::On`].
+    /// What `tracing` is told, with feature `tracing`. Default [`Tracing::On`].
     tracing: Tracing,
     /// Whether metrics are kept. Default true.
     metrics: bool,
@@ -125,7 +129,7 @@ settings! {
     compression_enabled: bool,
     /// The zlib level, 1..=9. Default 6.
     compression_level: u32,
-    /// Whether an entry that fails authentication is kept and reported as an error, instead of being a miss, evicted
+    /// Whether an entry that a confidential codec finds not authentic is kept and reported as an error, instead of being a miss
     /// and computed again. Default false.
     fail_closed: bool,
     /// A number that makes entries of other numbers misses. Default 0.

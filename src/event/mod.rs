@@ -27,16 +27,28 @@ pub(crate) use self::trace::TracingObserver;
 ///
 /// # Examples
 /// ```
-/// use cachekit::{Event, Observer};
-/// #[derive(Debug)]
-/// struct Failures(std::sync::atomic::AtomicU64);
-/// impl Observer for Failures {
+/// use std::sync::{Arc, Mutex};
+/// use cachekit::{CacheBuilder, Event, Observer, Outcome};
+///
+/// #[derive(Debug, Default)]
+/// struct Outcomes(Mutex<Vec<Outcome>>);
+///
+/// impl Observer for Outcomes {
 ///     fn event(&self, event: &Event<'_>) {
-///         if let Event::BackendFailed { .. } = event {
-///             self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+///         if let Event::Answered { outcome, .. } = event {
+///             self.0.lock().unwrap().push(*outcome);
 ///         }
 ///     }
 /// }
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// let outcomes = Arc::new(Outcomes::default());
+/// let users = CacheBuilder::new().observer(Arc::clone(&outcomes) as _).build()?;
+/// for _ in 0..2 {
+///     users.get_or_compute(42, || async { Ok::<_, std::io::Error>("ada".to_owned()) }).await?;
+/// }
+/// assert_eq!(*outcomes.0.lock().unwrap(), [Outcome::Computed, Outcome::L1Hit]);
+/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
 /// ```
 pub trait Observer: fmt::Debug + Send + Sync + 'static {
     /// Takes note of an event.
@@ -44,10 +56,13 @@ pub trait Observer: fmt::Debug + Send + Sync + 'static {
 }
 
 /// Something a cache did or met.
+///
+/// Variants and fields may be added, so match with `..` and `_`.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum Event<'a> {
-    /// A call was answered. Every call gives exactly one of these.
+    /// A `get` or a `get_or_compute` was answered. Each gives exactly one of these, unless the call is refused for what it asks
+    /// or dropped by its caller.
     #[non_exhaustive]
     Answered {
         /// The key asked for.
@@ -60,18 +75,18 @@ pub enum Event<'a> {
     Computed {
         /// The key computed.
         key: &'a Key,
-        /// How long it took.
+        /// How long it took, by the cache's clock.
         elapsed: Duration,
         /// Whether there is a value.
         succeeded: bool,
     },
-    /// A computed value was not stored, because its key was invalidated or set meanwhile, or its deadline had passed.
+    /// A computed value was not stored, because its key was invalidated or set meanwhile, or its deadline or its lease had ended.
     #[non_exhaustive]
     Fenced {
         /// The key computed.
         key: &'a Key,
     },
-    /// A backend operation failed.
+    /// A backend operation failed or took too long.
     #[non_exhaustive]
     BackendFailed {
         /// The key it was about.
@@ -94,7 +109,7 @@ pub enum Event<'a> {
     NotStored {
         /// The key it belongs to.
         key: &'a Key,
-        /// Why: too large, or not readable by its codec.
+        /// Why: too large, not readable by its codec, or with a TTL that cannot be kept.
         error: &'a Error,
     },
     /// Something in the configuration deserves attention.

@@ -14,8 +14,20 @@ const COUNTERS: usize = 14;
 
 /// What a cache has done since it was built.
 ///
-/// `calls()` is the sum of the seven outcomes; the other counters stand beside them. All are zero where the
-/// intent keeps no stats.
+/// [`calls`](Stats::calls) is the sum of the seven outcomes; the other counters stand beside them. All are zero where the
+/// intent keeps no stats. A snapshot: counts of calls under way may be missing.
+///
+/// # Examples
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// let users = cachekit::CacheBuilder::new().namespace("users").build()?;
+/// for id in [1, 2, 1] {
+///     users.get_or_compute(id, move || async move { Ok::<_, std::io::Error>(id) }).await?;
+/// }
+/// let stats = users.stats();
+/// assert_eq!((stats.computed, stats.l1_hits, stats.calls()), (2, 1, 3));
+/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
@@ -37,7 +49,7 @@ pub struct Stats {
     pub computations: u64,
     /// Computations that ended without a value.
     pub computations_failed: u64,
-    /// Computed values not stored because of an invalidation or a deadline.
+    /// Computed values not stored because of an invalidation, a deadline or a lost lease.
     pub fenced: u64,
     /// Backend operations that failed.
     pub backend_failures: u64,

@@ -99,6 +99,9 @@ impl File {
     }
 
     /// Like [`open`](File::open), on a clock of the caller's. It dates expiries and leases; the system dates files.
+    ///
+    /// # Errors
+    /// As [`open`](File::open).
     pub fn open_with_clock(dir: impl Into<PathBuf>, limits: FileLimits, clock: Arc<dyn Clock>) -> Result<Self, Error> {
         open::limits(&limits)?;
         let dir = Dir::new(open::directory(&dir.into())?);
