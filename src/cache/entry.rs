@@ -112,8 +112,15 @@ impl<'a, B: Backend, C: Codec, K: IntoKey> Entry<'a, B, C, K> {
     /// # Errors
     /// As [`Cache::get`].
     pub async fn get<T: Value + Clone>(self) -> Result<Option<T>, Error> {
-        let found = self.cache.inner.fetch::<T>(&self.key, self.options).await?;
-        Ok(found.map(Arc::unwrap_or_clone))
+        Ok(self.get_arc().await?.map(Arc::unwrap_or_clone))
+    }
+
+    /// Like [`Cache::get_arc`].
+    ///
+    /// # Errors
+    /// As [`Cache::get`].
+    pub async fn get_arc<T: Value>(self) -> Result<Option<Arc<T>>, Error> {
+        self.cache.inner.fetch(&self.key, self.options).await
     }
 
     /// Like [`Cache::set`].

@@ -170,6 +170,14 @@ impl<B: Backend, C: Codec> Cache<B, C> {
         self.entry(key).get().await
     }
 
+    /// Like [`get`](Cache::get), without cloning the value.
+    ///
+    /// # Errors
+    /// As [`get`](Cache::get).
+    pub async fn get_arc<T: Value>(&self, key: impl IntoKey) -> Result<Option<Arc<T>>, Error> {
+        self.entry(key).get_arc().await
+    }
+
     /// Stores `value` under `key` in both tiers, for the policy's TTL.
     ///
     /// Computations of the key that are under way do not overwrite it.

@@ -86,9 +86,8 @@ fn a_cache_from_the_environment_has_a_name() {
 fn caches_builders_and_their_futures_move_between_threads() {
     fn shared<T: Send + Sync + Clone + 'static>(_: &T) {}
     fn sent<T: Send>(_: T) {}
-    let builder = CacheBuilder::new().backend(Memory::new(1 << 20));
-    sent(&mut CacheBuilder::new());
-    let cache = builder.build().unwrap();
+    sent(CacheBuilder::from_vars([("CACHEKIT_DEFAULT_TTL", "1")]));
+    let cache = CacheBuilder::new().backend(Memory::new(1 << 20)).build().unwrap();
     shared(&cache);
     sent(cache.get_or_compute("key", || async { Ok::<u8, Error>(1) }));
     sent(cache.entry(("eu", 42)).get::<u8>());

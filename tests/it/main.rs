@@ -18,4 +18,5 @@ mod quickstart;
 mod sealed;
 mod servers;
 mod settings;
+mod sharing;
 mod support;
