@@ -24,6 +24,7 @@ use crate::tasks::Tasks;
 
 mod entry;
 mod explicit;
+mod fly;
 mod options;
 mod path;
 mod tiers;
@@ -164,11 +165,13 @@ impl<B: Backend, C: Codec> Cache<B, C> {
 
     /// Stores `value` under `key` in both tiers, for the policy's TTL.
     ///
-    /// Computations of the key that are under way do not overwrite it.
+    /// Computations of the key that are under way do not overwrite it; of sets and invalidations that overlap, the one that
+    /// began last stays. With a backend the work is done on a task: once polled, it goes on if this future is dropped.
     ///
     /// # Errors
-    /// If the key is unusable, the value is too large or not readable by its codec (nothing is stored and an older entry
-    /// is gone from L1), or the backend fails (this process has the new value in L1, others may still read an older one).
+    /// If the key is unusable, the value is too large or not readable by its codec (nothing has changed, save that a value
+    /// that only L1 finds too large replaces an older one by nothing), or the backend fails (this process has the new value in
+    /// L1, others may still read an older one).
     pub async fn set<T: Value>(&self, key: impl IntoKey, value: T) -> Result<(), Error> {
         self.entry(key).set(value).await
     }
@@ -176,7 +179,8 @@ impl<B: Backend, C: Codec> Cache<B, C> {
     /// Forgets `key` in both tiers.
     ///
     /// Once this has returned, no call of this process returns a value whose computation or backend read began before, and
-    /// no flight stores such a value.
+    /// no flight stores such a value. With a backend the work is done on a task: once polled, it goes on if this future is
+    /// dropped.
     ///
     /// # Errors
     /// If the key is unusable, or the backend fails: this process has forgotten the entry, the backend may not have.
@@ -215,7 +219,7 @@ impl<B: Backend, C: Codec> Cache<B, C> {
         self.inner.l1.as_ref().map_or((0, 0), |l1| (l1.weight(), l1.len()))
     }
 
-    /// Computations in flight and background writes that have not ended.
+    /// Computations in flight and writes that have not ended.
     pub fn pending(&self) -> usize {
         self.inner.tasks.len()
     }
@@ -239,7 +243,15 @@ impl<B: Backend, C: Codec> Clone for Cache<B, C> {
 
 impl<B: Backend, C: Codec> fmt::Debug for Cache<B, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Cache").field("l1", &self.inner.l1).field("l2", &self.inner.guard).finish_non_exhaustive()
+        let inner = &*self.inner;
+        f.debug_struct("Cache")
+            .field("l1", &inner.l1)
+            .field("l2", &inner.guard)
+            .field("flights", &inner.flights.len())
+            .field("lanes", &inner.fences.len())
+            .field("tasks", &inner.tasks.len())
+            .field("renewals", &(inner.policy.max_refreshes - inner.refreshes.available_permits()))
+            .finish_non_exhaustive()
     }
 }
 

@@ -47,7 +47,10 @@ pub trait Observer: fmt::Debug + Send + Sync + 'static {
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum Event<'a> {
-    /// A call was answered. Every call gives exactly one of these.
+    /// A call was answered.
+    ///
+    /// Every `get` and every `get_or_compute` in all its forms gives exactly one of these, unless its future is dropped before, or it
+    /// is refused for an unusable key or option.
     Answered {
         /// The key asked for.
         key: &'a Key,
