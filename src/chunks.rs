@@ -1,7 +1,8 @@
 //! Chunks: values larger than one item.
 //!
-//! The parts are stored first, under reserved keys, then a manifest under the key itself. All carry one random write id, so
-//! a reader that meets parts of two writes, or misses one, finds a torn entry and not a wrong value.
+//! The parts are stored first, under reserved keys, then a manifest under the key itself. Their keys and they themselves
+//! carry one random write id: a write touches no part of another, so an entry stays whole until its successor is, and a reader
+//! who misses a part finds a torn entry and not a wrong value. Parts that no manifest names any more end with their TTL.
 //!
 //! ```text
 //! chunk      C1 01 02 | write id u64 | index u32 | bytes
@@ -14,7 +15,14 @@ use crate::frame::{self, Fields, Kind};
 use crate::key::Key;
 
 /// The bytes a chunk needs for itself.
-pub(crate) const OVERHEAD: usize = 3 + 8 + 4;
+const OVERHEAD: usize = 3 + 8 + 4;
+/// The bytes of a manifest.
+const MANIFEST: usize = 3 + 8 + 8 + 4 + 8;
+
+/// Whether items of `size` bytes can hold a manifest and some of a value.
+pub(crate) fn fit(size: usize) -> bool {
+    size >= MANIFEST.max(OVERHEAD + 1)
+}
 
 /// What stands under the key of a split value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,10 +47,10 @@ pub(crate) fn split(key: &Key, value: &Bytes, size: usize, expires: u64) -> (Vec
             out.extend_from_slice(&write.to_be_bytes());
             out.extend_from_slice(&index.to_be_bytes());
             out.extend_from_slice(bytes);
-            (name(key, index), out.into())
+            (name(key, write, index), out.into())
         })
         .collect();
-    let mut manifest = Vec::with_capacity(31);
+    let mut manifest = Vec::with_capacity(MANIFEST);
     frame::start(Kind::Manifest, &mut manifest);
     manifest.extend_from_slice(&write.to_be_bytes());
     manifest.extend_from_slice(&(value.len() as u64).to_be_bytes());
@@ -71,8 +79,8 @@ impl Manifest {
 
     /// The keys of the chunks, in order.
     pub(crate) fn keys(&self, key: &Key) -> impl Iterator<Item = Key> {
-        let key = key.clone();
-        (0..self.chunks).map(move |index| name(&key, index))
+        let (key, write) = (key.clone(), self.write);
+        (0..self.chunks).map(move |index| name(&key, write, index))
     }
 
     /// Adds the chunk with this index to what was read before. `None` if it is not of this write.
@@ -94,6 +102,6 @@ impl Manifest {
     }
 }
 
-fn name(key: &Key, index: u32) -> Key {
-    key.reserved(&format!("chunk:{index}"))
+fn name(key: &Key, write: u64, index: u32) -> Key {
+    key.reserved(&format!("chunk:{write:016x}:{index}"))
 }

@@ -5,9 +5,7 @@
 //! the table holds one lane per running operation, not one per key ever seen.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Mutex as AsyncMutex, MutexGuard as AsyncMutexGuard};
@@ -23,11 +21,30 @@ pub(crate) struct Fences {
     shards: Box<[Shard]>,
 }
 
+/// What the fences of one key share. Its state is locked after the shard of the table, never before.
 #[derive(Debug, Default)]
 struct Lane {
-    version: AtomicU64,
-    /// Orders this process's writes of the key to the backend.
-    turn: AsyncMutex<()>,
+    state: Mutex<State>,
+    /// Orders this process's writes of the key to the backend. Holds the version of the youngest change that was made.
+    turn: AsyncMutex<u64>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    version: u64,
+    /// The fence that raised the version last.
+    owner: u64,
+    /// How many fences were taken.
+    taken: u64,
+    /// How many of them there are.
+    users: usize,
+}
+
+impl Lane {
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing between lock and unlock can panic half way through a change.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Fences {
@@ -37,9 +54,16 @@ impl Fences {
 
     /// Takes the present version of `key`.
     pub(crate) fn take(self: &Arc<Self>, key: &Key) -> Fence {
-        let lane = Arc::clone(self.shard(key).entry(key.clone()).or_default());
-        let version = AtomicU64::new(lane.version.load(SeqCst));
-        Fence { fences: Arc::clone(self), key: key.clone(), lane, version }
+        let mut shard = self.shard(key);
+        let lane = Arc::clone(shard.entry(key.clone()).or_default());
+        let (id, version) = {
+            let mut state = lane.state();
+            state.users += 1;
+            state.taken += 1;
+            (state.taken, state.version)
+        };
+        drop(shard);
+        Fence { fences: Arc::clone(self), key: key.clone(), lane, id, version }
     }
 
     /// How many lanes there are.
@@ -68,34 +92,54 @@ pub(crate) struct Fence {
     fences: Arc<Fences>,
     key: Key,
     lane: Arc<Lane>,
-    version: AtomicU64,
+    id: u64,
+    version: u64,
 }
 
 impl Fence {
-    /// Whether nothing has changed the key since.
+    /// Whether nothing else has changed the key since.
     pub(crate) fn holds(&self) -> bool {
-        self.lane.version.load(SeqCst) == self.version.load(SeqCst)
+        self.holds_in(&self.lane.state())
     }
 
-    /// Voids every fence of the key but this one, which moves on to the new version.
-    pub(crate) fn raise(&self) {
-        self.version.store(self.lane.version.fetch_add(1, SeqCst) + 1, SeqCst);
+    /// Voids every fence of the key but this one. Returns the version that begins.
+    pub(crate) fn raise(&self) -> u64 {
+        self.raise_in(&mut self.lane.state())
+    }
+
+    /// Raises the version if this fence holds. Of several fences that began together, one wins.
+    pub(crate) fn claim(&self) -> bool {
+        let mut state = self.lane.state();
+        let holds = self.holds_in(&state);
+        if holds {
+            self.raise_in(&mut state);
+        }
+        holds
     }
 
     /// Waits until no other task of this process writes the key to the backend.
-    pub(crate) async fn turn(&self) -> AsyncMutexGuard<'_, ()> {
+    pub(crate) async fn turn(&self) -> AsyncMutexGuard<'_, u64> {
         self.lane.turn.lock().await
+    }
+
+    fn holds_in(&self, state: &State) -> bool {
+        state.owner == self.id || state.version == self.version
+    }
+
+    fn raise_in(&self, state: &mut State) -> u64 {
+        state.version += 1;
+        state.owner = self.id;
+        state.version
     }
 }
 
 impl Drop for Fence {
     fn drop(&mut self) {
         let mut shard = self.fences.shard(&self.key);
-        // The table's and this one: lanes are cloned under the lock of the shard only.
-        if Arc::strong_count(&self.lane) == 2
-            && let Entry::Occupied(lane) = shard.entry(self.key.clone())
-        {
-            lane.remove();
+        let mut state = self.lane.state();
+        state.users -= 1;
+        if state.users == 0 {
+            shard.remove(&self.key);
         }
     }
 }
@@ -103,5 +147,47 @@ impl Drop for Fence {
 impl fmt::Debug for Fence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Fence").field("key", &self.key).field("holds", &self.holds()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+
+    use super::Fences;
+    use crate::key::Key;
+
+    #[test]
+    fn whoever_raises_holds_and_nobody_else() {
+        let (fences, key) = (Fences::new(), Key::new("n", "k").unwrap());
+        let (first, second) = (fences.take(&key), fences.take(&key));
+        assert!(first.holds() && second.holds());
+        let begun = first.raise();
+        assert!(first.holds() && !second.holds());
+        assert!(second.raise() > begun);
+        assert!(!first.holds() && second.holds());
+        let third = fences.take(&key);
+        assert!(third.holds() && second.holds());
+        assert!(third.claim() && !second.claim() && !first.claim());
+        assert!(third.holds() && third.claim());
+    }
+
+    #[test]
+    fn no_lane_outlives_its_fences_even_if_all_are_dropped_at_once() {
+        let (fences, start) = (Fences::new(), Barrier::new(2));
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    for round in 0..20_000u32 {
+                        let key = Key::new("n", round).unwrap();
+                        start.wait();
+                        for _ in 0..3 {
+                            drop(fences.take(&key));
+                        }
+                    }
+                });
+            }
+        });
+        assert_eq!(fences.len(), 0);
     }
 }

@@ -10,11 +10,11 @@ use std::fmt;
 use std::future::poll_fn;
 use std::hash::Hash;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Poll;
 
-use tokio::sync::SetOnce;
+use tokio::sync::{SetOnce, watch};
 
 use crate::error::{ComputeError, Error, ErrorKind};
 use crate::event::Outcome;
@@ -36,27 +36,46 @@ pub(crate) struct Flights {
 struct Name {
     key: Key,
     types: TypeId,
-    reads: u8,
+    reads: Reads,
+}
+
+/// Which tiers a call looks in before it computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Reads {
+    pub(crate) l1: bool,
+    pub(crate) l2: bool,
+}
+
+impl Reads {
+    /// Whether the call takes what was computed before it came.
+    fn older(self) -> bool {
+        self.l1 || self.l2
+    }
 }
 
 /// One computation and those who wait for it.
 pub(crate) struct Flight<T, E> {
     /// Taken before anything is read.
     pub(crate) fence: Fence,
+    /// How long the computation may take, in ticks.
+    pub(crate) limit: u64,
     /// The tick after which this flight is given up.
-    pub(crate) deadline: u64,
+    deadline: AtomicU64,
     landed: SetOnce<Landing<T, E>>,
-    early: SetOnce<Early<T>>,
+    written: SetOnce<()>,
     fallback: OnceLock<Arc<T>>,
+    /// Who asks before this tick is answered with the fallback while the computation goes on.
+    early: watch::Sender<u64>,
     given_up: AtomicBool,
 }
 
-/// An older value to answer with while the computation goes on.
-#[derive(Debug)]
-struct Early<T> {
-    value: Arc<T>,
-    /// The tick from which callers rather wait for the landing.
-    until: u64,
+/// How long a flight may take, in ticks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// Until it computes: as long as the tiers may take to answer.
+    pub(crate) reading: u64,
+    /// From then on.
+    pub(crate) computing: u64,
 }
 
 /// How a flight ended.
@@ -79,7 +98,7 @@ pub(crate) enum Role<T: Send + Sync + 'static, E: Send + Sync + 'static> {
     Lead(Pass<T, E>),
     /// Somebody else did.
     Join(Arc<Flight<T, E>>),
-    /// The table is full; the caller flies alone.
+    /// Nobody shares the flight, and nobody but the caller keeps it going.
     Alone(Pass<T, E>),
 }
 
@@ -94,14 +113,14 @@ impl Flights {
         Arc::new(Self { shards: (0..SHARDS).map(|_| Shard::default()).collect(), count: AtomicUsize::new(0), max })
     }
 
-    /// Joins the flight of `key` that still stands at the tick `now`, or makes one.
+    /// Joins the flight of `key` that still stands at the tick `now`, or makes one. Alone where the table is full.
     pub(crate) fn board<T, E>(
         self: &Arc<Self>,
         fence: Fence,
         key: &Key,
-        reads: u8,
+        reads: Reads,
         now: u64,
-        deadline: u64,
+        limits: Limits,
     ) -> Role<T, E>
     where
         T: Send + Sync + 'static,
@@ -114,11 +133,11 @@ impl Flights {
         let slot = shard.entry(name.clone());
         if let Entry::Occupied(slot) = &slot
             && let Ok(flight) = Arc::clone(slot.get()).downcast::<Flight<T, E>>()
-            && flight.stands(now)
+            && flight.stands(now, reads)
         {
             return Role::Join(flight);
         }
-        let flight = Arc::new(Flight::new(fence, deadline));
+        let flight = Arc::new(Flight::new(fence, now, limits));
         match slot {
             Entry::Occupied(mut slot) => {
                 _displaced = slot.insert(Arc::clone(&flight) as _);
@@ -132,6 +151,15 @@ impl Flights {
             }
         }
         Role::Lead(Pass { flight, place: Some((Arc::clone(self), name)) })
+    }
+
+    /// Makes a flight that nobody can join.
+    pub(crate) fn alone<T, E>(fence: Fence, now: u64, limits: Limits) -> Role<T, E>
+    where
+        T: Send + Sync + 'static,
+        E: Send + Sync + 'static,
+    {
+        Role::Alone(Pass { flight: Arc::new(Flight::new(fence, now, limits)), place: None })
     }
 
     /// How many flights the table holds.
@@ -152,30 +180,46 @@ impl fmt::Debug for Flights {
 }
 
 impl<T: Send + Sync, E: Send + Sync> Flight<T, E> {
-    fn new(fence: Fence, deadline: u64) -> Self {
+    fn new(fence: Fence, now: u64, limits: Limits) -> Self {
         Self {
             fence,
-            deadline,
+            limit: limits.computing,
+            deadline: AtomicU64::new(now.saturating_add(limits.reading).saturating_add(limits.computing)),
             landed: SetOnce::new(),
-            early: SetOnce::new(),
+            written: SetOnce::new(),
             fallback: OnceLock::new(),
+            early: watch::Sender::new(0),
             given_up: AtomicBool::new(false),
         }
     }
 
     /// Whether a caller that comes at the tick `now` may have this flight's answer.
-    fn stands(&self, now: u64) -> bool {
+    fn stands(&self, now: u64, reads: Reads) -> bool {
         let current = match self.landed.get() {
-            None => now < self.deadline,
-            Some(Landing::Value { expires, .. }) => now < *expires,
+            None => now < self.deadline(),
+            Some(Landing::Value { expires, .. }) => reads.older() && now < *expires,
             Some(_) => false,
         };
         current && self.may_store()
     }
 
+    pub(crate) fn deadline(&self) -> u64 {
+        self.deadline.load(SeqCst)
+    }
+
+    /// The computation starts at the tick `now`: what the tiers took does not count against it.
+    pub(crate) fn start(&self, now: u64) {
+        self.deadline.store(now.saturating_add(self.limit), SeqCst);
+    }
+
     /// Whether this flight's result may still be stored.
     pub(crate) fn may_store(&self) -> bool {
         self.fence.holds() && !self.given_up.load(SeqCst)
+    }
+
+    /// Voids what began before this flight's result was known. False if something voided this flight before.
+    pub(crate) fn claim(&self) -> bool {
+        !self.given_up.load(SeqCst) && self.fence.claim()
     }
 
     /// Lets a new flight take over and bars this one from storing.
@@ -194,36 +238,44 @@ impl<T: Send + Sync, E: Send + Sync> Flight<T, E> {
 
     /// Answers those who ask before the tick `until` with the fallback, while the computation goes on.
     pub(crate) fn answer_early(&self, until: u64) {
-        if let Some(value) = self.fallback.get() {
-            let _ = self.early.set(Early { value: Arc::clone(value), until });
+        if self.fallback.get().is_some() {
+            self.early.send_modify(|early| *early = until.max(*early));
         }
     }
 
     /// Answers everybody. Only the first landing counts.
     pub(crate) fn land(&self, landing: Landing<T, E>) {
+        self.touch_down(landing);
+        let _ = self.written.set(());
+    }
+
+    /// Like [`land`](Flight::land), but callers stay until the flight lands for good or ends.
+    pub(crate) fn touch_down(&self, landing: Landing<T, E>) {
         let _ = self.landed.set(landing);
+    }
+
+    /// Waits until there is nothing left to wait for after the landing.
+    pub(crate) async fn written(&self) {
+        self.written.wait().await;
     }
 
     /// Waits for the landing, or for an early answer that is good enough for a caller who asks at the tick `now`.
     pub(crate) async fn wait(&self, now: u64) -> Answer<'_, T, E> {
         let mut landed = pin!(self.landed.wait());
-        let mut early = pin!(self.early.wait());
-        let mut too_old = false;
+        let mut notices = self.early.subscribe();
+        let mut early = pin!(async { notices.wait_for(|until| now < *until).await.is_ok() });
+        let mut early_is_over = false;
         poll_fn(|context| {
             if let Poll::Ready(landing) = landed.as_mut().poll(context) {
                 return Poll::Ready(Answer::Landed(landing));
             }
-            if too_old {
-                return Poll::Pending;
-            }
-            match early.as_mut().poll(context) {
-                Poll::Ready(early) if now < early.until => Poll::Ready(Answer::Early(Arc::clone(&early.value))),
-                Poll::Ready(_) => {
-                    too_old = true;
-                    Poll::Pending
+            if !early_is_over && early.as_mut().poll(context).is_ready() {
+                early_is_over = true;
+                if let Some(value) = self.fallback.get() {
+                    return Poll::Ready(Answer::Early(Arc::clone(value)));
                 }
-                Poll::Pending => Poll::Pending,
             }
+            Poll::Pending
         })
         .await
     }

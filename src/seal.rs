@@ -3,6 +3,8 @@
 //! A sealed entry is its header and the codec's output. Opening refuses everything that was not sealed by the same codec stack for
 //! the same type, and says why.
 
+use std::any::type_name;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -44,9 +46,14 @@ pub(crate) struct Dates {
 impl Dates {
     /// How much of `span` is left at the wall-clock moment `now`.
     ///
-    /// An entry from the future (another host's clock) is taken as made now, so no skew prolongs a life.
+    /// An entry from the future (another host's clock, or one set back) is taken as made now.
     pub(crate) fn left(&self, span: u64, now: u64) -> u64 {
         span.saturating_sub(now.saturating_sub(self.created))
+    }
+
+    /// The tick at which `span` is over, where the wall clock shows `now` at the tick `ticks`. It may be past.
+    pub(crate) fn end(&self, span: u64, now: u64, ticks: u64) -> u64 {
+        ticks.saturating_add(span).saturating_sub(now.saturating_sub(self.created))
     }
 }
 
@@ -88,8 +95,15 @@ impl<C: Codec> Sealer<C> {
         let context = Context::new(key.as_str(), &header);
         let mut out = Vec::with_capacity(header.len() + 256);
         out.extend_from_slice(&header);
-        self.codec.encode(value, context, &mut out)?;
-        self.verified.check::<T, C>(&self.codec, &out[header.len()..], context)?;
+        guarded(|| {
+            self.codec.encode(value, context, &mut out)?;
+            self.verified.check::<T, C>(&self.codec, &out[header.len()..], context)
+        })
+        .unwrap_or_else(|| {
+            let message =
+                format!("writing or reading back `{}` panicked: mend its serde implementation", type_name::<T>());
+            Err(Error::new(ErrorKind::Encode, message))
+        })?;
         Ok(out.into())
     }
 
@@ -102,10 +116,10 @@ impl<C: Codec> Sealer<C> {
         if header.schema != self.schema::<T>() {
             return Err(Unreadable::Schema);
         }
-        match self.codec.decode(body, Context::new(key, head)) {
-            Ok(value) => Ok((value, dates(&header))),
-            Err(error) if error.kind() == ErrorKind::Unauthentic => Err(Unreadable::Unauthentic),
-            Err(_) => Err(Unreadable::Corrupt),
+        match guarded(|| self.codec.decode(body, Context::new(key, head))) {
+            Some(Ok(value)) => Ok((value, dates(&header))),
+            Some(Err(error)) if error.kind() == ErrorKind::Unauthentic => Err(Unreadable::Unauthentic),
+            Some(Err(_)) | None => Err(Unreadable::Corrupt),
         }
     }
 
@@ -125,5 +139,11 @@ impl<C: Codec> Sealer<C> {
 }
 
 fn dates(header: &Header) -> Dates {
-    Dates { created: header.created, fresh_for: header.fresh_for, ttl: header.ttl }
+    Dates { created: header.created, fresh_for: header.fresh_for.min(header.ttl), ttl: header.ttl }
+}
+
+/// Runs the user's serde code. `None` if it panics: stored bytes must not bring a program down.
+fn guarded<R>(work: impl FnOnce() -> R) -> Option<R> {
+    // What was half written or half read is dropped.
+    catch_unwind(AssertUnwindSafe(work)).ok()
 }

@@ -3,15 +3,19 @@
 use std::future::Future;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 /// The spawned tasks of one cache.
 #[derive(Debug, Default)]
-pub(crate) struct Tasks(Mutex<State>);
+pub(crate) struct Tasks {
+    state: Mutex<State>,
+    running: watch::Sender<usize>,
+}
 
 #[derive(Debug, Default)]
 struct State {
-    running: JoinSet<()>,
+    set: JoinSet<()>,
     closed: bool,
 }
 
@@ -26,8 +30,13 @@ impl Tasks {
         if state.closed {
             return Err(task);
         }
-        while state.running.try_join_next().is_some() {}
-        state.running.spawn_on(task, &runtime);
+        while state.set.try_join_next().is_some() {}
+        let running = Running::start(&self.running);
+        let task = async move {
+            task.await;
+            drop(running);
+        };
+        state.set.spawn_on(task, &runtime);
         Ok(())
     }
 
@@ -38,20 +47,46 @@ impl Tasks {
 
     /// How many tasks have not ended.
     pub(crate) fn len(&self) -> usize {
-        let mut state = self.lock();
-        while state.running.try_join_next().is_some() {}
-        state.running.len()
+        *self.running.borrow()
     }
 
-    /// Refuses further tasks and takes the running ones.
-    pub(crate) fn close(&self) -> JoinSet<()> {
-        let mut state = self.lock();
-        state.closed = true;
-        std::mem::take(&mut state.running)
+    /// Refuses further tasks.
+    pub(crate) fn close(&self) {
+        self.lock().closed = true;
+    }
+
+    /// Waits until no task runs. May be dropped at any moment.
+    pub(crate) async fn drained(&self) {
+        let mut running = self.running.subscribe();
+        let told = running.wait_for(|count| *count == 0).await;
+        debug_assert!(told.is_ok(), "the sender is a field of this struct");
+    }
+
+    /// Stops all tasks where they wait. Returns how many.
+    pub(crate) fn stop(&self) -> usize {
+        let count = self.len();
+        self.lock().set.abort_all();
+        count
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         // The set is consistent between its own calls.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Counts a task until it has ended or was dropped.
+struct Running(watch::Sender<usize>);
+
+impl Running {
+    fn start(count: &watch::Sender<usize>) -> Self {
+        count.send_modify(|count| *count += 1);
+        Self(count.clone())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count -= 1);
     }
 }

@@ -52,7 +52,7 @@ struct Item {
 
 const OVERHEAD: usize = 128;
 /// The room for what a reserved name adds to a key.
-const RESERVED: usize = 32;
+const RESERVED: usize = 48;
 const MAX_LEASES: usize = 65_536;
 
 impl Memory {

@@ -1,12 +1,14 @@
 //! Explicit operations: get, set, invalidate, exists, close.
 //!
 //! Unlike `get_or_compute` they return the backend's errors. Whatever changes a key raises its fence before and after the
-//! backend is told, so that no read that overlaps the change outlives it.
+//! backend is told, so that no read that overlaps the change outlives it. Of changes that overlap, the one that began last stays.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::oneshot;
 
 use super::Inner;
 use super::options::Options;
@@ -16,6 +18,7 @@ use crate::clock::{millis, within};
 use crate::codec::Codec;
 use crate::error::{Error, ErrorKind};
 use crate::event::{Event, Outcome};
+use crate::fence::Fence;
 use crate::guard::Peek;
 use crate::key::{IntoKey, Key};
 use crate::memory::{self, Age};
@@ -36,7 +39,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             Ok(None)
         } else {
             let fence = self.fences.take(&key);
-            self.read::<T>(&key, options, || fence.holds()).await
+            self.read::<T>(&key, options, None, || fence.holds()).await
         };
         let (outcome, value) = match result {
             Ok(Some(found)) if found.age == Age::Fresh => (Outcome::L2Hit, Ok(Some(found.value))),
@@ -48,51 +51,85 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         value
     }
 
-    pub(super) async fn set<T: Value>(&self, key: &impl IntoKey, options: Options, value: T) -> Result<(), Error> {
+    pub(super) async fn set<T: Value>(
+        self: &Arc<Self>,
+        key: &impl IntoKey,
+        options: Options,
+        value: T,
+    ) -> Result<(), Error> {
         options.check()?;
         let key = self.key(key)?;
         let plan = self.plan(options, None, &value)?;
         let value = Arc::new(value);
-        let guard = self.guard.as_ref().filter(|_| !options.skip_l2_write);
-        let frame = if guard.is_some() || C::CONFIDENTIAL {
+        let to_l2 = self.guard.is_some() && !options.skip_l2_write;
+        let frame = if to_l2 || C::CONFIDENTIAL {
             Some(self.sealer.seal(&key, &*value, plan.dates, Duration::ZERO, &[])?)
         } else {
             None
         };
         self.check_size(frame.as_ref().map_or_else(|| memory::weigh(&*value), Bytes::len))?;
-        let fence = self.fences.take(&key);
-        fence.raise();
-        self.forget(&key);
-        let result = match (guard, &frame) {
-            (Some(guard), Some(frame)) => {
-                let _turn = fence.turn().await;
-                guard.put(&key, frame.clone(), plan.keep(), None).await.map(|_| ())
+        if self.guard.is_none() {
+            let fence = self.fences.take(&key);
+            fence.raise();
+            self.forget(&key);
+            self.throttle.succeeded(&key);
+            return self.keep(&key, &value, frame, plan, options, || fence.holds()).map(|_| ());
+        }
+        let change = Change::begin(self, key);
+        self.change(async move {
+            let mut turn = change.fence.turn().await;
+            if change.is_overtaken(&turn) {
+                return Ok(());
             }
-            _ => Ok(()),
-        };
-        fence.raise();
-        self.throttle.succeeded(&key);
-        self.keep(&key, &value, frame, plan, options, || fence.holds());
-        result
+            let result = match (&change.cache.guard, &frame) {
+                (Some(guard), Some(frame)) if to_l2 => {
+                    guard.put(&change.key, frame.clone(), plan.keep(), None).await.map(|_| ())
+                }
+                _ => Ok(()),
+            };
+            change.end(&mut turn, &result);
+            // Too large for L1 is no failure where there is a backend.
+            let _ = change.cache.keep(&change.key, &value, frame, plan, options, || change.fence.holds());
+            result
+        })
+        .await
     }
 
-    pub(super) async fn invalidate(&self, key: &impl IntoKey) -> Result<(), Error> {
-        let key = self.key(key)?;
-        let fence = self.fences.take(&key);
-        fence.raise();
-        self.forget(&key);
-        let result = match &self.guard {
-            Some(guard) => {
-                let _turn = fence.turn().await;
-                guard.remove(&key).await
+    pub(super) async fn invalidate(self: &Arc<Self>, key: &impl IntoKey) -> Result<(), Error> {
+        let change = Change::begin(self, self.key(key)?);
+        if self.guard.is_none() {
+            return Ok(());
+        }
+        self.change(async move {
+            let mut turn = change.fence.turn().await;
+            if change.is_overtaken(&turn) {
+                return Ok(());
             }
-            None => Ok(()),
+            let result = match &change.cache.guard {
+                Some(guard) => guard.remove(&change.key).await,
+                None => Ok(()),
+            };
+            change.end(&mut turn, &result);
+            result
+        })
+        .await
+    }
+
+    /// Runs a change on a task: a caller who leaves does not cut it short, and one who is parked keeps nobody waiting.
+    async fn change(&self, work: impl Future<Output = Result<(), Error>> + Send + 'static) -> Result<(), Error> {
+        let (tell, told) = oneshot::channel();
+        let task = async move {
+            // Whoever asked may have left.
+            let _ = tell.send(work.await);
         };
-        // What was read from the backend before it forgot is void, too.
-        fence.raise();
-        self.forget(&key);
-        self.throttle.succeeded(&key);
-        result
+        // A closed cache spawns nothing: the call does its own work.
+        if let Err(task) = self.tasks.spawn(task) {
+            task.await;
+        }
+        told.await.unwrap_or_else(|_| {
+            let message = "the change was cut short: the cache was closed or its runtime shut down before it ended";
+            Err(Error::new(ErrorKind::Closed, message))
+        })
     }
 
     pub(super) async fn exists(&self, key: &impl IntoKey) -> Result<bool, Error> {
@@ -115,13 +152,11 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     }
 
     pub(super) async fn close(&self, deadline: Duration) -> Result<(), Error> {
-        let mut running = self.tasks.close();
-        let drained = within(&*self.clock, deadline, async { while running.join_next().await.is_some() {} }).await;
-        if drained.is_some() {
+        self.tasks.close();
+        if within(&*self.clock, deadline, self.tasks.drained()).await.is_some() {
             return Ok(());
         }
-        let left = running.len();
-        running.abort_all();
+        let left = self.tasks.stop();
         let message = format!("{left} tasks had not ended {} ms after close and were stopped", millis(deadline));
         Err(Error::new(ErrorKind::Timeout, message))
     }
@@ -130,9 +165,54 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         self.namespace.with(key, Key::from_parts)
     }
 
-    fn forget(&self, key: &Key) {
+    pub(super) fn forget(&self, key: &Key) {
         if let Some(l1) = &self.l1 {
             l1.remove(key);
+        }
+    }
+}
+
+/// A change of a key under way. However it ends, what was read from the tiers meanwhile is void.
+struct Change<B: Backend, C: Codec> {
+    cache: Arc<Inner<B, C>>,
+    key: Key,
+    fence: Fence,
+    begun: u64,
+    ended: AtomicBool,
+}
+
+impl<B: Backend, C: Codec> Change<B, C> {
+    fn begin(cache: &Arc<Inner<B, C>>, key: Key) -> Self {
+        let fence = cache.fences.take(&key);
+        let begun = fence.raise();
+        cache.forget(&key);
+        Self { cache: Arc::clone(cache), key, fence, begun, ended: AtomicBool::new(false) }
+    }
+
+    /// Whether a change that began later has been made already: this one would undo it.
+    fn is_overtaken(&self, turn: &u64) -> bool {
+        *turn > self.begun
+    }
+
+    fn end(&self, turn: &mut u64, result: &Result<(), Error>) {
+        self.void();
+        if result.is_ok() {
+            *turn = self.begun;
+        }
+    }
+
+    fn void(&self) {
+        self.ended.store(true, SeqCst);
+        self.fence.raise();
+        self.cache.forget(&self.key);
+        self.cache.throttle.succeeded(&self.key);
+    }
+}
+
+impl<B: Backend, C: Codec> Drop for Change<B, C> {
+    fn drop(&mut self) {
+        if !self.ended.load(SeqCst) {
+            self.void();
         }
     }
 }

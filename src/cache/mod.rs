@@ -24,6 +24,7 @@ use crate::tasks::Tasks;
 
 mod entry;
 mod explicit;
+mod fly;
 mod options;
 mod path;
 mod tiers;
@@ -180,11 +181,13 @@ impl<B: Backend, C: Codec> Cache<B, C> {
 
     /// Stores `value` under `key` in both tiers, for the policy's TTL.
     ///
-    /// Computations of the key that are under way do not overwrite it.
+    /// Computations of the key that are under way do not overwrite it; of sets and invalidations that overlap, the one that
+    /// began last stays. With a backend the work is done on a task: once polled, it goes on if this future is dropped.
     ///
     /// # Errors
     /// If the key is unusable, the TTL is longer than the backend can keep, or the value is too large or not readable by its codec:
-    /// nothing has changed then. If the backend fails: this process has the new value in L1, others may still read an older one.
+    /// nothing has changed then, save that a value that only L1 finds too large replaces an older one by nothing. If the backend
+    /// fails: this process has the new value in L1, others may still read an older one.
     pub async fn set<T: Value>(&self, key: impl IntoKey, value: T) -> Result<(), Error> {
         self.entry(key).set(value).await
     }
@@ -192,7 +195,8 @@ impl<B: Backend, C: Codec> Cache<B, C> {
     /// Forgets `key` in both tiers.
     ///
     /// Once this has returned, no call of this process returns a value whose computation or backend read began before, and
-    /// no flight stores such a value.
+    /// no flight stores such a value. With a backend the work is done on a task: once polled, it goes on if this future is
+    /// dropped.
     ///
     /// # Errors
     /// If the key is unusable, or the backend fails: this process has forgotten the entry, the backend may not have.
@@ -256,7 +260,15 @@ impl<B: Backend, C: Codec> Clone for Cache<B, C> {
 
 impl<B: Backend, C: Codec> fmt::Debug for Cache<B, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Cache").field("l1", &self.inner.l1).field("l2", &self.inner.guard).finish_non_exhaustive()
+        let inner = &*self.inner;
+        f.debug_struct("Cache")
+            .field("l1", &inner.l1)
+            .field("l2", &inner.guard)
+            .field("flights", &inner.flights.len())
+            .field("lanes", &inner.fences.len())
+            .field("tasks", &inner.tasks.len())
+            .field("renewals", &(inner.policy.max_refreshes - inner.refreshes.available_permits()))
+            .finish_non_exhaustive()
     }
 }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind};
+use crate::flight::Reads;
 use crate::frame::{self, MAX_TAGS};
 
 /// The options of one call; what is `None` or false is as the policy says.
@@ -21,9 +22,9 @@ pub(super) struct Options {
 }
 
 impl Options {
-    /// Which tiers are read, as bits. Calls that read differently do not share a flight.
-    pub(super) fn reads(self) -> u8 {
-        u8::from(self.skip_l1_read) | u8::from(self.skip_l2_read) << 1
+    /// Which tiers are read. Calls that read differently do not share a flight.
+    pub(super) fn reads(self) -> Reads {
+        Reads { l1: !self.skip_l1_read, l2: !self.skip_l2_read }
     }
 
     /// Refuses what no call can mean.

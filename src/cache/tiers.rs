@@ -15,7 +15,7 @@ use crate::error::{Error, ErrorKind};
 use crate::event::{Event, Unreadable};
 use crate::guard::Keep;
 use crate::key::Key;
-use crate::memory::{self, Age, Held, Hit};
+use crate::memory::{self, Age, Held, Hit, L1};
 use crate::negative;
 use crate::seal::{Dates, Value};
 
@@ -61,11 +61,12 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         }
     }
 
-    /// Reads the backend, and keeps what it has in L1 for the rest of its life.
+    /// Reads the backend, and keeps what it has in L1 for the rest of its life. `None` if it has nothing newer than `known`.
     pub(super) async fn read<T: Value>(
         &self,
         key: &Key,
         options: Options,
+        known: Option<&Found<T>>,
         admit: impl Fn() -> bool,
     ) -> Result<Option<Found<T>>, Error> {
         let Some(guard) = &self.guard else { return Ok(None) };
@@ -92,9 +93,16 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             (0, _) => Age::Stale,
             _ => Age::Fresh,
         };
+        let expires = dates.end(dates.ttl, now, self.clock.ticks());
+        if known.is_some_and(|known| expires < known.expires) {
+            return Ok(None);
+        }
         let value = Arc::new(value);
-        self.keep(key, &value, Some(bytes), plan, options, admit);
-        let expires = self.clock.ticks().saturating_add(dates.left(dates.ttl, now));
+        // The age of an entry from the future is unknown, so a copy in L1 could outlive it.
+        if dates.created <= now {
+            // What does not fit into L1 is read again.
+            let _ = self.keep(key, &value, Some(bytes), plan, options, admit);
+        }
         Ok(Some(Found { value, age, in_l1: false, expires }))
     }
 
@@ -143,7 +151,10 @@ impl<B: Backend, C: Codec> Inner<B, C> {
 
     /// Puts an entry into L1, if L1 is on and has room for it. `sealed` is its frame, where there is one already.
     ///
-    /// Returns whether L1 holds it now.
+    /// Returns whether L1 holds it now. If not, an older entry of the key stays only where `admit` said no.
+    ///
+    /// # Errors
+    /// If the value is too large for L1 or for the policy.
     pub(super) fn keep<T: Value>(
         &self,
         key: &Key,
@@ -152,33 +163,40 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         plan: Plan,
         options: Options,
         admit: impl Fn() -> bool,
-    ) -> bool {
-        let Some(l1) = self.l1.as_ref().filter(|_| !options.skip_l1_write) else { return false };
+    ) -> Result<bool, Error> {
+        let Some(l1) = &self.l1 else { return Ok(false) };
+        if options.skip_l1_write {
+            return Ok(false);
+        }
         let (held, weight) = match sealed {
             Some(bytes) if C::CONFIDENTIAL => {
                 let weight = bytes.len();
                 (Held::Sealed(bytes), weight)
             }
-            _ if C::CONFIDENTIAL => return false,
+            _ if C::CONFIDENTIAL => return Ok(false),
             _ => (Held::Value(Arc::clone(value) as Arc<dyn Any + Send + Sync>), memory::weigh(&**value)),
         };
-        if let Err(error) = self.check_size(weight) {
-            // With a backend, the stored form decides, and the guard refuses it.
-            if self.guard.is_none() {
-                self.observers.tell(Event::NotStored { key, error: &error });
-            }
-            return false;
-        }
+        let size = self.check_size(weight).and_then(|()| check_fits(l1, key, weight));
+        let weight = if size.is_ok() { weight } else { usize::MAX };
         let (now, ticks, dates) = (self.clock.wall(), self.clock.ticks(), plan.dates);
         let entry = memory::Entry {
             held,
             weight,
-            fresh_until: ticks.saturating_add(dates.left(dates.fresh_for, now)),
-            expires: ticks.saturating_add(dates.left(dates.ttl, now)),
-            gone: ticks.saturating_add(dates.left(dates.ttl.saturating_add(plan.grace), now)),
+            fresh_until: dates.end(dates.fresh_for, now, ticks),
+            expires: dates.end(dates.ttl, now, ticks),
+            gone: dates.end(dates.ttl.saturating_add(plan.grace), now, ticks),
         };
-        l1.put(key, entry, ticks, admit)
+        let held = l1.put(key, entry, ticks, admit);
+        size.map(|()| held)
     }
+}
+
+fn check_fits(l1: &L1, key: &Key, weight: usize) -> Result<(), Error> {
+    if l1.fits(key, weight) {
+        return Ok(());
+    }
+    let message = format!("a value of {weight} bytes is too large for L1: raise l1_max_size_mb to eight times that");
+    Err(Error::new(ErrorKind::TooLarge, message))
 }
 
 /// The longest life of an entry with its grace: 3,650 days.

@@ -61,8 +61,10 @@ pub trait Observer: fmt::Debug + Send + Sync + 'static {
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum Event<'a> {
-    /// A `get` or a `get_or_compute` was answered. Each gives exactly one of these, unless the call is refused for what it asks
-    /// or dropped by its caller.
+    /// A call was answered.
+    ///
+    /// Every `get` and every `get_or_compute` in all its forms gives exactly one of these, unless its future is dropped before, or it
+    /// is refused for an unusable key or option.
     #[non_exhaustive]
     Answered {
         /// The key asked for.

@@ -85,7 +85,7 @@ impl<B: Backend> Guard<B> {
         if value.len() <= size {
             return self.put_item(key, value, keep.time, lease).await;
         }
-        if size <= chunks::OVERHEAD {
+        if !chunks::fit(size) {
             return Err(Error::new(
                 ErrorKind::TooLarge,
                 "the backend's items are too small to hold a part of this entry",
@@ -122,17 +122,19 @@ impl<B: Backend> Guard<B> {
     }
 
     async fn join(&self, key: &Key, manifest: Manifest) -> Result<Option<Bytes>, Error> {
-        let mut whole = Vec::new();
-        for (part, index) in manifest.keys(key).zip(0u32..) {
-            let chunk = self.run(key, Operation::Get, self.backend.get(&part)).await?;
-            if chunk.and_then(|chunk| manifest.add(index, &chunk, &mut whole)).is_none() {
-                return Ok(self.torn(key));
+        let parts = async {
+            let mut whole = Vec::new();
+            for (part, index) in manifest.keys(key).zip(0u32..) {
+                let chunk = self.backend.get(&part).await?;
+                if chunk.and_then(|chunk| manifest.add(index, &chunk, &mut whole)).is_none() {
+                    return Ok(None);
+                }
             }
-        }
-        if !manifest.is_complete(&whole) {
-            return Ok(self.torn(key));
-        }
-        Ok(Some(whole.into()))
+            Ok(manifest.is_complete(&whole).then(|| Bytes::from(whole)))
+        };
+        // One operation, however many chunks: a caller waits for them all.
+        let whole = self.run(key, Operation::Get, parts).await?;
+        Ok(whole.or_else(|| self.torn(key)))
     }
 
     fn torn(&self, key: &Key) -> Option<Bytes> {

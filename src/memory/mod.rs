@@ -131,6 +131,11 @@ impl L1 {
         None
     }
 
+    /// Whether an entry of `weight` fits under `key`.
+    pub(crate) fn fits(&self, key: &Key, weight: usize) -> bool {
+        weight.saturating_add(key.as_str().len()).saturating_add(OVERHEAD) <= self.max_entry
+    }
+
     /// Stores an entry, if `admit` says so under the lock of its shard and it fits. Returns whether it is held now.
     ///
     /// An entry fits if it takes, with its key and [`OVERHEAD`], at most an eighth of the budget.

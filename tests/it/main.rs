@@ -1,7 +1,10 @@
 //! The integration tests: one binary, one module a subject.
 #![allow(clippy::unwrap_used, reason = "clippy's allow-unwrap-in-tests knows `#[test]` functions, not their helpers")]
 
+mod accounting;
 mod bad_input;
+mod bounds;
+mod chunks;
 mod codecs;
 mod compile_fail;
 mod conformance;
@@ -15,6 +18,7 @@ mod laws;
 mod leases;
 mod lifecycle;
 mod quickstart;
+mod races;
 mod sealed;
 mod servers;
 mod settings;

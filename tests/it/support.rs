@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cachekit::backends::Memory;
-use cachekit::{Backend, Capabilities, Error, ErrorKind, Event, Key, Lease, LeaseToken, Observer, Outcome};
+use cachekit::{Backend, Capabilities, Error, ErrorKind, Event, Key, Lease, LeaseToken, Observer, Operation, Outcome};
 use tokio::sync::Semaphore;
 
 /// The error of computations that fail on purpose.
@@ -167,4 +167,79 @@ limited! {
 limited! {
     /// Keeps entries for a limited time only.
     ShortLived(Memory, Duration): |backend: &ShortLived| backend.0.capabilities().leases(false).max_ttl(backend.1)
+}
+
+/// Does what it is asked, and keeps one answer back until it is let go.
+#[derive(Debug, Clone)]
+pub(crate) struct Late<B> {
+    inner: B,
+    held: Arc<Mutex<Option<Operation>>>,
+    has_arrived: Arc<Semaphore>,
+    gate: Arc<Semaphore>,
+}
+
+impl<B: Backend> Late<B> {
+    pub(crate) fn new(inner: B) -> Self {
+        Self {
+            inner,
+            held: Arc::default(),
+            has_arrived: Arc::new(Semaphore::new(0)),
+            gate: Arc::new(Semaphore::new(0)),
+        }
+    }
+
+    /// Holds the answer to the next `operation`.
+    pub(crate) fn hold(&self, operation: Operation) {
+        *self.held.lock().unwrap() = Some(operation);
+    }
+
+    /// Waits until the operation is done and its answer held.
+    pub(crate) async fn wait_until_done(&self) {
+        self.has_arrived.acquire().await.unwrap().forget();
+    }
+
+    /// Lets the answer go.
+    pub(crate) fn let_go(&self) {
+        self.gate.add_permits(1);
+    }
+
+    async fn answer<T>(&self, operation: Operation, answer: T) -> T {
+        if self.held.lock().unwrap().take_if(|held| *held == operation).is_some() {
+            self.has_arrived.add_permits(1);
+            self.gate.acquire().await.unwrap().forget();
+        }
+        answer
+    }
+}
+
+impl<B: Backend> Backend for Late<B> {
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
+    }
+    async fn get(&self, key: &Key) -> Result<Option<Bytes>, Error> {
+        let answer = self.inner.get(key).await;
+        self.answer(Operation::Get, answer).await
+    }
+    async fn set(&self, key: &Key, value: Bytes, ttl: Duration) -> Result<(), Error> {
+        let answer = self.inner.set(key, value, ttl).await;
+        self.answer(Operation::Set, answer).await
+    }
+    async fn remove(&self, key: &Key) -> Result<(), Error> {
+        let answer = self.inner.remove(key).await;
+        self.answer(Operation::Remove, answer).await
+    }
+    async fn lease(&self, key: &Key, hold: Duration) -> Result<Lease, Error> {
+        let answer = self.inner.lease(key, hold).await;
+        self.answer(Operation::Lease, answer).await
+    }
+    async fn fill(&self, key: &Key, value: Bytes, ttl: Duration, token: LeaseToken) -> Result<bool, Error> {
+        let answer = self.inner.fill(key, value, ttl, token).await;
+        self.answer(Operation::Set, answer).await
+    }
+    async fn release(&self, key: &Key, token: LeaseToken) -> Result<(), Error> {
+        self.inner.release(key, token).await
+    }
+    async fn ping(&self) -> Result<(), Error> {
+        self.inner.ping().await
+    }
 }

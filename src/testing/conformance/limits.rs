@@ -42,7 +42,7 @@ async fn at_limit<B: Backend>(case: Case<B>) {
     let limit = case.backend.capabilities().max_value;
     let value = vec![0xA5; limit.min(case.options.largest)];
     // As long as a key gets: a limit must not depend on how long the key is.
-    let key = case.key("k".repeat(Key::MAX_LEN)).reserved("chunk:4294967295");
+    let key = case.key("k".repeat(Key::MAX_LEN)).reserved("chunk:ffffffffffffffff:4294967295");
     case.set(&key, value.clone(), LONG).await;
     case.holds(&key, &value, "after storing the largest value").await;
     case.remove(&key).await;

@@ -1,0 +1,367 @@
+//! The flight: read, agree on who computes, compute, answer, store.
+//!
+//! Runs on a task of its own, from top to bottom; everybody who waits is answered by it.
+
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::Inner;
+use super::options::{Computed, Options};
+use super::tiers::{Found, Plan};
+use crate::backends::{Backend, Lease, LeaseToken};
+use crate::clock::{millis, within};
+use crate::codec::Codec;
+use crate::error::{ComputeError, Error, ErrorKind};
+use crate::event::{Event, Outcome};
+use crate::flight::{Ancestry, Flight, Landing, Pass};
+use crate::key::Key;
+use crate::memory::Age;
+use crate::seal::Value;
+
+/// What the tiers say before anything is computed.
+struct Search<T> {
+    found: Option<Found<T>>,
+    /// The backend could not be read, so callers do not wait for it to be written either.
+    failure: Option<Error>,
+}
+
+/// Whether and how this process computes.
+enum Turn<T> {
+    /// `to_l2` is false where another process holds the lease, or the backend fails: the result is for this process.
+    Compute { lease: Option<Leased>, to_l2: bool },
+    /// Another process delivered.
+    Found(Found<T>, Option<Leased>),
+}
+
+/// A lease this process holds.
+#[derive(Debug, Clone, Copy)]
+struct Leased {
+    token: LeaseToken,
+    /// The tick at which it runs out.
+    ends: u64,
+}
+
+impl<B: Backend, C: Codec> Inner<B, C> {
+    /// Flies. Nobody owns the flight, everybody who waits is answered by it; a panic anywhere in it is an answer, too.
+    pub(super) async fn fly<T, E, F, Fut>(
+        self: Arc<Self>,
+        mut pass: Pass<T, E>,
+        key: Key,
+        options: Options,
+        ancestry: Ancestry,
+        compute: F,
+        permit: Option<OwnedSemaphorePermit>,
+    ) where
+        T: Value,
+        E: Send + Sync + 'static,
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = Result<Computed<T>, E>> + Send + 'static,
+    {
+        if caught(self.route(&mut pass, &key, options, ancestry, compute, permit)).await.is_none() {
+            pass.leave();
+            pass.flight.land(Landing::Error(ComputeError::Panicked));
+        }
+    }
+
+    async fn route<T, E, F, Fut>(
+        &self,
+        pass: &mut Pass<T, E>,
+        key: &Key,
+        options: Options,
+        ancestry: Ancestry,
+        compute: F,
+        mut permit: Option<OwnedSemaphorePermit>,
+    ) where
+        T: Value,
+        E: Send + Sync + 'static,
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = Result<Computed<T>, E>> + Send + 'static,
+    {
+        let flight = Arc::clone(&pass.flight);
+        let Search { found, failure } = self.search(key, options, &flight).await;
+        if let Some(error) = failure.as_ref().filter(|error| error.kind() == ErrorKind::Unauthentic) {
+            pass.leave();
+            return flight.land(Landing::Error(error.clone().into()));
+        }
+        let read_failed = failure.is_some();
+        if let Some(found) = found {
+            if found.age == Age::Fresh {
+                return flight.land(found.landing());
+            }
+            flight.fall_back_on(Arc::clone(&found.value));
+            if found.age == Age::Stale && self.policy.background {
+                flight.answer_early(found.expires);
+                permit = permit.or_else(|| Arc::clone(&self.refreshes).try_acquire_owned().ok());
+                if permit.is_none() {
+                    return flight.land(found.landing());
+                }
+            }
+        }
+        if self.throttle.holds(key, self.clock.ticks())
+            && let Some(landing) = stand_in(&flight)
+        {
+            return flight.land(landing);
+        }
+        let (lease, to_l2) = match self.take_turn(key, options, &flight, read_failed).await {
+            Turn::Compute { lease, to_l2 } => (lease, to_l2),
+            Turn::Found(found, lease) => {
+                flight.land(found.landing());
+                return self.release(key, lease).await;
+            }
+        };
+        let started = self.clock.ticks();
+        flight.start(started);
+        let computation = ancestry.and(self.id(), key.clone()).scope(caught(async move { compute().await }));
+        let result = self.bounded(&flight, options, computation).await;
+        let cost = Duration::from_millis(self.clock.ticks().saturating_sub(started));
+        self.observers.tell(Event::Computed { key, elapsed: cost, succeeded: matches!(result, Ok(Ok(_))) });
+        let failure = match result {
+            Ok(Ok(computed)) => {
+                self.throttle.succeeded(key);
+                return self.store(pass, key, options, computed, Terms { cost, lease, to_l2, read_failed }).await;
+            }
+            Ok(Err(error)) => ComputeError::Failed(Arc::new(error)),
+            Err(error) => error,
+        };
+        if flight.fallback().is_some() {
+            self.throttle.failed(key, self.clock.ticks());
+        }
+        // Off the table first: whoever comes after the answer tries again.
+        pass.leave();
+        flight.land(stand_in(&flight).unwrap_or(Landing::Error(failure)));
+        self.release(key, lease).await;
+    }
+
+    /// Asks L1, then the backend, for the best there is.
+    async fn search<T: Value, E: Send + Sync>(&self, key: &Key, options: Options, flight: &Flight<T, E>) -> Search<T> {
+        let mut found = None;
+        if !options.skip_l1_read {
+            found = self.look_l1::<T>(key.hash64(), key.as_str());
+        }
+        if options.skip_l2_read || found.as_ref().is_some_and(|found| found.age == Age::Fresh) {
+            return Search { found, failure: None };
+        }
+        match self.read(key, options, found.as_ref(), || flight.may_store()).await {
+            Ok(in_l2) => Search { found: in_l2.or(found), failure: None },
+            Err(error) => Search { found, failure: Some(error) },
+        }
+    }
+
+    /// Agrees with other processes on who computes, where the backend has leases.
+    async fn take_turn<T: Value, E: Send + Sync>(
+        &self,
+        key: &Key,
+        options: Options,
+        flight: &Flight<T, E>,
+        read_failed: bool,
+    ) -> Turn<T> {
+        let (Some(guard), Some(leases)) = (&self.guard, self.policy.leases) else {
+            return Turn::Compute { lease: None, to_l2: true };
+        };
+        if options.skip_l2_write || !guard.capabilities().leases {
+            return Turn::Compute { lease: None, to_l2: true };
+        }
+        if read_failed {
+            // Without a lease nothing tells a newer value in the backend from an older one.
+            return Turn::Compute { lease: None, to_l2: false };
+        }
+        let give_up = self.clock.ticks().saturating_add(millis(leases.wait));
+        let mut pause = Duration::from_millis(10);
+        loop {
+            let ends = self.clock.ticks().saturating_add(millis(leases.hold));
+            let lease = match guard.lease(key, leases.hold).await {
+                Ok(Lease::Granted(token)) => Some(Leased { token, ends }),
+                Ok(Lease::Held) => None,
+                Err(_) => return Turn::Compute { lease: None, to_l2: false },
+            };
+            let now = self.clock.ticks();
+            if lease.is_none() {
+                if now >= give_up {
+                    return Turn::Compute { lease: None, to_l2: false };
+                }
+                let jittered = pause.mul_f64(0.5 + fastrand::f64());
+                self.clock.sleep(jittered.min(Duration::from_millis(give_up - now))).await;
+                pause = (pause * 2).min(Duration::from_millis(500));
+            }
+            // Whoever held the lease before may have delivered since this flight looked.
+            if !options.skip_l2_read
+                && let Ok(Some(found)) = self.read::<T>(key, options, None, || flight.may_store()).await
+                && found.age == Age::Fresh
+            {
+                return Turn::Found(found, lease);
+            }
+            if lease.is_some() {
+                return Turn::Compute { lease, to_l2: true };
+            }
+        }
+    }
+
+    /// Runs a computation until the flight's deadline; past the soft timeout callers get an older value, if there is one.
+    async fn bounded<T: Value, E: Send + Sync, R: Send>(
+        &self,
+        flight: &Flight<T, E>,
+        options: Options,
+        computation: impl Future<Output = Option<R>>,
+    ) -> Result<R, ComputeError<E>> {
+        let mut computation = pin!(computation);
+        let soft = options.soft_timeout.or(self.policy.soft_timeout).filter(|_| self.policy.background);
+        if let Some(soft) = soft.filter(|_| flight.fallback().is_some()) {
+            if let Some(result) = within(&*self.clock, soft, computation.as_mut()).await {
+                return result.ok_or(ComputeError::Panicked);
+            }
+            flight.answer_early(u64::MAX);
+        }
+        let left = Duration::from_millis(flight.deadline().saturating_sub(self.clock.ticks()));
+        let Some(result) = within(&*self.clock, left, computation).await else {
+            flight.give_up();
+            return Err(ComputeError::TimedOut);
+        };
+        result.ok_or(ComputeError::Panicked)
+    }
+
+    /// Keeps what was computed: L1 first, then the callers' answer, then the backend.
+    async fn store<T: Value, E: Send + Sync + 'static>(
+        &self,
+        pass: &mut Pass<T, E>,
+        key: &Key,
+        options: Options,
+        computed: Computed<T>,
+        terms: Terms,
+    ) {
+        let flight = Arc::clone(&pass.flight);
+        let Computed { value, ttl, tags, store } = computed;
+        let plan = self.plan(options, ttl, &value);
+        let value = Arc::new(value);
+        let plan = match plan {
+            Ok(plan) if store && flight.claim() => plan,
+            refused => {
+                match refused {
+                    Err(error) => self.observers.tell(Event::NotStored { key, error: &error }),
+                    Ok(_) if store => self.observers.tell(Event::Fenced { key }),
+                    Ok(_) => {}
+                }
+                pass.leave();
+                flight.land(Landing::Value { value, source: Outcome::Computed, expires: 0 });
+                return self.release(key, terms.lease).await;
+            }
+        };
+        let expires = self.clock.ticks().saturating_add(plan.dates.ttl);
+        let landing = Landing::Value { value: Arc::clone(&value), source: Outcome::Computed, expires };
+        let seal = || self.sealer.seal(key, &*value, plan.dates, terms.cost, &tags);
+        let sealed = if C::CONFIDENTIAL { Some(seal()) } else { None };
+        let frame = sealed.as_ref().and_then(|sealed| sealed.as_ref().ok()).cloned();
+        if options.skip_l1_write {
+            self.forget(key);
+        }
+        let kept = self.keep(key, &value, frame, plan, options, || flight.may_store());
+        let writes = self.guard.is_some()
+            && terms.to_l2
+            && !options.skip_l2_write
+            && (!terms.read_failed || self.policy.background);
+        if !writes {
+            flight.land(landing);
+            if let Some(error) = sealed.and_then(Result::err).or(kept.err()) {
+                self.observers.tell(Event::NotStored { key, error: &error });
+            }
+            return;
+        }
+        let in_l1 = matches!(kept, Ok(true));
+        let waits = options.wait_for_write.unwrap_or(self.policy.wait_for_write || !in_l1) && !terms.read_failed;
+        if waits {
+            flight.touch_down(landing)
+        } else {
+            flight.land(landing)
+        }
+        self.write(&flight, key, sealed.unwrap_or_else(seal), plan, terms.lease).await;
+    }
+
+    /// Writes a computed entry to the backend, if the flight's fence and its lease hold.
+    async fn write<T: Value, E: Send + Sync>(
+        &self,
+        flight: &Flight<T, E>,
+        key: &Key,
+        bytes: Result<Bytes, Error>,
+        plan: Plan,
+        lease: Option<Leased>,
+    ) {
+        let Some(guard) = &self.guard else { return };
+        let stored = match bytes {
+            Err(error) => Err(error),
+            Ok(bytes) => {
+                let _turn = flight.fence.turn().await;
+                let token = lease.map(|lease| lease.token);
+                if flight.may_store() { guard.put(key, bytes, plan.keep(), token).await } else { Ok(false) }
+            }
+        };
+        match stored {
+            Ok(true) => return,
+            Ok(false) => {
+                self.observers.tell(Event::Fenced { key });
+                // A lease that has not run out was ended: another process knows better.
+                if lease.is_some_and(|lease| self.clock.ticks() < lease.ends) && flight.may_store() {
+                    flight.give_up();
+                    self.forget(key);
+                }
+            }
+            Err(error) => self.not_stored(key, &error),
+        }
+        self.release(key, lease).await;
+    }
+
+    /// Tells of a value that cannot be stored; what the backend refused was told by the guard.
+    pub(super) fn not_stored(&self, key: &Key, error: &Error) {
+        if matches!(error.kind(), ErrorKind::TooLarge | ErrorKind::Encode | ErrorKind::Argument) {
+            self.observers.tell(Event::NotStored { key, error });
+        }
+    }
+
+    async fn release(&self, key: &Key, lease: Option<Leased>) {
+        if let (Some(guard), Some(lease)) = (&self.guard, lease) {
+            // A lease that cannot be given back ends by itself.
+            let _ = guard.release(key, lease.token).await;
+        }
+    }
+}
+
+impl<T> Found<T> {
+    fn landing<E>(&self) -> Landing<T, E> {
+        let source = match self.age {
+            Age::Fresh if self.in_l1 => Outcome::L1Hit,
+            Age::Fresh => Outcome::L2Hit,
+            _ => Outcome::Stale,
+        };
+        Landing::Value { value: Arc::clone(&self.value), source, expires: self.expires }
+    }
+}
+
+/// The flight's older value as its landing.
+fn stand_in<T: Value, E: Send + Sync>(flight: &Flight<T, E>) -> Option<Landing<T, E>> {
+    let value = Arc::clone(flight.fallback()?);
+    Some(Landing::Value { value, source: Outcome::Stale, expires: 0 })
+}
+
+/// Runs a future. `None` if it panics.
+async fn caught<F: Future>(future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
+        Ok(Poll::Ready(output)) => Poll::Ready(Some(output)),
+        Ok(Poll::Pending) => Poll::Pending,
+        Err(_) => Poll::Ready(None),
+    })
+    .await
+}
+
+/// What a computation that ended leaves to [`Inner::store`].
+struct Terms {
+    cost: Duration,
+    lease: Option<Leased>,
+    to_l2: bool,
+    read_failed: bool,
+}

@@ -1,0 +1,296 @@
+//! Old and new at once: the newer value stays.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cachekit::backends::Memory;
+use cachekit::codec::Postcard;
+use cachekit::testing::{Chaos, Fault, ManualClock};
+use cachekit::{Backend, Cache, CacheBuilder, Grace, Intent, Operation};
+
+use crate::support::{Broken, Late, Slow, poll_once, settle};
+
+fn over<B: Backend>(backend: B) -> Cache<B, Postcard> {
+    CacheBuilder::new().intent(Intent::Minimal).backend(backend).build().unwrap()
+}
+
+#[tokio::test]
+async fn a_set_that_keeps_nothing_in_l1_leaves_no_older_value_there() {
+    let chaos = Chaos::new(Memory::new(1 << 20));
+    let control = chaos.control();
+    let cache = over(chaos);
+    cache.entry("key").skip_l1_write().set(1u32).await.unwrap();
+    let gate = control.gate(Operation::Set);
+    let set = tokio::spawn({
+        let cache = cache.clone();
+        async move { cache.entry("key").skip_l1_write().set(2u32).await }
+    });
+    gate.wait_for(1).await;
+    assert_eq!(cache.get::<u32>("key").await.unwrap(), Some(1), "the set has not returned");
+    gate.open();
+    set.await.unwrap().unwrap();
+    assert_eq!(cache.get::<u32>("key").await.unwrap(), Some(2));
+}
+
+#[tokio::test]
+async fn a_change_whose_caller_leaves_half_way_leaves_no_older_value_in_l1() {
+    for removes in [false, true] {
+        let chaos = Chaos::new(Memory::new(1 << 20));
+        let (control, late) = (chaos.control(), Late::new(chaos));
+        let cache = over(late.clone());
+        cache.entry("key").skip_l1_write().set(1u32).await.unwrap();
+        let operation = if removes { Operation::Remove } else { Operation::Set };
+        let gate = control.gate(operation);
+        late.hold(operation);
+        let mut change = {
+            let cache = cache.clone();
+            Box::pin(async move { if removes { cache.invalidate("key").await } else { cache.set("key", 2u32).await } })
+        };
+        assert!(poll_once(&mut change).is_pending());
+        gate.wait_for(1).await;
+        assert_eq!(cache.get::<u32>("key").await.unwrap(), Some(1), "the backend does not know yet");
+        gate.open();
+        assert!(poll_once(&mut change).is_pending());
+        late.wait_until_done().await;
+        drop(change);
+        late.let_go();
+        settle().await;
+        assert_eq!(cache.get::<u32>("key").await.unwrap(), (!removes).then_some(2), "the backend knows");
+    }
+}
+
+#[tokio::test]
+async fn a_change_that_is_never_polled_again_blocks_nobody() {
+    let chaos = Chaos::new(Memory::new(1 << 20));
+    let control = chaos.control();
+    let cache = over(chaos);
+    let gate = control.gate(Operation::Set);
+    let mut parked = {
+        let cache = cache.clone();
+        Box::pin(async move { cache.set("key", 1u32).await })
+    };
+    assert!(poll_once(&mut parked).is_pending());
+    gate.wait_for(1).await;
+    let next = tokio::spawn({
+        let cache = cache.clone();
+        async move { cache.set("key", 2u32).await }
+    });
+    settle().await;
+    gate.open();
+    settle().await;
+    assert!(next.is_finished(), "the second set waits for the first, which waits for its caller");
+    assert_eq!(cache.entry("key").skip_l1_read().get::<u32>().await.unwrap(), Some(2));
+    drop(parked);
+}
+
+#[tokio::test]
+async fn of_two_sets_the_one_that_began_later_stays_in_both_tiers() {
+    let chaos = Chaos::new(Memory::new(1 << 20));
+    let control = chaos.control();
+    let cache = over(chaos);
+    let gate = control.gate(Operation::Set);
+    let mut sets: Vec<_> = (1..=3u32)
+        .map(|value| {
+            let cache = cache.clone();
+            Box::pin(async move { cache.set("key", value).await })
+        })
+        .collect();
+    for set in &mut sets {
+        assert!(poll_once(set).is_pending());
+    }
+    gate.open();
+    for set in sets {
+        set.await.unwrap();
+    }
+    assert_eq!(cache.get::<u32>("key").await.unwrap(), Some(3));
+    assert_eq!(cache.entry("key").skip_l1_read().get::<u32>().await.unwrap(), Some(3));
+}
+
+#[tokio::test]
+async fn a_backend_read_that_overlaps_a_computation_does_not_undo_it_in_l1() {
+    let late = Late::new(Memory::new(1 << 20));
+    let cache = over(late.clone());
+    cache.entry("key").skip_l1_write().set(1u32).await.unwrap();
+    late.hold(Operation::Get);
+    let read = tokio::spawn({
+        let cache = cache.clone();
+        async move { cache.get::<u32>("key").await }
+    });
+    late.wait_until_done().await;
+    let forced = cache.entry("key").skip_l1_read().skip_l2_read().wait_for_write(true);
+    assert_eq!(forced.get_or_compute(|| async { Ok::<u32, Broken>(2) }).await.unwrap(), 2);
+    late.let_go();
+    assert_eq!(read.await.unwrap().unwrap(), Some(1), "it had read that before");
+    assert_eq!(cache.get::<u32>("key").await.unwrap(), Some(2));
+}
+
+#[tokio::test]
+async fn a_computation_that_began_before_a_forced_one_ended_does_not_undo_it() {
+    let memory = Memory::new(1 << 20);
+    let (cache, slow) = (over(memory), Slow::new());
+    let older = tokio::spawn({
+        let (cache, slow) = (cache.clone(), slow.clone());
+        async move { cache.get_or_compute("key", move || slow.run(Ok(1u32))).await }
+    });
+    slow.wait_for_start().await;
+    let forced = cache.entry("key").skip_l1_read().skip_l2_read().wait_for_write(true);
+    assert_eq!(forced.get_or_compute(|| async { Ok::<u32, Broken>(2) }).await.unwrap(), 2);
+    slow.finish(1);
+    assert_eq!(older.await.unwrap().unwrap(), 1);
+    cache.close(Duration::from_secs(5)).await.unwrap();
+    assert_eq!(cache.get::<u32>("key").await.unwrap(), Some(2));
+    assert_eq!(cache.entry("key").skip_l1_read().get::<u32>().await.unwrap(), Some(2));
+}
+
+#[tokio::test]
+async fn a_forced_computation_is_not_answered_by_one_that_has_ended() {
+    let chaos = Chaos::new(Memory::new(1 << 20));
+    let control = chaos.control();
+    let cache = over(chaos);
+    let gate = control.gate(Operation::Set);
+    for value in [1u32, 2] {
+        let forced = cache.entry("key").skip_l1_read().skip_l2_read();
+        let got = forced.get_or_compute(move || async move { Ok::<u32, Broken>(value) }).await;
+        assert_eq!(got.unwrap(), value, "its write may still be under way");
+    }
+    gate.open();
+    cache.close(Duration::from_secs(5)).await.unwrap();
+    assert_eq!(cache.entry("key").skip_l1_read().get::<u32>().await.unwrap(), Some(2));
+}
+
+/// Two processes with leases over one store.
+fn with_leases<B: Backend>(backend: B) -> Cache<B, Postcard> {
+    CacheBuilder::new().intent(Intent::Minimal).leases(true).backend(backend).build().unwrap()
+}
+
+#[tokio::test]
+async fn a_value_whose_lease_another_process_ended_does_not_stay_in_l1() {
+    let memory = Memory::new(1 << 20);
+    let (one, two, slow) = (with_leases(memory.clone()), with_leases(memory), Slow::new());
+    let old = tokio::spawn({
+        let (one, slow) = (one.clone(), slow.clone());
+        async move { one.get_or_compute("key", move || slow.run(Ok(1u32))).await }
+    });
+    slow.wait_for_start().await;
+    two.set("key", 2u32).await.unwrap();
+    slow.finish(1);
+    assert_eq!(old.await.unwrap().unwrap(), 1);
+    one.close(Duration::from_secs(5)).await.unwrap();
+    assert_eq!(one.get::<u32>("key").await.unwrap(), Some(2));
+}
+
+#[tokio::test]
+async fn a_computation_longer_than_its_lease_stays_in_l1() {
+    let clock = ManualClock::new();
+    let memory = Memory::with_clock(1 << 20, Arc::new(clock.clone()));
+    let cache = CacheBuilder::new()
+        .intent(Intent::Minimal)
+        .leases(true)
+        .backend(memory)
+        .clock(Arc::new(clock.clone()))
+        .build()
+        .unwrap();
+    let slow = Slow::new();
+    let caller = tokio::spawn({
+        let (cache, slow) = (cache.clone(), slow.clone());
+        async move { cache.get_or_compute("key", move || slow.run(Ok(1u32))).await }
+    });
+    slow.wait_for_start().await;
+    clock.advance(Duration::from_secs(40));
+    slow.finish(1);
+    assert_eq!(caller.await.unwrap().unwrap(), 1);
+    settle().await;
+    let again = cache.get_or_compute("key", || async { Ok::<u32, Broken>(2) }).await;
+    assert_eq!(again.unwrap(), 1, "nobody took the key over, its lease ran out");
+}
+
+#[tokio::test]
+async fn after_a_failed_read_nothing_is_written_that_could_undo_another_process() {
+    let chaos = Chaos::new(Memory::new(1 << 20));
+    let (control, memory) = (chaos.control(), Late::new(chaos));
+    let (one, two, slow) = (with_leases(memory.clone()), with_leases(memory), Slow::new());
+    control.inject_next(1, Operation::Get, Fault::Refuse);
+    let old = tokio::spawn({
+        let (one, slow) = (one.clone(), slow.clone());
+        async move { one.get_or_compute("key", move || slow.run(Ok(1u32))).await }
+    });
+    slow.wait_for_start().await;
+    two.set("key", 2u32).await.unwrap();
+    slow.finish(1);
+    assert_eq!(old.await.unwrap().unwrap(), 1);
+    one.close(Duration::from_secs(5)).await.unwrap();
+    assert_eq!(two.entry("key").skip_l1_read().get::<u32>().await.unwrap(), Some(2));
+}
+
+#[tokio::test]
+async fn an_older_value_in_the_backend_does_not_replace_a_newer_one_in_l1() {
+    let clock = ManualClock::new();
+    let chaos = Chaos::new(Memory::with_clock(1 << 20, Arc::new(clock.clone())));
+    let control = chaos.control();
+    let cache = CacheBuilder::new()
+        .intent(Intent::Minimal)
+        .backend(chaos)
+        .clock(Arc::new(clock.clone()))
+        .ttl(Duration::from_secs(100))
+        .swr_enabled(true)
+        .jitter(false)
+        .throttle(Duration::ZERO)
+        .stale_if_error(Grace::Ttl)
+        .build()
+        .unwrap();
+    cache.set("key", 1u32).await.unwrap();
+    clock.advance(Duration::from_secs(10));
+    control.inject_next(1, Operation::Set, Fault::Refuse);
+    assert!(cache.set("key", 2u32).await.is_err());
+    for (seconds, age) in [(60, "stale"), (60, "expired")] {
+        clock.advance(Duration::from_secs(seconds));
+        for _ in 0..3 {
+            let value = cache.get_or_compute("key", || async { Err::<u32, _>(Broken("down")) }).await;
+            assert_eq!(value.unwrap(), 2, "both are {age}");
+            settle().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_entry_from_the_future_lives_no_longer_in_l1_than_in_the_backend() {
+    let (here, ahead) = (ManualClock::new(), ManualClock::new());
+    ahead.set_wall(ManualClock::START + 3_600_000);
+    let memory = Memory::with_clock(1 << 20, Arc::new(here.clone()));
+    let cache = |clock: &ManualClock| {
+        CacheBuilder::new()
+            .intent(Intent::Minimal)
+            .backend(memory.clone())
+            .clock(Arc::new(clock.clone()))
+            .ttl(Duration::from_secs(100))
+            .swr_enabled(false)
+            .build()
+            .unwrap()
+    };
+    let (one, two) = (cache(&here), cache(&ahead));
+    two.set("key", 1u32).await.unwrap();
+    here.advance(Duration::from_secs(99));
+    assert_eq!(one.get::<u32>("key").await.unwrap(), Some(1), "another host's clock is no reason for a miss");
+    here.advance(Duration::from_secs(1));
+    assert_eq!(one.get::<u32>("key").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_wall_clock_set_back_does_not_prolong_what_is_read_again() {
+    let clock = ManualClock::new();
+    let memory = Memory::with_clock(1 << 20, Arc::new(clock.clone()));
+    let cache = CacheBuilder::new()
+        .intent(Intent::Minimal)
+        .backend(memory)
+        .clock(Arc::new(clock.clone()))
+        .ttl(Duration::from_secs(100))
+        .swr_enabled(false)
+        .build()
+        .unwrap();
+    cache.set("key", 1u32).await.unwrap();
+    clock.advance(Duration::from_secs(90));
+    clock.set_wall(ManualClock::START - 3_600_000);
+    assert_eq!(cache.entry("key").skip_l1_read().get::<u32>().await.unwrap(), Some(1));
+    clock.advance(Duration::from_secs(10));
+    assert_eq!(cache.get::<u32>("key").await.unwrap(), None);
+}
