@@ -171,6 +171,13 @@ impl<B: Backend, C: Codec, P: Preset> CacheBuilder<B, C, P> {
         self
     }
 
+    /// How long after its expiry an entry may stand in for a failing computation: a duration, or [`Grace::Ttl`].
+    /// Default: as the intent says.
+    pub fn stale_if_error(mut self, grace: impl Into<Grace>) -> Self {
+        self.rest.explicit.stale_if_error = Some(grace.into());
+        self
+    }
+
     /// Takes every setting that `settings` names, as if by calls of this builder.
     pub fn settings(mut self, settings: Settings) -> Self {
         self.rest.explicit = settings.or(std::mem::take(&mut self.rest.explicit));
@@ -249,8 +256,6 @@ setters! {
     ttl(Duration);
     /// How long a `None` lives: a value that serde writes as such. Default: as any value.
     negative_ttl(Duration);
-    /// How long after its expiry an entry may stand in for a failing computation. Default: as the intent says.
-    stale_if_error(Grace);
     /// Whether stale entries are served while they are renewed. Default: as the intent says.
     swr_enabled(bool);
     /// The share of its TTL after which an entry is stale, 0.1..=1.0. Default 0.5.

@@ -8,6 +8,7 @@ use super::Cache;
 use super::options::{Computed, Options};
 use crate::backends::Backend;
 use crate::codec::Codec;
+use crate::config::Grace;
 use crate::error::{ComputeError, Error};
 use crate::key::IntoKey;
 use crate::seal::Value;
@@ -56,8 +57,8 @@ impl<'a, B: Backend, C: Codec, K: IntoKey> Entry<'a, B, C, K> {
     }
 
     /// How long after its expiry the entry may stand in for a failing computation. Zero: not at all. Default: the policy's.
-    pub fn stale_if_error(mut self, grace: Duration) -> Self {
-        self.options.stale_if_error = Some(grace);
+    pub fn stale_if_error(mut self, grace: impl Into<Grace>) -> Self {
+        self.options.stale_if_error = Some(grace.into());
         self
     }
 

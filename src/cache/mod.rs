@@ -230,9 +230,14 @@ impl<B: Backend, C: Codec> Cache<B, C> {
         &self.inner.policy
     }
 
-    /// Bytes accounted for in L1, and entries held there. `(0, 0)` where L1 is off.
-    pub fn l1_usage(&self) -> (usize, usize) {
-        self.inner.l1.as_ref().map_or((0, 0), |l1| (l1.weight(), l1.len()))
+    /// Bytes that L1 accounts for: values, keys and what it needs for itself. Zero where L1 is off.
+    pub fn l1_bytes(&self) -> usize {
+        self.inner.l1.as_ref().map_or(0, L1::weight)
+    }
+
+    /// Entries held in L1, gone ones not yet removed included. Zero where L1 is off.
+    pub fn l1_len(&self) -> usize {
+        self.inner.l1.as_ref().map_or(0, L1::len)
     }
 
     /// How many tasks of this cache have not ended: computations, their writes, renewals.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::config::Grace;
 use crate::error::{Error, ErrorKind};
 use crate::flight::Reads;
 use crate::frame::{self, MAX_TAGS};
@@ -11,7 +12,7 @@ use crate::frame::{self, MAX_TAGS};
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Options {
     pub(super) ttl: Option<Duration>,
-    pub(super) stale_if_error: Option<Duration>,
+    pub(super) stale_if_error: Option<Grace>,
     pub(super) soft_timeout: Option<Duration>,
     pub(super) deadline: Option<Duration>,
     pub(super) wait_for_write: Option<bool>,

@@ -146,7 +146,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     }
 
     fn grace(&self, options: Options, ttl: Duration) -> u64 {
-        millis(options.stale_if_error.unwrap_or_else(|| self.policy.stale_if_error.of(ttl)))
+        millis(options.stale_if_error.unwrap_or(self.policy.stale_if_error).of(ttl))
     }
 
     /// Puts an entry into L1, if L1 is on and has room for it. `sealed` is its frame, where there is one already.

@@ -94,6 +94,12 @@ pub enum Grace {
     For(Duration),
 }
 
+impl From<Duration> for Grace {
+    fn from(duration: Duration) -> Self {
+        Self::For(duration)
+    }
+}
+
 impl Grace {
     /// The grace of an entry with this TTL.
     pub fn of(self, ttl: Duration) -> Duration {

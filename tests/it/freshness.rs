@@ -355,7 +355,7 @@ async fn a_call_says_which_tiers_it_reads_and_writes() {
     assert!(shared.is_empty());
     assert_eq!(cache.entry("key").skip_l1_read().get::<u32>().await.unwrap(), None);
     elsewhere.entry("key").skip_l1_write().set(2u32).await.unwrap();
-    assert_eq!(elsewhere.l1_usage().1, 0);
+    assert_eq!(elsewhere.l1_len(), 0);
     assert_eq!(cache.get::<u32>("key").await.unwrap(), Some(1));
     assert_eq!(cache.entry("key").skip_l1_read().skip_l1_write().get::<u32>().await.unwrap(), Some(2));
     assert_eq!(cache.get::<u32>("key").await.unwrap(), Some(1));

@@ -104,14 +104,14 @@ async fn max_value_size_returns_larger_values_without_storing_them() {
             let cache = builder.backend(memory.clone()).build().unwrap();
             assert_eq!(cache.get_or_compute("large", ask(60_000)).await.unwrap(), noise(60_000));
             cache.close(Duration::from_secs(5)).await.unwrap();
-            assert_eq!((memory.len(), cache.l1_usage().1), (0, 0));
+            assert_eq!((memory.len(), cache.l1_len()), (0, 0));
             assert_eq!(cache.set("large", noise(60_000)).await.unwrap_err().kind(), ErrorKind::TooLarge);
             cache.set("small", noise(40_000)).await.unwrap();
-            assert_eq!((memory.len(), cache.l1_usage().1), (1, 1));
+            assert_eq!((memory.len(), cache.l1_len()), (1, 1));
         } else {
             let cache = builder.l1_only().build().unwrap();
             assert_eq!(cache.get_or_compute("large", ask(60_000)).await.unwrap(), noise(60_000));
-            assert_eq!(cache.l1_usage().1, 0);
+            assert_eq!(cache.l1_len(), 0);
             assert_eq!(cache.set("large", noise(60_000)).await.unwrap_err().kind(), ErrorKind::TooLarge);
         }
         let told = journal.count(|note| matches!(note, Note::NotStored(ErrorKind::TooLarge, _)));
@@ -124,14 +124,14 @@ async fn l1_can_be_off_and_has_a_size() {
     let memory = Memory::new(64 << 20);
     let off = over(&memory, &[("CACHEKIT_L1_ENABLED", "false")]);
     off.set("key", 1u32).await.unwrap();
-    assert_eq!(off.l1_usage(), (0, 0));
+    assert_eq!((off.l1_bytes(), off.l1_len()), (0, 0));
     assert_eq!(off.get::<u32>("key").await.unwrap(), Some(1));
     assert_eq!((off.stats().l1_hits, off.stats().l2_hits), (0, 1));
     let small = over(&memory, &[("CACHEKIT_L1_MAX_SIZE_MB", "2")]);
     for key in 0..100u32 {
         small.set(key, noise(50_000)).await.unwrap();
     }
-    let (bytes, entries) = small.l1_usage();
+    let (bytes, entries) = (small.l1_bytes(), small.l1_len());
     assert!(bytes <= 2 << 20 && entries >= 20, "{bytes} bytes, {entries} entries");
 }
 
