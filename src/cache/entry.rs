@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::Cache;
 use super::options::{Computed, Options};
+use super::path::Look;
 use crate::backends::Backend;
 use crate::codec::Codec;
 use crate::error::{ComputeError, Error};
@@ -130,7 +131,16 @@ impl<'a, B: Backend, C: Codec, K: IntoKey> Entry<'a, B, C, K> {
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<T, E>> + Send + 'static,
     {
-        self.get_or_compute_arc(compute).await.map(Arc::unwrap_or_clone)
+        self.options.check()?;
+        match self.cache.inner.look(&self.key, &self.options)? {
+            Look::Fresh(value) => Ok(T::clone(&value)),
+            Look::Other(other) => self
+                .cache
+                .inner
+                .answer(other, self.options, || async move { compute().await.map(Computed::new) })
+                .await
+                .map(Arc::unwrap_or_clone),
+        }
     }
 
     /// Like [`Cache::get_or_compute_arc`].
@@ -144,7 +154,13 @@ impl<'a, B: Backend, C: Codec, K: IntoKey> Entry<'a, B, C, K> {
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<T, E>> + Send + 'static,
     {
-        self.get_or_decide(|| async move { compute().await.map(Computed::new) }).await
+        self.options.check()?;
+        match self.cache.inner.look(&self.key, &self.options)? {
+            Look::Fresh(value) => Ok(value),
+            Look::Other(other) => {
+                self.cache.inner.answer(other, self.options, || async move { compute().await.map(Computed::new) }).await
+            }
+        }
     }
 
     /// Like [`Cache::get_or_compute_arc`], with a computation that also decides how its value is kept.
@@ -158,6 +174,10 @@ impl<'a, B: Backend, C: Codec, K: IntoKey> Entry<'a, B, C, K> {
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<Computed<T>, E>> + Send + 'static,
     {
-        self.cache.inner.answer(&self.key, self.options, compute).await
+        self.options.check()?;
+        match self.cache.inner.look(&self.key, &self.options)? {
+            Look::Fresh(value) => Ok(value),
+            Look::Other(other) => self.cache.inner.answer(other, self.options, compute).await,
+        }
     }
 }
