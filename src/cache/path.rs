@@ -156,7 +156,8 @@ impl<B: Backend, C: Codec> Inner<B, C> {
                 }
             };
             let flight = Arc::clone(&pass.flight);
-            let task = Arc::clone(self).fly(pass, key.clone(), options, ancestry, compute, None);
+            // Boxed, because it is large and moved twice.
+            let task = Box::pin(Arc::clone(self).fly(pass, key.clone(), options, ancestry, compute, None));
             // A closed cache spawns nothing: the call does its own work.
             if let Err(task) = self.tasks.spawn(task) {
                 task.await;
@@ -384,7 +385,10 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         let sealed = if C::CONFIDENTIAL { Some(seal()) } else { None };
         let frame = sealed.as_ref().and_then(|sealed| sealed.as_ref().ok()).cloned();
         let in_l1 = self.keep(key, &value, frame, plan, options, || flight.may_store());
-        let writes = terms.to_l2 && !options.skip_l2_write && (!terms.read_failed || self.policy.background);
+        let writes = self.guard.is_some()
+            && terms.to_l2
+            && !options.skip_l2_write
+            && (!terms.read_failed || self.policy.background);
         let waits = options.wait_for_write.unwrap_or(self.policy.wait_for_write || !in_l1) && !terms.read_failed;
         if !waits || !writes {
             land();
