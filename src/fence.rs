@@ -8,13 +8,15 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use foldhash::fast::RandomState;
 use tokio::sync::{Mutex as AsyncMutex, MutexGuard as AsyncMutexGuard};
 
 use crate::key::Key;
 
 const SHARDS: usize = 64;
 
-type Shard = Mutex<HashMap<Key, Arc<Lane>>>;
+type Lanes = HashMap<Key, Arc<Lane>, RandomState>;
+type Shard = Mutex<Lanes>;
 
 /// The lanes of all keys being worked on.
 pub(crate) struct Fences {
@@ -71,12 +73,12 @@ impl Fences {
         self.shards.iter().map(|shard| lock(shard).len()).sum()
     }
 
-    fn shard(&self, key: &Key) -> MutexGuard<'_, HashMap<Key, Arc<Lane>>> {
+    fn shard(&self, key: &Key) -> MutexGuard<'_, Lanes> {
         lock(&self.shards[key.hash64() as usize % SHARDS])
     }
 }
 
-fn lock(shard: &Shard) -> MutexGuard<'_, HashMap<Key, Arc<Lane>>> {
+fn lock(shard: &Shard) -> MutexGuard<'_, Lanes> {
     // A map operation that panics leaves the map usable.
     shard.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Poll;
 
+use foldhash::fast::RandomState;
 use tokio::sync::{SetOnce, watch};
 
 use crate::error::{ComputeError, Error, ErrorKind};
@@ -23,7 +24,8 @@ use crate::key::Key;
 
 const SHARDS: usize = 64;
 
-type Shard = Mutex<HashMap<Name, Arc<dyn Any + Send + Sync>>>;
+type Table = HashMap<Name, Arc<dyn Any + Send + Sync>, RandomState>;
+type Shard = Mutex<Table>;
 
 /// The flights under way.
 pub(crate) struct Flights {
@@ -167,7 +169,7 @@ impl Flights {
         self.count.load(SeqCst)
     }
 
-    fn shard(&self, name: &Name) -> MutexGuard<'_, HashMap<Name, Arc<dyn Any + Send + Sync>>> {
+    fn shard(&self, name: &Name) -> MutexGuard<'_, Table> {
         // A map operation that panics leaves the map usable.
         self.shards[name.key.hash64() as usize % SHARDS].lock().unwrap_or_else(PoisonError::into_inner)
     }

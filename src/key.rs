@@ -134,34 +134,45 @@ impl Namespace {
     /// Writes the text of `key` into a buffer of this thread, hashes it once, and hands both to `f`.
     ///
     /// Allocates nothing once the buffer has grown, so an L1 hit can look up by it.
+    #[inline]
     pub(crate) fn with<R>(&self, key: &impl IntoKey, f: impl FnOnce(&str, u64) -> R) -> Result<R, Error> {
-        thread_local!(static BUFFER: Cell<String> = const { Cell::new(String::new()) });
-        // Taken, not borrowed: a key type that itself asks a cache finds an empty buffer, not a panic.
-        let mut text = BUFFER.take();
+        let Buffer(text) = &mut Buffer(BUFFER.take());
         text.clear();
         text.push_str(&self.0);
-        let mut writer = KeyWriter { text: &mut text, input: 0, parts: 0 };
+        let mut writer = KeyWriter { text, input: 0, parts: 0 };
         key.write_key(&mut writer);
-        let written = writer.check().map(|()| {
-            shorten(&mut text);
-            f(&text, hash(&text))
-        });
-        text.shrink_to(4 * 1024);
-        BUFFER.set(text);
-        written
+        writer.check()?;
+        if text.len() > Key::MAX_LEN {
+            shorten(text);
+        }
+        Ok(f(text, hash(text)))
     }
 }
 
+thread_local!(static BUFFER: Cell<String> = const { Cell::new(String::new()) });
+
+/// This thread's buffer, until dropped. Taken, not borrowed: a key type that itself asks a cache finds an empty one, not a panic.
+struct Buffer(String);
+
+impl Drop for Buffer {
+    #[inline]
+    fn drop(&mut self) {
+        self.0.shrink_to(4 * 1024);
+        BUFFER.set(std::mem::take(&mut self.0));
+    }
+}
+
+#[inline]
 fn hash(text: &str) -> u64 {
     static SEED: LazyLock<foldhash::quality::RandomState> = LazyLock::new(Default::default);
-    SEED.hash_one(text.as_bytes())
+    let mut hasher = SEED.build_hasher();
+    hasher.write(text.as_bytes());
+    hasher.finish()
 }
 
+#[cold]
 fn shorten(text: &mut String) {
     const TAIL: usize = 64;
-    if text.len() <= Key::MAX_LEN {
-        return;
-    }
     let digest = Blake2b256::digest(text.as_bytes());
     text.truncate(Key::MAX_LEN - TAIL - 1);
     text.push('~');
@@ -191,20 +202,23 @@ impl KeyWriter<'_> {
         part.write_part(&mut PartWriter { text: self.text, input: &mut self.input });
     }
 
+    #[inline]
     fn check(&self) -> Result<(), Error> {
-        if self.input > Key::MAX_INPUT {
-            let message = format!(
-                "a key of {} bytes is longer than the {} bytes accepted: use a shorter key, such as a hash of this one",
-                self.input,
-                Key::MAX_INPUT
-            );
-            return Err(Error::new(ErrorKind::Key, message));
+        match self.input {
+            0 if self.parts <= 1 => Err(Error::new(ErrorKind::Key, "the key is empty: an entry needs a name")),
+            0..=Key::MAX_INPUT => Ok(()),
+            input => Err(too_long(input)),
         }
-        if self.input == 0 && self.parts <= 1 {
-            return Err(Error::new(ErrorKind::Key, "the key is empty: an entry needs a name"));
-        }
-        Ok(())
     }
+}
+
+#[cold]
+fn too_long(input: usize) -> Error {
+    let message = format!(
+        "a key of {input} bytes is longer than the {} bytes accepted: use a shorter key, such as a hash of this one",
+        Key::MAX_INPUT
+    );
+    Error::new(ErrorKind::Key, message)
 }
 
 impl fmt::Debug for KeyWriter<'_> {
@@ -226,20 +240,23 @@ impl PartWriter<'_> {
         if *self.input > Key::MAX_INPUT {
             return;
         }
-        if text.bytes().all(is_plain) {
-            self.text.push_str(text);
-            return;
+        let mut rest = text;
+        loop {
+            // Cut in front of a byte that is not plain: always a boundary, as what stands before it is ASCII.
+            let (plain, other) =
+                rest.split_at(rest.bytes().position(|byte| !PLAIN[byte as usize]).unwrap_or(rest.len()));
+            self.text.push_str(plain);
+            let Some(first) = other.chars().next() else { return };
+            let (first, after) = other.split_at(first.len_utf8());
+            first.bytes().for_each(|byte| self.text.push_str(&ESCAPES[usize::from(byte) * 3..][..3]));
+            rest = after;
         }
-        const HEX: &[u8; 16] = b"0123456789ABCDEF";
-        for byte in text.bytes() {
-            if is_plain(byte) {
-                self.text.push(char::from(byte));
-            } else {
-                self.text.push('%');
-                self.text.push(char::from(HEX[usize::from(byte >> 4)]));
-                self.text.push(char::from(HEX[usize::from(byte & 15)]));
-            }
-        }
+    }
+
+    /// Appends text that needs no escapes.
+    fn plain(&mut self, text: &str) {
+        *self.input += text.len();
+        self.text.push_str(text);
     }
 }
 
@@ -249,9 +266,35 @@ impl fmt::Debug for PartWriter<'_> {
     }
 }
 
-const fn is_plain(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-')
-}
+/// Which bytes stand for themselves.
+static PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        plain[byte] = (byte as u8).is_ascii_alphanumeric() || matches!(byte as u8, b'.' | b'_' | b'-');
+        byte += 1;
+    }
+    plain
+};
+
+/// The escape of every byte, one after the other: `%00%01%02`...
+static ESCAPES: &str = {
+    const BYTES: [u8; 768] = {
+        const HEX: &[u8; 16] = b"0123456789ABCDEF";
+        let mut bytes = [b'%'; 768];
+        let mut byte = 0;
+        while byte < 256 {
+            bytes[byte * 3 + 1] = HEX[byte >> 4];
+            bytes[byte * 3 + 2] = HEX[byte & 15];
+            byte += 1;
+        }
+        bytes
+    };
+    match str::from_utf8(&BYTES) {
+        Ok(text) => text,
+        Err(_) => unreachable!(),
+    }
+};
 
 /// What can name an entry: a [`KeyPart`], or a tuple of two to six of them.
 ///
@@ -335,7 +378,7 @@ macro_rules! integer_parts {
     ($($integer:ty)*) => {$(
         impl KeyPart for $integer {
             fn write_part(&self, part: &mut PartWriter<'_>) {
-                part.text(itoa::Buffer::new().format(*self));
+                part.plain(itoa::Buffer::new().format(*self));
             }
         }
     )*};

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::Cache;
 use super::options::{Computed, Options};
+use super::path::Look;
 use crate::backends::Backend;
 use crate::codec::Codec;
 use crate::config::Grace;
@@ -143,7 +144,16 @@ impl<'a, B: Backend, C: Codec, K: IntoKey> Entry<'a, B, C, K> {
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<T, E>> + Send + 'static,
     {
-        self.get_or_compute_arc(compute).await.map(Arc::unwrap_or_clone)
+        self.options.check()?;
+        match self.cache.inner.look(&self.key, &self.options)? {
+            Look::Fresh(value) => Ok(T::clone(&value)),
+            Look::Other(other) => self
+                .cache
+                .inner
+                .answer(other, self.options, || async move { compute().await.map(Computed::new) })
+                .await
+                .map(Arc::unwrap_or_clone),
+        }
     }
 
     /// Like [`Cache::get_or_compute_arc`].
@@ -157,7 +167,13 @@ impl<'a, B: Backend, C: Codec, K: IntoKey> Entry<'a, B, C, K> {
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<T, E>> + Send + 'static,
     {
-        self.get_or_decide(|| async move { compute().await.map(Computed::new) }).await
+        self.options.check()?;
+        match self.cache.inner.look(&self.key, &self.options)? {
+            Look::Fresh(value) => Ok(value),
+            Look::Other(other) => {
+                self.cache.inner.answer(other, self.options, || async move { compute().await.map(Computed::new) }).await
+            }
+        }
     }
 
     /// Like [`Cache::get_or_compute_arc`], with a computation that also decides whether, and for how long, its value is kept.
@@ -171,7 +187,11 @@ impl<'a, B: Backend, C: Codec, K: IntoKey> Entry<'a, B, C, K> {
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<Computed<T>, E>> + Send + 'static,
     {
-        self.cache.inner.answer(&self.key, self.options, compute).await
+        self.options.check()?;
+        match self.cache.inner.look(&self.key, &self.options)? {
+            Look::Fresh(value) => Ok(value),
+            Look::Other(other) => self.cache.inner.answer(other, self.options, compute).await,
+        }
     }
 }
 

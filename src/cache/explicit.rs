@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 use super::Inner;
 use super::options::Options;
-use super::path::Look;
+use super::path::{Look, Other};
 use crate::backends::Backend;
 use crate::clock::{millis, within};
 use crate::codec::Codec;
@@ -27,14 +27,14 @@ use crate::seal::Value;
 impl<B: Backend, C: Codec> Inner<B, C> {
     pub(super) async fn fetch<T: Value>(&self, key: &impl IntoKey, options: Options) -> Result<Option<Arc<T>>, Error> {
         options.check()?;
-        let key = match self.look(key, options)? {
+        let Other { key, stale } = match self.look(key, &options)? {
             Look::Fresh(value) => return Ok(Some(value)),
-            Look::Stale(key, value) => {
-                self.observers.tell(Event::Answered { key: &key, outcome: Outcome::Stale });
-                return Ok(Some(value));
-            }
-            Look::Absent(key) => key,
+            Look::Other(other) => *other,
         };
+        if stale.is_some() {
+            self.observers.tell(Event::Answered { key: &key, outcome: Outcome::Stale });
+            return Ok(stale);
+        }
         let result = if options.skip_l2_read {
             Ok(None)
         } else {

@@ -29,6 +29,9 @@ mod options;
 mod path;
 mod tiers;
 
+use self::options::Options;
+use self::path::Look;
+
 pub use self::entry::Entry;
 pub use self::options::Computed;
 
@@ -135,7 +138,15 @@ impl<B: Backend, C: Codec> Cache<B, C> {
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<T, E>> + Send + 'static,
     {
-        self.entry(key).get_or_compute(compute).await
+        let look = self.inner.look(&key, &Options::default())?;
+        match look {
+            Look::Fresh(value) => Ok(T::clone(&value)),
+            Look::Other(other) => self
+                .inner
+                .answer(other, Options::default(), || async move { compute().await.map(Computed::new) })
+                .await
+                .map(Arc::unwrap_or_clone),
+        }
     }
 
     /// Like [`get_or_compute`](Cache::get_or_compute), without cloning the value: all callers share it.
@@ -155,7 +166,13 @@ impl<B: Backend, C: Codec> Cache<B, C> {
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<T, E>> + Send + 'static,
     {
-        self.entry(key).get_or_compute_arc(compute).await
+        let look = self.inner.look(&key, &Options::default())?;
+        match look {
+            Look::Fresh(value) => Ok(value),
+            Look::Other(other) => {
+                self.inner.answer(other, Options::default(), || async move { compute().await.map(Computed::new) }).await
+            }
+        }
     }
 
     /// The entry of `key`, for a call with options of its own.

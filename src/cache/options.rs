@@ -29,7 +29,8 @@ impl Options {
     }
 
     /// Refuses what no call can mean.
-    pub(super) fn check(self) -> Result<(), Error> {
+    #[inline]
+    pub(super) fn check(&self) -> Result<(), Error> {
         for (name, duration) in [("ttl", self.ttl), ("deadline", self.deadline), ("soft_timeout", self.soft_timeout)] {
             if duration == Some(Duration::ZERO) {
                 let message = format!("the {name} of this call is zero: give it a length, or leave it out");

@@ -21,38 +21,46 @@ use crate::seal::Value;
 /// What L1 says of a key.
 pub(super) enum Look<T> {
     Fresh(Arc<T>),
-    Stale(Key, Arc<T>),
-    Absent(Key),
+    Other(Box<Other<T>>),
+}
+
+/// Nothing fresh, perhaps something stale.
+pub(super) struct Other<T> {
+    pub(super) key: Key,
+    pub(super) stale: Option<Arc<T>>,
 }
 
 impl<B: Backend, C: Codec> Inner<B, C> {
-    /// Answers a call, by computing if need be.
-    pub(super) async fn answer<T, E, F, Fut>(
+    /// Answers a call that found nothing fresh in L1, by computing if need be.
+    pub(super) fn answer<T, E, F, Fut>(
         self: &Arc<Self>,
-        key: &impl IntoKey,
+        other: Box<Other<T>>,
         options: Options,
         compute: F,
-    ) -> Result<Arc<T>, ComputeError<E>>
+    ) -> impl Future<Output = Result<Arc<T>, ComputeError<E>>> + Send
     where
         T: Value,
         E: Send + Sync + 'static,
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<Computed<T>, E>> + Send + 'static,
     {
-        options.check()?;
-        match self.look(key, options)? {
-            Look::Fresh(value) => Ok(value),
-            Look::Stale(key, value) if self.policy.background => {
-                self.observers.tell(Event::Answered { key: &key, outcome: Outcome::Stale });
-                self.renew(key, options, compute);
-                Ok(value)
+        // Boxed, so that the future of a hit is small.
+        Box::pin(async move {
+            let Other { key, stale } = *other;
+            match stale {
+                Some(value) if self.policy.background => {
+                    self.observers.tell(Event::Answered { key: &key, outcome: Outcome::Stale });
+                    self.renew(key, options, compute);
+                    Ok(value)
+                }
+                _ => self.load(key, options, compute).await,
             }
-            Look::Stale(key, _) | Look::Absent(key) => Box::pin(self.load(key, options, compute)).await,
-        }
+        })
     }
 
     /// Looks in L1. A fresh hit is counted here; it makes no key unless somebody listens.
-    pub(super) fn look<T: Value>(&self, key: &impl IntoKey, options: Options) -> Result<Look<T>, Error> {
+    #[inline]
+    pub(super) fn look<T: Value>(&self, key: &impl IntoKey, options: &Options) -> Result<Look<T>, Error> {
         self.namespace.with(key, |text, hash| {
             let found = if options.skip_l1_read { None } else { self.look_l1::<T>(hash, text) };
             match found {
@@ -65,8 +73,10 @@ impl<B: Backend, C: Codec> Inner<B, C> {
                     }
                     Look::Fresh(value)
                 }
-                Some(Found { value, age: Age::Stale, .. }) => Look::Stale(Key::from_parts(text, hash), value),
-                _ => Look::Absent(Key::from_parts(text, hash)),
+                found => {
+                    let stale = found.filter(|found| found.age == Age::Stale).map(|found| found.value);
+                    Look::Other(Box::new(Other { key: Key::from_parts(text, hash), stale }))
+                }
             }
         })
     }
@@ -127,7 +137,8 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             options.skip_l2_write |= alone;
             options.skip_l1_write |= self.tasks.closed();
             let flight = Arc::clone(&pass.flight);
-            let task = Arc::clone(self).fly(pass, key.clone(), options, ancestry, compute, None);
+            // Boxed, because it is large and moved twice.
+            let task = Box::pin(Arc::clone(self).fly(pass, key.clone(), options, ancestry, compute, None));
             let left = if alone { Err(task) } else { self.tasks.spawn(task) };
             if let Err(task) = left {
                 task.await;

@@ -46,6 +46,7 @@ impl Plan {
 
 impl<B: Backend, C: Codec> Inner<B, C> {
     /// What L1 holds for a key, if it is a `T`.
+    #[inline]
     pub(super) fn look_l1<T: Value>(&self, hash: u64, text: &str) -> Option<Found<T>> {
         let Hit { held, age, expires } = self.l1.as_ref()?.get(hash, text, self.clock.ticks())?;
         let value = match held {

@@ -191,11 +191,13 @@ impl Observers {
     }
 
     /// Whether L1 hits are told of, and not only counted.
+    #[inline]
     pub(crate) fn tells_hits(&self) -> bool {
         self.hits
     }
 
     /// Counts an outcome without telling anyone. Costs an addition.
+    #[inline]
     pub(crate) fn count(&self, outcome: Outcome) {
         if let Some(counters) = &self.counters {
             counters.outcome(outcome);

@@ -84,6 +84,7 @@ impl Default for Counters {
 }
 
 impl Counters {
+    #[inline]
     pub(crate) fn outcome(&self, outcome: Outcome) {
         self.add(match outcome {
             Outcome::L1Hit => 0,
@@ -109,6 +110,7 @@ impl Counters {
         }
     }
 
+    #[inline]
     fn add(&self, counter: usize) {
         let stripe = SEAT.try_with(|seat| seat.0).unwrap_or(STRIPES);
         let cell = &self.stripes[stripe].0[counter];

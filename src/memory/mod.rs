@@ -114,7 +114,7 @@ impl L1 {
     }
 
     /// What is held for a key, and how old it is at `now`. Removes it if it is gone.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn get(&self, hash: u64, text: &str, now: u64) -> Option<Hit> {
         let shard = self.lock(hash);
         let node = shard.peek(hash).filter(|node| *node.text == *text)?;
