@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use super::Inner;
 use super::options::Options;
 use super::path::{Look, Other};
+use super::tiers::Found;
 use crate::backends::Backend;
 use crate::clock::{millis, within};
 use crate::codec::Codec;
@@ -35,20 +36,35 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             self.observers.tell(Event::Answered { key: &key, outcome: Outcome::Stale });
             return Ok(stale);
         }
-        let result = if options.skip_l2_read {
-            Ok(None)
-        } else {
-            let fence = self.fences.take(&key);
-            self.read::<T>(&key, options, None, || fence.holds()).await
-        };
+        let result = if options.skip_l2_read { Ok(None) } else { self.fetch_from_l2::<T>(&key, options).await };
         let (outcome, value) = match result {
-            Ok(Some(found)) if found.age == Age::Fresh => (Outcome::L2Hit, Ok(Some(found.value))),
-            Ok(Some(found)) if found.age == Age::Stale => (Outcome::Stale, Ok(Some(found.value))),
+            Ok(Some(Found { value, age: Age::Fresh, in_l1: true, .. })) => (Outcome::L1Hit, Ok(Some(value))),
+            Ok(Some(Found { value, age: Age::Fresh, .. })) => (Outcome::L2Hit, Ok(Some(value))),
+            Ok(Some(Found { value, age: Age::Stale, .. })) => (Outcome::Stale, Ok(Some(value))),
             Ok(_) => (Outcome::Absent, Ok(None)),
             Err(error) => (Outcome::Failed, Err(error)),
         };
         self.observers.tell(Event::Answered { key: &key, outcome });
         value
+    }
+
+    /// Reads the backend. What a change overtook is read anew, and is absent where changes go on and on.
+    async fn fetch_from_l2<T: Value>(&self, key: &Key, options: Options) -> Result<Option<Found<T>>, Error> {
+        for _ in 0..8 {
+            let fence = self.fences.take(key);
+            // A flight may have landed since L1 was looked in, and its value be newer than the backend's.
+            if !options.skip_l1_read
+                && let Some(found) = self.look_l1::<T>(key.hash64(), key.as_str())
+                && found.age != Age::Expired
+            {
+                return Ok(Some(found));
+            }
+            let result = self.read::<T>(key, options, None, || fence.holds()).await;
+            if result.is_err() || fence.holds() {
+                return result;
+            }
+        }
+        Ok(None)
     }
 
     pub(super) async fn set<T: Value>(

@@ -91,7 +91,8 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             return flight.land(Landing::Error(error.clone().into()));
         }
         let read_failed = failure.is_some();
-        if let Some(found) = found {
+        // What a change overtook is older than the change: it answers nobody, not even as a fallback.
+        if let Some(found) = found.filter(|_| flight.may_store()) {
             if found.age == Age::Fresh {
                 return flight.land(found.landing());
             }
@@ -194,6 +195,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             if !options.skip_l2_read
                 && let Ok(Some(found)) = self.read::<T>(key, options, None, || flight.may_store()).await
                 && found.age == Age::Fresh
+                && flight.may_store()
             {
                 return Turn::Found(found, lease);
             }

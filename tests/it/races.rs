@@ -120,7 +120,7 @@ async fn a_backend_read_that_overlaps_a_computation_does_not_undo_it_in_l1() {
     let forced = cache.entry("key").skip_l1_read().skip_l2_read().wait_for_write(true);
     assert_eq!(forced.get_or_compute(|| async { Ok::<u32, Broken>(2) }).await.unwrap(), 2);
     late.let_go();
-    assert_eq!(read.await.unwrap().unwrap(), Some(1), "it had read that before");
+    assert_eq!(read.await.unwrap().unwrap(), Some(2), "what overtook it is newer");
     assert_eq!(cache.get::<u32>("key").await.unwrap(), Some(2));
 }
 
@@ -293,4 +293,38 @@ async fn a_wall_clock_set_back_does_not_prolong_what_is_read_again() {
     assert_eq!(cache.entry("key").skip_l1_read().get::<u32>().await.unwrap(), Some(1));
     clock.advance(Duration::from_secs(10));
     assert_eq!(cache.get::<u32>("key").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_read_that_an_invalidation_overtakes_does_not_return_the_older_value() {
+    let chaos = Chaos::new(Memory::new(1 << 20));
+    let control = chaos.control();
+    let cache = CacheBuilder::new()
+        .intent(Intent::Minimal)
+        .backend(chaos)
+        .max_chunk_size_mb(0.001)
+        .l1_enabled(false)
+        .build()
+        .unwrap();
+    for computing in [false, true] {
+        cache.set("key", vec![1u8; 2_000]).await.unwrap();
+        // The manifest is read; the first of its chunks is held back while the key is invalidated.
+        let gate = control.gate(Operation::Get);
+        let reader = tokio::spawn({
+            let cache = cache.clone();
+            async move {
+                if computing {
+                    Some(cache.get_or_compute("key", || async { Ok::<_, Broken>(vec![2u8]) }).await.unwrap())
+                } else {
+                    cache.get::<Vec<u8>>("key").await.unwrap()
+                }
+            }
+        });
+        gate.wait_for(1).await;
+        gate.admit(1);
+        gate.wait_for(1).await;
+        cache.invalidate("key").await.unwrap();
+        gate.open();
+        assert_eq!(reader.await.unwrap(), computing.then(|| vec![2u8]));
+    }
 }
