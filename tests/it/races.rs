@@ -60,6 +60,36 @@ async fn a_change_whose_caller_leaves_half_way_leaves_no_older_value_in_l1() {
 }
 
 #[tokio::test]
+async fn a_backend_read_from_before_a_change_ended_stays_out_of_l1_after_it() {
+    for removes in [false, true] {
+        let chaos = Chaos::new(Memory::new(1 << 20));
+        let (control, late) = (chaos.control(), Late::new(chaos));
+        let cache = over(late.clone());
+        cache.entry("key").skip_l1_write().set(1u32).await.unwrap();
+        let gate = control.gate(if removes { Operation::Remove } else { Operation::Set });
+        let change = tokio::spawn({
+            let cache = cache.clone();
+            async move {
+                let entry = cache.entry("key").skip_l1_write();
+                if removes { cache.invalidate("key").await } else { entry.set(2u32).await }
+            }
+        });
+        gate.wait_for(1).await;
+        late.hold(Operation::Get);
+        let read = tokio::spawn({
+            let cache = cache.clone();
+            async move { cache.get::<u32>("key").await }
+        });
+        late.wait_until_done().await;
+        gate.open();
+        change.await.unwrap().unwrap();
+        late.let_go();
+        assert_eq!(read.await.unwrap().unwrap(), Some(1), "it began before the change had ended");
+        assert_eq!(cache.get::<u32>("key").await.unwrap(), (!removes).then_some(2));
+    }
+}
+
+#[tokio::test]
 async fn a_change_that_is_never_polled_again_blocks_nobody() {
     let chaos = Chaos::new(Memory::new(1 << 20));
     let control = chaos.control();
