@@ -70,12 +70,13 @@ pub(crate) fn millis(duration: Duration) -> u64 {
 /// What `future` gives, if it ends within `limit` on this clock.
 pub(crate) async fn within<F: Future>(clock: &dyn Clock, limit: Duration, future: F) -> Option<F::Output> {
     let mut future = pin!(future);
-    let mut sleep = clock.sleep(limit);
+    let mut sleep = None;
     poll_fn(|context| {
         if let Poll::Ready(output) = future.as_mut().poll(context) {
             return Poll::Ready(Some(output));
         }
-        sleep.as_mut().poll(context).map(|()| None)
+        // A future that is ready at once costs no timer.
+        sleep.get_or_insert_with(|| clock.sleep(limit)).as_mut().poll(context).map(|()| None)
     })
     .await
 }

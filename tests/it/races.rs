@@ -90,6 +90,40 @@ async fn a_backend_read_from_before_a_change_ended_stays_out_of_l1_after_it() {
 }
 
 #[tokio::test]
+async fn a_change_that_has_begun_is_not_answered_by_what_is_older() {
+    let chaos = Chaos::new(Memory::new(1 << 20));
+    let control = chaos.control();
+    let (cache, slow) = (over(chaos), Slow::new());
+    let old = tokio::spawn({
+        let (cache, slow) = (cache.clone(), slow.clone());
+        async move { cache.entry("key").skip_l2_write().get_or_compute(move || slow.run(Ok(1u32))).await }
+    });
+    slow.wait_for_start().await;
+    let gate = control.gate(Operation::Remove);
+    let mut invalidation = {
+        let cache = cache.clone();
+        Box::pin(async move { cache.invalidate("key").await })
+    };
+    assert!(poll_once(&mut invalidation).is_pending());
+    let call = cache.entry("key").skip_l2_write().get_or_compute(|| async { Ok::<u32, Broken>(2) });
+    assert_eq!(call.await.unwrap(), 2, "it does not join the older computation");
+    slow.finish(1);
+    assert_eq!(old.await.unwrap().unwrap(), 1);
+    gate.open();
+    invalidation.await.unwrap();
+    cache.set("key", 3u32).await.unwrap();
+    let gate = control.gate(Operation::Remove);
+    let mut invalidation = {
+        let cache = cache.clone();
+        Box::pin(async move { cache.invalidate("key").await })
+    };
+    assert!(poll_once(&mut invalidation).is_pending());
+    assert_eq!(cache.entry("key").skip_l2_read().get::<u32>().await.unwrap(), None, "L1 has forgotten");
+    gate.open();
+    invalidation.await.unwrap();
+}
+
+#[tokio::test]
 async fn a_change_that_is_never_polled_again_blocks_nobody() {
     let chaos = Chaos::new(Memory::new(1 << 20));
     let control = chaos.control();

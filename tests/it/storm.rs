@@ -161,7 +161,7 @@ impl Storm {
     }
 
     fn clock(&self) -> Arc<dyn Clock> {
-        self.clock.clone().map_or_else(|| Arc::new(SystemClock::default()) as _, |clock| Arc::new(clock) as _)
+        self.clock.clone().map_or_else(|| Arc::new(SystemClock) as _, |clock| Arc::new(clock) as _)
     }
 
     fn builder(&self) -> CacheBuilder<cachekit::backends::NoBackend, Postcard, Intent::Minimal> {
@@ -308,7 +308,7 @@ impl Storm {
 
     async fn change<B: Backend>(&self, process: &Process<B>, key: usize, set: bool, rng: &mut Rng) {
         let cache = process.cache.clone();
-        let (count, mut change, begun) = {
+        let (count, change, begun) = {
             let _order = self.sources[key].lock().unwrap();
             let count = self.counts[key].fetch_add(1, SeqCst) + 1;
             let stamp = self.stamp(key, count);
