@@ -85,31 +85,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         Fut: Future<Output = Result<Computed<T>, E>> + Send + 'static,
     {
         let flight = Arc::clone(&pass.flight);
-        let Search { found, failure } = self.search(key, options, &flight).await;
-        if let Some(error) = failure.as_ref().filter(|error| error.kind() == ErrorKind::Unauthentic) {
-            pass.leave();
-            return flight.land(Landing::Error(error.clone().into()));
-        }
-        let read_failed = failure.is_some();
-        // What a change overtook is older than the change: it answers nobody, not even as a fallback.
-        if let Some(found) = found.filter(|_| flight.may_store()) {
-            if found.age == Age::Fresh {
-                return flight.land(found.landing());
-            }
-            flight.fall_back_on(Arc::clone(&found.value));
-            if found.age == Age::Stale && self.policy.background {
-                flight.answer_early(found.expires);
-                permit = permit.or_else(|| Arc::clone(&self.refreshes).try_acquire_owned().ok());
-                if permit.is_none() {
-                    return flight.land(found.landing());
-                }
-            }
-        }
-        if self.throttle.holds(key, self.clock.ticks())
-            && let Some(landing) = stand_in(&flight)
-        {
-            return flight.land(landing);
-        }
+        let Some(read_failed) = self.consult(pass, key, options, &mut permit).await else { return };
         let (lease, to_l2) = match self.take_turn(key, options, &flight, read_failed).await {
             Turn::Compute { lease, to_l2 } => (lease, to_l2),
             Turn::Found(found, lease) => {
@@ -138,6 +114,47 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         pass.leave();
         flight.land(stand_in(&flight).unwrap_or(Landing::Error(failure)));
         self.release(key, lease).await;
+    }
+
+    /// Answers from the tiers if they suffice. Otherwise remembers what they have, and says whether the backend failed.
+    async fn consult<T: Value, E: Send + Sync + 'static>(
+        &self,
+        pass: &mut Pass<T, E>,
+        key: &Key,
+        options: Options,
+        permit: &mut Option<OwnedSemaphorePermit>,
+    ) -> Option<bool> {
+        let flight = Arc::clone(&pass.flight);
+        let Search { found, failure } = self.search(key, options, &flight).await;
+        let closed = |error: &&Error| self.policy.fail_closed && error.kind() == ErrorKind::Unauthentic;
+        if let Some(error) = failure.as_ref().filter(closed) {
+            pass.leave();
+            flight.land(Landing::Error(error.clone().into()));
+            return None;
+        }
+        // What a change overtook is older than the change: it answers nobody, not even as a fallback.
+        if let Some(found) = found.filter(|_| flight.may_store()) {
+            if found.age == Age::Fresh {
+                flight.land(found.landing());
+                return None;
+            }
+            flight.fall_back_on(Arc::clone(&found.value));
+            if found.age == Age::Stale && self.policy.background {
+                flight.answer_early(found.expires);
+                *permit = permit.take().or_else(|| Arc::clone(&self.refreshes).try_acquire_owned().ok());
+                if permit.is_none() {
+                    flight.land(found.landing());
+                    return None;
+                }
+            }
+        }
+        if self.throttle.holds(key, self.clock.ticks())
+            && let Some(landing) = stand_in(&flight)
+        {
+            flight.land(landing);
+            return None;
+        }
+        Some(failure.is_some())
     }
 
     /// Asks L1, then the backend, for the best there is.
@@ -254,8 +271,6 @@ impl<B: Backend, C: Codec> Inner<B, C> {
                 return self.release(key, terms.lease).await;
             }
         };
-        let expires = self.clock.ticks().saturating_add(plan.dates.ttl);
-        let landing = Landing::Value { value: Arc::clone(&value), source: Outcome::Computed, expires };
         let seal = || self.sealer.seal(key, &*value, plan.dates, terms.cost, &tags);
         let sealed = if C::CONFIDENTIAL { Some(seal()) } else { None };
         let frame = sealed.as_ref().and_then(|sealed| sealed.as_ref().ok()).cloned();
@@ -263,11 +278,9 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             self.forget(key);
         }
         let kept = self.keep(key, &value, frame, plan, options, || flight.may_store());
-        let writes = self.guard.is_some()
-            && terms.to_l2
-            && !options.skip_l2_write
-            && (!terms.read_failed || self.policy.background);
-        if !writes {
+        let expires = self.clock.ticks().saturating_add(plan.dates.ttl);
+        let landing = Landing::Value { value: Arc::clone(&value), source: Outcome::Computed, expires };
+        if !self.writes(options, &terms) {
             flight.land(landing);
             if let Some(error) = sealed.and_then(Result::err).or(kept.err()) {
                 self.observers.tell(Event::NotStored { key, error: &error });
@@ -277,11 +290,17 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         let in_l1 = matches!(kept, Ok(true));
         let waits = options.wait_for_write.unwrap_or(self.policy.wait_for_write || !in_l1) && !terms.read_failed;
         if waits {
-            flight.touch_down(landing)
+            flight.touch_down(landing);
         } else {
-            flight.land(landing)
+            flight.land(landing);
         }
         self.write(&flight, key, sealed.unwrap_or_else(seal), plan, terms.lease).await;
+    }
+
+    /// Whether a computed entry goes to the backend. After a failed read only where nobody pays for a failed write, too.
+    fn writes(&self, options: Options, terms: &Terms) -> bool {
+        let may = self.guard.is_some() && terms.to_l2 && !options.skip_l2_write;
+        may && (!terms.read_failed || self.policy.background)
     }
 
     /// Writes a computed entry to the backend, if the flight's fence and its lease hold.

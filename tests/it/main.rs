@@ -23,4 +23,5 @@ mod sealed;
 mod servers;
 mod settings;
 mod sharing;
+mod storm;
 mod support;

@@ -60,6 +60,70 @@ async fn a_change_whose_caller_leaves_half_way_leaves_no_older_value_in_l1() {
 }
 
 #[tokio::test]
+async fn a_backend_read_from_before_a_change_ended_stays_out_of_l1_after_it() {
+    for removes in [false, true] {
+        let chaos = Chaos::new(Memory::new(1 << 20));
+        let (control, late) = (chaos.control(), Late::new(chaos));
+        let cache = over(late.clone());
+        cache.entry("key").skip_l1_write().set(1u32).await.unwrap();
+        let gate = control.gate(if removes { Operation::Remove } else { Operation::Set });
+        let change = tokio::spawn({
+            let cache = cache.clone();
+            async move {
+                let entry = cache.entry("key").skip_l1_write();
+                if removes { cache.invalidate("key").await } else { entry.set(2u32).await }
+            }
+        });
+        gate.wait_for(1).await;
+        late.hold(Operation::Get);
+        let read = tokio::spawn({
+            let cache = cache.clone();
+            async move { cache.get::<u32>("key").await }
+        });
+        late.wait_until_done().await;
+        gate.open();
+        change.await.unwrap().unwrap();
+        late.let_go();
+        assert_eq!(read.await.unwrap().unwrap(), Some(1), "it began before the change had ended");
+        assert_eq!(cache.get::<u32>("key").await.unwrap(), (!removes).then_some(2));
+    }
+}
+
+#[tokio::test]
+async fn a_change_that_has_begun_is_not_answered_by_what_is_older() {
+    let chaos = Chaos::new(Memory::new(1 << 20));
+    let control = chaos.control();
+    let (cache, slow) = (over(chaos), Slow::new());
+    let old = tokio::spawn({
+        let (cache, slow) = (cache.clone(), slow.clone());
+        async move { cache.entry("key").skip_l2_write().get_or_compute(move || slow.run(Ok(1u32))).await }
+    });
+    slow.wait_for_start().await;
+    let gate = control.gate(Operation::Remove);
+    let mut invalidation = {
+        let cache = cache.clone();
+        Box::pin(async move { cache.invalidate("key").await })
+    };
+    assert!(poll_once(&mut invalidation).is_pending());
+    let call = cache.entry("key").skip_l2_write().get_or_compute(|| async { Ok::<u32, Broken>(2) });
+    assert_eq!(call.await.unwrap(), 2, "it does not join the older computation");
+    slow.finish(1);
+    assert_eq!(old.await.unwrap().unwrap(), 1);
+    gate.open();
+    invalidation.await.unwrap();
+    cache.set("key", 3u32).await.unwrap();
+    let gate = control.gate(Operation::Remove);
+    let mut invalidation = {
+        let cache = cache.clone();
+        Box::pin(async move { cache.invalidate("key").await })
+    };
+    assert!(poll_once(&mut invalidation).is_pending());
+    assert_eq!(cache.entry("key").skip_l2_read().get::<u32>().await.unwrap(), None, "L1 has forgotten");
+    gate.open();
+    invalidation.await.unwrap();
+}
+
+#[tokio::test]
 async fn a_change_that_is_never_polled_again_blocks_nobody() {
     let chaos = Chaos::new(Memory::new(1 << 20));
     let control = chaos.control();
