@@ -1,6 +1,5 @@
 //! The two tiers as the path sees them: look, read, plan, keep, write.
 
-use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,9 +48,11 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     #[inline]
     pub(super) fn look_l1<T: Value>(&self, hash: u64, text: &str) -> Option<Found<T>> {
         let Hit { held, age, expires } = self.l1.as_ref()?.get(hash, text, self.clock.ticks())?;
-        let value = match held {
-            Held::Value(value) => value.downcast().map_err(|_| Unreadable::Schema),
-            Held::Sealed(bytes) => self.sealer.open(text, &bytes).map(|(value, _)| Arc::new(value)),
+        let value = if C::CONFIDENTIAL {
+            let frame = held.downcast_ref::<Bytes>().ok_or(Unreadable::Foreign);
+            frame.and_then(|frame| self.sealer.open(text, frame)).map(|(value, _)| Arc::new(value))
+        } else {
+            held.downcast().map_err(|_| Unreadable::Schema)
         };
         match value {
             Ok(value) => Some(Found { value, age, in_l1: true, expires }),
@@ -150,15 +151,15 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         admit: impl Fn() -> bool,
     ) -> bool {
         let Some(l1) = self.l1.as_ref().filter(|_| !options.skip_l1_write) else { return false };
-        let (held, weight) = match sealed {
+        let (held, size, handle) = match sealed {
             Some(bytes) if C::CONFIDENTIAL => {
-                let weight = bytes.len();
-                (Held::Sealed(bytes), weight)
+                let size = bytes.len();
+                (Arc::new(bytes) as Held, size, SEALED_HANDLE)
             }
             _ if C::CONFIDENTIAL => return false,
-            _ => (Held::Value(Arc::clone(value) as Arc<dyn Any + Send + Sync>), memory::weigh(&**value)),
+            _ => (Arc::clone(value) as Held, memory::weigh(&**value), 0),
         };
-        if let Err(error) = self.check_size(weight) {
+        if let Err(error) = self.check_size(size) {
             // With a backend, the stored form decides, and the guard refuses it.
             if self.guard.is_none() {
                 self.observers.tell(Event::NotStored { key, error: &error });
@@ -168,7 +169,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         let (now, ticks, dates) = (self.clock.wall(), self.clock.ticks(), plan.dates);
         let entry = memory::Entry {
             held,
-            weight,
+            weight: size.saturating_add(handle),
             fresh_until: ticks.saturating_add(dates.left(dates.fresh_for, now)),
             expires: ticks.saturating_add(dates.left(dates.ttl, now)),
             gone: ticks.saturating_add(dates.left(dates.ttl.saturating_add(plan.grace), now)),
@@ -179,3 +180,6 @@ impl<B: Backend, C: Codec> Inner<B, C> {
 
 /// The longest life of an entry with its grace: 3,650 days.
 const MAX_LIFE: Duration = Duration::from_secs(315_360_000);
+
+/// What the two handles of a sealed entry's bytes take beside them, with what the allocator adds.
+const SEALED_HANDLE: usize = 120;
