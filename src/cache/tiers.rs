@@ -1,6 +1,5 @@
 //! The two tiers as the path sees them: look, read, plan, keep, write.
 
-use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,9 +48,11 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     #[inline]
     pub(super) fn look_l1<T: Value>(&self, hash: u64, text: &str) -> Option<Found<T>> {
         let Hit { held, age, expires } = self.l1.as_ref()?.get(hash, text, self.clock.ticks())?;
-        let value = match held {
-            Held::Value(value) => value.downcast().map_err(|_| Unreadable::Schema),
-            Held::Sealed(bytes) => self.sealer.open(text, &bytes).map(|(value, _)| Arc::new(value)),
+        let value = if C::CONFIDENTIAL {
+            let frame = held.downcast_ref::<Bytes>().ok_or(Unreadable::Foreign);
+            frame.and_then(|frame| self.sealer.open(text, frame)).map(|(value, _)| Arc::new(value))
+        } else {
+            held.downcast().map_err(|_| Unreadable::Schema)
         };
         match value {
             Ok(value) => Some(Found { value, age, in_l1: true, expires }),
@@ -169,16 +170,16 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         if options.skip_l1_write {
             return Ok(false);
         }
-        let (held, weight) = match sealed {
+        let (held, weight, handle) = match sealed {
             Some(bytes) if C::CONFIDENTIAL => {
                 let weight = bytes.len();
-                (Held::Sealed(bytes), weight)
+                (Arc::new(bytes) as Held, weight, SEALED_HANDLE)
             }
             _ if C::CONFIDENTIAL => return Ok(false),
-            _ => (Held::Value(Arc::clone(value) as Arc<dyn Any + Send + Sync>), memory::weigh(&**value)),
+            _ => (Arc::clone(value) as Held, memory::weigh(&**value), 0),
         };
-        let size = self.check_size(weight).and_then(|()| check_fits(l1, key, weight));
-        let weight = if size.is_ok() { weight } else { usize::MAX };
+        let size = self.check_size(weight).and_then(|()| check_fits(l1, key, weight.saturating_add(handle)));
+        let weight = if size.is_ok() { weight.saturating_add(handle) } else { usize::MAX };
         let (now, ticks, dates) = (self.clock.wall(), self.clock.ticks(), plan.dates);
         let entry = memory::Entry {
             held,
@@ -202,3 +203,6 @@ fn check_fits(l1: &L1, key: &Key, weight: usize) -> Result<(), Error> {
 
 /// The longest life of an entry with its grace: 3,650 days.
 const MAX_LIFE: Duration = Duration::from_secs(315_360_000);
+
+/// What the two handles of a sealed entry's bytes take beside them, with what the allocator adds.
+const SEALED_HANDLE: usize = 120;

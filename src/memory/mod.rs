@@ -10,8 +10,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::available_parallelism;
 
-use bytes::Bytes;
-
 use crate::key::Key;
 
 use self::node::{Dropped, Node};
@@ -28,14 +26,10 @@ mod tests;
 
 pub(crate) use self::weigh::weigh;
 
-/// What L1 keeps for a key.
-#[derive(Clone)]
-pub(crate) enum Held {
-    /// A value, for codecs that do not hide it.
-    Value(Arc<dyn Any + Send + Sync>),
-    /// A whole frame, opened on each hit, for confidential codecs.
-    Sealed(Bytes),
-}
+/// What L1 keeps for a key: a value, or where the codec hides it the `Bytes` of a whole frame.
+///
+/// Which of the two, the codec's type says; a variant here would cost each hit a copy and each entry 16 bytes.
+pub(crate) type Held = Arc<dyn Any + Send + Sync>;
 
 /// An entry on its way into L1. Moments are ticks of the cache's clock.
 pub(crate) struct Entry {
@@ -65,8 +59,8 @@ impl fmt::Debug for Entry {
 }
 
 /// What an entry costs beyond its value and the text of its key, in bytes: the node and its links, its slots in the
-/// tables of the map at a usual load, a fingerprint, the header of the text, and what the allocator adds to each.
-const OVERHEAD: usize = 192;
+/// tables of the map at a usual load, a fingerprint, what the allocator adds, and a share of what only a long text needs.
+const OVERHEAD: usize = 160;
 
 /// The fewest bytes for a shard: 32 entries of 1 KiB.
 const MIN_SHARE: usize = 32 * 1024;
@@ -117,15 +111,10 @@ impl L1 {
     #[inline(always)]
     pub(crate) fn get(&self, hash: u64, text: &str, now: u64) -> Option<Hit> {
         let shard = self.lock(hash);
-        let node = shard.peek(hash).filter(|node| *node.text == *text)?;
+        let node = shard.peek(hash).filter(|node| node.is_of(text))?;
         if let Some(age) = node.age(now) {
             node.touch();
-            // Not `held.clone()`: that builds either variant in one place and copies it out by halves, which stalls.
-            let expires = node.expires;
-            return match &node.held {
-                Held::Value(value) => Some(Hit { held: Held::Value(Arc::clone(value)), age, expires }),
-                Held::Sealed(bytes) => Some(Hit { held: Held::Sealed(bytes.clone()), age, expires }),
-            };
+            return Some(Hit { held: Arc::clone(&node.held), age, expires: node.expires });
         }
         self.forget(shard, hash, text);
         None
@@ -151,7 +140,7 @@ impl L1 {
             }
             return false;
         }
-        let node = Node::new(Arc::clone(key.text()), entry, weight);
+        let node = Node::new(key.text(), entry, weight);
         let mut shard = self.lock(hash);
         let lacks = shard.lacks(hash, weight);
         if lacks > 0 {

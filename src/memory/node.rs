@@ -7,8 +7,7 @@ use super::{Age, Entry, Held};
 
 /// What a shard keeps for a key.
 pub(super) struct Node {
-    /// Compared on every hit: a hash alone is not identity.
-    pub(super) text: Arc<str>,
+    text: Text,
     pub(super) held: Held,
     fresh_until: u64,
     pub(super) expires: u64,
@@ -16,6 +15,34 @@ pub(super) struct Node {
     /// Everything the entry costs; 32 bits keep the node in 80 bytes.
     weight: u32,
     reads: AtomicU8,
+}
+
+/// The text of a key, in place if it is short, which spares a hit a fetch from elsewhere.
+#[derive(PartialEq)]
+enum Text {
+    Short { len: u8, bytes: [u8; 30] },
+    Long(Arc<str>),
+}
+
+impl Text {
+    fn new(text: &Arc<str>) -> Self {
+        let mut bytes = [0; 30];
+        match bytes.get_mut(..text.len()) {
+            Some(place) => {
+                place.copy_from_slice(text.as_bytes());
+                Self::Short { len: text.len() as u8, bytes }
+            }
+            None => Self::Long(Arc::clone(text)),
+        }
+    }
+
+    #[inline]
+    fn is(&self, text: &str) -> bool {
+        match self {
+            Self::Short { len, bytes } => bytes.get(..usize::from(*len)) == Some(text.as_bytes()),
+            Self::Long(long) => **long == *text,
+        }
+    }
 }
 
 /// Where the read counter stops, so that a hot entry is not written to by each hit.
@@ -26,10 +53,21 @@ impl Node {
     pub(super) const MAX_WEIGHT: usize = u32::MAX as usize;
 
     /// `weight` is at most [`Node::MAX_WEIGHT`].
-    pub(super) fn new(text: Arc<str>, entry: Entry, weight: usize) -> Self {
+    pub(super) fn new(text: &Arc<str>, entry: Entry, weight: usize) -> Self {
         let Entry { held, fresh_until, expires, gone, .. } = entry;
         let weight = u32::try_from(weight).unwrap_or(u32::MAX);
-        Self { text, held, fresh_until, expires, gone, weight, reads: AtomicU8::new(0) }
+        Self { text: Text::new(text), held, fresh_until, expires, gone, weight, reads: AtomicU8::new(0) }
+    }
+
+    /// Whether this is the entry of a key: a hash alone is not identity.
+    #[inline]
+    pub(super) fn is_of(&self, text: &str) -> bool {
+        self.text.is(text)
+    }
+
+    /// Whether both are entries of one key.
+    pub(super) fn has_key_of(&self, other: &Self) -> bool {
+        self.text == other.text
     }
 
     pub(super) fn weight(&self) -> usize {

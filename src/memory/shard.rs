@@ -67,7 +67,7 @@ impl<S: Store> Shard<S> {
 
     /// Removes the entry of a key.
     pub(super) fn remove(&mut self, hash: u64, text: &str, dropped: &mut Dropped) {
-        if self.peek(hash).is_some_and(|node| *node.text == *text) {
+        if self.peek(hash).is_some_and(|node| node.is_of(text)) {
             self.pop(hash, dropped);
         }
     }
@@ -115,7 +115,7 @@ impl<S: Store> Shard<S> {
             let Some(place) = queue.map.peek_mut(hash) else { return Err(node) };
             let (old, new) = (place.weight(), node.weight());
             if weight - old + new <= self.allowance {
-                if place.text == node.text {
+                if place.has_key_of(&node) {
                     node.inherit_reads(place);
                 }
                 dropped.push(std::mem::replace(place, node));

@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicBool;
 use std::thread;
 
 use allocation_counter::measure;
+use bytes::Bytes;
 use fastrand::Rng;
 
 use super::*;
@@ -17,7 +18,7 @@ fn key(n: u64) -> Key {
 }
 
 fn held(value: impl Any + Send + Sync) -> Held {
-    Held::Value(Arc::new(value))
+    Arc::new(value)
 }
 
 fn entry(n: u64, weight: usize) -> Entry {
@@ -29,8 +30,7 @@ fn until(gone: u64) -> Entry {
 }
 
 fn number(held: &Held) -> u64 {
-    let Held::Value(value) = held else { panic!("sealed") };
-    *value.downcast_ref().unwrap()
+    *held.downcast_ref().unwrap()
 }
 
 /// The value of a key, read at tick 0.
@@ -62,11 +62,10 @@ fn what_was_put_is_read_replaced_in_place_and_removed() {
 fn sealed_bytes_are_shared_not_copied() {
     let l1 = L1::new(MIB);
     let bytes = Bytes::from(vec![7; 1_000]);
-    l1.put(&key(1), Entry { held: Held::Sealed(bytes.clone()), ..entry(0, 1_000) }, 0, || true);
-    let Hit { held: Held::Sealed(found), age: Age::Fresh, .. } = l1.get(key(1).hash64(), "t:1", 0).unwrap() else {
-        panic!()
-    };
-    assert_eq!(found.as_ptr(), bytes.as_ptr());
+    l1.put(&key(1), Entry { held: held(bytes.clone()), ..entry(0, 1_000) }, 0, || true);
+    let found = l1.get(key(1).hash64(), "t:1", 0).unwrap();
+    assert_eq!(found.age, Age::Fresh);
+    assert_eq!(found.held.downcast_ref::<Bytes>().unwrap().as_ptr(), bytes.as_ptr());
 }
 
 #[test]
@@ -325,20 +324,23 @@ fn real_memory_stays_near_the_budget() {
     const BUDGET: usize = 10 * MIB;
     // As the system's allocator does it: a header a block, all in steps of sixteen.
     let real = |info: allocation_counter::AllocationInfo| info.bytes_current + info.count_current * 16;
-    for (size, shards) in [(0, 16), (100, 64), (300, 16), (300, 256), (3_000, 32)] {
+    for (size, shards, head) in [(0, 16, 1), (100, 64, 1), (100, 16, 60), (300, 16, 1), (300, 256, 1), (3_000, 32, 1)] {
+        let head = "h".repeat(head);
         let l1 = std::cell::OnceCell::new();
         let info = measure(|| {
             let l1 = l1.get_or_init(|| L1::with_shards(BUDGET, shards));
             for n in 0..100_000 {
                 let value = vec![0_u8; size];
                 let weight = weigh(&value);
-                l1.put(&key(n), Entry { held: held(value), ..entry(n, weight) }, 0, || true);
+                let key = Key::new("t", (&head, n)).unwrap();
+                l1.put(&key, Entry { held: held(value), ..entry(n, weight) }, 0, || true);
             }
         });
         let percent = real(info) * 100 / BUDGET as i64;
         assert!(
             (80..=112).contains(&percent),
-            "{percent} % of the budget with values of {size} bytes in {shards} shards"
+            "{percent} % of the budget with values of {size} bytes and heads of {} in {shards} shards",
+            head.len()
         );
     }
 }
