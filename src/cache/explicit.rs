@@ -36,35 +36,16 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             self.observers.tell(Event::Answered { key: &key, outcome: Outcome::Stale });
             return Ok(stale);
         }
-        let result = if options.skip_l2_read { Ok(None) } else { self.fetch_from_l2::<T>(&key, options).await };
-        let (outcome, value) = match result {
-            Ok(Some(Found { value, age: Age::Fresh, in_l1: true, .. })) => (Outcome::L1Hit, Ok(Some(value))),
-            Ok(Some(Found { value, age: Age::Fresh, .. })) => (Outcome::L2Hit, Ok(Some(value))),
-            Ok(Some(Found { value, age: Age::Stale, .. })) => (Outcome::Stale, Ok(Some(value))),
-            Ok(_) => (Outcome::Absent, Ok(None)),
-            Err(error) => (Outcome::Failed, Err(error)),
+        let (found, failure) = self.consult::<T>(&key, options).await;
+        let (outcome, value) = match (found, failure) {
+            (Some(Found { value, age: Age::Fresh, in_l1: true, .. }), _) => (Outcome::L1Hit, Ok(Some(value))),
+            (Some(Found { value, age: Age::Fresh, .. }), _) => (Outcome::L2Hit, Ok(Some(value))),
+            (Some(Found { value, age: Age::Stale, .. }), _) => (Outcome::Stale, Ok(Some(value))),
+            (_, Some(error)) => (Outcome::Failed, Err(error)),
+            (_, None) => (Outcome::Absent, Ok(None)),
         };
         self.observers.tell(Event::Answered { key: &key, outcome });
         value
-    }
-
-    /// Reads the backend. What a change overtook is read anew, and is absent where changes go on and on.
-    async fn fetch_from_l2<T: Value>(&self, key: &Key, options: Options) -> Result<Option<Found<T>>, Error> {
-        for _ in 0..8 {
-            let fence = self.fences.take(key);
-            // A flight may have landed since L1 was looked in, and its value be newer than the backend's.
-            if !options.skip_l1_read
-                && let Some(found) = self.look_l1::<T>(key.hash64(), key.as_str())
-                && found.age != Age::Expired
-            {
-                return Ok(Some(found));
-            }
-            let result = self.read::<T>(key, options, None, || fence.holds()).await;
-            if result.is_err() || fence.holds() {
-                return result;
-            }
-        }
-        Ok(None)
     }
 
     pub(super) async fn set<T: Value>(

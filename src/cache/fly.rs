@@ -25,13 +25,6 @@ use crate::key::Key;
 use crate::memory::Age;
 use crate::seal::Value;
 
-/// What the tiers say before anything is computed.
-struct Search<T> {
-    found: Option<Found<T>>,
-    /// The backend could not be read, so callers do not wait for it to be written either.
-    failure: Option<Error>,
-}
-
 /// Whether and how this process computes.
 enum Turn<T> {
     /// `to_l2` is false where another process holds the lease, or the backend fails: the result is for this process.
@@ -85,7 +78,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         Fut: Future<Output = Result<Computed<T>, E>> + Send + 'static,
     {
         let flight = Arc::clone(&pass.flight);
-        let Some(read_failed) = self.consult(pass, key, options, &mut permit).await else { return };
+        let Some(read_failed) = self.ask_tiers(pass, key, options, &mut permit).await else { return };
         let (lease, to_l2) = match self.take_turn(key, options, &flight, read_failed).await {
             Turn::Compute { lease, to_l2 } => (lease, to_l2),
             Turn::Found(found, lease) => {
@@ -117,7 +110,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     }
 
     /// Answers from the tiers if they suffice. Otherwise remembers what they have, and says whether the backend failed.
-    async fn consult<T: Value, E: Send + Sync + 'static>(
+    async fn ask_tiers<T: Value, E: Send + Sync + 'static>(
         &self,
         pass: &mut Pass<T, E>,
         key: &Key,
@@ -125,15 +118,14 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         permit: &mut Option<OwnedSemaphorePermit>,
     ) -> Option<bool> {
         let flight = Arc::clone(&pass.flight);
-        let Search { found, failure } = self.search(key, options, &flight).await;
+        let (found, failure) = self.consult::<T>(key, options).await;
         let closed = |error: &&Error| self.policy.fail_closed && error.kind() == ErrorKind::Unauthentic;
         if let Some(error) = failure.as_ref().filter(closed) {
             pass.leave();
             flight.land(Landing::Error(error.clone().into()));
             return None;
         }
-        // What a change overtook is older than the change: it answers nobody, not even as a fallback.
-        if let Some(found) = found.filter(|_| flight.may_store()) {
+        if let Some(found) = found {
             if found.age == Age::Fresh {
                 flight.land(found.landing());
                 return None;
@@ -155,21 +147,6 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             return None;
         }
         Some(failure.is_some())
-    }
-
-    /// Asks L1, then the backend, for the best there is.
-    async fn search<T: Value, E: Send + Sync>(&self, key: &Key, options: Options, flight: &Flight<T, E>) -> Search<T> {
-        let mut found = None;
-        if !options.skip_l1_read {
-            found = self.look_l1::<T>(key.hash64(), key.as_str());
-        }
-        if options.skip_l2_read || found.as_ref().is_some_and(|found| found.age == Age::Fresh) {
-            return Search { found, failure: None };
-        }
-        match self.read(key, options, found.as_ref(), || flight.may_store()).await {
-            Ok(in_l2) => Search { found: in_l2.or(found), failure: None },
-            Err(error) => Search { found, failure: Some(error) },
-        }
     }
 
     /// Agrees with other processes on who computes, where the backend has leases.

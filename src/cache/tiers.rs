@@ -63,6 +63,26 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         }
     }
 
+    /// The best that L1 and the backend have, and the backend's failure.
+    ///
+    /// What a change overtook while it was read is older than the change, so it is read anew. Where changes go on and on there is
+    /// nothing.
+    pub(super) async fn consult<T: Value>(&self, key: &Key, options: Options) -> (Option<Found<T>>, Option<Error>) {
+        for _ in 0..8 {
+            let fence = self.fences.take(key);
+            let found = if options.skip_l1_read { None } else { self.look_l1::<T>(key.hash64(), key.as_str()) };
+            if options.skip_l2_read || found.as_ref().is_some_and(|found| found.age == Age::Fresh) {
+                return (found, None);
+            }
+            match self.read(key, options, found.as_ref(), || fence.holds()).await {
+                Err(error) => return (found, Some(error)),
+                Ok(in_l2) if fence.holds() => return (in_l2.or(found), None),
+                Ok(_) => {}
+            }
+        }
+        (None, None)
+    }
+
     /// Reads the backend, and keeps what it has in L1 for the rest of its life. `None` if it has nothing newer than `known`.
     pub(super) async fn read<T: Value>(
         &self,
