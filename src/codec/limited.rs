@@ -60,6 +60,7 @@ struct Scope<'a> {
 }
 
 impl Scope<'_> {
+    #[inline]
     fn deeper<E: serde::de::Error>(self) -> Result<Self, E> {
         match self.depth.checked_sub(1) {
             None => Err(self.limits.refuse("the bytes nest more than 256 levels deep")),
@@ -68,6 +69,7 @@ impl Scope<'_> {
         }
     }
 
+    #[inline]
     fn element<E: serde::de::Error>(self) -> Result<(), E> {
         if !self.counted {
             return Ok(());
@@ -89,6 +91,7 @@ struct Limited<'a, X> {
 }
 
 impl<'a, X> Limited<'a, X> {
+    #[inline]
     fn around<Y>(&self, inner: Y, counted: bool) -> Limited<'a, Y> {
         Limited { inner, scope: Scope { counted, ..self.scope } }
     }
@@ -193,26 +196,31 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Limited<'_, V> {
         self.inner.visit_unit()
     }
 
+    #[inline]
     fn visit_some<D: Deserializer<'de>>(self, inner: D) -> Result<V::Value, D::Error> {
         let scope = self.scope.deeper()?;
         self.inner.visit_some(Limited { inner, scope })
     }
 
+    #[inline]
     fn visit_newtype_struct<D: Deserializer<'de>>(self, inner: D) -> Result<V::Value, D::Error> {
         let scope = self.scope.deeper()?;
         self.inner.visit_newtype_struct(Limited { inner, scope })
     }
 
+    #[inline]
     fn visit_seq<A: SeqAccess<'de>>(self, inner: A) -> Result<V::Value, A::Error> {
         let scope = self.scope.deeper()?;
         self.inner.visit_seq(Limited { inner, scope })
     }
 
+    #[inline]
     fn visit_map<A: MapAccess<'de>>(self, inner: A) -> Result<V::Value, A::Error> {
         let scope = self.scope.deeper()?;
         self.inner.visit_map(Limited { inner, scope })
     }
 
+    #[inline]
     fn visit_enum<A: EnumAccess<'de>>(self, inner: A) -> Result<V::Value, A::Error> {
         let scope = self.scope.deeper()?;
         self.inner.visit_enum(Limited { inner, scope })
@@ -222,6 +230,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Limited<'_, V> {
 impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Limited<'_, S> {
     type Value = S::Value;
 
+    #[inline]
     fn deserialize<D: Deserializer<'de>>(self, inner: D) -> Result<S::Value, D::Error> {
         self.inner.deserialize(Limited { inner, scope: self.scope })
     }
@@ -231,16 +240,19 @@ impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Limited<'_, S> {
 impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Limited<'_, A> {
     type Error = A::Error;
 
+    #[inline]
     fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, A::Error> {
         self.scope.element()?;
         let seed = self.around(seed, false);
         self.inner.next_element_seed(seed)
     }
 
+    #[inline]
     fn next_element<T: serde::Deserialize<'de>>(&mut self) -> Result<Option<T>, A::Error> {
         self.next_element_seed(std::marker::PhantomData)
     }
 
+    #[inline]
     fn size_hint(&self) -> Option<usize> {
         self.inner.size_hint().map(|hint| hint.min(self.scope.limits.input))
     }
@@ -250,12 +262,14 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Limited<'_, A> {
 impl<'de, A: MapAccess<'de>> MapAccess<'de> for Limited<'_, A> {
     type Error = A::Error;
 
+    #[inline]
     fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, A::Error> {
         self.scope.element()?;
         let seed = self.around(seed, false);
         self.inner.next_key_seed(seed)
     }
 
+    #[inline]
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, A::Error> {
         let seed = self.around(seed, false);
         self.inner.next_value_seed(seed)
@@ -284,6 +298,7 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Limited<'_, A> {
         self.next_entry_seed(std::marker::PhantomData, std::marker::PhantomData)
     }
 
+    #[inline]
     fn size_hint(&self) -> Option<usize> {
         self.inner.size_hint().map(|hint| hint.min(self.scope.limits.input))
     }
@@ -293,6 +308,7 @@ impl<'a, 'de, A: EnumAccess<'de>> EnumAccess<'de> for Limited<'a, A> {
     type Error = A::Error;
     type Variant = Limited<'a, A::Variant>;
 
+    #[inline]
     fn variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<(S::Value, Self::Variant), A::Error> {
         let seed = self.around(seed, false);
         let (value, inner) = self.inner.variant_seed(seed)?;

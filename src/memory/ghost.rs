@@ -20,8 +20,7 @@ impl Ghost {
         }
         let fingerprint = fingerprint(hash);
         if let Some(bucket) = self.bucket(hash) {
-            bucket.rotate_right(1);
-            bucket[0] = fingerprint;
+            *bucket = [fingerprint, bucket[0], bucket[1], bucket[2]];
         }
     }
 

@@ -15,6 +15,10 @@ use super::store::{Listed, Store};
 /// How many entries from each tail a sweep looks at.
 const SWEEP: usize = 4;
 
+/// How many entries that were read one eviction spares before it takes one all the same: microseconds under the lock, where
+/// a shard full of reads would take milliseconds. It moves the hit ratio of recorded traces by a tenth of a point at most.
+const PATIENCE: usize = 256;
+
 /// A part of the store, always used under its lock.
 pub(super) struct Shard<S = Listed> {
     small: Queue<S>,
@@ -156,6 +160,7 @@ impl<S: Store> Shard<S> {
 
     /// Lets one entry go, if there is any.
     fn evict(&mut self, now: u64, dropped: &mut Dropped) {
+        let mut patience = PATIENCE;
         loop {
             let entries = self.len();
             let from_small = self.small.weight > self.small_target() || self.main.map.len() == 0;
@@ -163,7 +168,8 @@ impl<S: Store> Shard<S> {
                 if from_small { (&mut self.small, &mut self.unread) } else { (&mut self.main, &mut self.aged) };
             let Some((hash, node)) = queue.map.oldest().next() else { return };
             let live = node.gone > now;
-            if live && node.was_read() {
+            if live && node.was_read() && patience > 0 {
+                patience -= 1;
                 self.spare(hash, from_small);
                 continue;
             }

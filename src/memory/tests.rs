@@ -346,6 +346,21 @@ fn real_memory_stays_near_the_budget() {
 }
 
 #[test]
+fn an_eviction_does_not_walk_a_shard_full_of_reads() {
+    let l1 = L1::with_shards(MIB, 1);
+    let weight = MIB / 1_024 - OVERHEAD - "t:1234".len();
+    (0..1_000).for_each(|n| assert!(put(&l1, &key(n), n, weight)));
+    (0..3_000).for_each(|n| assert!(read(&l1, &key(n % 1_000)).is_some()));
+    (1_000..1_100).find(|n| {
+        assert!(put(&l1, &key(*n), *n, weight));
+        l1.len() as u64 == *n
+    });
+    assert_eq!(read(&l1, &key(256)), None, "the first after those it spared");
+    assert!((0..1_000).filter(|n| *n != 256).all(|n| read(&l1, &key(n)).is_some()));
+    l1.validate(MIB);
+}
+
+#[test]
 fn tables_shrink_with_the_population() {
     let l1 = std::cell::OnceCell::new();
     let info = measure(|| {
