@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use cachekit::backends::Memory;
 use cachekit::codec::Postcard;
 use cachekit::testing::{Chaos, Fault, ManualClock};
 use cachekit::{
-    Backend, Cache, CacheBuilder, Clock, ComputeError, ErrorKind, Grace, Intent, Operation, Settings, Unreadable,
+    Backend, Cache, CacheBuilder, Capabilities, Clock, ComputeError, Error, ErrorKind, Grace, Intent, Key, Lease,
+    LeaseToken, Operation, Settings, Unreadable,
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -64,13 +66,50 @@ async fn a_backend_that_hangs_longer_than_the_deadline_fails_no_call() {
     }
 }
 
+/// Says of every entry that it is not authentic.
+#[derive(Debug)]
+struct Doubting;
+
+impl Backend for Doubting {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::new("doubting")
+    }
+    async fn get(&self, _: &Key) -> Result<Option<Bytes>, Error> {
+        Err(Error::new(ErrorKind::Unauthentic, "the server does not know this client"))
+    }
+    async fn set(&self, _: &Key, _: Bytes, _: Duration) -> Result<(), Error> {
+        Ok(())
+    }
+    async fn remove(&self, _: &Key) -> Result<(), Error> {
+        Ok(())
+    }
+    async fn lease(&self, _: &Key, _: Duration) -> Result<Lease, Error> {
+        Ok(Lease::Held)
+    }
+    async fn fill(&self, _: &Key, _: Bytes, _: Duration, _: LeaseToken) -> Result<bool, Error> {
+        Ok(false)
+    }
+    async fn release(&self, _: &Key, _: LeaseToken) -> Result<(), Error> {
+        Ok(())
+    }
+    async fn ping(&self) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn no_kind_of_backend_error_fails_a_call() {
+    let cache = CacheBuilder::new().intent(Intent::Minimal).backend(Doubting).build().unwrap();
+    assert_eq!(cache.get_or_compute("key", || async { Ok::<u32, Broken>(1) }).await.unwrap(), 1);
+}
+
 #[tokio::test]
 async fn waiting_for_a_lease_does_not_count_against_the_deadline() {
     let clock = ManualClock::new();
     let memory = Memory::with_clock(1 << 20, Arc::new(clock.clone()));
-    let key = cachekit::Key::new("default", "key").unwrap();
+    let key = Key::new("default", "key").unwrap();
     let held = memory.lease(&key, secs(30)).await.unwrap();
-    assert!(matches!(held, cachekit::Lease::Granted(_)));
+    assert!(matches!(held, Lease::Granted(_)));
     let cache = builder(&clock, memory).leases(true).deadline(secs(2)).operation_timeout(secs(1)).build().unwrap();
     let caller = tokio::spawn({
         let cache = cache.clone();

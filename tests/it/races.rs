@@ -61,7 +61,7 @@ async fn a_change_whose_caller_leaves_half_way_leaves_no_older_value_in_l1() {
 
 #[tokio::test]
 async fn a_backend_read_from_before_a_change_ended_stays_out_of_l1_after_it() {
-    for removes in [false, true] {
+    for (removes, computes) in [(false, false), (false, true), (true, false), (true, true)] {
         let chaos = Chaos::new(Memory::new(1 << 20));
         let (control, late) = (chaos.control(), Late::new(chaos));
         let cache = over(late.clone());
@@ -78,16 +78,44 @@ async fn a_backend_read_from_before_a_change_ended_stays_out_of_l1_after_it() {
         late.hold(Operation::Get);
         let read = tokio::spawn({
             let cache = cache.clone();
-            async move { cache.get::<u32>("key").await }
+            async move {
+                let compute = || async { Ok::<u32, Broken>(9) };
+                if computes {
+                    cache.get_or_compute("key", compute).await.ok()
+                } else {
+                    cache.get::<u32>("key").await.unwrap()
+                }
+            }
         });
         late.wait_until_done().await;
         gate.open();
         change.await.unwrap().unwrap();
         late.let_go();
         let newest = (!removes).then_some(2);
-        assert_eq!(read.await.unwrap().unwrap(), newest, "the change overtook it, so it read again");
+        let answer = if computes { Some(9) } else { newest };
+        assert_eq!(read.await.unwrap(), answer, "the change overtook what was read");
         assert_eq!(cache.get::<u32>("key").await.unwrap(), newest);
     }
+}
+
+#[tokio::test]
+async fn a_computation_within_a_set_does_not_overwrite_it_in_the_backend() {
+    let chaos = Chaos::new(Memory::new(1 << 20));
+    let control = chaos.control();
+    let cache = over(chaos);
+    let gate = control.gate(Operation::Set);
+    let set = tokio::spawn({
+        let cache = cache.clone();
+        async move { cache.set("key", 1u32).await }
+    });
+    gate.wait_for(1).await;
+    assert_eq!(cache.get_or_compute("key", || async { Ok::<u32, Broken>(2) }).await.unwrap(), 2);
+    settle().await;
+    gate.open();
+    set.await.unwrap().unwrap();
+    cache.close(Duration::from_secs(5)).await.unwrap();
+    assert_eq!(cache.get::<u32>("key").await.unwrap(), Some(1));
+    assert_eq!(cache.entry("key").skip_l1_read().get::<u32>().await.unwrap(), Some(1));
 }
 
 #[tokio::test]
