@@ -59,8 +59,8 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             {
                 return Ok(Some(found));
             }
-            let result = self.read::<T>(key, options, None, || fence.holds()).await;
-            if result.is_err() || fence.holds() {
+            let result = self.read::<T>(key, options, None, || fence.is_current()).await;
+            if result.is_err() || fence.is_current() {
                 return result;
             }
         }

@@ -133,7 +133,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             return None;
         }
         // What a change overtook is older than the change: it answers nobody, not even as a fallback.
-        if let Some(found) = found.filter(|_| flight.may_store()) {
+        if let Some(found) = found.filter(|_| !flight.is_void()) {
             if found.age == Age::Fresh {
                 flight.land(found.landing());
                 return None;
@@ -212,7 +212,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             if !options.skip_l2_read
                 && let Ok(Some(found)) = self.read::<T>(key, options, None, || flight.may_store()).await
                 && found.age == Age::Fresh
-                && flight.may_store()
+                && !flight.is_void()
             {
                 return Turn::Found(found, lease);
             }
