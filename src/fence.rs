@@ -1,8 +1,11 @@
 //! Fences: what was begun before an invalidation.
 //!
 //! A fence is the version of a key, taken before a computation or a backend read begins. Whatever changes the key raises
-//! the version, so what began earlier knows that it must not store its result. Only keys that somebody works on have a lane:
-//! the table holds one lane per running operation, not one per key ever seen.
+//! the version, so what began earlier knows that it must not store its result. Of computations without a change between
+//! them, the one that began last is stored last; what was read before a computation was stored is not kept after it.
+//!
+//! Only keys that somebody works on have a lane: the table holds one lane per running operation, not one per key ever
+//! seen.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -36,6 +39,10 @@ struct State {
     version: u64,
     /// The fence that raised the version last.
     owner: u64,
+    /// How many computations were stored.
+    stores: u64,
+    /// The youngest fence under which one was.
+    youngest: u64,
     /// How many fences were taken.
     taken: u64,
     /// How many of them there are.
@@ -58,14 +65,14 @@ impl Fences {
     pub(crate) fn take(self: &Arc<Self>, key: &Key) -> Fence {
         let mut shard = self.shard(key);
         let lane = Arc::clone(shard.entry(key.clone()).or_default());
-        let (id, version) = {
+        let (id, version, stores) = {
             let mut state = lane.state();
             state.users += 1;
             state.taken += 1;
-            (state.taken, state.version)
+            (state.taken, state.version, state.stores)
         };
         drop(shard);
-        Fence { fences: Arc::clone(self), key: key.clone(), lane, id, version }
+        Fence { fences: Arc::clone(self), key: key.clone(), lane, id, version, stores }
     }
 
     /// How many lanes there are.
@@ -96,6 +103,7 @@ pub(crate) struct Fence {
     lane: Arc<Lane>,
     id: u64,
     version: u64,
+    stores: u64,
 }
 
 impl Fence {
@@ -104,19 +112,29 @@ impl Fence {
         self.holds_in(&self.lane.state())
     }
 
-    /// Voids every fence of the key but this one. Returns the version that begins.
-    pub(crate) fn raise(&self) -> u64 {
-        self.raise_in(&mut self.lane.state())
+    /// Whether this fence holds and no other computation was stored since it was taken, or since it [claimed](Fence::claim).
+    pub(crate) fn is_current(&self) -> bool {
+        let state = self.lane.state();
+        self.holds_in(&state) && (state.stores == self.stores || state.youngest == self.id)
     }
 
-    /// Raises the version if this fence holds. Of several fences that began together, one wins.
+    /// Voids every fence of the key but this one. Returns the version that begins.
+    pub(crate) fn raise(&self) -> u64 {
+        let mut state = self.lane.state();
+        state.version += 1;
+        state.owner = self.id;
+        state.version
+    }
+
+    /// Asks to store a computation. Granted if this fence holds and nothing was stored that began later.
     pub(crate) fn claim(&self) -> bool {
         let mut state = self.lane.state();
-        let holds = self.holds_in(&state);
-        if holds {
-            self.raise_in(&mut state);
+        let granted = self.holds_in(&state) && state.youngest < self.id;
+        if granted {
+            state.youngest = self.id;
+            state.stores += 1;
         }
-        holds
+        granted
     }
 
     /// Waits until no other task of this process writes the key to the backend.
@@ -126,12 +144,6 @@ impl Fence {
 
     fn holds_in(&self, state: &State) -> bool {
         state.owner == self.id || state.version == self.version
-    }
-
-    fn raise_in(&self, state: &mut State) -> u64 {
-        state.version += 1;
-        state.owner = self.id;
-        state.version
     }
 }
 
@@ -170,8 +182,19 @@ mod tests {
         assert!(!first.holds() && second.holds());
         let third = fences.take(&key);
         assert!(third.holds() && second.holds());
-        assert!(third.claim() && !second.claim() && !first.claim());
-        assert!(third.holds() && third.claim());
+    }
+
+    #[test]
+    fn the_computation_that_began_last_is_stored_last_and_reads_before_it_are_not_kept() {
+        let (fences, key) = (Fences::new(), Key::new("n", "k").unwrap());
+        let [older, younger, read] = [(); 3].map(|()| fences.take(&key));
+        assert!(older.claim() && older.is_current());
+        assert!(read.holds() && !read.is_current());
+        assert!(younger.holds() && younger.claim() && younger.is_current());
+        assert!(older.holds() && !older.is_current() && !older.claim());
+        assert!(fences.take(&key).is_current());
+        read.raise();
+        assert!(!younger.is_current() && !younger.claim());
     }
 
     #[test]

@@ -197,12 +197,11 @@ impl<T: Send + Sync, E: Send + Sync> Flight<T, E> {
 
     /// Whether a caller that comes at the tick `now` may have this flight's answer.
     fn stands(&self, now: u64, reads: Reads) -> bool {
-        let current = match self.landed.get() {
-            None => now < self.deadline(),
-            Some(Landing::Value { expires, .. }) => reads.older() && now < *expires,
+        match self.landed.get() {
+            None => now < self.deadline() && !self.is_void(),
+            Some(Landing::Value { expires, .. }) => reads.older() && now < *expires && self.may_store(),
             Some(_) => false,
-        };
-        current && self.may_store()
+        }
     }
 
     pub(crate) fn deadline(&self) -> u64 {
@@ -214,12 +213,17 @@ impl<T: Send + Sync, E: Send + Sync> Flight<T, E> {
         self.deadline.store(now.saturating_add(self.limit), SeqCst);
     }
 
-    /// Whether this flight's result may still be stored.
-    pub(crate) fn may_store(&self) -> bool {
-        self.fence.holds() && !self.given_up.load(SeqCst)
+    /// Whether the key was changed since this flight began, or the flight was given up.
+    pub(crate) fn is_void(&self) -> bool {
+        !self.fence.holds() || self.given_up.load(SeqCst)
     }
 
-    /// Voids what began before this flight's result was known. False if something voided this flight before.
+    /// Whether what this flight has read or computed is still the newest there is.
+    pub(crate) fn may_store(&self) -> bool {
+        self.fence.is_current() && !self.given_up.load(SeqCst)
+    }
+
+    /// Asks to store this flight's result. False if the flight is void, or a younger one has stored its own.
     pub(crate) fn claim(&self) -> bool {
         !self.given_up.load(SeqCst) && self.fence.claim()
     }

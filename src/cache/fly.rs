@@ -189,7 +189,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             if !options.skip_l2_read
                 && let Ok(Some(found)) = self.read::<T>(key, options, None, || flight.may_store()).await
                 && found.age == Age::Fresh
-                && flight.may_store()
+                && !flight.is_void()
             {
                 return Turn::Found(found, lease);
             }

@@ -74,9 +74,9 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             if options.skip_l2_read || found.as_ref().is_some_and(|found| found.age == Age::Fresh) {
                 return (found, None);
             }
-            match self.read(key, options, found.as_ref(), || fence.holds()).await {
+            match self.read(key, options, found.as_ref(), || fence.is_current()).await {
                 Err(error) => return (found, Some(error)),
-                Ok(in_l2) if fence.holds() => return (in_l2.or(found), None),
+                Ok(in_l2) if fence.is_current() => return (in_l2.or(found), None),
                 Ok(_) => {}
             }
         }

@@ -236,6 +236,30 @@ async fn a_computation_that_began_before_a_forced_one_ended_does_not_undo_it() {
 }
 
 #[tokio::test]
+async fn a_forced_computation_that_outlasts_an_older_one_is_stored_last() {
+    let (cache, old, new) = (over(Memory::new(1 << 20)), Slow::new(), Slow::new());
+    let older = tokio::spawn({
+        let (cache, old) = (cache.clone(), old.clone());
+        async move { cache.get_or_compute("key", move || old.run(Ok(1u32))).await }
+    });
+    old.wait_for_start().await;
+    let forced = tokio::spawn({
+        let (cache, new) = (cache.clone(), new.clone());
+        async move { cache.entry("key").skip_l1_read().skip_l2_read().get_or_compute(move || new.run(Ok(2u32))).await }
+    });
+    new.wait_for_start().await;
+    old.finish(1);
+    assert_eq!(older.await.unwrap().unwrap(), 1);
+    settle().await;
+    assert_eq!(cache.get::<u32>("key").await.unwrap(), Some(1));
+    new.finish(1);
+    assert_eq!(forced.await.unwrap().unwrap(), 2);
+    cache.close(Duration::from_secs(5)).await.unwrap();
+    assert_eq!(cache.get::<u32>("key").await.unwrap(), Some(2));
+    assert_eq!(cache.entry("key").skip_l1_read().get::<u32>().await.unwrap(), Some(2));
+}
+
+#[tokio::test]
 async fn a_forced_computation_is_not_answered_by_one_that_has_ended() {
     let chaos = Chaos::new(Memory::new(1 << 20));
     let control = chaos.control();
