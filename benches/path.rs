@@ -151,7 +151,8 @@ impl Stores<cachekit::backends::NoBackend, Checked<Postcard>> {
 
 /// Our whole calls against the peers' bare look-ups.
 fn hits<B: Backend, C: Codec>(bench: &mut Bench, stores: &Stores<B, C>, threads: usize) {
-    let at = format!("hit, {} keys, {threads} threads", grouped(stores.count));
+    let plural = if threads == 1 { "" } else { "s" };
+    let at = format!("hit, {} keys, {threads} thread{plural}", grouped(stores.count));
     let id = |n: usize| stores.order[n % stores.order.len()];
     let name = |n: usize| &stores.names[id(n) as usize];
     macro_rules! measure {
@@ -194,7 +195,7 @@ fn sealed_hit(bench: &mut Bench) {
             let _ = black_box(now(cache.get_or_compute("users:1", absent::<User>)));
         })
     });
-    bench.compare(name, &["hit, 1,000 keys, 1 threads, User by String"]);
+    bench.compare(name, &["hit, 1,000 keys, 1 thread, User by String"]);
 }
 
 fn backend_hits(bench: &mut Bench) {
