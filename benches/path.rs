@@ -1,7 +1,8 @@
 //! The path of one call, side by side.
 //!
-//! Runs ours and the peers in one process and ends with how our medians compare to theirs: on a shared machine only such
-//! ratios mean anything. Run it with `cargo bench --features testing`; a filter, such as `-- "1,000 keys"`, shortens it.
+//! Runs ours and the peers in one process and ends with how our medians compare to theirs: on a shared machine only
+//! such ratios mean anything. Run it with `cargo bench --features testing`; a filter, such as `-- "1,000 keys"`,
+//! shortens it.
 
 use std::collections::HashMap;
 use std::fmt::Display;

@@ -3,9 +3,9 @@
 //! ```text
 //! cargo run --example quickstart [DIRECTORY [CACHE_DIRECTORY]]
 //! ```
-//! Reads each file, counts its bytes and lines, takes its SHA-256 and its most frequent words, twice: the first pass computes or
-//! finds the entries of an earlier run, the second has them in memory. A changed file has another key, so its old summary is
-//! simply not asked for.
+//! Reads each file, counts its bytes and lines, takes its SHA-256 and its most frequent words, twice: the first pass
+//! computes or finds the entries of an earlier run, the second has them in memory. A changed file has another key, so
+//! its old summary is simply not asked for.
 
 use std::collections::HashMap;
 use std::error::Error;

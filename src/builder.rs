@@ -22,10 +22,10 @@ use crate::key::Namespace;
 
 /// Builds a [`Cache`].
 ///
-/// Three choices decide the cache's type: [`backend`](Self::backend), [`codec`](Self::codec) and [`intent`](Self::intent), in any
-/// order, the last of each counts. Everything else is a setting: an explicit call wins over the environment, the environment
-/// over the intent, the intent over the default. Nothing is checked before [`build`](Self::build), which reports every
-/// problem at once.
+/// Three choices decide the cache's type: [`backend`](Self::backend), [`codec`](Self::codec) and
+/// [`intent`](Self::intent), in any order, the last of each counts. Everything else is a setting: an explicit call wins
+/// over the environment, the environment over the intent, the intent over the default. Nothing is checked before
+/// [`build`](Self::build), which reports every problem at once.
 ///
 /// The setters are the settings most programs need; [`settings`](Self::settings) takes the rest of [`Settings`].
 ///
@@ -109,8 +109,8 @@ impl CacheBuilder<AnyBackend, Postcard, Production> {
 impl CacheBuilder<AnyBackend, Compressed<Postcard>, Production> {
     /// A builder whose backend and settings come from the `CACHEKIT_*` variables of this process.
     ///
-    /// Reads them now; what is wrong with them waits for [`build`](Self::build). The cache's type is
-    /// `Cache<AnyBackend, Standard>`, with [`Standard`](crate::codec::Standard), unless an intent, a codec or a backend is named.
+    /// Reads them now; what is wrong with them waits for [`build`](Self::build). The cache's type is `Cache<AnyBackend,
+    /// Standard>`, with [`Standard`](crate::codec::Standard), unless an intent, a codec or a backend is named.
     pub fn from_env() -> Self {
         Self::from_vars(std::env::vars_os())
     }
@@ -150,7 +150,8 @@ impl<B: Backend, C: Codec, P: Preset> CacheBuilder<B, C, P> {
         CacheBuilder { source: self.source, codec: self.codec, preset: intent, rest: self.rest }
     }
 
-    /// The head of all keys of this cache. Caches of one namespace over one backend share entries. Not empty. Default `default`.
+    /// The head of all keys of this cache. Caches of one namespace over one backend share entries. Not empty. Default
+    /// `default`.
     pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
         self.rest.namespace = namespace.into();
         self
@@ -272,8 +273,8 @@ setters! {
     operation_timeout(Duration);
     /// Whether callers wait for the backend's write. Default: only where `background` is false.
     wait_for_write(bool);
-    /// Whether work may go on after the answer; without it nothing is served stale while it is renewed. Default true, except
-    /// with `Intent::Test`.
+    /// Whether work may go on after the answer; without it nothing is served stale while it is renewed. Default true,
+    /// except with `Intent::Test`.
     background(bool);
     /// The largest stored value that is cached, in bytes. Default 104,857,600.
     max_value_size(u64);
@@ -293,11 +294,11 @@ setters! {
     compression_enabled(bool);
     /// The zlib level, 1..=9. Default 6.
     compression_level(u32);
-    /// Whether an entry that a confidential codec finds not authentic is kept and reported as an error, instead of being a miss.
-    /// Default false.
+    /// Whether an entry that a confidential codec finds not authentic is kept and reported as an error, instead of
+    /// being a miss. Default false.
     fail_closed(bool);
-    /// A number that makes entries stored under another number misses, for changes of meaning that the type does not show.
-    /// Default 0.
+    /// A number that makes entries stored under another number misses, for changes of meaning that the type does not
+    /// show. Default 0.
     schema_version(u32);
 }
 

@@ -1,8 +1,9 @@
 //! Chunks: values larger than one item.
 //!
-//! The parts are stored first, under reserved keys, then a manifest under the key itself. Their keys and they themselves
-//! carry one random write id: a write touches no part of another, so an entry stays whole until its successor is, and a reader
-//! who misses a part finds a torn entry and not a wrong value. Parts that no manifest names any more end with their TTL.
+//! The parts are stored first, under reserved keys, then a manifest under the key itself. Their keys and they
+//! themselves carry one random write id: a write touches no part of another, so an entry stays whole until its
+//! successor is, and a reader who misses a part finds a torn entry and not a wrong value. Parts that no manifest names
+//! any more end with their TTL.
 //!
 //! ```text
 //! chunk      C1 01 02 | write id u64 | index u32 | bytes

@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 /// An error of the cache, a codec or a backend.
 ///
-/// Opaque: ask [`kind`](Error::kind) what it is and [`is_temporary`](Error::is_temporary) whether
-/// trying again may help. The errors of other libraries are its [`source`](StdError::source). One word wide; clones share one
+/// Opaque: ask [`kind`](Error::kind) what it is and [`is_temporary`](Error::is_temporary) whether trying again may
+/// help. The errors of other libraries are its [`source`](StdError::source). One word wide; clones share one
 /// allocation.
 ///
 /// # Examples
@@ -38,7 +38,8 @@ pub enum ErrorKind {
     Config,
     /// A key or a namespace is empty, or longer than [`Key::MAX_INPUT`](crate::Key::MAX_INPUT).
     Key,
-    /// What this call asks for cannot be: a time of zero, a TTL the backend cannot keep, a computation that waits for itself.
+    /// What this call asks for cannot be: a time of zero, a TTL the backend cannot keep, a computation that waits for
+    /// itself.
     Argument,
     /// The backend cannot be reached or refuses to work at the moment.
     Unavailable,
@@ -113,9 +114,9 @@ impl StdError for Error {
 
 /// Why [`get_or_compute`](crate::Cache::get_or_compute) has no value to return.
 ///
-/// Everyone who waited for one computation gets the same error. It implements [`std::error::Error`] for
-/// every `E` that is `Debug + Display`, so `?` works with `anyhow` and with `Box<dyn Error>`. It displays as what it holds.
-/// The sources of `E` are reached through [`Failed`](ComputeError::Failed), because `E` need not be an error.
+/// Everyone who waited for one computation gets the same error. It implements [`std::error::Error`] for every `E` that
+/// is `Debug + Display`, so `?` works with `anyhow` and with `Box<dyn Error>`. It displays as what it holds. The
+/// sources of `E` are reached through [`Failed`](ComputeError::Failed), because `E` need not be an error.
 ///
 /// # Examples
 /// ```
@@ -146,7 +147,8 @@ pub enum ComputeError<E> {
     /// The computation did not end before its deadline, and there is no older value to fall back on.
     #[error("the computation did not end before its deadline")]
     TimedOut,
-    /// The cache refused the call: a key or an option is invalid, there is no runtime, or the cache is set to fail closed.
+    /// The cache refused the call: a key or an option is invalid, there is no runtime, or the cache is set to fail
+    /// closed.
     #[error(transparent)]
     Cache(Error),
 }

@@ -1,8 +1,9 @@
 //! Fences: what was begun before an invalidation.
 //!
-//! A fence is the version of a key, taken before a computation or a backend read begins. Whatever changes the key raises
-//! the version, so what began earlier knows that it must not store its result. Of computations without a change between
-//! them, the one that began last is stored last; what was read before a computation was stored is not kept after it.
+//! A fence is the version of a key, taken before a computation or a backend read begins. Whatever changes the key
+//! raises the version, so what began earlier knows that it must not store its result. Of computations without a change
+//! between them, the one that began last is stored last; what was read before a computation was stored is not kept
+//! after it.
 //!
 //! Only keys that somebody works on have a lane: the table holds one lane per running operation, not one per key ever
 //! seen.
@@ -112,7 +113,8 @@ impl Fence {
         self.holds_in(&self.lane.state())
     }
 
-    /// Whether this fence holds and no other computation was stored since it was taken, or since it [claimed](Fence::claim).
+    /// Whether this fence holds and no other computation was stored since it was taken, or since it
+    /// [claimed](Fence::claim).
     pub(crate) fn is_current(&self) -> bool {
         let state = self.lane.state();
         self.holds_in(&state) && (state.stores == self.stores || state.youngest == self.id)

@@ -1,7 +1,7 @@
 //! Intents: what a cache is for.
 //!
-//! Each intent is a type of its own, because it decides the codec's type (and, for [`Io`], the backend's). What it sets can
-//! be overridden by the environment and by explicit calls; what it decides in the type cannot.
+//! Each intent is a type of its own, because it decides the codec's type (and, for [`Io`], the backend's). What it sets
+//! can be overridden by the environment and by explicit calls; what it decides in the type cannot.
 //!
 //! | | Minimal | Test | Dev | Production | Secure | Io |
 //! |---|---|---|---|---|---|---|
@@ -17,8 +17,8 @@
 //! | leases | - | - | - | yes | yes | yes |
 //! | jitter, work after the answer | yes | - | yes | yes | yes | yes |
 //!
-//! This version decides invalidation, namespace index, breaker, adaptive timeout, backpressure and metrics, and acts on none of
-//! them. It cannot build `Secure` and `Io`, and says so instead of building less.
+//! This version decides invalidation, namespace index, breaker, adaptive timeout, backpressure and metrics, and acts on
+//! none of them. It cannot build `Secure` and `Io`, and says so instead of building less.
 
 use std::fmt;
 use std::time::Duration;
@@ -141,7 +141,8 @@ presets! {
 
 /// Everything on, and entries encrypted with AES-256-GCM: `Cache<B, Encrypted<C>>`.
 ///
-/// Needs a master key (`CACHEKIT_MASTER_KEY`) and the feature `encryption`. This version cannot encrypt: `build` refuses.
+/// Needs a master key (`CACHEKIT_MASTER_KEY`) and the feature `encryption`. This version cannot encrypt: `build`
+/// refuses.
 #[cfg(feature = "encryption")]
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Secure;

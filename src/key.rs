@@ -151,7 +151,8 @@ impl Namespace {
 
 thread_local!(static BUFFER: Cell<String> = const { Cell::new(String::new()) });
 
-/// This thread's buffer, until dropped. Taken, not borrowed: a key type that itself asks a cache finds an empty one, not a panic.
+/// This thread's buffer, until dropped. Taken, not borrowed: a key type that itself asks a cache finds an empty one,
+/// not a panic.
 struct Buffer(String);
 
 impl Drop for Buffer {
@@ -298,8 +299,8 @@ static ESCAPES: &str = {
 
 /// What can name an entry: a [`KeyPart`], or a tuple of two to six of them.
 ///
-/// An integer is the same part as its decimal text. A string of a fixed form, such as a UUID's, is a part as it is. Floats
-/// name nothing, because equal ones need not be written alike; nor do tuples within tuples.
+/// An integer is the same part as its decimal text. A string of a fixed form, such as a UUID's, is a part as it is.
+/// Floats name nothing, because equal ones need not be written alike; nor do tuples within tuples.
 ///
 /// # Examples
 /// ```

@@ -15,7 +15,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
 //! ```
 //!
-//! What the cache does to the bytes and where they go is in the type [`Cache<B, C>`](Cache); how it behaves is settings, filled by an
+//! What the cache does to the bytes and where they go is in the type [`Cache<B, C>`](Cache); how it behaves is
+//! settings, filled by an
 //! [`Intent`] and by `CACHEKIT_*` variables. A failing cache never fails the program.
 //!
 //! # Where to look

@@ -1,7 +1,7 @@
 //! Whether a value is `None`.
 //!
-//! An absent answer may live shorter than others, and the cache cannot match on a generic `T`. Serde can tell: `None` is the
-//! one value that calls `serialize_none`.
+//! An absent answer may live shorter than others, and the cache cannot match on a generic `T`. Serde can tell: `None`
+//! is the one value that calls `serialize_none`.
 
 use std::fmt;
 

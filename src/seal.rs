@@ -1,7 +1,7 @@
 //! Sealing: values into frames and back.
 //!
-//! A sealed entry is its header and the codec's output. Opening refuses everything that was not sealed by the same codec stack for
-//! the same type, and says why.
+//! A sealed entry is its header and the codec's output. Opening refuses everything that was not sealed by the same
+//! codec stack for the same type, and says why.
 
 use std::any::type_name;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -21,8 +21,8 @@ use crate::schema;
 
 /// What can be cached: anything serde reads and writes that may be shared between threads.
 ///
-/// Implemented for every such type; there is nothing to implement by hand. A value is read back from bytes that are gone
-/// by then, so it owns what it holds: `String`, not `&str`.
+/// Implemented for every such type; there is nothing to implement by hand. A value is read back from bytes that are
+/// gone by then, so it owns what it holds: `String`, not `&str`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be cached",
     label = "not a `Value`",

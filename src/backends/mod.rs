@@ -28,20 +28,20 @@ pub use self::none::NoBackend;
 
 /// A store of bytes, shared between processes or not.
 ///
-/// Implementers write plain `async fn`; the futures must be `Send`. `examples/own_backend.rs` is a whole one. What passes
-/// `cachekit::testing::conformance` (feature `testing`) keeps this contract.
+/// Implementers write plain `async fn`; the futures must be `Send`. `examples/own_backend.rs` is a whole one. What
+/// passes `cachekit::testing::conformance` (feature `testing`) keeps this contract.
 ///
 /// # Contract
-/// - What `set` or `fill` stored, `get` returns unchanged, until `ttl` is over, or `remove`, or the backend needs the room.
-///   An empty value is a value. A TTL is rounded up to the backend's precision, never down.
+/// - What `set` or `fill` stored, `get` returns unchanged, until `ttl` is over, or `remove`, or the backend needs the
+///   room. An empty value is a value. A TTL is rounded up to the backend's precision, never down.
 /// - `get` of an absent or expired key is `Ok(None)`. A failure is `Err`, never `None`.
 /// - `remove` of an absent key succeeds.
 /// - Values are replaced whole: a reader sees the old bytes or the new ones, never a mixture.
 /// - A dropped future leaves the backend usable; the operation may or may not have happened.
 ///
 /// # Leases
-/// A lease is the right to fill one key, kept by the backend so that it holds across processes. At most one is
-/// out per key; it ends after `hold`, by `fill`, by `release`, and by `set` or `remove` of its key. `fill` stores only if its
+/// A lease is the right to fill one key, kept by the backend so that it holds across processes. At most one is out per
+/// key; it ends after `hold`, by `fill`, by `release`, and by `set` or `remove` of its key. `fill` stores only if its
 /// lease has not ended. A backend whose [`Capabilities::leases`] is false answers [`ErrorKind::Unsupported`].
 ///
 /// # Errors

@@ -17,8 +17,9 @@ use crate::seal::Value;
 /// A call under way: a key, and what this call asks for beyond the cache's policy.
 ///
 /// Made by [`Cache::entry`]. Callers who share a flight get what the one who started it asked for; calls that skip
-/// different reads do not share one. `get` heeds only what is said about reading and keeping, `set` only what is said about
-/// keeping and writing. A `ttl`, `soft_timeout` or `deadline` of zero is an error of the call. `Debug` shows no key.
+/// different reads do not share one. `get` heeds only what is said about reading and keeping, `set` only what is said
+/// about keeping and writing. A `ttl`, `soft_timeout` or `deadline` of zero is an error of the call. `Debug` shows no
+/// key.
 ///
 /// # Examples
 /// ```
@@ -51,19 +52,22 @@ impl<'a, B: Backend, C: Codec, K: IntoKey> Entry<'a, B, C, K> {
         Self { cache, key, options: Options::default() }
     }
 
-    /// How long the entry lives, if this call stores it. Above zero. Default: the policy's, or the computation's own decision.
+    /// How long the entry lives, if this call stores it. Above zero. Default: the policy's, or the computation's own
+    /// decision.
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.options.ttl = Some(ttl);
         self
     }
 
-    /// How long after its expiry the entry may stand in for a failing computation. Zero: not at all. Default: the policy's.
+    /// How long after its expiry the entry may stand in for a failing computation. Zero: not at all. Default: the
+    /// policy's.
     pub fn stale_if_error(mut self, grace: impl Into<Grace>) -> Self {
         self.options.stale_if_error = Some(grace.into());
         self
     }
 
-    /// After this long, answer with an older value if there is one, and let the computation go on. Default: the policy's.
+    /// After this long, answer with an older value if there is one, and let the computation go on. Default: the
+    /// policy's.
     ///
     /// Without effect where the policy's `background` is off.
     pub fn soft_timeout(mut self, timeout: Duration) -> Self {
@@ -176,7 +180,8 @@ impl<'a, B: Backend, C: Codec, K: IntoKey> Entry<'a, B, C, K> {
         }
     }
 
-    /// Like [`Cache::get_or_compute_arc`], with a computation that also decides whether, and for how long, its value is kept.
+    /// Like [`Cache::get_or_compute_arc`], with a computation that also decides whether, and for how long, its value is
+    /// kept.
     ///
     /// # Errors
     /// As [`Cache::get_or_compute`].

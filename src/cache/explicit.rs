@@ -1,7 +1,8 @@
 //! Explicit operations: get, set, invalidate, exists, close.
 //!
-//! Unlike `get_or_compute` they return the backend's errors. Whatever changes a key raises its fence before and after the
-//! backend is told, so that no read that overlaps the change outlives it. Of changes that overlap, the one that began last stays.
+//! Unlike `get_or_compute` they return the backend's errors. Whatever changes a key raises its fence before and after
+//! the backend is told, so that no read that overlaps the change outlives it. Of changes that overlap, the one that
+//! began last stays.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};

@@ -199,7 +199,8 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         }
     }
 
-    /// Runs a computation until the flight's deadline; past the soft timeout callers get an older value, if there is one.
+    /// Runs a computation until the flight's deadline; past the soft timeout callers get an older value, if there is
+    /// one.
     async fn bounded<T: Value, E: Send + Sync, R: Send>(
         &self,
         flight: &Flight<T, E>,
@@ -274,7 +275,8 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         self.write(&flight, key, sealed.unwrap_or_else(seal), plan, terms.lease).await;
     }
 
-    /// Whether a computed entry goes to the backend. After a failed read only where nobody pays for a failed write, too.
+    /// Whether a computed entry goes to the backend. After a failed read only where nobody pays for a failed write,
+    /// too.
     fn writes(&self, options: Options, terms: &Terms) -> bool {
         let may = self.guard.is_some() && terms.to_l2 && !options.skip_l2_write;
         may && (!terms.read_failed || self.policy.background)

@@ -37,11 +37,12 @@ pub use self::options::Computed;
 
 /// A two-tier cache: process memory, then `B`, then your closure, once.
 ///
-/// Cheap to clone; clones are one cache. Built by [`CacheBuilder`](crate::CacheBuilder). Keys live in the cache's namespace; a key
-/// holds values of one type, and an entry of another type is a miss.
+/// Cheap to clone; clones are one cache. Built by [`CacheBuilder`](crate::CacheBuilder). Keys live in the cache's
+/// namespace; a key holds values of one type, and an entry of another type is a miss.
 ///
-/// An L1 hit is answered on the first poll. Every other call of `get_or_compute` runs on a task of its own, so it needs a tokio
-/// runtime with time, and the future may be dropped at any moment without harm to others. Every future of a cache is `Send`.
+/// An L1 hit is answered on the first poll. Every other call of `get_or_compute` runs on a task of its own, so it needs
+/// a tokio runtime with time, and the future may be dropped at any moment without harm to others. Every future of a
+/// cache is `Send`.
 ///
 /// `B` is the backend, `C` the codec around the values as the intent made it. To hold a cache in a struct, name both:
 /// `Cache<AnyBackend, Standard>` for [`CacheBuilder::from_env`] with a `Dev` or `Production` intent, say.
@@ -117,17 +118,18 @@ impl<B: Backend, C: Codec> Cache<B, C> {
 
     /// The value of `key`: from L1, else from the backend, else from `compute`, which then runs once for all who ask.
     ///
-    /// Nobody owns the computation: it runs on a task, so dropping this future, or never polling it again, neither stops nor
-    /// repeats it. A stale value is returned at once while a background task renews it. A cache or backend failure is
-    /// never returned: the call goes on without the tier that failed.
+    /// Nobody owns the computation: it runs on a task, so dropping this future, or never polling it again, neither
+    /// stops nor repeats it. A stale value is returned at once while a background task renews it. A cache or backend
+    /// failure is never returned: the call goes on without the tier that failed.
     ///
-    /// `compute` outlives the call, so it owns what it needs: `move || async move { .. }`, with clones of what is shared.
+    /// `compute` outlives the call, so it owns what it needs: `move || async move { .. }`, with clones of what is
+    /// shared.
     ///
     /// # Errors
     /// [`ComputeError::Failed`] with the computation's error, [`ComputeError::Panicked`], or [`ComputeError::TimedOut`] past the
     /// deadline; the same for all who waited; the next call tries again. [`ComputeError::Cache`] for an unusable key, a
-    /// call outside a tokio runtime or whose runtime ends, a computation that asks for its own key, or a cache that is set to
-    /// fail closed and finds an entry that is not authentic.
+    /// call outside a tokio runtime or whose runtime ends, a computation that asks for its own key, or a cache that is
+    /// set to fail closed and finds an entry that is not authentic.
     ///
     /// # Cost
     /// An L1 hit hashes the key once, takes one shard lock and clones the value; it allocates only if the clone does.
@@ -198,22 +200,23 @@ impl<B: Backend, C: Codec> Cache<B, C> {
 
     /// Stores `value` under `key` in both tiers, for the policy's TTL.
     ///
-    /// Computations of the key that are under way do not overwrite it; of sets and invalidations that overlap, the one that
-    /// began last stays. With a backend the work is done on a task: once polled, it goes on if this future is dropped.
+    /// Computations of the key that are under way do not overwrite it; of sets and invalidations that overlap, the one
+    /// that began last stays. With a backend the work is done on a task: once polled, it goes on if this future is
+    /// dropped.
     ///
     /// # Errors
-    /// If the key is unusable, the TTL is longer than the backend can keep, or the value is too large or not readable by its codec:
-    /// nothing has changed then, save that a value that only L1 finds too large replaces an older one by nothing. If the backend
-    /// fails: this process has the new value in L1, others may still read an older one.
+    /// If the key is unusable, the TTL is longer than the backend can keep, or the value is too large or not readable
+    /// by its codec: nothing has changed then, save that a value that only L1 finds too large replaces an older one by
+    /// nothing. If the backend fails: this process has the new value in L1, others may still read an older one.
     pub async fn set<T: Value>(&self, key: impl IntoKey, value: T) -> Result<(), Error> {
         self.entry(key).set(value).await
     }
 
     /// Forgets `key` in both tiers.
     ///
-    /// Once this has returned, no call of this process returns a value whose computation or backend read began before, and
-    /// no flight stores such a value. With a backend the work is done on a task: once polled, it goes on if this future is
-    /// dropped.
+    /// Once this has returned, no call of this process returns a value whose computation or backend read began before,
+    /// and no flight stores such a value. With a backend the work is done on a task: once polled, it goes on if this
+    /// future is dropped.
     ///
     /// # Errors
     /// If the key is unusable, or the backend fails: this process has forgotten the entry, the backend may not have.
@@ -221,7 +224,8 @@ impl<B: Backend, C: Codec> Cache<B, C> {
         self.inner.invalidate(&key).await
     }
 
-    /// Whether there is an entry under `key` that has not expired, of whatever type. Asks the backend where there is one.
+    /// Whether there is an entry under `key` that has not expired, of whatever type. Asks the backend where there is
+    /// one.
     ///
     /// # Errors
     /// If the key is unusable, or the backend fails.
@@ -264,8 +268,8 @@ impl<B: Backend, C: Codec> Cache<B, C> {
 
     /// Waits until everything the cache has begun is done, at most `deadline`, and begins nothing more.
     ///
-    /// Afterwards calls still answer: from the tiers, or by computing for themselves without storing. `set` and `invalidate` work
-    /// as before. All clones are closed.
+    /// Afterwards calls still answer: from the tiers, or by computing for themselves without storing. `set` and
+    /// `invalidate` work as before. All clones are closed.
     ///
     /// # Errors
     /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) with the number of tasks that were stopped at the deadline.

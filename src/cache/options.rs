@@ -69,14 +69,15 @@ impl<T> Computed<T> {
         Self { value, ttl: None, tags: Vec::new(), store: true }
     }
 
-    /// Keeps it for `ttl`, whatever the call said. A TTL the cache cannot keep means that the value is returned, not stored.
+    /// Keeps it for `ttl`, whatever the call said. A TTL the cache cannot keep means that the value is returned, not
+    /// stored.
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.ttl = Some(ttl);
         self
     }
 
-    /// Marks the entry with tags: their fingerprints travel in its header. The first 64 count. This version stores them and
-    /// does nothing with them.
+    /// Marks the entry with tags: their fingerprints travel in its header. The first 64 count. This version stores them
+    /// and does nothing with them.
     pub fn tags<'a>(mut self, tags: impl IntoIterator<Item = &'a str>) -> Self {
         self.tags.extend(tags.into_iter().map(frame::fingerprint).take(MAX_TAGS - self.tags.len()));
         self

@@ -65,8 +65,8 @@ impl<B: Backend, C: Codec> Inner<B, C> {
 
     /// The best that L1 and the backend have, and the backend's failure.
     ///
-    /// What a change overtook while it was read is older than the change, so it is read anew. Where changes go on and on there is
-    /// nothing.
+    /// What a change overtook while it was read is older than the change, so it is read anew. Where changes go on and
+    /// on there is nothing.
     pub(super) async fn consult<T: Value>(&self, key: &Key, options: Options) -> (Option<Found<T>>, Option<Error>) {
         for _ in 0..8 {
             let fence = self.fences.take(key);
@@ -83,7 +83,8 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         (None, None)
     }
 
-    /// Reads the backend, and keeps what it has in L1 for the rest of its life. `None` if it has nothing newer than `known`.
+    /// Reads the backend, and keeps what it has in L1 for the rest of its life. `None` if it has nothing newer than
+    /// `known`.
     pub(super) async fn read<T: Value>(
         &self,
         key: &Key,

@@ -13,8 +13,8 @@ use crate::error::{Error, ErrorKind};
 
 /// Appends a 64-bit checksum (XXH3) over key, header and bytes, and checks it before anything is parsed.
 ///
-/// Costs 8 bytes an entry. Put it outside of `Compressed`, so that damaged bytes are not decompressed. The intents `Dev`,
-/// `Production` and `Io` add it.
+/// Costs 8 bytes an entry. Put it outside of `Compressed`, so that damaged bytes are not decompressed. The intents
+/// `Dev`, `Production` and `Io` add it.
 ///
 /// # Examples
 /// ```

@@ -33,8 +33,8 @@ const KEPT: usize = 256 * 1024;
 /// Costs one byte an entry. Each thread that compresses keeps about 300 KiB for each level it has used.
 ///
 /// # Limits
-/// Values above [`MAX_PLAIN`](Self::MAX_PLAIN) bytes, or that shrink more than [`MAX_RATIO`](Self::MAX_RATIO)-fold, stay plain.
-/// Bytes that claim more than either are refused before they are decompressed.
+/// Values above [`MAX_PLAIN`](Self::MAX_PLAIN) bytes, or that shrink more than [`MAX_RATIO`](Self::MAX_RATIO)-fold,
+/// stay plain. Bytes that claim more than either are refused before they are decompressed.
 ///
 /// # Examples
 /// ```

@@ -12,8 +12,8 @@ use crate::error::Error;
 
 /// A codec that encrypts what `C` writes; the codec of [`intent::Secure`](crate::intent::Secure).
 ///
-/// A function that takes a `Cache<B, Encrypted<C>>` refuses every other cache. This version has no keys to encrypt with, so the type
-/// has no values, and `build` says so.
+/// A function that takes a `Cache<B, Encrypted<C>>` refuses every other cache. This version has no keys to encrypt
+/// with, so the type has no values, and `build` says so.
 ///
 /// # Examples
 /// ```

@@ -13,12 +13,12 @@ use crate::error::{Error, ErrorKind};
 
 /// Serializes as JSON text.
 ///
-/// Takes every serde attribute. Keys of maps must be strings, numbers, booleans or unit variants. `NaN` and infinite numbers
-/// become `null`, which does not read back as a number. `Some(None)` reads back as `None`.
+/// Takes every serde attribute. Keys of maps must be strings, numbers, booleans or unit variants. `NaN` and infinite
+/// numbers become `null`, which does not read back as a number. `Some(None)` reads back as `None`.
 ///
 /// # Limits
-/// `decode` refuses values nested more than 127 arrays and objects deep, or so deep that reading them takes more than 768 KiB of
-/// stack.
+/// `decode` refuses values nested more than 127 arrays and objects deep, or so deep that reading them takes more than
+/// 768 KiB of stack.
 ///
 /// # Examples
 /// ```

@@ -12,12 +12,12 @@ use crate::error::{Error, ErrorKind};
 
 /// Serializes with [MessagePack](https://msgpack.org), structs as maps with their field names.
 ///
-/// Takes every serde attribute, `untagged`, `tag`, `flatten` and `skip_serializing_if` included. As in JSON, `Some(None)`
-/// reads back as `None`.
+/// Takes every serde attribute, `untagged`, `tag`, `flatten` and `skip_serializing_if` included. As in JSON,
+/// `Some(None)` reads back as `None`.
 ///
 /// # Limits
-/// `decode` refuses values nested more than 256 levels deep, counting sequences, maps, structs, enums, options and newtypes, or so
-/// deep that reading them takes more than 768 KiB of stack.
+/// `decode` refuses values nested more than 256 levels deep, counting sequences, maps, structs, enums, options and
+/// newtypes, or so deep that reading them takes more than 768 KiB of stack.
 ///
 /// # Examples
 /// ```

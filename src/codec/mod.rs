@@ -69,8 +69,8 @@ pub type Standard = Checked<Compressed<Postcard>>;
 /// - Both are pure: same codec, same result. A codec that binds its context refuses bytes written under another.
 ///
 /// # Wrappers
-/// `Name<C>` reads from the outside in: `Checked<Compressed<Postcard>>` serializes, compresses, then adds a checksum. A wrapper
-/// forwards every item, constants included.
+/// `Name<C>` reads from the outside in: `Checked<Compressed<Postcard>>` serializes, compresses, then adds a checksum. A
+/// wrapper forwards every item, constants included.
 ///
 /// # Examples
 /// ```
@@ -120,8 +120,8 @@ pub trait Codec: Clone + fmt::Debug + Send + Sync + 'static {
 
 /// What the bytes of an entry belong to: its key and its plain header.
 ///
-/// `Checked` covers it, `Encrypted` authenticates it: an entry copied under another key or header is refused. `Debug` shows
-/// the length of the header, nothing else.
+/// `Checked` covers it, `Encrypted` authenticates it: an entry copied under another key or header is refused. `Debug`
+/// shows the length of the header, nothing else.
 #[derive(Clone, Copy)]
 pub struct Context<'a> {
     key: &'a str,

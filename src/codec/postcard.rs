@@ -15,15 +15,15 @@ use crate::error::{Error, ErrorKind};
 /// Serializes with [postcard](https://docs.rs/postcard): no names, small numbers in one byte.
 ///
 /// The smallest and fastest of the base codecs, and the default. It is not self-describing: types with
-/// `#[serde(untagged)]`, `#[serde(tag = "..")]`, `#[serde(skip_serializing_if = "..")]` or `serde_json::Value` inside can
-/// be written but not read, `#[serde(flatten)]` cannot even be written. For those there are
-/// `MessagePack` and [`Json`](super::Json).
+/// `#[serde(untagged)]`, `#[serde(tag = "..")]`, `#[serde(skip_serializing_if = "..")]` or `serde_json::Value` inside
+/// can be written but not read, `#[serde(flatten)]` cannot even be written. For those there are `MessagePack` and
+/// [`Json`](super::Json).
 ///
 /// # Limits
-/// `decode` refuses values nested more than 256 levels deep, counting sequences, maps, structs, enums, options and newtypes, or so
-/// deep that reading them takes more than 768 KiB of stack:
-/// a linked list of more than 128 nodes, for one. It refuses values that hold more than 65,536 elements which take no byte,
-/// such as a `Vec<()>` of that length. `encode` does not check either, so such a value is written and then is a miss.
+/// `decode` refuses values nested more than 256 levels deep, counting sequences, maps, structs, enums, options and
+/// newtypes, or so deep that reading them takes more than 768 KiB of stack: a linked list of more than 128 nodes, for
+/// one. It refuses values that hold more than 65,536 elements which take no byte, such as a `Vec<()>` of that length.
+/// `encode` does not check either, so such a value is written and then is a miss.
 ///
 /// # Examples
 /// ```

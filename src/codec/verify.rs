@@ -1,7 +1,7 @@
 //! Reading back the first value of each type.
 //!
-//! Some codecs write types they cannot read: postcard writes `#[serde(untagged)]` enums and fails on them afterwards. Without
-//! a check every store succeeds and every read is a miss; with it the first store says what is wrong.
+//! Some codecs write types they cannot read: postcard writes `#[serde(untagged)]` enums and fails on them afterwards.
+//! Without a check every store succeeds and every read is a miss; with it the first store says what is wrong.
 
 use std::any::{TypeId, type_name};
 use std::collections::HashSet;
@@ -13,7 +13,8 @@ use serde::de::DeserializeOwned;
 use super::{Codec, Context};
 use crate::error::{Error, ErrorKind};
 
-/// The types whose values the codec of a cache is known to read back. Grows with the types of the program, not its data.
+/// The types whose values the codec of a cache is known to read back. Grows with the types of the program, not its
+/// data.
 #[derive(Debug, Default)]
 pub(crate) struct Verified(RwLock<HashSet<TypeId>>);
 

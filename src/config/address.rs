@@ -1,7 +1,7 @@
 //! Hosts and ports in text.
 //!
-//! Strict on purpose: a resolver takes `0x7f.1` and `2130706433` for addresses, so a name that ends in a number is refused
-//! unless it is a plain IPv4 address. What is checked here is what gets connected to.
+//! Strict on purpose: a resolver takes `0x7f.1` and `2130706433` for addresses, so a name that ends in a number is
+//! refused unless it is a plain IPv4 address. What is checked here is what gets connected to.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -22,9 +22,10 @@ use super::variables::{Variable, Variables};
 
 /// Everything the `CACHEKIT_*` variables and their few relatives say.
 ///
-/// `CacheBuilder::from_env` reads one for itself, [`CacheBuilder::from_environment`] takes one. Read one to show a program's
-/// configuration, to build several caches, or to reach the same servers with another client. A variable that breaks its rule has
-/// its default here; `build` reports it. Blanks around a value do not count, and an empty one is unset.
+/// `CacheBuilder::from_env` reads one for itself, [`CacheBuilder::from_environment`] takes one. Read one to show a
+/// program's configuration, to build several caches, or to reach the same servers with another client. A variable that
+/// breaks its rule has its default here; `build` reports it. Blanks around a value do not count, and an empty one is
+/// unset.
 ///
 /// `Debug` shows no secret: no key, no API key, no URL of Redis.
 ///

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 /// How a cache behaves, after explicit calls, the environment, the intent and the defaults were weighed.
 ///
-/// Read it with [`Cache::policy`](crate::Cache::policy). This version does not act on `invalidation`, `namespace_index`, `breaker`,
-/// `adaptive_timeout`, `backpressure` and `metrics`.
+/// Read it with [`Cache::policy`](crate::Cache::policy). This version does not act on `invalidation`,
+/// `namespace_index`, `breaker`, `adaptive_timeout`, `backpressure` and `metrics`.
 ///
 /// # Examples
 /// ```

@@ -11,9 +11,9 @@ macro_rules! settings {
     ($($(#[$doc:meta])* $name:ident: $type:ty,)*) => {
         /// What a builder, an environment or a preset asks for. `None` leaves the question to the next in line.
         ///
-        /// The defaults below hold where nobody in line says anything; most intents do. This version checks, and does not act
-        /// on, what is said about invalidation, the namespace index, the breaker, the adaptive timeout, backpressure (running,
-        /// queued, waiting) and metrics.
+        /// The defaults below hold where nobody in line says anything; most intents do. This version checks, and does
+        /// not act on, what is said about invalidation, the namespace index, the breaker, the adaptive timeout,
+        /// backpressure (running, queued, waiting) and metrics.
         ///
         /// # Examples
         /// ```
@@ -129,8 +129,8 @@ settings! {
     compression_enabled: bool,
     /// The zlib level, 1..=9. Default 6.
     compression_level: u32,
-    /// Whether an entry that a confidential codec finds not authentic is kept and reported as an error, instead of being a miss
-    /// and computed again. Default false.
+    /// Whether an entry that a confidential codec finds not authentic is kept and reported as an error, instead of
+    /// being a miss and computed again. Default false.
     fail_closed: bool,
     /// A number that makes entries of other numbers misses. Default 0.
     schema_version: u32,

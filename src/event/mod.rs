@@ -22,8 +22,8 @@ pub(crate) use self::trace::TracingObserver;
 
 /// Hears of everything a cache does.
 ///
-/// Called on the task that did it, so it must not block. A key's `Display` is a short hash; think twice before writing its
-/// text anywhere. A panic in an observer is the program's own.
+/// Called on the task that did it, so it must not block. A key's `Display` is a short hash; think twice before writing
+/// its text anywhere. A panic in an observer is the program's own.
 ///
 /// # Examples
 /// ```
@@ -63,8 +63,8 @@ pub trait Observer: fmt::Debug + Send + Sync + 'static {
 pub enum Event<'a> {
     /// A call was answered.
     ///
-    /// Every `get` and every `get_or_compute` in all its forms gives exactly one of these, unless its future is dropped before, or it
-    /// is refused for an unusable key or option.
+    /// Every `get` and every `get_or_compute` in all its forms gives exactly one of these, unless its future is dropped
+    /// before, or it is refused for an unusable key or option.
     #[non_exhaustive]
     Answered {
         /// The key asked for.
@@ -82,7 +82,8 @@ pub enum Event<'a> {
         /// Whether there is a value.
         succeeded: bool,
     },
-    /// A computed value was not stored, because its key was invalidated or set meanwhile, or its deadline or its lease had ended.
+    /// A computed value was not stored, because its key was invalidated or set meanwhile, or its deadline or its lease
+    /// had ended.
     #[non_exhaustive]
     Fenced {
         /// The key computed.

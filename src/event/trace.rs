@@ -1,7 +1,7 @@
 //! Events as `tracing` events, with feature `tracing`.
 //!
-//! Target `cachekit`. Backend failures, values not stored and warnings are warnings; unreadable entries and void results are
-//! infos; outcomes and computations are debug. Keys appear as short hashes.
+//! Target `cachekit`. Backend failures, values not stored and warnings are warnings; unreadable entries and void
+//! results are infos; outcomes and computations are debug. Keys appear as short hashes.
 
 use super::{Event, Observer};
 

@@ -1,7 +1,7 @@
 //! The guard: the only door to a backend.
 //!
-//! Every operation has a time limit, every failure is told once, and a value too large for one item is split here, so that
-//! nothing above knows of timeouts or chunks.
+//! Every operation has a time limit, every failure is told once, and a value too large for one item is split here, so
+//! that nothing above knows of timeouts or chunks.
 
 use std::future::Future;
 use std::sync::Arc;

@@ -59,7 +59,8 @@ impl fmt::Debug for Entry {
 }
 
 /// What an entry costs beyond its value and the text of its key, in bytes: the node and its links, its slots in the
-/// tables of the map at a usual load, a fingerprint, what the allocator adds, and a share of what only a long text needs.
+/// tables of the map at a usual load, a fingerprint, what the allocator adds, and a share of what only a long text
+/// needs.
 const OVERHEAD: usize = 160;
 
 /// The fewest bytes for a shard: 32 entries of 1 KiB.

@@ -15,8 +15,9 @@ use super::store::{Listed, Store};
 /// How many entries from each tail a sweep looks at.
 const SWEEP: usize = 4;
 
-/// How many entries that were read one eviction spares before it takes one all the same: microseconds under the lock, where
-/// a shard full of reads would take milliseconds. It moves the hit ratio of recorded traces by a tenth of a point at most.
+/// How many entries that were read one eviction spares before it takes one all the same: microseconds under the lock,
+/// where a shard full of reads would take milliseconds. It moves the hit ratio of recorded traces by a tenth of a point
+/// at most.
 const PATIENCE: usize = 256;
 
 /// A part of the store, always used under its lock.

@@ -1,12 +1,12 @@
 //! Schema fingerprints: a number for a type's shape.
 //!
-//! Postcard writes neither names nor kinds, so bytes of yesterday's struct may decode into a wrong value of today's. Each
-//! entry therefore carries a fingerprint of the type it was written from, and another fingerprint is a miss.
+//! Postcard writes neither names nor kinds, so bytes of yesterday's struct may decode into a wrong value of today's.
+//! Each entry therefore carries a fingerprint of the type it was written from, and another fingerprint is a miss.
 //!
 //! The shape is what serde sees: `T::deserialize` is driven by a deserializer that writes down what it is asked for and
-//! answers with samples. As an answer shows one variant of an enum only, it is driven again until all are seen. Where that
-//! cannot be done (a type that refuses every sample, or asks for "anything"), `type_name` joins the fingerprint, so that such
-//! a type is at least told from others.
+//! answers with samples. As an answer shows one variant of an enum only, it is driven again until all are seen. Where
+//! that cannot be done (a type that refuses every sample, or asks for "anything"), `type_name` joins the fingerprint,
+//! so that such a type is at least told from others.
 
 use std::any::{TypeId, type_name};
 use std::collections::HashMap;
@@ -29,8 +29,8 @@ const MAX_RUNS: usize = 4096;
 
 /// The fingerprint of `T`'s shape as serde sees it: names, kinds and order of everything inside.
 ///
-/// The same in every process and build. The first call for a type traces it (microseconds for a plain struct, up to a fraction
-/// of a second for the largest); further calls look it up. Grows with the types of the program.
+/// The same in every process and build. The first call for a type traces it (microseconds for a plain struct, up to a
+/// fraction of a second for the largest); further calls look it up. Grows with the types of the program.
 pub(crate) fn fingerprint_of<T: DeserializeOwned + 'static>() -> u64 {
     static KNOWN: LazyLock<RwLock<HashMap<TypeId, u64>>> = LazyLock::new(RwLock::default);
     let id = TypeId::of::<T>();

@@ -16,7 +16,8 @@ use crate::clock::{Clock, millis};
 
 /// A [`Clock`] that stands still until [`advance`](ManualClock::advance) moves it.
 ///
-/// Starts with a wall time of [`ManualClock::START`] and ticks of zero. Clones share the time. Sub-millisecond steps add up.
+/// Starts with a wall time of [`ManualClock::START`] and ticks of zero. Clones share the time. Sub-millisecond steps
+/// add up.
 ///
 /// # Examples
 /// ```

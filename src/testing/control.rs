@@ -25,11 +25,13 @@ pub enum Fault {
     FailAfter,
     /// Cuts the bytes that pass, read or written, to this many.
     Truncate(usize),
-    /// Flips one bit of the bytes that pass, read or written. Bit 0 is the lowest of the first byte; counts modulo the length.
+    /// Flips one bit of the bytes that pass, read or written. Bit 0 is the lowest of the first byte; counts modulo the
+    /// length.
     Flip(usize),
     /// Works on this key instead of the one asked for.
     WrongKey(Key),
-    /// Says that it worked, and does nothing: a read finds nothing, a lease is granted that the backend knows nothing of.
+    /// Says that it worked, and does nothing: a read finds nothing, a lease is granted that the backend knows nothing
+    /// of.
     Lose,
 }
 
@@ -105,8 +107,9 @@ impl Drop for Waiting<'_> {
 
 /// Tells a [`Chaos`](super::Chaos) which operations go wrong, and counts them. Clones control the same one.
 ///
-/// Storing by lease (`fill`) is an [`Operation::Set`], giving a lease back (`release`) an [`Operation::Lease`]. An operation
-/// meets its gate first, then one fault: the one asked for by [`inject`](ChaosControl::inject), else a random one.
+/// Storing by lease (`fill`) is an [`Operation::Set`], giving a lease back (`release`) an [`Operation::Lease`]. An
+/// operation meets its gate first, then one fault: the one asked for by [`inject`](ChaosControl::inject), else a random
+/// one.
 #[derive(Clone)]
 pub struct ChaosControl(Arc<Mutex<State>>);
 
@@ -152,8 +155,8 @@ impl ChaosControl {
         self.state().faults = std::array::from_fn(|_| Some((fault.clone(), u64::MAX)));
     }
 
-    /// From now on each operation without an injected fault draws: each of `faults` in turn happens with its probability,
-    /// `0.0..=1.0`, and the first that does is met.
+    /// From now on each operation without an injected fault draws: each of `faults` in turn happens with its
+    /// probability, `0.0..=1.0`, and the first that does is met.
     ///
     /// The same seed and the same order of operations give the same faults.
     pub fn randomly(&self, seed: u64, faults: impl IntoIterator<Item = (f64, Fault)>) {

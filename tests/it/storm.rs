@@ -1,8 +1,8 @@
 //! A storm of random calls, watched by an oracle.
 //!
 //! Each key has a source that counts up before any `set` or `invalidate` begins; a value carries the count it was made
-//! from. Once such a change has returned, a read that starts later in its process must not see a lower count. Two changes are
-//! counted in the order in which they begin, so that the oracle knows which came last.
+//! from. Once such a change has returned, a read that starts later in its process must not see a lower count. Two
+//! changes are counted in the order in which they begin, so that the oracle knows which came last.
 
 use std::any::Any;
 use std::future::Future;

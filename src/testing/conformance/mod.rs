@@ -1,7 +1,7 @@
 //! Does it keep the contract?
 //!
-//! Suites for those who write a [`Backend`] or a [`Codec`](crate::Codec). Each sentence of a contract has a check, and every
-//! check compares values: a suite that is content with *some* answer proves nothing.
+//! Suites for those who write a [`Backend`] or a [`Codec`](crate::Codec). Each sentence of a contract has a check, and
+//! every check compares values: a suite that is content with *some* answer proves nothing.
 
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -84,7 +84,8 @@ impl BackendOptions {
         self
     }
 
-    /// The largest value the suite tries, in bytes: the item limit of a backend is checked if it is below. Default 16 MiB.
+    /// The largest value the suite tries, in bytes: the item limit of a backend is checked if it is below. Default 16
+    /// MiB.
     #[must_use]
     pub fn largest(mut self, bytes: usize) -> Self {
         self.largest = bytes;
@@ -105,15 +106,16 @@ impl fmt::Debug for BackendOptions {
 
 /// Checks that the backends `make` gives keep the contract of [`Backend`], and returns the sentences checked.
 ///
-/// `make` is called once per check; its backends may share one store. Keys are fresh in each run, so a store may be used
-/// again. It needs room for one item as large as it accepts, up to [`largest`](BackendOptions::largest), and for 2 MiB
-/// in any case. Call it on a `tokio` runtime; several threads make the checks of concurrency sharper.
+/// `make` is called once per check; its backends may share one store. Keys are fresh in each run, so a store may be
+/// used again. It needs room for one item as large as it accepts, up to [`largest`](BackendOptions::largest), and for 2
+/// MiB in any case. Call it on a `tokio` runtime; several threads make the checks of concurrency sharper.
 ///
 /// What a backend's [`Capabilities`](crate::backends::Capabilities) exclude is not checked and not returned: leases
 /// it does not have, and the refusal of values above a limit that is beyond `largest`.
 ///
 /// # Panics
-/// At the first sentence the backend breaks. The message has the backend's name, the sentence, and what happened instead.
+/// At the first sentence the backend breaks. The message has the backend's name, the sentence, and what happened
+/// instead.
 ///
 /// # Examples
 /// ```
