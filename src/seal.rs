@@ -62,14 +62,19 @@ impl Dates {
 pub(crate) struct Sealer<C> {
     codec: C,
     stack: u32,
-    schema_version: u32,
+    /// What the manual schema version adds to the fingerprint of a type; nothing for version 0.
+    version: u64,
     verified: Verified,
 }
 
 impl<C: Codec> Sealer<C> {
     pub(crate) fn new(codec: C, schema_version: u32) -> Self {
         let stack = frame::fingerprint(&codec.name()) as u32;
-        Self { codec, stack, schema_version, verified: Verified::default() }
+        let version = match schema_version {
+            0 => 0,
+            version => frame::fingerprint(&format!("schema version {version}")),
+        };
+        Self { codec, stack, version, verified: Verified::default() }
     }
 
     /// The frame of `value`, as it is stored.
@@ -130,11 +135,7 @@ impl<C: Codec> Sealer<C> {
     }
 
     fn schema<T: Value>(&self) -> u64 {
-        let shape = schema::fingerprint_of::<T>();
-        match self.schema_version {
-            0 => shape,
-            version => shape ^ frame::fingerprint(&format!("schema version {version}")),
-        }
+        schema::fingerprint_of::<T>() ^ self.version
     }
 }
 
