@@ -246,6 +246,56 @@ async fn a_failing_renewal_is_throttled_too() {
 }
 
 #[tokio::test]
+async fn a_success_ends_the_throttling_of_its_key() {
+    let clock = ManualClock::new();
+    let cache = builder(&clock, memory(&clock))
+        .swr_enabled(false)
+        .stale_if_error(Grace::Ttl)
+        .throttle(secs(1_000))
+        .build()
+        .unwrap();
+    for changes in [false, true] {
+        assert_eq!(computes(&cache, 1).await, 1);
+        settle().await;
+        clock.advance(secs(101));
+        assert_eq!(fails(&cache).await.unwrap(), 1);
+        assert_eq!(computes(&cache, 2).await, 1, "throttled");
+        if changes {
+            cache.set("key", 3u32).await.unwrap();
+        } else {
+            let forced = cache.entry("key").skip_l1_read().skip_l2_read();
+            assert_eq!(forced.get_or_compute(|| async { Ok::<u32, Broken>(3) }).await.unwrap(), 3);
+        }
+        settle().await;
+        clock.advance(secs(101));
+        assert_eq!(computes(&cache, 4).await, 4, "tried again, set: {changes}");
+        cache.invalidate("key").await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn an_early_answer_is_for_those_who_ask_before_it_expires() {
+    let clock = ManualClock::new();
+    let shared = memory(&clock);
+    let (one, two) = (builder(&clock, shared.clone()).build().unwrap(), builder(&clock, shared).build().unwrap());
+    one.set("key", 1u32).await.unwrap();
+    clock.advance(secs(60));
+    let slow = Slow::new();
+    let run = slow.clone();
+    assert_eq!(two.get_or_compute("key", move || run.run(Ok(2u32))).await.unwrap(), 1, "stale");
+    slow.wait_for_start().await;
+    clock.advance(secs(40));
+    let caller = tokio::spawn({
+        let two = two.clone();
+        async move { computes(&two, 9).await }
+    });
+    settle().await;
+    assert!(!caller.is_finished(), "what expired meanwhile is no answer");
+    slow.finish(1);
+    assert_eq!(caller.await.unwrap(), 2);
+}
+
+#[tokio::test]
 async fn past_the_soft_timeout_an_older_value_answers_and_the_computation_goes_on() {
     let clock = ManualClock::new();
     let cache = builder(&clock, memory(&clock))

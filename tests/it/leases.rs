@@ -9,7 +9,7 @@ use cachekit::codec::Postcard;
 use cachekit::testing::{Chaos, Fault, ManualClock};
 use cachekit::{Cache, CacheBuilder, Intent, Key, Lease, Operation};
 
-use crate::support::{Broken, Slow, settle};
+use crate::support::{Broken, Late, Slow, settle};
 
 fn cache<B: Backend>(clock: &ManualClock, backend: B) -> Cache<B, Postcard> {
     CacheBuilder::new()
@@ -148,4 +148,38 @@ fn leases_asked_for_where_there_are_none_are_a_build_error() {
     let chaos = crate::support::NoLeases(Memory::new(1 << 20));
     let error = CacheBuilder::new().intent(Intent::Minimal).leases(true).backend(chaos).build().unwrap_err();
     assert!(error.to_string().contains("has no leases"), "{error}");
+}
+
+#[tokio::test]
+async fn a_write_that_fails_gives_the_lease_back() {
+    let clock = ManualClock::new();
+    let chaos = Chaos::new(Memory::with_clock(1 << 20, Arc::new(clock.clone())));
+    let control = chaos.control();
+    let (one, two) = (cache(&clock, chaos.clone()), cache(&clock, chaos));
+    control.inject_next(1, Operation::Set, Fault::Refuse);
+    assert_eq!(one.get_or_compute("key", || async { Ok::<u32, Broken>(1) }).await.unwrap(), 1);
+    settle().await;
+    assert_eq!(two.get_or_compute("key", || async { Ok::<u32, Broken>(2) }).await.unwrap(), 2, "at once");
+}
+
+#[tokio::test]
+async fn a_value_delivered_between_the_read_and_the_lease_is_not_computed_again() {
+    let clock = ManualClock::new();
+    let memory = Memory::with_clock(1 << 20, Arc::new(clock.clone()));
+    let late = Late::new(memory.clone());
+    let (one, two) = (cache(&clock, late.clone()), cache(&clock, memory));
+    late.hold(Operation::Get);
+    let caller = tokio::spawn({
+        let one = one.clone();
+        async move { one.get_or_compute("key", || async { Ok::<u32, Broken>(1) }).await }
+    });
+    late.wait_until_done().await;
+    assert_eq!(two.get_or_compute("key", || async { Ok::<u32, Broken>(2) }).await.unwrap(), 2);
+    settle().await;
+    late.let_go();
+    assert_eq!(caller.await.unwrap().unwrap(), 2);
+    settle().await;
+    assert_eq!(one.stats().computations, 0);
+    two.invalidate("key").await.unwrap();
+    assert_eq!(two.get_or_compute("key", || async { Ok::<u32, Broken>(3) }).await.unwrap(), 3, "no lease is left");
 }

@@ -124,6 +124,37 @@ async fn background_renewals_are_bounded() {
 }
 
 #[tokio::test]
+async fn renewals_of_what_is_stale_in_the_backend_are_bounded_too() {
+    let clock = ManualClock::new();
+    let mut settings = cachekit::Settings::default();
+    settings.max_refreshes = Some(2);
+    let cache = CacheBuilder::new()
+        .intent(Intent::Minimal)
+        .backend(Memory::with_clock(1 << 20, Arc::new(clock.clone())))
+        .settings(settings)
+        .swr_enabled(true)
+        .jitter(false)
+        .l1_enabled(false)
+        .ttl(Duration::from_secs(100))
+        .clock(Arc::new(clock.clone()))
+        .build()
+        .unwrap();
+    for key in 0..10u32 {
+        cache.set(key, key).await.unwrap();
+    }
+    clock.advance(Duration::from_secs(60));
+    let slow = Slow::new();
+    for key in 0..10u32 {
+        let run = slow.clone();
+        assert_eq!(cache.get_or_compute(key, move || run.run(Ok(100u32))).await.unwrap(), key);
+    }
+    settle().await;
+    assert_eq!((slow.started(), cache.pending()), (2, 2));
+    slow.finish(2);
+    cache.close(Duration::from_secs(1)).await.unwrap();
+}
+
+#[tokio::test]
 async fn an_l1_hit_allocates_nothing() {
     let cache = CacheBuilder::new().intent(Intent::Production).namespace("users").build().unwrap();
     cache.set(("eu", 42u64), 7u64).await.unwrap();

@@ -337,6 +337,7 @@ async fn after_a_failed_read_nothing_is_written_that_could_undo_another_process(
     assert_eq!(old.await.unwrap().unwrap(), 1);
     one.close(Duration::from_secs(5)).await.unwrap();
     assert_eq!(two.entry("key").skip_l1_read().get::<u32>().await.unwrap(), Some(2));
+    assert_eq!(control.count(Operation::Lease), 0, "nobody pays for a second failure");
 }
 
 #[tokio::test]
