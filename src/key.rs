@@ -15,7 +15,10 @@ use std::sync::{Arc, LazyLock};
 use blake2::digest::consts::U8;
 use blake2::{Blake2b, Blake2b256, Digest};
 
+use self::escape::{ESCAPES, PLAIN};
 use crate::error::{Error, ErrorKind};
+
+mod escape;
 
 /// The name of one cache entry, as every backend sees it.
 ///
@@ -266,36 +269,6 @@ impl fmt::Debug for PartWriter<'_> {
         f.debug_struct("PartWriter").finish_non_exhaustive()
     }
 }
-
-/// Which bytes stand for themselves.
-static PLAIN: [bool; 256] = {
-    let mut plain = [false; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        plain[byte] = (byte as u8).is_ascii_alphanumeric() || matches!(byte as u8, b'.' | b'_' | b'-');
-        byte += 1;
-    }
-    plain
-};
-
-/// The escape of every byte, one after the other: `%00%01%02`...
-static ESCAPES: &str = {
-    const BYTES: [u8; 768] = {
-        const HEX: &[u8; 16] = b"0123456789ABCDEF";
-        let mut bytes = [b'%'; 768];
-        let mut byte = 0;
-        while byte < 256 {
-            bytes[byte * 3 + 1] = HEX[byte >> 4];
-            bytes[byte * 3 + 2] = HEX[byte & 15];
-            byte += 1;
-        }
-        bytes
-    };
-    match str::from_utf8(&BYTES) {
-        Ok(text) => text,
-        Err(_) => unreachable!(),
-    }
-};
 
 /// What can name an entry: a [`KeyPart`], or a tuple of two to six of them.
 ///
