@@ -416,6 +416,17 @@ async fn a_call_says_which_tiers_it_reads_and_writes() {
     assert_eq!(elsewhere.get::<u32>("key").await.unwrap(), Some(3));
 }
 
+#[tokio::test]
+async fn a_computation_that_keeps_nothing_in_l1_leaves_nothing_older_there() {
+    let clock = ManualClock::new();
+    let cache = builder(&clock, memory(&clock)).build().unwrap();
+    cache.set("key", 1u32).await.unwrap();
+    let forced = cache.entry("key").skip_l1_read().skip_l2_read().skip_l1_write();
+    assert_eq!(forced.get_or_compute(|| async { Ok::<u32, Broken>(2) }).await.unwrap(), 2);
+    settle().await;
+    assert_eq!(cache.get::<u32>("key").await.unwrap(), Some(2));
+}
+
 fn chaos(clock: &ManualClock) -> (Chaos<Memory>, ChaosControl) {
     let chaos = Chaos::with_clock(memory(clock), Arc::new(clock.clone()));
     let control = chaos.control();
@@ -441,6 +452,17 @@ async fn a_backend_that_fails_fails_no_call_and_costs_it_no_write() {
     control.heal();
     settle().await;
     assert_eq!(computes(&cache, 3).await, 3);
+}
+
+#[tokio::test]
+async fn without_background_work_a_failed_read_is_followed_by_no_write() {
+    let clock = ManualClock::new();
+    let (backend, control) = chaos(&clock);
+    let cache = builder(&clock, backend).background(false).build().unwrap();
+    control.inject_next(1, Operation::Get, Fault::Refuse);
+    assert_eq!(computes(&cache, 1).await, 1);
+    settle().await;
+    assert_eq!((control.count(Operation::Set), cache.pending()), (0, 0));
 }
 
 #[tokio::test]
