@@ -6,7 +6,7 @@ use std::time::Duration;
 use cachekit::backends::Memory;
 use cachekit::codec::Postcard;
 use cachekit::testing::{Chaos, Fault, ManualClock};
-use cachekit::{Backend, Cache, CacheBuilder, Grace, Intent, Operation};
+use cachekit::{Backend, Cache, CacheBuilder, Grace, Intent, Key, Lease, Operation};
 
 use crate::support::{Broken, Late, Slow, poll_once, settle};
 
@@ -445,4 +445,67 @@ async fn a_read_that_an_invalidation_overtakes_does_not_return_the_older_value()
         gate.open();
         assert_eq!(reader.await.unwrap(), computing.then(|| vec![2u8]));
     }
+}
+
+#[tokio::test]
+async fn without_l1_a_value_answers_from_its_landing_until_it_is_written_unless_it_is_old() {
+    let clock = ManualClock::new();
+    let chaos = Chaos::new(Memory::with_clock(1 << 20, Arc::new(clock.clone())));
+    let control = chaos.control();
+    let cache = CacheBuilder::new()
+        .intent(Intent::Minimal)
+        .backend(chaos)
+        .clock(Arc::new(clock.clone()))
+        .l1_enabled(false)
+        .operation_timeout(Duration::from_secs(600))
+        .build()
+        .unwrap();
+    let ask = |key: &'static str, value: u32, forced: bool| {
+        let cache = cache.clone();
+        async move {
+            let entry = cache.entry(key).wait_for_write(false).ttl(Duration::from_secs(10));
+            let entry = if forced { entry.skip_l2_read() } else { entry };
+            entry.get_or_compute(move || async move { Ok::<u32, Broken>(value) }).await.unwrap()
+        }
+    };
+    let gate = control.gate(Operation::Set);
+    assert_eq!(ask("first", 1, false).await, 1);
+    assert_eq!(ask("first", 2, false).await, 1, "its write is under way");
+    clock.advance(Duration::from_secs(10));
+    assert_eq!(ask("first", 3, false).await, 3, "what is expired answers nobody");
+    assert_eq!(ask("second", 1, false).await, 1);
+    assert_eq!(ask("second", 2, true).await, 2);
+    assert_ne!(ask("second", 3, false).await, 1, "a younger computation has ended since");
+    gate.open();
+    cache.close(Duration::from_secs(5)).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_was_delivered_and_then_invalidated_answers_nobody() {
+    let clock = ManualClock::new();
+    let memory = Memory::with_clock(1 << 20, Arc::new(clock.clone()));
+    let late = Late::new(memory.clone());
+    let build = |backend| {
+        let builder = CacheBuilder::new().intent(Intent::Minimal).leases(true).backend(backend);
+        builder.clock(Arc::new(clock.clone())).build().unwrap()
+    };
+    let (one, two) = (build(late.clone()), build(Late::new(memory.clone())));
+    let lease = memory.lease(&Key::new("default", "key").unwrap(), Duration::from_secs(30)).await.unwrap();
+    assert!(matches!(lease, Lease::Granted(_)));
+    let caller = tokio::spawn({
+        let one = one.clone();
+        async move { one.get_or_compute("key", || async { Ok::<u32, Broken>(9) }).await }
+    });
+    settle().await;
+    two.set("key", 1u32).await.unwrap();
+    late.hold(Operation::Get);
+    clock.advance(Duration::from_secs(1));
+    late.wait_until_done().await;
+    one.invalidate("key").await.unwrap();
+    late.let_go();
+    for _ in 0..20 {
+        settle().await;
+        clock.advance(Duration::from_secs(1));
+    }
+    assert_eq!(caller.await.unwrap().unwrap(), 9);
 }
