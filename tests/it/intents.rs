@@ -1,7 +1,8 @@
 //! The table of intents, row by row.
 
+use std::cell::RefCell;
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -211,12 +212,14 @@ fn the_rest_of_the_table_is_decided_as_it_says() {
     }
 }
 
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
+thread_local!(static LINES: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) });
+
+/// Writes what a thread tells into its own lines, if it listens.
+struct Lines;
 
 impl io::Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
+        LINES.with_borrow_mut(|lines| lines.iter_mut().for_each(|lines| lines.extend_from_slice(bytes)));
         Ok(bytes.len())
     }
     fn flush(&mut self) -> io::Result<()> {
@@ -224,19 +227,23 @@ impl io::Write for Lines {
     }
 }
 
+/// Begins to listen to this thread. One subscriber serves all tests: a second would race with the first.
+fn listen() {
+    static SUBSCRIBER: Once = Once::new();
+    SUBSCRIBER.call_once(|| {
+        let level = tracing_subscriber::filter::LevelFilter::TRACE;
+        tracing_subscriber::fmt().with_max_level(level).with_writer(|| Lines).init();
+    });
+    LINES.set(Some(Vec::new()));
+}
+
 async fn told<P: Preset>(intent: P) -> (bool, bool) {
-    let lines = Lines::default();
-    let writer = lines.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
-        .with_writer(move || writer.clone())
-        .finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    listen();
     let bench = bench(intent);
     bench.computes(1).await;
     bench.control.inject_all(cachekit::testing::Fault::Refuse);
     let _ = bench.cache.invalidate("key").await;
-    let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    let text = String::from_utf8(LINES.take().unwrap()).unwrap();
     assert!(!text.contains("default:key"), "no raw key: {text}");
     (text.contains("answered"), text.contains("backend failed"))
 }
