@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::config::LONGEST;
 use crate::error::Error;
 use crate::key::Key;
 
@@ -122,8 +123,7 @@ pub struct Capabilities {
 impl Capabilities {
     /// No leases, no limit on values, TTLs up to 3,650 days, operations of at most 5 s.
     pub const fn new(name: &'static str) -> Self {
-        let (max_ttl, timeout) = (Duration::from_secs(315_360_000), Duration::from_secs(5));
-        Self { name, leases: false, max_value: usize::MAX, max_ttl, timeout }
+        Self { name, leases: false, max_value: usize::MAX, max_ttl: LONGEST, timeout: Duration::from_secs(5) }
     }
 
     /// Says whether leases work.

@@ -21,7 +21,7 @@ use crate::codec::Codec;
 use crate::error::{Error, ErrorKind};
 use crate::event::{Event, Outcome};
 use crate::fence::Fence;
-use crate::guard::Peek;
+use crate::guard::{Peek, check_size};
 use crate::key::{IntoKey, Key};
 use crate::memory::{self, Age};
 use crate::seal::Value;
@@ -65,15 +65,13 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         } else {
             None
         };
-        self.check_size(frame.as_ref().map_or_else(|| memory::weigh(&*value), Bytes::len))?;
-        if self.guard.is_none() {
-            let fence = self.fences.take(&key);
-            fence.raise();
-            self.forget(&key);
-            self.throttle.succeeded(&key);
-            return self.keep(&key, &value, frame, plan, options, || fence.holds()).map(|_| ());
-        }
+        let size = frame.as_ref().map_or_else(|| memory::weigh(&*value), Bytes::len);
+        check_size(size, self.policy.max_value_size)?;
         let change = Change::begin(self, key);
+        if self.guard.is_none() {
+            change.void();
+            return self.keep(&change.key, &value, frame, plan, options, || change.fence.holds()).map(|_| ());
+        }
         self.change(async move {
             let mut turn = change.fence.turn().await;
             if change.is_overtaken(&turn) {

@@ -10,9 +10,10 @@ use super::options::Options;
 use crate::backends::Backend;
 use crate::clock::millis;
 use crate::codec::Codec;
+use crate::config::LONGEST;
 use crate::error::{Error, ErrorKind};
 use crate::event::{Event, Unreadable};
-use crate::guard::Keep;
+use crate::guard::{Keep, check_size};
 use crate::key::Key;
 use crate::memory::{self, Age, Held, Hit, L1};
 use crate::negative;
@@ -137,7 +138,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         if ttl.is_zero() {
             return Err(Error::new(ErrorKind::Argument, "the ttl is zero: give the entry a life, or do not store it"));
         }
-        let longest = self.guard.as_ref().map_or(MAX_LIFE, |guard| guard.capabilities().max_ttl.min(MAX_LIFE));
+        let longest = self.guard.as_ref().map_or(LONGEST, |guard| guard.capabilities().max_ttl.min(LONGEST));
         if ttl.saturating_add(Duration::from_millis(grace)) > longest {
             let message = format!(
                 "a ttl of {} s and {} s of grace are longer than the {} s an entry can be kept here",
@@ -156,16 +157,6 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             }
         };
         Ok(Plan { dates: Dates { created: self.clock.wall(), fresh_for, ttl }, grace })
-    }
-
-    /// Refuses a value of `size` bytes that is larger than the policy allows.
-    pub(super) fn check_size(&self, size: usize) -> Result<(), Error> {
-        let max = self.policy.max_value_size;
-        if size <= max {
-            return Ok(());
-        }
-        let message = format!("a value of {size} bytes is larger than the {max} bytes of the setting max_value_size");
-        Err(Error::new(ErrorKind::TooLarge, message))
     }
 
     fn grace(&self, options: Options, ttl: Duration) -> u64 {
@@ -199,7 +190,8 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             _ if C::CONFIDENTIAL => return Ok(false),
             _ => (Arc::clone(value) as Held, memory::weigh(&**value), 0),
         };
-        let size = self.check_size(weight).and_then(|()| check_fits(l1, key, weight.saturating_add(handle)));
+        let size = check_size(weight, self.policy.max_value_size)
+            .and_then(|()| check_fits(l1, key, weight.saturating_add(handle)));
         let weight = if size.is_ok() { weight.saturating_add(handle) } else { usize::MAX };
         let (now, ticks, dates) = (self.clock.wall(), self.clock.ticks(), plan.dates);
         let entry = memory::Entry {
@@ -221,9 +213,6 @@ fn check_fits(l1: &L1, key: &Key, weight: usize) -> Result<(), Error> {
     let message = format!("a value of {weight} bytes is too large for L1: raise l1_max_size_mb to eight times that");
     Err(Error::new(ErrorKind::TooLarge, message))
 }
-
-/// The longest life of an entry with its grace: 3,650 days.
-const MAX_LIFE: Duration = Duration::from_secs(315_360_000);
 
 /// What the two handles of a sealed entry's bytes take beside them, with what the allocator adds.
 const SEALED_HANDLE: usize = 120;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::problem::Fault;
 
 /// The longest duration any setting takes: 3,650 days.
-pub(super) const LONGEST: Duration = Duration::from_secs(3_650 * 24 * 60 * 60);
+pub(crate) const LONGEST: Duration = Duration::from_secs(3_650 * 24 * 60 * 60);
 
 /// Bytes of one MB in settings.
 const MB: f64 = 1_048_576.0;

@@ -75,12 +75,7 @@ impl<B: Backend> Guard<B> {
         keep: Keep,
         lease: Option<LeaseToken>,
     ) -> Result<bool, Error> {
-        if value.len() > self.limits.max_value_size {
-            let (size, max) = (value.len(), self.limits.max_value_size);
-            let message =
-                format!("a value of {size} bytes is larger than the {max} bytes of the setting max_value_size");
-            return Err(Error::new(ErrorKind::TooLarge, message));
-        }
+        check_size(value.len(), self.limits.max_value_size)?;
         let size = self.limits.max_chunk_size.min(self.capabilities.max_value);
         if value.len() <= size {
             return self.put_item(key, value, keep.time, lease).await;
@@ -158,6 +153,15 @@ impl<B: Backend> Guard<B> {
         }
         result
     }
+}
+
+/// Refuses a value of `size` bytes that is larger than the setting `max_value_size`.
+pub(crate) fn check_size(size: usize, max: usize) -> Result<(), Error> {
+    if size <= max {
+        return Ok(());
+    }
+    let message = format!("a value of {size} bytes is larger than the {max} bytes of the setting max_value_size");
+    Err(Error::new(ErrorKind::TooLarge, message))
 }
 
 /// How long an entry is kept.
