@@ -18,6 +18,16 @@ fn l1_only() -> Plain {
     CacheBuilder::new().intent(Intent::Minimal).build().unwrap()
 }
 
+/// A cache whose computations are given up after ten seconds of the clock.
+fn given_ten_seconds(clock: &ManualClock) -> Plain {
+    CacheBuilder::new()
+        .intent(Intent::Minimal)
+        .clock(Arc::new(clock.clone()))
+        .deadline(Duration::from_secs(10))
+        .build()
+        .unwrap()
+}
+
 #[tokio::test]
 async fn a_dropped_leader_with_fifty_waiters_costs_one_computation() {
     let (cache, slow) = (l1_only(), Slow::new());
@@ -273,12 +283,7 @@ async fn a_write_behind_that_is_late_does_not_undo_an_invalidation() {
 #[tokio::test]
 async fn a_computation_past_its_deadline_times_out_and_is_taken_over() {
     let clock = ManualClock::new();
-    let cache = CacheBuilder::new()
-        .intent(Intent::Minimal)
-        .clock(Arc::new(clock.clone()))
-        .deadline(Duration::from_secs(10))
-        .build()
-        .unwrap();
+    let cache = given_ten_seconds(&clock);
     let caller = tokio::spawn({
         let cache = cache.clone();
         async move { cache.get_or_compute("key", std::future::pending::<Result<u32, Broken>>).await }
@@ -293,12 +298,7 @@ async fn a_computation_past_its_deadline_times_out_and_is_taken_over() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_late_result_of_a_computation_that_blocks_its_thread_changes_nothing() {
     let clock = ManualClock::new();
-    let cache = CacheBuilder::new()
-        .intent(Intent::Minimal)
-        .clock(Arc::new(clock.clone()))
-        .deadline(Duration::from_secs(10))
-        .build()
-        .unwrap();
+    let cache = given_ten_seconds(&clock);
     let (release, released) = mpsc::channel::<()>();
     let (started, has_started) = tokio::sync::oneshot::channel();
     let stuck = tokio::spawn({
