@@ -66,6 +66,7 @@
 
 pub mod backends;
 mod builder;
+mod bus;
 mod cache;
 mod chunks;
 mod clock;
@@ -92,6 +93,7 @@ pub mod testing;
 pub use self::intent as Intent;
 pub use crate::backends::{Backend, Capabilities, Lease, LeaseToken};
 pub use crate::builder::CacheBuilder;
+pub use crate::bus::{Batch, Bus, Position};
 pub use crate::cache::{Cache, Computed, Entry};
 pub use crate::clock::{Clock, SystemClock};
 pub use crate::codec::Codec;

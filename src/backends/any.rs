@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::{Backend, Capabilities, Lease, LeaseToken};
+use crate::bus::Bus;
 use crate::config::{Environment, Selection, error};
 use crate::error::{Error, ErrorKind};
 use crate::key::Key;
@@ -78,10 +79,17 @@ trait Erased: fmt::Debug + Send + Sync {
     async fn erased_get(&self, key: &Key) -> Result<Option<Bytes>, Error>;
     async fn erased_set(&self, key: &Key, value: Bytes, ttl: Duration) -> Result<(), Error>;
     async fn erased_remove(&self, key: &Key) -> Result<(), Error>;
+    async fn erased_exists(&self, key: &Key) -> Result<bool, Error>;
+    async fn erased_ttl(&self, key: &Key) -> Result<Option<Duration>, Error>;
+    async fn erased_touch(&self, key: &Key, ttl: Duration) -> Result<bool, Error>;
+    async fn erased_get_many(&self, keys: &[Key]) -> Result<Vec<Option<Bytes>>, Error>;
+    async fn erased_set_many(&self, items: Vec<(Key, Bytes)>, ttl: Duration) -> Result<(), Error>;
+    async fn erased_remove_many(&self, keys: &[Key]) -> Result<(), Error>;
     async fn erased_lease(&self, key: &Key, hold: Duration) -> Result<Lease, Error>;
     async fn erased_fill(&self, key: &Key, value: Bytes, ttl: Duration, token: LeaseToken) -> Result<bool, Error>;
     async fn erased_release(&self, key: &Key, token: LeaseToken) -> Result<(), Error>;
     async fn erased_ping(&self) -> Result<(), Error>;
+    fn erased_bus(&self, name: &Key) -> Option<Arc<dyn Bus>>;
 }
 
 #[async_trait]
@@ -98,6 +106,24 @@ impl<B: Backend> Erased for B {
     async fn erased_remove(&self, key: &Key) -> Result<(), Error> {
         self.remove(key).await
     }
+    async fn erased_exists(&self, key: &Key) -> Result<bool, Error> {
+        self.exists(key).await
+    }
+    async fn erased_ttl(&self, key: &Key) -> Result<Option<Duration>, Error> {
+        self.ttl(key).await
+    }
+    async fn erased_touch(&self, key: &Key, ttl: Duration) -> Result<bool, Error> {
+        self.touch(key, ttl).await
+    }
+    async fn erased_get_many(&self, keys: &[Key]) -> Result<Vec<Option<Bytes>>, Error> {
+        self.get_many(keys).await
+    }
+    async fn erased_set_many(&self, items: Vec<(Key, Bytes)>, ttl: Duration) -> Result<(), Error> {
+        self.set_many(items, ttl).await
+    }
+    async fn erased_remove_many(&self, keys: &[Key]) -> Result<(), Error> {
+        self.remove_many(keys).await
+    }
     async fn erased_lease(&self, key: &Key, hold: Duration) -> Result<Lease, Error> {
         self.lease(key, hold).await
     }
@@ -109,6 +135,9 @@ impl<B: Backend> Erased for B {
     }
     async fn erased_ping(&self) -> Result<(), Error> {
         self.ping().await
+    }
+    fn erased_bus(&self, name: &Key) -> Option<Arc<dyn Bus>> {
+        self.bus(name)
     }
 }
 
@@ -126,6 +155,24 @@ impl Backend for AnyBackend {
     async fn remove(&self, key: &Key) -> Result<(), Error> {
         self.0.erased_remove(key).await
     }
+    async fn exists(&self, key: &Key) -> Result<bool, Error> {
+        self.0.erased_exists(key).await
+    }
+    async fn ttl(&self, key: &Key) -> Result<Option<Duration>, Error> {
+        self.0.erased_ttl(key).await
+    }
+    async fn touch(&self, key: &Key, ttl: Duration) -> Result<bool, Error> {
+        self.0.erased_touch(key, ttl).await
+    }
+    async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Bytes>>, Error> {
+        self.0.erased_get_many(keys).await
+    }
+    async fn set_many(&self, items: Vec<(Key, Bytes)>, ttl: Duration) -> Result<(), Error> {
+        self.0.erased_set_many(items, ttl).await
+    }
+    async fn remove_many(&self, keys: &[Key]) -> Result<(), Error> {
+        self.0.erased_remove_many(keys).await
+    }
     async fn lease(&self, key: &Key, hold: Duration) -> Result<Lease, Error> {
         self.0.erased_lease(key, hold).await
     }
@@ -137,5 +184,8 @@ impl Backend for AnyBackend {
     }
     async fn ping(&self) -> Result<(), Error> {
         self.0.erased_ping().await
+    }
+    fn bus(&self, name: &Key) -> Option<Arc<dyn Bus>> {
+        self.0.erased_bus(name)
     }
 }

@@ -1,11 +1,13 @@
 //! CachekitIO: the type of its backend.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::none::without_values;
 use super::{Backend, Capabilities, Lease, LeaseToken};
+use crate::bus::Bus;
 use crate::error::Error;
 use crate::key::Key;
 

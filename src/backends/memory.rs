@@ -10,6 +10,7 @@ use bytes::Bytes;
 use lru::LruCache;
 
 use super::{Backend, Capabilities, Lease, LeaseToken};
+use crate::bus::Bus;
 use crate::clock::{Clock, SystemClock, millis};
 use crate::error::{Error, ErrorKind};
 use crate::key::Key;
@@ -106,6 +107,14 @@ impl Memory {
 }
 
 impl Shelves {
+    /// The item of a key, which is forgotten if it has expired.
+    fn live(&mut self, key: &Key, now: u64) -> Option<&mut Item> {
+        if self.items.peek(key).is_some_and(|item| now >= item.expires) {
+            self.forget(key);
+        }
+        self.items.get_mut(key)
+    }
+
     fn forget(&mut self, key: &Key) {
         if let Some(item) = self.items.pop(key) {
             self.bytes -= weight(key, &item.value);
@@ -130,15 +139,7 @@ impl Backend for Memory {
 
     async fn get(&self, key: &Key) -> Result<Option<Bytes>, Error> {
         let now = self.clock.ticks();
-        let mut shelves = self.lock();
-        match shelves.items.get(key) {
-            Some(item) if now < item.expires => Ok(Some(item.value.clone())),
-            Some(_) => {
-                shelves.forget(key);
-                Ok(None)
-            }
-            None => Ok(None),
-        }
+        Ok(self.lock().live(key, now).map(|item| item.value.clone()))
     }
 
     async fn set(&self, key: &Key, value: Bytes, ttl: Duration) -> Result<(), Error> {
@@ -151,6 +152,44 @@ impl Backend for Memory {
         let mut shelves = self.lock();
         shelves.leases.pop(key);
         shelves.forget(key);
+        Ok(())
+    }
+
+    async fn exists(&self, key: &Key) -> Result<bool, Error> {
+        Ok(self.get(key).await?.is_some())
+    }
+
+    async fn ttl(&self, key: &Key) -> Result<Option<Duration>, Error> {
+        let now = self.clock.ticks();
+        Ok(self.lock().live(key, now).map(|item| Duration::from_millis(item.expires - now)))
+    }
+
+    async fn touch(&self, key: &Key, ttl: Duration) -> Result<bool, Error> {
+        let now = self.clock.ticks();
+        let mut shelves = self.lock();
+        let item = shelves.live(key, now);
+        Ok(item.map(|item| item.expires = now.saturating_add(whole_millis(ttl))).is_some())
+    }
+
+    async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Bytes>>, Error> {
+        let mut values = Vec::with_capacity(keys.len());
+        for key in keys {
+            values.push(self.get(key).await?);
+        }
+        Ok(values)
+    }
+
+    async fn set_many(&self, items: Vec<(Key, Bytes)>, ttl: Duration) -> Result<(), Error> {
+        for (key, value) in items {
+            self.set(&key, value, ttl).await?;
+        }
+        Ok(())
+    }
+
+    async fn remove_many(&self, keys: &[Key]) -> Result<(), Error> {
+        for key in keys {
+            self.remove(key).await?;
+        }
         Ok(())
     }
 
@@ -190,6 +229,10 @@ impl Backend for Memory {
 
     async fn ping(&self) -> Result<(), Error> {
         Ok(())
+    }
+
+    fn bus(&self, _: &Key) -> Option<Arc<dyn Bus>> {
+        None
     }
 }
 

@@ -1,10 +1,12 @@
 //! No backend: the type of a cache that lives in L1 alone.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::{Backend, Capabilities, Lease, LeaseToken};
+use crate::bus::Bus;
 use crate::error::Error;
 use crate::key::Key;
 
@@ -40,6 +42,24 @@ macro_rules! without_values {
             async fn remove(&self, _: &Key) -> Result<(), Error> {
                 match *self {}
             }
+            async fn exists(&self, _: &Key) -> Result<bool, Error> {
+                match *self {}
+            }
+            async fn ttl(&self, _: &Key) -> Result<Option<Duration>, Error> {
+                match *self {}
+            }
+            async fn touch(&self, _: &Key, _: Duration) -> Result<bool, Error> {
+                match *self {}
+            }
+            async fn get_many(&self, _: &[Key]) -> Result<Vec<Option<Bytes>>, Error> {
+                match *self {}
+            }
+            async fn set_many(&self, _: Vec<(Key, Bytes)>, _: Duration) -> Result<(), Error> {
+                match *self {}
+            }
+            async fn remove_many(&self, _: &[Key]) -> Result<(), Error> {
+                match *self {}
+            }
             async fn lease(&self, _: &Key, _: Duration) -> Result<Lease, Error> {
                 match *self {}
             }
@@ -50,6 +70,9 @@ macro_rules! without_values {
                 match *self {}
             }
             async fn ping(&self) -> Result<(), Error> {
+                match *self {}
+            }
+            fn bus(&self, _: &Key) -> Option<Arc<dyn Bus>> {
                 match *self {}
             }
         }

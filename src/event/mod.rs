@@ -157,6 +157,10 @@ pub enum Operation {
     Lease,
     /// Checking that the backend answers.
     Ping,
+    /// Telling other processes of a change.
+    Publish,
+    /// Hearing of the changes of other processes.
+    Receive,
 }
 
 /// Why stored bytes were not used.

@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use super::control::{ChaosControl, Fault};
 use crate::backends::{Backend, Capabilities, Lease, LeaseToken};
+use crate::bus::Bus;
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, ErrorKind};
 use crate::event::Operation;
@@ -146,6 +147,60 @@ impl<B: Backend> Backend for Chaos<B> {
         twist.end(self.inner.remove(twist.key(key)).await)
     }
 
+    async fn exists(&self, key: &Key) -> Result<bool, Error> {
+        let twist = self.begin(Operation::Get).await?;
+        if twist.loses() {
+            return Ok(false);
+        }
+        twist.end(self.inner.exists(twist.key(key)).await)
+    }
+
+    async fn ttl(&self, key: &Key) -> Result<Option<Duration>, Error> {
+        let twist = self.begin(Operation::Get).await?;
+        if twist.loses() {
+            return Ok(None);
+        }
+        twist.end(self.inner.ttl(twist.key(key)).await)
+    }
+
+    async fn touch(&self, key: &Key, ttl: Duration) -> Result<bool, Error> {
+        let twist = self.begin(Operation::Set).await?;
+        if twist.loses() {
+            return Ok(true);
+        }
+        twist.end(self.inner.touch(twist.key(key), ttl).await)
+    }
+
+    async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Bytes>>, Error> {
+        let twist = self.begin(Operation::Get).await?;
+        if twist.loses() {
+            return Ok(vec![None; keys.len()]);
+        }
+        let keys: Vec<Key> = keys.iter().map(|key| twist.key(key).clone()).collect();
+        let answer = self.inner.get_many(&keys).await;
+        let twisted = |value: Option<Bytes>| value.map(|bytes| twist.bytes(bytes));
+        twist.end(answer.map(|values| values.into_iter().map(twisted).collect()))
+    }
+
+    async fn set_many(&self, items: Vec<(Key, Bytes)>, ttl: Duration) -> Result<(), Error> {
+        let twist = self.begin(Operation::Set).await?;
+        if twist.loses() {
+            return Ok(());
+        }
+        let twisted = |(key, value)| (twist.key(&key).clone(), twist.bytes(value));
+        let items = items.into_iter().map(twisted).collect();
+        twist.end(self.inner.set_many(items, ttl).await)
+    }
+
+    async fn remove_many(&self, keys: &[Key]) -> Result<(), Error> {
+        let twist = self.begin(Operation::Remove).await?;
+        if twist.loses() {
+            return Ok(());
+        }
+        let keys: Vec<Key> = keys.iter().map(|key| twist.key(key).clone()).collect();
+        twist.end(self.inner.remove_many(&keys).await)
+    }
+
     async fn lease(&self, key: &Key, hold: Duration) -> Result<Lease, Error> {
         let twist = self.begin(Operation::Lease).await?;
         if twist.loses() {
@@ -176,5 +231,9 @@ impl<B: Backend> Backend for Chaos<B> {
             return Ok(());
         }
         twist.end(self.inner.ping().await)
+    }
+
+    fn bus(&self, name: &Key) -> Option<Arc<dyn Bus>> {
+        self.inner.bus(name)
     }
 }

@@ -114,10 +114,10 @@ impl Drop for Waiting<'_> {
 pub struct ChaosControl(Arc<Mutex<State>>);
 
 struct State {
-    counts: [u64; 5],
-    gates: [Option<Gate>; 5],
+    counts: [u64; 7],
+    gates: [Option<Gate>; 7],
     /// The fault of an operation, and how many more operations have it.
-    faults: [Option<(Fault, u64)>; 5],
+    faults: [Option<(Fault, u64)>; 7],
     random: Option<Random>,
     /// Where `Fault::Hang` hangs; replaced by each `heal`.
     hanging: Gate,
@@ -131,7 +131,7 @@ struct Random {
 impl ChaosControl {
     pub(super) fn new() -> Self {
         let state = State {
-            counts: [0; 5],
+            counts: [0; 7],
             gates: Default::default(),
             faults: Default::default(),
             random: None,
@@ -244,5 +244,7 @@ const fn index(operation: Operation) -> usize {
         Operation::Remove => 2,
         Operation::Lease => 3,
         Operation::Ping => 4,
+        Operation::Publish => 5,
+        Operation::Receive => 6,
     }
 }

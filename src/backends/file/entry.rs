@@ -5,7 +5,7 @@
 //! guards the bytes themselves is the codec's business.
 
 use std::fs::{self, OpenOptions};
-use std::io::{self, Read as _};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 use std::time::Duration;
 
@@ -46,14 +46,8 @@ pub(super) fn read(path: &Path, max_value: u64, now: u64) -> io::Result<Found> {
     if !metadata.is_file() || metadata.len() > max_value.saturating_add(HEADER as u64) {
         return Ok(Found::Nothing);
     }
-    let mut header = [0; HEADER];
-    match file.read_exact(&mut header) {
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(Found::Spoiled(file)),
-        Err(error) => return Err(error),
-    }
-    match judge(&header, now) {
-        Verdict::Good => {}
+    match judge(&mut file, now)? {
+        Verdict::Good(_) => {}
         Verdict::Foreign => return Ok(Found::Nothing),
         Verdict::Spoiled => return Ok(Found::Spoiled(file)),
     }
@@ -80,22 +74,57 @@ pub(super) fn open(path: &Path) -> io::Result<Option<fs::File>> {
     }
 }
 
+/// How much longer the entry at `path` lives; `Some(None)` for ever.
+pub(super) fn left(path: &Path, now: u64) -> io::Result<Option<Option<Duration>>> {
+    let Some(mut file) = open(path)? else { return Ok(None) };
+    if !file.metadata()?.is_file() {
+        return Ok(None);
+    }
+    let Verdict::Good(expiry) = judge(&mut file, now)? else { return Ok(None) };
+    let left = Duration::from_millis(expiry.saturating_mul(1_000).saturating_sub(now));
+    Ok(Some((expiry != 0).then_some(left)))
+}
+
+/// Gives the entry at `path` a new life. `false` if there is none.
+pub(super) fn touch(path: &Path, now: u64, ttl: Duration) -> io::Result<bool> {
+    let mut file = match os::no_follow(OpenOptions::new().read(true).write(true)).open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    if !file.metadata()?.is_file() {
+        return Ok(false);
+    }
+    let Verdict::Good(_) = judge(&mut file, now)? else { return Ok(false) };
+    file.seek(SeekFrom::Start(6))?;
+    file.write_all(&header(now, ttl)[6..])?;
+    Ok(true)
+}
+
 enum Verdict {
-    Good,
+    /// Alive, until this second of the epoch; 0 is for ever.
+    Good(u64),
     Foreign,
     Spoiled,
 }
 
-fn judge(header: &[u8; HEADER], now: u64) -> Verdict {
-    let [m0, m1, version, reserved, f0, f1, expiry @ ..] = *header;
+/// Reads the header of an entry, and leaves the file at its value.
+fn judge(file: &mut fs::File, now: u64) -> io::Result<Verdict> {
+    let mut header = [0; HEADER];
+    match file.read_exact(&mut header) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(Verdict::Spoiled),
+        Err(error) => return Err(error),
+    }
+    let [m0, m1, version, reserved, f0, f1, expiry @ ..] = header;
     if [m0, m1, version] != MAGIC {
-        return Verdict::Spoiled;
+        return Ok(Verdict::Spoiled);
     }
     if [reserved, f0, f1] != [0; 3] {
-        return Verdict::Foreign;
+        return Ok(Verdict::Foreign);
     }
     let expiry = u64::from_be_bytes(expiry);
-    if expiry != 0 && now / 1_000 >= expiry { Verdict::Spoiled } else { Verdict::Good }
+    Ok(if expiry != 0 && now / 1_000 >= expiry { Verdict::Spoiled } else { Verdict::Good(expiry) })
 }
 
 #[cfg(test)]

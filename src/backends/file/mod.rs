@@ -16,6 +16,7 @@ use self::dir::Dir;
 use self::name::Name;
 use self::store::Store;
 use super::{Backend, Capabilities, Lease, LeaseToken};
+use crate::bus::Bus;
 use crate::clock::{Clock, SystemClock};
 use crate::config::FileLimits;
 use crate::error::{Error, ErrorKind};
@@ -184,6 +185,39 @@ impl Backend for File {
         self.write(move |store, patience| store.remove(name, patience)).await
     }
 
+    async fn exists(&self, key: &Key) -> Result<bool, Error> {
+        Ok(self.ttl(key).await?.is_some())
+    }
+
+    async fn ttl(&self, key: &Key) -> Result<Option<Duration>, Error> {
+        let name = Name::of(key);
+        self.read(move |store| store.ttl(name)).await
+    }
+
+    async fn touch(&self, key: &Key, ttl: Duration) -> Result<bool, Error> {
+        let name = Name::of(key);
+        self.write(move |store, patience| store.touch(name, ttl, patience)).await
+    }
+
+    async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Bytes>>, Error> {
+        let names: Vec<Name> = keys.iter().map(Name::of).collect();
+        self.read(move |store| names.into_iter().map(|name| store.get(name)).collect()).await
+    }
+
+    async fn set_many(&self, items: Vec<(Key, Bytes)>, ttl: Duration) -> Result<(), Error> {
+        for (key, value) in items {
+            self.set(&key, value, ttl).await?;
+        }
+        Ok(())
+    }
+
+    async fn remove_many(&self, keys: &[Key]) -> Result<(), Error> {
+        for key in keys {
+            self.remove(key).await?;
+        }
+        Ok(())
+    }
+
     async fn lease(&self, key: &Key, hold: Duration) -> Result<Lease, Error> {
         let name = Name::of(key);
         self.write(move |store, patience| store.lease(name, hold, patience)).await
@@ -201,6 +235,10 @@ impl Backend for File {
 
     async fn ping(&self) -> Result<(), Error> {
         self.read(Store::ping).await
+    }
+
+    fn bus(&self, _: &Key) -> Option<Arc<dyn Bus>> {
+        None
     }
 }
 

@@ -21,7 +21,7 @@ use super::os;
 use super::temp::Temp;
 use crate::backends::{Lease, LeaseToken};
 use crate::clock::{Clock, millis};
-use crate::config::FileLimits;
+use crate::config::{FileLimits, LONGEST};
 use crate::error::{Error, ErrorKind};
 
 #[derive(Debug)]
@@ -82,6 +82,17 @@ impl Store {
             amend(&mut locked, |totals| totals.subtract(metadata.len()));
         }
         Ok(())
+    }
+
+    /// How much longer an entry is kept. One that never expires, as another writer may store it, is kept longest.
+    pub(super) fn ttl(&self, name: Name) -> Result<Option<Duration>, Error> {
+        let left = entry::left(&self.dir.entry(name), self.clock.wall()).map_err(error::entry)?;
+        Ok(left.map(|left| left.unwrap_or(LONGEST)))
+    }
+
+    pub(super) fn touch(&self, name: Name, ttl: Duration, patience: Duration) -> Result<bool, Error> {
+        let _locked = self.lock.acquire(patience)?;
+        entry::touch(&self.dir.entry(name), self.clock.wall(), ttl).map_err(error::directory)
     }
 
     pub(super) fn lease(&self, name: Name, hold: Duration, patience: Duration) -> Result<Lease, Error> {
