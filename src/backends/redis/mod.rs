@@ -1,0 +1,307 @@
+//! Redis: entries on a server that all processes share.
+//!
+//! One connection carries the commands of all tasks at once, so that concurrent operations travel in common writes.
+//! Leases are locks beside the entries, under the names and in the form of the Python original.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use redis::{Cmd, ConnectionAddr, Value};
+
+use self::server::Server;
+use self::sizes::Sizes;
+use self::slots::{Limits, Slots};
+use self::wire::{Attempt, Load, Request, Wire};
+use super::{Backend, Capabilities, Lease, LeaseToken};
+use crate::bus::Bus;
+use crate::clock::millis;
+use crate::config::{LONGEST, RedisSettings, Topology};
+use crate::error::{Error, ErrorKind};
+use crate::key::Key;
+
+mod commands;
+mod error;
+mod scripts;
+mod server;
+mod sizes;
+mod slot;
+mod slots;
+mod source;
+#[cfg(feature = "redis-tls")]
+mod tls;
+mod wire;
+
+/// Entries on a Redis server, in a cluster, or behind sentinels.
+///
+/// Clones share the connections. Nothing is connected to before the first operation, and a broken connection is
+/// replaced without the caller's notice. It has leases and a bus, needs Redis 6.2 or newer, and works on several tokio
+/// runtimes one after another.
+///
+/// Keys are stored as they are, values as raw bytes. The lease on a key is a lock of the name `<key>:lock`, in a cluster
+/// `{<key>}:lock`; a user's key never has such a name.
+///
+/// # Connections
+/// At most [`RedisSettings::pool_size`] of them: one that carries the commands of all tasks, further ones while more
+/// than 512 commands are in flight on each, one for values of 64 KiB and more, so that small ones do not wait behind
+/// them, and one for each bus that is listened to.
+///
+/// # Errors
+/// [`ErrorKind::Denied`] for a user or password that the server refuses and for missing permissions;
+/// [`ErrorKind::Timeout`] for a server that does not answer within [`RedisSettings::timeout`], or does not accept a
+/// connection within [`RedisSettings::connect_timeout`]; [`ErrorKind::TooLarge`] for a value above 512 MB.
+///
+/// # Cost
+/// One round trip per operation. A value read is copied once, out of the connection's buffer.
+///
+/// # Examples
+/// ```no_run
+/// use std::time::Duration;
+/// use cachekit::{Backend, Key, RedisSettings, backends::Redis};
+///
+/// # async fn run() -> Result<(), cachekit::Error> {
+/// let mut settings = RedisSettings::new("redis://user:password@localhost:6379/0")?;
+/// settings.timeout = Duration::from_millis(250);
+/// let redis = Redis::new(settings)?;
+///
+/// let key = Key::new("users", 42)?;
+/// redis.set(&key, "ada".into(), Duration::from_secs(60)).await?;
+/// assert_eq!(redis.get(&key).await?.as_deref(), Some(&b"ada"[..]));
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct Redis {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    wire: Wire,
+    capabilities: Capabilities,
+    sizes: Sizes,
+}
+
+/// The largest value a server takes: 512 MB.
+const MAX_VALUE: usize = 512 * 1024 * 1024;
+
+impl Redis {
+    /// The server, cluster or sentinels at `url`, with default settings. [`RedisUrl`](crate::RedisUrl) has the forms.
+    ///
+    /// # Errors
+    /// As those of [`new`](Redis::new).
+    pub fn from_url(url: &str) -> Result<Self, Error> {
+        Self::new(RedisSettings::new(url)?)
+    }
+
+    /// The server, cluster or sentinels that `settings` name. Connects to nothing, and needs no runtime; with TLS, it
+    /// reads the roots of the system and the CA bundle.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] for settings out of their range and for a CA bundle that cannot be used;
+    /// [`ErrorKind::Unsupported`] if the URL asks for what this build lacks. The message names the feature.
+    pub fn new(settings: RedisSettings) -> Result<Self, Error> {
+        settings.check()?;
+        let timeout = settings.connect_timeout.saturating_add(settings.timeout);
+        let capabilities = Capabilities::new("redis").leases(true).max_value(MAX_VALUE).timeout(timeout);
+        let wire = wire(&settings)?;
+        Ok(Self { shared: Arc::new(Shared { wire, capabilities, sizes: Sizes::new() }) })
+    }
+}
+
+fn wire(settings: &RedisSettings) -> Result<Wire, Error> {
+    let target = settings.target();
+    if target.tls && cfg!(not(feature = "redis-tls")) {
+        return Err(lacks("TLS", "redis-tls"));
+    }
+    match &target.topology {
+        Topology::Server(host) => server(server::address(host, target.tls), settings),
+        Topology::Socket(path) => server(ConnectionAddr::Unix(path.clone()), settings),
+        Topology::Cluster(_) => Err(lacks("a cluster", "redis-cluster")),
+        Topology::Sentinel { .. } => Err(lacks("sentinels", "redis-sentinel")),
+    }
+}
+
+fn server(address: ConnectionAddr, settings: &RedisSettings) -> Result<Wire, Error> {
+    let limits = Limits { command: settings.timeout, connect: settings.connect_timeout };
+    Ok(Wire::Slots(Slots::new(Arc::new(Server::new(address, settings)?), settings.pool_size, limits)))
+}
+
+fn lacks(what: &str, feature: &str) -> Error {
+    let message = format!("the URL of Redis asks for {what}: build cachekit with its feature `{feature}`");
+    Error::new(ErrorKind::Unsupported, message)
+}
+
+impl Shared {
+    fn lock(&self, key: &Key) -> String {
+        self.wire.lock(key)
+    }
+
+    async fn one(&self, load: Load, make: impl Fn(Attempt) -> Cmd + Send + Sync) -> Result<Value, Error> {
+        self.wire.run(load, |attempt| Request::One(make(attempt))).await
+    }
+
+    async fn flag(&self, load: Load, make: impl Fn(Attempt) -> Cmd + Send + Sync) -> Result<bool, Error> {
+        Ok(self.number(load, make).await? > 0)
+    }
+
+    async fn number(&self, load: Load, make: impl Fn(Attempt) -> Cmd + Send + Sync) -> Result<i64, Error> {
+        match self.one(load, make).await? {
+            Value::Int(number) => Ok(number),
+            _ => Err(self.strange()),
+        }
+    }
+
+    fn strange(&self) -> Error {
+        error::strange(self.wire.place())
+    }
+
+    fn value(&self, value: Value) -> Result<Option<Bytes>, Error> {
+        match value {
+            Value::BulkString(bytes) => Ok(Some(bytes.into())),
+            Value::Nil => Ok(None),
+            _ => Err(self.strange()),
+        }
+    }
+}
+
+fn fits(value: &Bytes) -> Result<(), Error> {
+    if value.len() <= MAX_VALUE {
+        return Ok(());
+    }
+    let message = format!("a value of {} bytes does not fit: Redis takes up to {MAX_VALUE}", value.len());
+    Err(Error::new(ErrorKind::TooLarge, message))
+}
+
+/// Milliseconds, rounded up, at least one, and few enough for a date.
+fn whole_millis(duration: Duration) -> u64 {
+    millis(duration.saturating_add(Duration::from_nanos(999_999))).clamp(1, 1 << 61)
+}
+
+fn text(token: LeaseToken) -> String {
+    format!("{:032x}", token.as_u128())
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl Backend for Redis {
+    fn capabilities(&self) -> Capabilities {
+        self.shared.capabilities
+    }
+
+    async fn get(&self, key: &Key) -> Result<Option<Bytes>, Error> {
+        let shared = &*self.shared;
+        let load = shared.sizes.load(key);
+        let answer = shared.one(load, |_| commands::on(b"GET", key)).await?;
+        let value = shared.value(answer)?;
+        shared.sizes.note(key, load, value.as_ref().map_or(0, Bytes::len));
+        Ok(value)
+    }
+
+    async fn set(&self, key: &Key, value: Bytes, ttl: Duration) -> Result<(), Error> {
+        fits(&value)?;
+        let shared = &*self.shared;
+        let (lock, ttl, load) = (shared.lock(key), whole_millis(ttl), Load::of(value.len()));
+        shared.sizes.note(key, Load::Light, value.len());
+        shared.one(load, |attempt| commands::set(attempt, key, &lock, &value, ttl)).await?;
+        Ok(())
+    }
+
+    async fn remove(&self, key: &Key) -> Result<(), Error> {
+        self.remove_many(std::slice::from_ref(key)).await
+    }
+
+    async fn exists(&self, key: &Key) -> Result<bool, Error> {
+        self.shared.flag(Load::Light, |_| commands::on(b"EXISTS", key)).await
+    }
+
+    async fn ttl(&self, key: &Key) -> Result<Option<Duration>, Error> {
+        match self.shared.number(Load::Light, |_| commands::on(b"PTTL", key)).await? {
+            // There, and kept for ever: some other program stored it.
+            -1 => Ok(Some(LONGEST)),
+            left => Ok(u64::try_from(left).ok().map(Duration::from_millis)),
+        }
+    }
+
+    async fn touch(&self, key: &Key, ttl: Duration) -> Result<bool, Error> {
+        let ttl = whole_millis(ttl);
+        self.shared.flag(Load::Light, |_| commands::touch(key, ttl)).await
+    }
+
+    async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Bytes>>, Error> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let shared = &*self.shared;
+        let load = keys.iter().map(|key| shared.sizes.load(key)).max().unwrap_or(Load::Light);
+        match shared.one(load, |_| commands::on_all(b"MGET", keys.iter().map(Key::as_str))).await? {
+            Value::Array(values) if values.len() == keys.len() => {
+                values.into_iter().map(|value| shared.value(value)).collect()
+            }
+            _ => Err(shared.strange()),
+        }
+    }
+
+    async fn set_many(&self, items: Vec<(Key, Bytes)>, ttl: Duration) -> Result<(), Error> {
+        items.iter().try_for_each(|(_, value)| fits(value))?;
+        if items.is_empty() {
+            return Ok(());
+        }
+        let shared = &*self.shared;
+        let ttl = whole_millis(ttl);
+        let load = Load::of(items.iter().map(|(_, value)| value.len()).sum());
+        let make = |attempt| {
+            let set = |(key, value): &(Key, Bytes)| commands::set(attempt, key, &shared.lock(key), value, ttl);
+            Request::All(items.iter().map(set).collect())
+        };
+        shared.wire.run(load, make).await?;
+        Ok(())
+    }
+
+    async fn remove_many(&self, keys: &[Key]) -> Result<(), Error> {
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let locks: Vec<String> = keys.iter().map(|key| self.shared.lock(key)).collect();
+        let names = || keys.iter().zip(&locks).flat_map(|(key, lock)| [key.as_str(), lock]);
+        self.shared.number(Load::Light, |_| commands::on_all(b"UNLINK", names())).await?;
+        Ok(())
+    }
+
+    async fn lease(&self, key: &Key, hold: Duration) -> Result<Lease, Error> {
+        let token = LeaseToken::random();
+        let (lock, name, hold) = (self.shared.lock(key), text(token), whole_millis(hold));
+        match self.shared.one(Load::Light, |attempt| commands::lease(attempt, key, &lock, &name, hold)).await? {
+            Value::Okay | Value::Int(1) => Ok(Lease::Granted(token)),
+            Value::Nil | Value::Int(_) => Ok(Lease::Held),
+            _ => Err(self.shared.strange()),
+        }
+    }
+
+    async fn fill(&self, key: &Key, value: Bytes, ttl: Duration, token: LeaseToken) -> Result<bool, Error> {
+        fits(&value)?;
+        let shared = &*self.shared;
+        let (lock, token, ttl) = (shared.lock(key), text(token), whole_millis(ttl));
+        shared.sizes.note(key, Load::Light, value.len());
+        shared.flag(Load::of(value.len()), |attempt| commands::fill(attempt, key, &lock, &value, ttl, &token)).await
+    }
+
+    async fn release(&self, key: &Key, token: LeaseToken) -> Result<(), Error> {
+        let (lock, token) = (self.shared.lock(key), text(token));
+        self.shared.number(Load::Light, |attempt| commands::release(attempt, key, &lock, &token)).await?;
+        Ok(())
+    }
+
+    async fn ping(&self) -> Result<(), Error> {
+        self.shared.one(Load::Light, |_| commands::ping()).await?;
+        Ok(())
+    }
+
+    fn bus(&self, _: &Key) -> Option<Arc<dyn Bus>> {
+        None
+    }
+}
+
+impl fmt::Debug for Redis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Redis").field("wire", &self.shared.wire).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,129 @@
+//! One server: by TCP, by TLS, or by a unix socket.
+
+use std::fmt;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use deadpool_redis::{Connection, Manager, Pool, PoolError};
+use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
+use redis::{
+    AsyncConnectionConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, RedisConnectionInfo,
+    RedisError,
+};
+
+use super::source::{Pooled, Source};
+use crate::config::{Host, RedisSettings};
+use crate::error::{Error, ErrorKind};
+
+/// A pool of connections to one server.
+pub(super) struct Server {
+    pool: Pool,
+    place: String,
+}
+
+impl Server {
+    /// Connects to nothing yet.
+    pub(super) fn new(address: ConnectionAddr, settings: &RedisSettings) -> Result<Self, Error> {
+        let place = address.to_string();
+        let info = secured(connection_info(address, settings)?, settings)?;
+        let manager = Manager::new_with_config(info, connection_config()).map_err(|_| refused())?;
+        let pool = Pool::builder(manager).max_size(settings.pool_size).build().map_err(|_| refused())?;
+        Ok(Self { pool, place })
+    }
+}
+
+/// The address of a host, by TLS if the URL says so.
+pub(super) fn address(host: &Host, tls: bool) -> ConnectionAddr {
+    let (host, port) = (host.name.to_string(), host.port);
+    match tls {
+        true => ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None },
+        false => ConnectionAddr::Tcp(host, port),
+    }
+}
+
+/// How to connect to one server of the URL: the login, the database, the protocol.
+pub(super) fn connection_info(address: ConnectionAddr, settings: &RedisSettings) -> Result<ConnectionInfo, Error> {
+    let target = settings.target();
+    let mut redis =
+        RedisConnectionInfo::default().set_db(target.db.into()).set_lib_name("cachekit", env!("CARGO_PKG_VERSION"));
+    if target.resp3 {
+        redis = redis.set_protocol(ProtocolVersion::RESP3);
+    }
+    if let Some(login) = &target.login {
+        redis = redis.set_password(login.password.expose());
+        if let Some(user) = &login.user {
+            redis = redis.set_username(user.expose());
+        }
+    }
+    let info = address.into_connection_info().map_err(|_| refused())?;
+    Ok(info.set_tcp_settings(tcp_settings()).set_redis_settings(redis))
+}
+
+#[cfg(feature = "redis-tls")]
+fn secured(info: ConnectionInfo, settings: &RedisSettings) -> Result<ConnectionInfo, Error> {
+    match info.addr() {
+        ConnectionAddr::TcpTls { .. } => super::tls::secure(info, settings.ca_bundle.as_deref()),
+        _ => Ok(info),
+    }
+}
+
+#[cfg(not(feature = "redis-tls"))]
+fn secured(info: ConnectionInfo, _: &RedisSettings) -> Result<ConnectionInfo, Error> {
+    Ok(info)
+}
+
+#[async_trait]
+impl Source for Server {
+    async fn open(&self) -> Result<Pooled, RedisError> {
+        let object = match self.pool.get().await {
+            Ok(object) => object,
+            Err(PoolError::Backend(error)) => return Err(error),
+            Err(_) => return Err(RedisError::from((redis::ErrorKind::Client, "the pool of connections is closed"))),
+        };
+        Ok(Pooled { connection: object.as_ref().clone(), object: Box::new(Object(Some(object))) })
+    }
+
+    fn place(&self) -> &str {
+        &self.place
+    }
+}
+
+/// An object of the pool that never goes back into it: a connection that is given up is broken, or of a server that is
+/// not the master any more.
+struct Object(Option<Connection>);
+
+impl Drop for Object {
+    fn drop(&mut self) {
+        drop(self.0.take().map(Connection::take));
+    }
+}
+
+/// How every connection behaves. Its timeouts are ours: one for the whole operation.
+pub(super) fn connection_config() -> AsyncConnectionConfig {
+    AsyncConnectionConfig::new()
+        .set_connection_timeout(None)
+        .set_response_timeout(None)
+        .set_pipeline_buffer_size(PIPELINE)
+}
+
+/// The settings of every TCP stream.
+pub(super) fn tcp_settings() -> TcpSettings {
+    TcpSettings::default().set_nodelay(true).set_keepalive(TcpKeepalive::new().with_time(KEEPALIVE))
+}
+
+/// Commands that may wait for a connection's writer.
+const PIPELINE: usize = 1024;
+/// How long a silent connection is left alone before the system asks whether its other end is there.
+const KEEPALIVE: Duration = Duration::from_secs(60);
+
+/// The client's own words may hold parts of the URL.
+fn refused() -> Error {
+    let message = "the URL of Redis is one the client cannot use: write redis://user:password@host:6379/0";
+    Error::new(ErrorKind::Config, message)
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("place", &self.place).finish_non_exhaustive()
+    }
+}
