@@ -19,6 +19,7 @@ mod leases;
 mod lifecycle;
 mod quickstart;
 mod races;
+mod redis;
 mod sealed;
 mod servers;
 mod settings;

@@ -35,6 +35,10 @@ impl Memcached {
         panic!("no memcached starts");
     }
 
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     /// The first line the server answers to `request`.
     pub(crate) fn ask(&self, request: &str) -> String {
         answer(self.port, request).expect("the server answers")

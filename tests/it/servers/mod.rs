@@ -12,9 +12,9 @@ mod ports;
 mod process;
 mod proxy;
 mod reaper;
-mod redis;
 mod resp;
 mod sentinel;
+mod server;
 mod tests;
 mod tls;
 
@@ -22,11 +22,12 @@ use std::time::{Duration, Instant};
 
 pub(crate) use self::cluster::Cluster;
 pub(crate) use self::holes::{full_backlog, silent};
+pub(crate) use self::memcached::Memcached;
 pub(crate) use self::ports::unused;
 pub(crate) use self::proxy::{Mood, Proxy};
-pub(crate) use self::redis::Redis;
 pub(crate) use self::resp::Reply;
 pub(crate) use self::sentinel::Sentinels;
+pub(crate) use self::server::Server;
 pub(crate) use self::tls::Authority;
 
 /// Longer than anything here takes, on however busy a machine.

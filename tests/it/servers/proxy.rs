@@ -15,6 +15,8 @@ pub(crate) enum Mood {
     Slow(Duration),
     /// Takes connections and bytes and hands nothing on, until the mood changes.
     Hole,
+    /// Hands requests on, and no answers, until the mood changes.
+    Mute,
     /// Ends every new connection at once.
     Closed,
 }
@@ -37,6 +39,8 @@ struct State {
     mood: Mood,
     streams: Vec<TcpStream>,
     accepted: usize,
+    /// Connections up to this one are dead.
+    stranded: usize,
     ended: bool,
 }
 
@@ -44,7 +48,7 @@ impl Proxy {
     pub(crate) fn of(port: u16) -> Self {
         let target = SocketAddr::from(([127, 0, 0, 1], port));
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let state = State { mood: Mood::Open, streams: Vec::new(), accepted: 0, ended: false };
+        let state = State { mood: Mood::Open, streams: Vec::new(), accepted: 0, stranded: 0, ended: false };
         let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() });
         let port = listener.local_addr().unwrap().port();
         let served = Arc::clone(&shared);
@@ -71,6 +75,12 @@ impl Proxy {
         for stream in self.shared.state.lock().unwrap().streams.drain(..) {
             let _ = stream.shutdown(Shutdown::Both);
         }
+    }
+
+    /// Hands nothing on over the connections there are, for ever, as a router that has forgotten them.
+    pub(crate) fn strand(&self) {
+        let mut state = self.shared.state.lock().unwrap();
+        state.stranded = state.accepted;
     }
 
     /// How many connections were made.
@@ -104,18 +114,19 @@ impl Shared {
             let both = || (near.try_clone().unwrap(), far.try_clone().unwrap());
             let ((near_in, far_out), (near_out, far_in)) = (both(), both());
             state.streams.extend([near, far]);
-            for (from, to) in [(near_in, far_out), (far_in, near_out)] {
-                let shared = Arc::clone(&self);
+            let number = state.accepted;
+            for (from, to, answers) in [(near_in, far_out, false), (far_in, near_out, true)] {
+                let (shared, way) = (Arc::clone(&self), Way { number, answers });
                 let _ = to.set_nodelay(true);
-                thread::spawn(move || shared.copy(from, to));
+                thread::spawn(move || shared.copy(from, to, way));
             }
         }
     }
 
-    fn copy(&self, mut from: TcpStream, mut to: TcpStream) {
+    fn copy(&self, mut from: TcpStream, mut to: TcpStream, way: Way) {
         let mut buffer = vec![0; 64 << 10];
         while let Ok(length @ 1..) = from.read(&mut buffer) {
-            if let Some(delay) = self.wait() {
+            if let Some(delay) = self.wait(way) {
                 thread::sleep(delay);
             }
             if to.write_all(&buffer[..length]).is_err() {
@@ -127,11 +138,24 @@ impl Shared {
     }
 
     /// Waits while bytes go nowhere. Returns how much later they go on.
-    fn wait(&self) -> Option<Duration> {
-        let state = self.changed.wait_while(self.state.lock().unwrap(), |state| state.mood == Mood::Hole).unwrap();
-        match state.mood {
+    fn wait(&self, way: Way) -> Option<Duration> {
+        let goes_nowhere = |state: &mut State| match state.mood {
+            _ if state.ended => false,
+            _ if way.number <= state.stranded => true,
+            Mood::Hole => true,
+            Mood::Mute => way.answers,
+            _ => false,
+        };
+        match self.changed.wait_while(self.state.lock().unwrap(), goes_nowhere).unwrap().mood {
             Mood::Slow(delay) => Some(delay),
             _ => None,
         }
     }
+}
+
+/// One direction of one connection.
+#[derive(Clone, Copy)]
+struct Way {
+    number: usize,
+    answers: bool,
 }

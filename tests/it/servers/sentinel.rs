@@ -1,14 +1,14 @@
 //! A master, a replica, and three sentinels that watch them.
 
-use super::redis::{Redis, Setup};
+use super::server::{Server, Setup};
 use super::wait_until;
 
 /// A master is declared dead after a second.
 #[derive(Debug)]
 pub(crate) struct Sentinels {
     /// The first is the master until a failover.
-    pub(crate) servers: Vec<Redis>,
-    pub(crate) sentinels: Vec<Redis>,
+    pub(crate) servers: Vec<Server>,
+    pub(crate) sentinels: Vec<Server>,
 }
 
 impl Sentinels {
@@ -16,7 +16,7 @@ impl Sentinels {
     pub(crate) const NAME: &str = "mymaster";
 
     pub(crate) fn start() -> Self {
-        Self::start_with(Redis::setup(), Redis::setup())
+        Self::start_with(Server::setup(), Server::setup())
     }
 
     /// `servers` and `sentinels` differ in their passwords, if they have any.
@@ -32,7 +32,7 @@ impl Sentinels {
         if let Some(password) = master.password() {
             watched += &format!("sentinel auth-pass {name} {password}\n");
         }
-        let sentinels: Vec<Redis> = (0..3).map(|_| sentinels.clone().sentinel(&watched).start()).collect();
+        let sentinels: Vec<Server> = (0..3).map(|_| sentinels.clone().sentinel(&watched).start()).collect();
         let group = Self { servers, sentinels };
         group.wait_until_ready();
         group
@@ -48,10 +48,12 @@ impl Sentinels {
         });
     }
 
-    /// The URL by which clients find the master.
+    /// The URL by which clients find the master, with the passwords if there are any.
     pub(crate) fn url(&self) -> String {
-        let hosts: Vec<String> = self.sentinels.iter().map(Redis::address).collect();
-        format!("redis-sentinel://{}/{}/0", hosts.join(","), Self::NAME)
+        let hosts: Vec<String> = self.sentinels.iter().map(Server::address).collect();
+        let login = self.servers[0].password().map(|password| format!(":{password}@")).unwrap_or_default();
+        let query = self.sentinels[0].password().map(|password| format!("?sentinel_pass={password}"));
+        format!("redis-sentinel://{login}{}/{}/0{}", hosts.join(","), Self::NAME, query.unwrap_or_default())
     }
 
     /// The port of the master, as a sentinel says.

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use super::memcached::Memcached;
-use super::{Authority, Cluster, Mood, Proxy, Redis, Sentinels, full_backlog, silent, unused, wait_until};
+use super::{Authority, Cluster, Mood, Proxy, Server, Sentinels, full_backlog, silent, unused, wait_until};
 
 #[test]
 fn memcached_answers() {
@@ -16,7 +16,7 @@ fn memcached_answers() {
 
 #[test]
 fn a_server_keeps_its_port_through_a_restart() {
-    let server = Redis::start();
+    let server = Server::start();
     assert_eq!(server.cli(&["SET", "k", "v"]), "OK");
     assert_eq!(server.cli(&["GET", "k"]), "v");
     let port = server.port();
@@ -29,7 +29,7 @@ fn a_server_keeps_its_port_through_a_restart() {
 
 #[test]
 fn a_paused_server_answers_when_resumed() {
-    let server = Redis::start();
+    let server = Server::start();
     server.pause();
     let mut stream = TcpStream::connect(("127.0.0.1", server.port())).unwrap();
     stream.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
@@ -42,7 +42,7 @@ fn a_paused_server_answers_when_resumed() {
 
 #[test]
 fn users_and_passwords_are_asked_for() {
-    let server = Redis::setup().password("open").user("ada", "on >sesame ~users:* +@all").start();
+    let server = Server::setup().password("open").user("ada", "on >sesame ~users:* +@all").start();
     assert!(ping(server.port()).starts_with("-NOAUTH"));
     assert_eq!(server.cli(&["ACL", "WHOAMI"]), "default");
     assert!(server.cli(&["ACL", "GETUSER", "ada"]).contains("~users:*"));
@@ -52,7 +52,7 @@ fn users_and_passwords_are_asked_for() {
 #[test]
 fn tls_servers_speak_no_plain_text() {
     let authority = Authority::new();
-    let server = Redis::setup().tls(&authority).start();
+    let server = Server::setup().tls(&authority).start();
     assert_ne!(ping(server.port()), "+PONG\r\n");
     let mut shell = Command::new("redis-cli");
     shell.args(["-p", &server.port().to_string(), "--tls", "--cacert"]).arg(authority.bundle()).arg("PING");
@@ -61,7 +61,7 @@ fn tls_servers_speak_no_plain_text() {
 
 #[test]
 fn connections_and_commands_are_told() {
-    let server = Redis::start();
+    let server = Server::start();
     let mut monitor = server.monitor();
     assert_eq!(server.connections(), 0);
     let mut stream = TcpStream::connect(("127.0.0.1", server.port())).unwrap();
@@ -76,6 +76,9 @@ fn connections_and_commands_are_told() {
 fn a_cluster_serves_without_a_lost_node() {
     let cluster = Cluster::start();
     let (own, port) = (cluster.owner("k"), cluster.owner("k").port());
+    let moved = cluster.move_slot("j");
+    assert_eq!(moved.cli(&["SET", "j", "v"]), "OK");
+    assert!(cluster.owner("j").cli(&["GET", "j"]).starts_with("MOVED "));
     assert_eq!(own.cli(&["SET", "k", "v"]), "OK");
     let other = cluster.nodes.iter().find(|node| node.port() != port).unwrap();
     assert!(other.cli(&["GET", "k"]).starts_with("MOVED "));
@@ -97,7 +100,7 @@ fn sentinels_make_the_replica_the_master() {
 
 #[test]
 fn a_proxy_hands_on_and_fails_as_told() {
-    let server = Redis::start();
+    let server = Server::start();
     let proxy = Proxy::of(server.port());
     let mut stream = TcpStream::connect(("127.0.0.1", proxy.port())).unwrap();
     let mut ask = |patience| {
@@ -143,7 +146,7 @@ fn leaves_a_server() {
     if std::env::var(ROLE).is_err() {
         return;
     }
-    let server = Redis::start();
+    let server = Server::start();
     // Not by `eprintln!`, which the test harness keeps to itself.
     std::io::stderr().write_all(format!("{} {}\n", server.port(), server.socket().display()).as_bytes()).unwrap();
     server.pause();

@@ -9,9 +9,9 @@ use super::resp::{Client, Reply};
 use super::tls::Authority;
 use super::{ports, reaper, wait_until};
 
-/// A server of its own. It also listens on a unix socket, by which [`cli`](Redis::cli) reaches it past all proxies.
+/// A server of its own. It also listens on a unix socket, by which [`cli`](Server::cli) reaches it past all proxies.
 #[derive(Debug)]
-pub(crate) struct Redis {
+pub(crate) struct Server {
     process: Mutex<Option<Process>>,
     setup: Setup,
     dir: PathBuf,
@@ -63,10 +63,10 @@ impl Setup {
         self.args(["--sentinel"])
     }
 
-    pub(crate) fn start(self) -> Redis {
+    pub(crate) fn start(self) -> Server {
         for _ in 0..20 {
             let dir = reaper::fresh_dir();
-            let server = Redis { process: Mutex::new(None), setup: self.clone(), dir, port: ports::unused() };
+            let server = Server { process: Mutex::new(None), setup: self.clone(), dir, port: ports::unused() };
             if server.run() {
                 return server;
             }
@@ -75,7 +75,7 @@ impl Setup {
     }
 }
 
-impl Redis {
+impl Server {
     /// A server without password.
     pub(crate) fn start() -> Self {
         Self::setup().start()
@@ -209,7 +209,7 @@ pub(crate) struct Monitor(Client);
 
 impl Monitor {
     /// The commands heard since the last call, one a line as `MONITOR` shows them. `server` is the one monitored.
-    pub(crate) fn heard(&mut self, server: &Redis) -> Vec<String> {
+    pub(crate) fn heard(&mut self, server: &Server) -> Vec<String> {
         let mark = format!("{:032x}", fastrand::u128(..));
         server.cli(&["ECHO", &mark]);
         let mut lines = Vec::new();
