@@ -141,6 +141,10 @@ fn of_code(code: &str, place: &str) -> Error {
         "READONLY" => unavailable("is a replica and takes no writes: name its master, or the sentinels"),
         "MASTERDOWN" => unavailable("is a replica that lost its master"),
         "CLUSTERDOWN" | "TRYAGAIN" | "MOVED" | "ASK" => unavailable("is a cluster whose keys are moving or missing"),
+        "CROSSSLOT" => {
+            let message = format!("Redis at {place} is a node of a cluster: write redis-cluster:// in the URL");
+            Error::new(ErrorKind::Backend, message)
+        }
         "BUSY" => unavailable("is busy with a script"),
         "OOM" => unavailable("is out of memory: raise its maxmemory, or let it evict with maxmemory-policy"),
         "MISCONF" | "NOREPLICAS" => unavailable("takes no writes as it is configured"),

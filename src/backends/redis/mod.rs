@@ -30,6 +30,8 @@ mod cluster;
 mod commands;
 mod error;
 mod scripts;
+#[cfg(feature = "redis-sentinel")]
+mod sentinel;
 mod server;
 mod sizes;
 mod slot;
@@ -126,6 +128,12 @@ fn wire(settings: &RedisSettings) -> Result<Wire, Error> {
         Topology::Cluster(nodes) => cluster(nodes, settings),
         #[cfg(not(feature = "redis-cluster"))]
         Topology::Cluster(_) => Err(lacks("a cluster", "redis-cluster")),
+        #[cfg(feature = "redis-sentinel")]
+        Topology::Sentinel { sentinels, master, login } => {
+            let source = sentinel::Sentinels::new(sentinels, master, login.as_ref(), settings)?;
+            Ok(Wire::Slots(Slots::new(Arc::new(source), settings.pool_size, limits(settings))))
+        }
+        #[cfg(not(feature = "redis-sentinel"))]
         Topology::Sentinel { .. } => Err(lacks("sentinels", "redis-sentinel")),
     }
 }

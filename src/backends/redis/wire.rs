@@ -58,6 +58,7 @@ impl Wire {
     /// Sends the request about `key` that `make` makes and waits for its answer.
     ///
     /// A broken connection is replaced and the request made anew, once. An answer that is or holds an error is `Err`.
+    #[cfg_attr(not(feature = "redis-cluster"), expect(unused_variables, reason = "one server has all keys"))]
     pub(super) async fn run(
         &self,
         key: &Key,
@@ -128,6 +129,7 @@ impl Wire {
     }
 
     /// A connection to the server of `key`, to be used by one alone, as far as the pool has room for one.
+    #[cfg_attr(not(feature = "redis-cluster"), expect(unused_variables, reason = "one server has all keys"))]
     pub(super) async fn dedicated(&self, key: &Key) -> Result<Option<Dedicated>, Error> {
         match self {
             Self::Slots(slots) => slots.dedicated().await,
