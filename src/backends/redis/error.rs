@@ -11,7 +11,13 @@ use crate::error::{Error, ErrorKind};
 
 /// What a failed command means.
 pub(super) fn of_command(error: &RedisError, place: &str) -> Error {
+    if let Some((address, _)) = error.redirect_node() {
+        return elsewhere(place, address, error.kind() == Kind::Server(ServerErrorKind::Ask));
+    }
     match error.kind() {
+        Kind::Server(ServerErrorKind::ResponseError) if error.detail().is_some_and(says_no_cluster) => {
+            no_cluster(place)
+        }
         Kind::Server(_) | Kind::Extension => of_code(error.code().unwrap_or_default(), place),
         Kind::Io if error.is_timeout() => {
             Error::new(ErrorKind::Timeout, format!("Redis at {place} did not answer in time"))
@@ -86,6 +92,40 @@ pub(super) fn is_no_script(error: &RedisError) -> bool {
     error.kind() == Kind::Server(ServerErrorKind::NoScript)
 }
 
+/// Where a node of a cluster sends a request that is not its own: the source of the error that says so.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{address} is responsible")]
+pub(super) struct Redirect {
+    /// `host:port`, or `:port` on the host that says so.
+    pub(super) address: String,
+    /// Whether for this once only, and with the word that it was sent.
+    pub(super) ask: bool,
+}
+
+impl Redirect {
+    /// Where `error` sends its request, if anywhere.
+    #[cfg(feature = "redis-cluster")]
+    pub(super) fn of(error: &Error) -> Option<&Self> {
+        std::error::Error::source(error)?.downcast_ref()
+    }
+}
+
+fn elsewhere(place: &str, address: &str, ask: bool) -> Error {
+    let message = format!(
+        "Redis at {place} is a node of a cluster, and another node is responsible: write redis-cluster:// in the URL"
+    );
+    Error::with_source(ErrorKind::Unavailable, message, Redirect { address: address.to_owned(), ask })
+}
+
+fn says_no_cluster(detail: &str) -> bool {
+    detail.contains("cluster support disabled")
+}
+
+fn no_cluster(place: &str) -> Error {
+    let message = format!("Redis at {place} is no node of a cluster: write redis:// and one host in the URL");
+    Error::new(ErrorKind::Backend, message)
+}
+
 fn of_code(code: &str, place: &str) -> Error {
     let unavailable = |what: &str| Error::new(ErrorKind::Unavailable, format!("Redis at {place} {what} ({code})"));
     match code {
@@ -101,6 +141,10 @@ fn of_code(code: &str, place: &str) -> Error {
         "READONLY" => unavailable("is a replica and takes no writes: name its master, or the sentinels"),
         "MASTERDOWN" => unavailable("is a replica that lost its master"),
         "CLUSTERDOWN" | "TRYAGAIN" | "MOVED" | "ASK" => unavailable("is a cluster whose keys are moving or missing"),
+        "CROSSSLOT" => {
+            let message = format!("Redis at {place} is a node of a cluster: write redis-cluster:// in the URL");
+            Error::new(ErrorKind::Backend, message)
+        }
         "BUSY" => unavailable("is busy with a script"),
         "OOM" => unavailable("is out of memory: raise its maxmemory, or let it evict with maxmemory-policy"),
         "MISCONF" | "NOREPLICAS" => unavailable("takes no writes as it is configured"),

@@ -43,6 +43,13 @@ pub(super) struct Limits {
     pub(super) connect: Duration,
 }
 
+impl Limits {
+    /// A command that has to connect first.
+    pub(super) fn whole(self) -> Duration {
+        self.connect.saturating_add(self.command)
+    }
+}
+
 /// An open connection.
 pub(super) struct Held {
     connection: MultiplexedConnection,
@@ -87,7 +94,7 @@ impl Slots {
         let (slot, mut held) = self.choose(load);
         let limit = match held {
             Some(_) => self.limits.command,
-            None => self.limits.connect.saturating_add(self.limits.command),
+            None => self.limits.whole(),
         };
         let _busy = Busy::new(&slot.busy);
         let outcome = timeout(limit, self.attempts(slot, &mut held, make)).await;
@@ -205,7 +212,7 @@ impl Held {
             Ok(Ok(Pooled { connection, object })) => {
                 Ok(Self { connection, silent: AtomicU32::new(0), _object: object, _permit: permit })
             }
-            Ok(Err(error)) => Err(error::of_connect(&error, source.place())),
+            Ok(Err(error)) => Err(error),
             Err(_) => Err(error::no_connection(source.place(), limit)),
         }
     }

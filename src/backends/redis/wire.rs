@@ -4,7 +4,10 @@
 
 use redis::{Cmd, Value};
 
+#[cfg(feature = "redis-cluster")]
+use super::cluster::Cluster;
 use super::slots::{Dedicated, Slots};
+use super::{commands, error};
 use crate::error::Error;
 use crate::key::Key;
 
@@ -13,6 +16,9 @@ use crate::key::Key;
 pub(super) enum Wire {
     /// One server at a time: given by its address, or the master that sentinels name.
     Slots(Slots),
+    /// Each key on the node that serves it.
+    #[cfg(feature = "redis-cluster")]
+    Cluster(std::sync::Arc<Cluster>),
 }
 
 /// What travels in one write, and is answered together.
@@ -49,16 +55,58 @@ pub(super) struct Attempt {
 }
 
 impl Wire {
-    /// Sends the request that `make` makes and waits for its answer.
+    /// Sends the request about `key` that `make` makes and waits for its answer.
     ///
     /// A broken connection is replaced and the request made anew, once. An answer that is or holds an error is `Err`.
+    #[cfg_attr(not(feature = "redis-cluster"), expect(unused_variables, reason = "one server has all keys"))]
     pub(super) async fn run(
         &self,
+        key: &Key,
         load: Load,
         make: impl Fn(Attempt) -> Request + Send + Sync,
     ) -> Result<Value, Error> {
         match self {
             Self::Slots(slots) => slots.run(load, make).await,
+            #[cfg(feature = "redis-cluster")]
+            Self::Cluster(cluster) => cluster.run(key, load, make).await,
+        }
+    }
+
+    /// Sends the command that `make` makes for each of `keys`, in one write to each server; answers in their order.
+    pub(super) async fn run_each(
+        &self,
+        keys: &[&Key],
+        load: Load,
+        make: impl Fn(Attempt, usize) -> Cmd + Send + Sync,
+    ) -> Result<Vec<Value>, Error> {
+        match self {
+            Self::Slots(slots) => {
+                let all = |attempt| Request::All((0..keys.len()).map(|index| make(attempt, index)).collect());
+                match slots.run(load, all).await? {
+                    Value::Array(answers) if answers.len() == keys.len() => Ok(answers),
+                    _ => Err(error::strange(slots.place())),
+                }
+            }
+            #[cfg(feature = "redis-cluster")]
+            Self::Cluster(cluster) => cluster.run_each(keys, load, make).await,
+        }
+    }
+
+    /// Checks that the server answers, or any of a cluster's.
+    pub(super) async fn ping(&self) -> Result<(), Error> {
+        match self {
+            Self::Slots(slots) => slots.run(Load::Light, |_| Request::One(commands::ping())).await.map(drop),
+            #[cfg(feature = "redis-cluster")]
+            Self::Cluster(cluster) => cluster.ping().await,
+        }
+    }
+
+    /// Whether one command may name any keys. In a cluster, keys of one command must be on one node.
+    pub(super) fn is_whole(&self) -> bool {
+        match self {
+            Self::Slots(_) => true,
+            #[cfg(feature = "redis-cluster")]
+            Self::Cluster(_) => false,
         }
     }
 
@@ -66,6 +114,8 @@ impl Wire {
     pub(super) fn lock(&self, key: &Key) -> String {
         match self {
             Self::Slots(_) => format!("{}:lock", key.as_str()),
+            #[cfg(feature = "redis-cluster")]
+            Self::Cluster(_) => format!("{{{}}}:lock", key.as_str()),
         }
     }
 
@@ -73,13 +123,18 @@ impl Wire {
     pub(super) fn place(&self) -> &str {
         match self {
             Self::Slots(slots) => slots.place(),
+            #[cfg(feature = "redis-cluster")]
+            Self::Cluster(cluster) => cluster.place(),
         }
     }
 
-    /// A connection to be used by one alone, as far as the pool has room for one.
-    pub(super) async fn dedicated(&self) -> Result<Option<Dedicated>, Error> {
+    /// A connection to the server of `key`, to be used by one alone, as far as the pool has room for one.
+    #[cfg_attr(not(feature = "redis-cluster"), expect(unused_variables, reason = "one server has all keys"))]
+    pub(super) async fn dedicated(&self, key: &Key) -> Result<Option<Dedicated>, Error> {
         match self {
             Self::Slots(slots) => slots.dedicated().await,
+            #[cfg(feature = "redis-cluster")]
+            Self::Cluster(cluster) => cluster.dedicated(key).await,
         }
     }
 }

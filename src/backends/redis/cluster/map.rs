@@ -1,0 +1,94 @@
+//! The map: the table with connections behind it.
+//!
+//! A node keeps its connections from one map to the next, and loses them when no slot is its any more.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use redis::ConnectionInfo;
+
+use super::table::Range;
+use crate::backends::redis::server::{Server, elsewhere};
+use crate::backends::redis::slots::{Limits, Slots};
+use crate::config::Host;
+use crate::error::Error;
+
+/// A node, with connections of its own: what befalls one node is no matter of the others.
+#[derive(Debug)]
+pub(super) struct Node {
+    pub(super) host: Host,
+    pub(super) slots: Slots,
+}
+
+/// How nodes are connected to.
+pub(super) struct Nodes {
+    /// Of any host.
+    info: ConnectionInfo,
+    /// The most connections to each node.
+    pool_size: usize,
+    limits: Limits,
+}
+
+impl Nodes {
+    pub(super) fn new(info: ConnectionInfo, pool_size: usize, limits: Limits) -> Self {
+        Self { info, pool_size, limits }
+    }
+
+    /// A node that is not connected to yet.
+    pub(super) fn node(&self, host: &Host) -> Result<Arc<Node>, Error> {
+        let server = Server::over(elsewhere(&self.info, host), self.pool_size)?;
+        let slots = Slots::new(Arc::new(server), self.pool_size, self.limits);
+        Ok(Arc::new(Node { host: host.clone(), slots }))
+    }
+
+    pub(super) fn limits(&self) -> Limits {
+        self.limits
+    }
+}
+
+/// Who serves which slots.
+#[derive(Debug, Default)]
+pub(super) struct Map {
+    /// By their first slots.
+    ranges: Vec<(Range, Arc<Node>)>,
+    nodes: HashMap<Host, Arc<Node>>,
+}
+
+impl Map {
+    /// The map of a table, over the nodes that are known.
+    pub(super) fn new(table: Vec<Range>, known: &[Arc<Node>], nodes: &Nodes) -> Result<Self, Error> {
+        let known: HashMap<&Host, &Arc<Node>> = known.iter().map(|node| (&node.host, node)).collect();
+        let mut map = Self::default();
+        for range in table {
+            let node = match map.nodes.get(&range.node).or(known.get(&range.node).copied()) {
+                Some(node) => Arc::clone(node),
+                None => nodes.node(&range.node)?,
+            };
+            map.nodes.insert(range.node.clone(), Arc::clone(&node));
+            map.ranges.push((range, node));
+        }
+        Ok(map)
+    }
+
+    /// Who serves a slot, if anybody does.
+    pub(super) fn owner(&self, slot: u16) -> Option<&Arc<Node>> {
+        let behind = self.ranges.partition_point(|(range, _)| range.first <= slot);
+        let (range, node) = self.ranges[..behind].last()?;
+        (slot <= range.last).then_some(node)
+    }
+
+    pub(super) fn node(&self, host: &Host) -> Option<&Arc<Node>> {
+        self.nodes.get(host)
+    }
+
+    pub(super) fn nodes(&self) -> impl Iterator<Item = &Arc<Node>> {
+        self.nodes.values()
+    }
+}
+
+impl fmt::Debug for Nodes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Nodes").field("pool_size", &self.pool_size).finish_non_exhaustive()
+    }
+}
