@@ -17,6 +17,7 @@ mod keys;
 mod laws;
 mod leases;
 mod lifecycle;
+mod memory_bus;
 mod quickstart;
 mod races;
 mod redis;
