@@ -68,7 +68,8 @@ async fn no_load_opens_more_connections_than_the_pool_has() {
         let wrong = at_once(2_000, move |id| {
             let (redis, large) = (redis.clone(), large.clone());
             async move {
-                let (key, expected) = if id % 50 == 0 { (key("large"), large) } else { (key(id % 100), value_of(id % 100)) };
+                let (key, expected) =
+                    if id % 50 == 0 { (key("large"), large) } else { (key(id % 100), value_of(id % 100)) };
                 redis.get(&key).await.unwrap() != Some(expected)
             }
         })

@@ -1,10 +1,12 @@
 //! The contract of backends, on every kind of server.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use cachekit::backends::{Memory, Redis};
 use cachekit::testing::ManualClock;
-use cachekit::testing::conformance::{BackendOptions, backend};
+use cachekit::testing::conformance::{BackendOptions, backend, bus};
+use cachekit::{Backend, Key};
 
 use super::support::{MINUTE, patient, with};
 use crate::servers::{Authority, Cluster, Sentinels, Server};
@@ -15,11 +17,18 @@ const PRECISION: Duration = Duration::from_millis(50);
 /// Fails unless `redis` keeps every sentence that `Memory` keeps, but for its limit, which is beyond what is tried.
 async fn keeps_the_contract(redis: Redis) {
     let clock = ManualClock::new();
-    let memory = || async { Memory::with_clock(4 << 20, std::sync::Arc::new(clock.clone())) };
+    let memory = || async { Memory::with_clock(4 << 20, Arc::new(clock.clone())) };
     let mut expected = backend(memory, BackendOptions::manual(clock.clone())).await;
     expected.retain(|sentence| !sentence.contains("`TooLarge`"));
-    let kept = backend(|| async { redis.clone() }, BackendOptions::real().precision(PRECISION).patience(MINUTE * 2)).await;
+    let options = BackendOptions::real().precision(PRECISION).patience(MINUTE * 2);
+    let kept = backend(|| async { redis.clone() }, options.clone()).await;
     assert_eq!(kept, expected);
+
+    let memory = Memory::with_clock(4 << 20, Arc::new(clock.clone()));
+    let make = async |name: Key| memory.bus(&name).expect("memory has a bus");
+    let expected = bus(|name| make(name), BackendOptions::manual(clock)).await;
+    let make = async |name: Key| redis.bus(&name).expect("Redis has a bus");
+    assert_eq!(bus(|name| make(name), options).await, expected);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -62,12 +62,9 @@ fn login(server: &Server, login: &str) -> String {
 #[tokio::test]
 async fn a_wrong_login_is_denied() {
     let server = guarded();
-    for wrong in [
-        ":wrong-one".to_owned(),
-        format!("{USER}:wrong-one"),
-        format!("nobody:{PASSWORD}"),
-        format!(":{PASSWORD}%20"),
-    ] {
+    for wrong in
+        [":wrong-one".to_owned(), format!("{USER}:wrong-one"), format!("nobody:{PASSWORD}"), format!(":{PASSWORD}%20")]
+    {
         let error = refusal(&patient(&login(&server, &wrong))).await;
         says(&error, ErrorKind::Denied, &[&server.address(), "user or the password", "URL"]);
         assert!(!error.is_temporary() && !every_text(&error).contains("wrong-one"), "{error:?}");
@@ -178,20 +175,25 @@ async fn a_certificate_that_is_not_trusted_is_told_from_the_rest() {
     says(&error, ErrorKind::Unavailable, &["authority", "unknown", "CA bundle", &server.address()]);
     says(&refusal(&patient(&server.url())).await, ErrorKind::Unavailable, &["authority", "unknown", "CA bundle"]);
     let elsewhere = server.url().replace("127.0.0.1", "127.0.0.2");
-    says(&refusal(&trusting(&elsewhere, &authority)).await, ErrorKind::Unavailable, &["certificate is for another host"]);
+    says(
+        &refusal(&trusting(&elsewhere, &authority)).await,
+        ErrorKind::Unavailable,
+        &["certificate is for another host"],
+    );
     trusting(&server.url(), &authority).ping().await.unwrap();
     trusting(&server.url().replace("127.0.0.1", "localhost"), &authority).ping().await.unwrap();
 }
 
 #[tokio::test]
 async fn tls_where_there_is_none_and_none_where_there_is_are_told() {
-    let plain = Server::setup().password(PASSWORD).start();
-    let error = refusal(&patient(&plain.url().replace("redis://", "rediss://"))).await;
-    says(&error, ErrorKind::Unavailable, &["does not speak TLS", "redis://", &plain.address()]);
     let tls = Server::setup().password(PASSWORD).tls(&Authority::new()).start();
-    let error = refusal(&hasty(&tls.url().replace("rediss://", "redis://"))).await;
-    says(&error, error.kind(), &["TLS", "rediss", &tls.address()]);
-    assert!(matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Backend), "{error:?}");
+    let error = refusal(&patient(&tls.url().replace("rediss://", "redis://"))).await;
+    says(&error, ErrorKind::Unavailable, &["TLS", "rediss://", &tls.address()]);
+    // Redis waits for the end of what it takes for a command.
+    let plain = Server::setup().password(PASSWORD).start();
+    let error = refusal(&hasty(&plain.url().replace("redis://", "rediss://"))).await;
+    assert!(error.is_temporary(), "{error:?}");
+    says(&error, error.kind(), &["TLS", "redis://", &plain.address()]);
 }
 
 #[tokio::test]
@@ -209,7 +211,8 @@ async fn a_bundle_that_is_none_is_refused_at_once() {
 
 #[test]
 fn a_text_that_is_no_url_is_refused_at_once() {
-    for wrong in ["redis:localhost".to_owned(), "redis/localhost".into(), format!("redis:{USER}:{PASSWORD}@localhost")] {
+    for wrong in ["redis:localhost".to_owned(), "redis/localhost".into(), format!("redis:{USER}:{PASSWORD}@localhost")]
+    {
         let error = Redis::from_url(&wrong).unwrap_err();
         says(&error, ErrorKind::Config, &["redis://localhost:6379/0"]);
         says_no_secret(&error);
@@ -246,13 +249,12 @@ async fn a_full_server_is_unavailable_for_a_while() {
 async fn a_replica_takes_no_writes() {
     let master = Server::start();
     let replica = Server::setup().args(["--replicaof", "127.0.0.1", &master.port().to_string()]).start();
-    wait_until("the replica follows", || master.cli(&["INFO", "replication"]).contains("state=online"));
+    wait_until("the replica follows", || master.says(&["INFO", "replication"], "state=online"));
     let redis = patient(&replica.url());
     assert_eq!(redis.get(&key(NAME)).await.unwrap(), None);
-    for error in [
-        redis.set(&key(NAME), VALUE.into(), MINUTE).await.unwrap_err(),
-        redis.remove(&key(NAME)).await.unwrap_err(),
-    ] {
+    for error in
+        [redis.set(&key(NAME), VALUE.into(), MINUTE).await.unwrap_err(), redis.remove(&key(NAME)).await.unwrap_err()]
+    {
         says(&error, ErrorKind::Unavailable, &["replica", "master"]);
         says_no_secret(&error);
     }
@@ -293,7 +295,7 @@ async fn sentinels_that_do_not_know_the_master_are_told() {
     let group = Sentinels::start();
     let url = group.url().replace(Sentinels::NAME, "elsewhere");
     let error = hasty(&url).ping().await.unwrap_err();
-    says(&error, ErrorKind::Backend, &["elsewhere", "sentinels"]);
+    says(&error, ErrorKind::Backend, &["elsewhere", "sentinel"]);
     let nobody = format!("redis-sentinel://:{PASSWORD}@127.0.0.1:{}/{}", unused(), Sentinels::NAME);
     let error = hasty(&nobody).ping().await.unwrap_err();
     says(&error, ErrorKind::Unavailable, &["sentinel"]);

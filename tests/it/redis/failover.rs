@@ -66,9 +66,7 @@ async fn a_cluster_goes_on_without_a_lost_node() {
 async fn a_cluster_is_found_by_any_node() {
     let cluster = Cluster::start();
     cluster.nodes[0].kill();
-    wait_until("the others miss the node", || {
-        cluster.nodes[1].cli(&["CLUSTER", "INFO"]).contains("cluster_slots_fail:5")
-    });
+    wait_until("the others miss the node", || cluster.nodes[1].says(&["CLUSTER", "INFO"], "cluster_slots_fail:5"));
     let redis = hasty(&cluster.url());
     let id = (0..).find(|id| cluster.owner(&format!("users:{id}")).port() != cluster.nodes[0].port()).unwrap();
     works_again(&redis, id).await;
@@ -98,9 +96,7 @@ async fn sentinels_lead_to_the_new_master() {
         assert_eq!(redis.get(&key(id)).await.unwrap(), Some(value_of(id)));
     }
     group.servers[0].restart();
-    wait_until("the old master follows the new one", || {
-        group.servers[0].cli(&["INFO", "replication"]).contains("role:slave")
-    });
+    wait_until("the old master follows the new one", || group.servers[0].says(&["INFO", "replication"], "role:slave"));
     for id in 0..8 {
         redis.set(&key(id), "again".into(), MINUTE).await.unwrap();
     }
@@ -114,8 +110,7 @@ async fn a_master_that_became_a_replica_is_left() {
     fill_in(&redis, 8).await;
     assert_eq!(group.sentinels[0].cli(&["SENTINEL", "FAILOVER", Sentinels::NAME]), "OK");
     wait_until("the roles are changed", || {
-        group.master_port() == group.servers[1].port()
-            && group.servers[0].cli(&["INFO", "replication"]).contains("role:slave")
+        group.master_port() == group.servers[1].port() && group.servers[0].says(&["INFO", "replication"], "role:slave")
     });
     works_again(&redis, 9).await;
     assert_eq!(group.servers[1].cli(&["GET", "users:9"]), "the value of 9");

@@ -20,7 +20,12 @@ impl Lossy {
         let server = Server::start();
         let proxy = Proxy::of(server.port());
         let redis = patient(&proxy.url());
-        redis.ping().await.unwrap();
+        // The scripts are known, so that the first attempt is the whole command.
+        redis.set(&key("other"), "v".into(), MINUTE).await.unwrap();
+        let Lease::Granted(token) = redis.lease(&key("other"), MINUTE).await.unwrap() else { panic!("held") };
+        assert!(redis.fill(&key("other"), "v".into(), MINUTE, token).await.unwrap());
+        redis.release(&key("other"), token).await.unwrap();
+        redis.remove(&key("other")).await.unwrap();
         Self { server, proxy, redis }
     }
 

@@ -39,7 +39,7 @@ impl Sentinels {
     }
 
     fn wait_until_ready(&self) {
-        wait_until("the replica follows", || self.servers[0].cli(&["INFO", "replication"]).contains("state=online"));
+        wait_until("the replica follows", || self.servers[0].says(&["INFO", "replication"], "state=online"));
         wait_until("the sentinels know one another and the replica", || {
             self.sentinels.iter().all(|sentinel| {
                 let info = sentinel.cli(&["INFO", "sentinel"]);

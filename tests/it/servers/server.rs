@@ -125,6 +125,11 @@ impl Server {
         self.try_call(args).expect("the server answers")
     }
 
+    /// Whether the server answers, and so; to be asked again until it is.
+    pub(crate) fn says<A: AsRef<[u8]>>(&self, args: &[A], text: &str) -> bool {
+        self.try_call(args).is_ok_and(|reply| reply.to_string().contains(text))
+    }
+
     pub(super) fn try_call<A: AsRef<[u8]>>(&self, args: &[A]) -> std::io::Result<Reply> {
         Client::connect(&self.socket(), self.setup.password.as_deref())?.call(args)
     }

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use super::memcached::Memcached;
-use super::{Authority, Cluster, Mood, Proxy, Server, Sentinels, full_backlog, silent, unused, wait_until};
+use super::{Authority, Cluster, Mood, Proxy, Sentinels, Server, full_backlog, silent, unused, wait_until};
 
 #[test]
 fn memcached_answers() {
@@ -95,7 +95,7 @@ fn sentinels_make_the_replica_the_master() {
     assert_eq!(group.master_port(), group.servers[0].port());
     group.servers[0].kill();
     wait_until("the sentinels name a new master", || group.master_port() == group.servers[1].port());
-    wait_until("the new master takes writes", || group.servers[1].cli(&["SET", "k", "v"]) == "OK");
+    wait_until("the new master takes writes", || group.servers[1].says(&["SET", "k", "v"], "OK"));
 }
 
 #[test]
