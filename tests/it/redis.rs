@@ -2,6 +2,7 @@
 #![cfg(all(unix, feature = "redis-tls", feature = "redis-cluster", feature = "redis-sentinel"))]
 #![cfg(test)]
 
+mod bus;
 mod connections;
 mod contract;
 mod degraded;
