@@ -6,11 +6,12 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use redis::ConnectionInfo;
+use redis::{ConnectionInfo, Value};
 
 use super::table::Range;
 use crate::backends::redis::server::{Server, elsewhere};
 use crate::backends::redis::slots::{Limits, Slots};
+use crate::backends::redis::wire::{Attempt, Load, Request};
 use crate::config::Host;
 use crate::error::Error;
 
@@ -19,6 +20,38 @@ use crate::error::Error;
 pub(super) struct Node {
     pub(super) host: Host,
     pub(super) slots: Slots,
+}
+
+impl Node {
+    /// Sends a request to this node while it is only being given the slot: only then is it answered before all is there.
+    pub(super) async fn ask(
+        &self,
+        load: Load,
+        make: impl Fn(Attempt) -> Request + Send + Sync,
+    ) -> Result<Value, Error> {
+        let is_one = matches!(make(Attempt::default()), Request::One(_));
+        let answer = self.slots.run(load, |attempt| asking(make(attempt))).await?;
+        Ok(without_asking(answer, is_one))
+    }
+}
+
+/// The request, with the word before each command that the node was named.
+fn asking(request: Request) -> Request {
+    let commands = match request {
+        Request::One(command) => vec![command],
+        Request::All(commands) => commands,
+    };
+    Request::All(commands.into_iter().flat_map(|command| [redis::cmd("ASKING"), command]).collect())
+}
+
+/// The answer to a request, from that to what [`asking`] made of it.
+fn without_asking(answer: Value, is_one: bool) -> Value {
+    let Value::Array(answers) = answer else { return answer };
+    let mut answers = answers.into_iter().skip(1).step_by(2);
+    match is_one {
+        true => answers.next().unwrap_or(Value::Nil),
+        false => Value::Array(answers.collect()),
+    }
 }
 
 /// How nodes are connected to.
