@@ -239,3 +239,37 @@ fn tls_fault(error: &RedisError) -> Option<&'static str> {
 fn tls_fault(_: &RedisError) -> Option<&'static str> {
     None
 }
+
+#[cfg(all(test, feature = "redis-cluster"))]
+mod cluster_tests {
+    use super::*;
+
+    fn told(answer: &str) -> Error {
+        let value = redis::parse_redis_value(format!("-{answer}\r\n").as_bytes()).unwrap();
+        of_command(&value.extract_error().unwrap_err(), "h:1")
+    }
+
+    #[test]
+    fn what_a_node_says_of_its_slots_is_a_temporary_error_that_knows_the_way() {
+        for (answer, detour) in [
+            ("MOVED 7 10.0.0.1:7001", Detour::Moved("10.0.0.1:7001".to_owned())),
+            ("ASK 7 :7001", Detour::Ask(":7001".to_owned())),
+            ("TRYAGAIN Multiple keys request during rehashing of slot", Detour::Wait),
+        ] {
+            let error = told(answer);
+            assert!(error.is_temporary(), "{error:?}");
+            assert_eq!(Detour::of(&error), Some(&detour));
+        }
+        for answer in ["MOVED", "MOVED x", "CLUSTERDOWN The cluster is down", "ERR unknown command", "OOM x"] {
+            assert_eq!(Detour::of(&told(answer)), None, "{answer}");
+        }
+    }
+
+    #[test]
+    fn a_url_of_the_wrong_kind_is_told_the_right_one() {
+        assert!(told("CROSSSLOT Keys in request don't hash to the same slot").to_string().contains("redis-cluster://"));
+        let single = told("ERR This instance has cluster support disabled");
+        assert!(single.to_string().contains("is no node of a cluster"), "{single}");
+        assert!(!single.is_temporary());
+    }
+}

@@ -51,9 +51,16 @@ mod wire;
 /// `{<key>}:lock`; a user's key never has such a name.
 ///
 /// # Connections
-/// At most [`RedisSettings::pool_size`] of them: one that carries the commands of all tasks, further ones while more
+/// At most [`RedisSettings::pool_size`] of them, in a cluster to each node: one that carries the commands of all tasks, further ones while more
 /// than 512 commands are in flight on each, one for values of 64 KiB and more, so that small ones do not wait behind
 /// them, and one for each bus that is listened to.
+///
+/// # Clusters and sentinels
+/// In a cluster each node has connections and failures of its own: the keys of a lost node fail, all others go on. A
+/// batch is one round trip to each node. While keys are carried from node to node, an operation waits for them, for as
+/// long as it may take at all. Any node answers a [`ping`](Backend::ping).
+///
+/// With sentinels, each connection is made to the master that they name at that time, if it says itself that it is one.
 ///
 /// # Errors
 /// [`ErrorKind::Denied`] for a user or password that the server refuses and for missing permissions;
