@@ -10,10 +10,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use redis::{Cmd, ConnectionAddr, Value};
 
+use self::held::Limits;
 use self::server::Server;
 use self::sizes::Sizes;
-use self::slots::{Limits, Slots};
-use self::wire::{Attempt, Load, Request, Wire};
+use self::slots::Slots;
+use self::wire::{Attempt, Load, Request, Single, Wire};
 use super::{Backend, Capabilities, Lease, LeaseToken};
 use crate::bus::Bus;
 use crate::clock::millis;
@@ -21,8 +22,10 @@ use crate::config::{LONGEST, RedisSettings, Topology};
 use crate::error::{Error, ErrorKind};
 use crate::key::Key;
 
+mod batch;
 mod commands;
 mod error;
+mod held;
 mod scripts;
 mod server;
 mod sizes;
@@ -137,7 +140,7 @@ impl Shared {
     }
 
     async fn one(&self, load: Load, make: impl Fn(Attempt) -> Cmd + Send + Sync) -> Result<Value, Error> {
-        self.wire.run(load, |attempt| Request::One(make(attempt))).await
+        self.wire.run(load, |attempt| Request::One(Single::Command(make(attempt)))).await
     }
 
     async fn flag(&self, load: Load, make: impl Fn(Attempt) -> Cmd + Send + Sync) -> Result<bool, Error> {
@@ -190,7 +193,7 @@ impl Backend for Redis {
     async fn get(&self, key: &Key) -> Result<Option<Bytes>, Error> {
         let shared = &*self.shared;
         let load = shared.sizes.load(key);
-        let answer = shared.one(load, |_| commands::on(b"GET", key)).await?;
+        let answer = shared.wire.run(load, |_| Request::One(Single::Read(Arc::clone(key.text())))).await?;
         let value = shared.value(answer)?;
         shared.sizes.note(key, load, value.as_ref().map_or(0, Bytes::len));
         Ok(value)
@@ -210,11 +213,11 @@ impl Backend for Redis {
     }
 
     async fn exists(&self, key: &Key) -> Result<bool, Error> {
-        self.shared.flag(Load::Light, |_| commands::on(b"EXISTS", key)).await
+        self.shared.flag(Load::Light, |_| commands::on(b"EXISTS", key.as_str())).await
     }
 
     async fn ttl(&self, key: &Key) -> Result<Option<Duration>, Error> {
-        match self.shared.number(Load::Light, |_| commands::on(b"PTTL", key)).await? {
+        match self.shared.number(Load::Light, |_| commands::on(b"PTTL", key.as_str())).await? {
             // There, and kept for ever: some other program stored it.
             -1 => Ok(Some(LONGEST)),
             left => Ok(u64::try_from(left).ok().map(Duration::from_millis)),

@@ -2,8 +2,11 @@
 //!
 //! Requests are the same for every topology. What differs is here: who answers which key, and the name of a lock.
 
+use std::sync::Arc;
+
 use redis::{Cmd, Value};
 
+use super::commands;
 use super::slots::{Dedicated, Slots};
 use crate::error::Error;
 use crate::key::Key;
@@ -15,12 +18,29 @@ pub(super) enum Wire {
     Slots(Slots),
 }
 
-/// What travels in one write, and is answered together.
+/// What is asked at once.
 pub(super) enum Request {
-    /// One command; its answer is the answer.
-    One(Cmd),
+    /// One thing; its answer is the answer.
+    One(Single),
     /// Several; the answer is an array of theirs. Not atomic: each key's commands stand alone.
     All(Vec<Cmd>),
+}
+
+/// What may travel together with what others ask.
+pub(super) enum Single {
+    /// The value under a key. What is under it and no string is nobody's value, and reads as nothing.
+    Read(Arc<str>),
+    Command(Cmd),
+}
+
+impl Single {
+    /// The command, where it travels alone.
+    pub(super) fn into_command(self) -> Cmd {
+        match self {
+            Self::Read(key) => commands::on(b"GET", &key),
+            Self::Command(command) => command,
+        }
+    }
 }
 
 /// Whether a request or its answer is so long that others should not wait behind it.
