@@ -9,8 +9,9 @@ use std::sync::Arc;
 use redis::{ConnectionInfo, Value};
 
 use super::table::Range;
+use crate::backends::redis::held::Limits;
 use crate::backends::redis::server::{Server, elsewhere};
-use crate::backends::redis::slots::{Limits, Slots};
+use crate::backends::redis::slots::Slots;
 use crate::backends::redis::wire::{Attempt, Load, Request};
 use crate::config::Host;
 use crate::error::Error;
@@ -38,7 +39,7 @@ impl Node {
 /// The request, with the word before each command that the node was named.
 fn asking(request: Request) -> Request {
     let commands = match request {
-        Request::One(command) => vec![command],
+        Request::One(single) => vec![single.into_command()],
         Request::All(commands) => commands,
     };
     Request::All(commands.into_iter().flat_map(|command| [redis::cmd("ASKING"), command]).collect())

@@ -13,8 +13,9 @@ use tokio::time::{Instant, sleep, timeout_at};
 use self::map::{Map, Node, Nodes};
 use self::refresh::Refresh;
 use super::error::{self, Detour};
-use super::slots::{Dedicated, Limits};
-use super::wire::{Attempt, Load, Request};
+use super::held::Limits;
+use super::slots::Dedicated;
+use super::wire::{Attempt, Load, Request, Single};
 use crate::config::Host;
 use crate::error::{Error, ErrorKind};
 use crate::key::Key;
@@ -174,9 +175,9 @@ impl Cluster {
         }
         let mut answers = Vec::with_capacity(group.len());
         for some in group.chunks(ALONE) {
-            let alone = some
-                .iter()
-                .map(|&index| self.run(keys[index], load, move |attempt| Request::One(make(attempt, index))));
+            let alone = some.iter().map(|&index| {
+                self.run(keys[index], load, move |attempt| Request::One(Single::Command(make(attempt, index))))
+            });
             for answer in join::all(alone).await {
                 answers.push(answer?);
             }
