@@ -7,11 +7,10 @@ use super::wire::Attempt;
 use crate::key::Key;
 
 /// A command on one key.
-pub(super) fn on(name: &[u8], key: &Key) -> Cmd {
-    let key = key.as_str().as_bytes();
+pub(super) fn on(name: &[u8], key: &str) -> Cmd {
     let mut command = Cmd::with_capacity(2, name.len() + key.len());
     command.write_arg(name);
-    command.write_arg(key);
+    command.write_arg(key.as_bytes());
     command
 }
 
@@ -33,7 +32,7 @@ pub(super) fn remove(key: &Key, lock: &str) -> Cmd {
 }
 
 pub(super) fn touch(key: &Key, ttl: u64) -> Cmd {
-    let mut command = on(b"PEXPIRE", key);
+    let mut command = on(b"PEXPIRE", key.as_str());
     command.arg(ttl);
     command
 }

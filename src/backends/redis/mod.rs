@@ -12,10 +12,11 @@ use redis::{Cmd, ConnectionAddr, Value};
 
 #[cfg(feature = "redis-cluster")]
 use self::cluster::Cluster;
+use self::held::Limits;
 use self::server::Server;
 use self::sizes::Sizes;
-use self::slots::{Limits, Slots};
-use self::wire::{Attempt, Load, Request, Wire};
+use self::slots::Slots;
+use self::wire::{Attempt, Load, Request, Single, Wire};
 use super::{Backend, Capabilities, Lease, LeaseToken};
 use crate::bus::Bus;
 use crate::clock::millis;
@@ -25,10 +26,12 @@ use crate::config::{LONGEST, RedisSettings, Topology};
 use crate::error::{Error, ErrorKind};
 use crate::key::Key;
 
+mod batch;
 #[cfg(feature = "redis-cluster")]
 mod cluster;
 mod commands;
 mod error;
+mod held;
 mod scripts;
 #[cfg(feature = "redis-sentinel")]
 mod sentinel;
@@ -51,9 +54,16 @@ mod wire;
 /// `{<key>}:lock`; a user's key never has such a name.
 ///
 /// # Connections
-/// At most [`RedisSettings::pool_size`] of them: one that carries the commands of all tasks, further ones while more
+/// At most [`RedisSettings::pool_size`] of them, in a cluster to each node: one that carries the commands of all tasks, further ones while more
 /// than 512 commands are in flight on each, one for values of 64 KiB and more, so that small ones do not wait behind
 /// them, and one for each bus that is listened to.
+///
+/// # Clusters and sentinels
+/// In a cluster each node has connections and failures of its own: the keys of a lost node fail, all others go on. A
+/// batch is one round trip to each node. While keys are carried from node to node, an operation waits for them, for as
+/// long as it may take at all. Any node answers a [`ping`](Backend::ping).
+///
+/// With sentinels, each connection is made to the master that they name at that time, if it says itself that it is one.
 ///
 /// # Errors
 /// [`ErrorKind::Denied`] for a user or password that the server refuses and for missing permissions;
@@ -164,7 +174,7 @@ impl Shared {
     }
 
     async fn one(&self, key: &Key, load: Load, make: impl Fn(Attempt) -> Cmd + Send + Sync) -> Result<Value, Error> {
-        self.wire.run(key, load, |attempt| Request::One(make(attempt))).await
+        self.wire.run(key, load, |attempt| Request::One(Single::Command(make(attempt)))).await
     }
 
     async fn flag(&self, key: &Key, load: Load, make: impl Fn(Attempt) -> Cmd + Send + Sync) -> Result<bool, Error> {
@@ -176,21 +186,6 @@ impl Shared {
             Value::Int(number) => Ok(number),
             _ => Err(self.strange()),
         }
-    }
-
-    /// What is under several keys, as it comes.
-    async fn values(&self, keys: &[Key], load: Load) -> Result<Vec<Value>, Error> {
-        if let [first, ..] = keys
-            && self.wire.is_whole()
-        {
-            let make = |_| commands::on_all(b"MGET", keys.iter().map(Key::as_str));
-            return match self.one(first, load, make).await? {
-                Value::Array(values) if values.len() == keys.len() => Ok(values),
-                _ => Err(self.strange()),
-            };
-        }
-        let make = |_, index: usize| commands::on(b"GET", &keys[index]);
-        self.wire.run_each(&keys.iter().collect::<Vec<_>>(), load, make).await
     }
 
     fn strange(&self) -> Error {
@@ -232,7 +227,7 @@ impl Backend for Redis {
     async fn get(&self, key: &Key) -> Result<Option<Bytes>, Error> {
         let shared = &*self.shared;
         let load = shared.sizes.load(key);
-        let answer = shared.one(key, load, |_| commands::on(b"GET", key)).await?;
+        let answer = shared.wire.read(key, load).await?;
         let value = shared.value(answer)?;
         shared.sizes.note(key, load, value.as_ref().map_or(0, Bytes::len));
         Ok(value)
@@ -253,11 +248,11 @@ impl Backend for Redis {
     }
 
     async fn exists(&self, key: &Key) -> Result<bool, Error> {
-        self.shared.flag(key, Load::Light, |_| commands::on(b"EXISTS", key)).await
+        self.shared.flag(key, Load::Light, |_| commands::on(b"EXISTS", key.as_str())).await
     }
 
     async fn ttl(&self, key: &Key) -> Result<Option<Duration>, Error> {
-        match self.shared.number(key, Load::Light, |_| commands::on(b"PTTL", key)).await? {
+        match self.shared.number(key, Load::Light, |_| commands::on(b"PTTL", key.as_str())).await? {
             // There, and kept for ever: some other program stored it.
             -1 => Ok(Some(LONGEST)),
             left => Ok(u64::try_from(left).ok().map(Duration::from_millis)),
@@ -275,7 +270,7 @@ impl Backend for Redis {
         }
         let shared = &*self.shared;
         let load = keys.iter().map(|key| shared.sizes.load(key)).max().unwrap_or(Load::Light);
-        let values = shared.values(keys, load).await?;
+        let values = shared.wire.read_each(keys, load).await?;
         values.into_iter().map(|value| shared.value(value)).collect()
     }
 

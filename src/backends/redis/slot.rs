@@ -5,12 +5,11 @@
 
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
-use super::slots::Held;
+use super::held::{Held, Limits};
 use super::source::Source;
 use crate::error::{Error, ErrorKind};
 
@@ -43,9 +42,9 @@ impl Slot {
     }
 
     /// The connection, which is opened if there is none.
-    pub(super) async fn open(self: &Arc<Self>, source: &Arc<dyn Source>, limit: Duration) -> Result<Arc<Held>, Error> {
+    pub(super) async fn open(self: &Arc<Self>, source: &Arc<dyn Source>, limits: Limits) -> Result<Arc<Held>, Error> {
         loop {
-            let (mut outcome, own) = match self.join(source, limit)? {
+            let (mut outcome, own) = match self.join(source, limits)? {
                 Joined::Open(held) => return Ok(held),
                 Joined::Opening(outcome, own) => (outcome, own),
             };
@@ -62,7 +61,7 @@ impl Slot {
     }
 
     /// Opens a connection in the background, unless there is one or one is being opened.
-    pub(super) fn begin(self: &Arc<Self>, source: &Arc<dyn Source>, limit: Duration, permit: OwnedSemaphorePermit) {
+    pub(super) fn begin(self: &Arc<Self>, source: &Arc<dyn Source>, limits: Limits, permit: OwnedSemaphorePermit) {
         let mut state = self.write();
         if let State::Opening(outcome) = &*state
             && outcome.has_changed().is_err()
@@ -70,7 +69,7 @@ impl Slot {
             *state = State::Empty;
         }
         if let (State::Empty, Ok(runtime)) = (&*state, Handle::try_current()) {
-            *state = State::Opening(self.spawn(&runtime, source, limit, Some(permit)));
+            *state = State::Opening(self.spawn(&runtime, source, limits, Some(permit)));
         }
     }
 
@@ -82,14 +81,14 @@ impl Slot {
         }
     }
 
-    fn join(self: &Arc<Self>, source: &Arc<dyn Source>, limit: Duration) -> Result<Joined, Error> {
+    fn join(self: &Arc<Self>, source: &Arc<dyn Source>, limits: Limits) -> Result<Joined, Error> {
         let mut state = self.write();
         match &*state {
             State::Open(held) => Ok(Joined::Open(Arc::clone(held))),
             State::Opening(outcome) => Ok(Joined::Opening(outcome.clone(), false)),
             State::Empty => {
                 let runtime = Handle::try_current().map_err(|_| no_runtime())?;
-                let outcome = self.spawn(&runtime, source, limit, None);
+                let outcome = self.spawn(&runtime, source, limits, None);
                 *state = State::Opening(outcome.clone());
                 Ok(Joined::Opening(outcome, true))
             }
@@ -100,13 +99,13 @@ impl Slot {
         self: &Arc<Self>,
         runtime: &Handle,
         source: &Arc<dyn Source>,
-        limit: Duration,
+        limits: Limits,
         permit: Option<OwnedSemaphorePermit>,
     ) -> Outcome {
         let (tell, outcome) = watch::channel(None);
         let (slot, source) = (Arc::clone(self), Arc::clone(source));
         runtime.spawn(async move {
-            let result = Held::open(&*source, limit, permit).await.map(Arc::new);
+            let result = Held::open(&*source, limits, permit).await.map(Arc::new);
             *slot.write() = result.clone().map_or(State::Empty, State::Open);
             tell.send_replace(Some(result));
         });

@@ -6,17 +6,17 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
 use redis::{ErrorKind, RedisError, ServerErrorKind, Value};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::error;
+use super::held::{Held, Limits};
 use super::slot::Slot;
-use super::source::{Pooled, Source};
+use super::source::Source;
 use super::wire::{Attempt, Load, Request};
 use crate::error::Error;
 
@@ -34,42 +34,16 @@ pub(super) struct Slots {
     limits: Limits,
 }
 
-/// How long things may take.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
-    /// A command.
-    pub(super) command: Duration,
-    /// A connect, with its handshakes.
-    pub(super) connect: Duration,
-}
-
-impl Limits {
-    /// A command that has to connect first.
-    pub(super) fn whole(self) -> Duration {
-        self.connect.saturating_add(self.command)
-    }
-}
-
-/// An open connection.
-pub(super) struct Held {
-    connection: MultiplexedConnection,
-    /// How many commands in a row the server left unanswered.
-    silent: AtomicU32,
-    _object: Box<dyn Send + Sync>,
-    _permit: Option<OwnedSemaphorePermit>,
-}
-
 /// A connection that one caller has for itself.
 #[derive(Debug)]
 pub(super) struct Dedicated(Held);
 
+/// Requests in flight on a connection below which one more travels alone, at once.
+const SPARSE: usize = 2;
 /// Commands in flight on a connection that make it crowded.
 const CROWDED: usize = 512;
 /// The most connections for light requests.
 const MOST_LIGHT: usize = 8;
-/// Commands in a row that a server may leave unanswered before the connection counts as broken. A server that was only
-/// stopped answers on the old connection; a path that lost its state never does.
-const MOST_SILENT: u32 = 3;
 
 impl Slots {
     /// No connection yet, and at most `pool_size` of them ever.
@@ -96,45 +70,63 @@ impl Slots {
             Some(_) => self.limits.command,
             None => self.limits.whole(),
         };
-        let _busy = Busy::new(&slot.busy);
-        let outcome = timeout(limit, self.attempts(slot, &mut held, make)).await;
-        let Ok(result) = outcome else {
-            if let Some(held) = held
-                && held.silent.fetch_add(1, Ordering::Relaxed) + 1 >= MOST_SILENT
-            {
-                slot.discard(&held);
-            }
-            return Err(error::no_answer(self.source.place(), limit));
-        };
-        result
+        let busy = Busy::new(&slot.busy);
+        let alone = busy.before < SPARSE || load == Load::Heavy;
+        if let Ok(result) = timeout(limit, self.attempts(&mut held, alone, make)).await {
+            return result;
+        }
+        Err(self.no_answer(held.as_ref(), limit))
+    }
+
+    #[cold]
+    fn no_answer(&self, held: Option<&Arc<Held>>, limit: Duration) -> Error {
+        if let Some(held) = held
+            && held.unanswered()
+        {
+            self.discard(held);
+        }
+        error::no_answer(self.source.place(), limit)
+    }
+
+    /// Gives a connection up, wherever it is held.
+    fn discard(&self, held: &Arc<Held>) {
+        for slot in [&self.first, &self.heavy].into_iter().chain(&self.further) {
+            slot.discard(held);
+        }
     }
 
     /// Sends the request until it is answered, at most twice over a fresh connection.
     async fn attempts(
         &self,
-        mut slot: &Arc<Slot>,
         held: &mut Option<Arc<Held>>,
+        mut alone: bool,
         make: impl Fn(Attempt) -> Request + Send + Sync,
     ) -> Result<Value, Error> {
         let mut attempt = Attempt::default();
         loop {
             let open = match held {
                 Some(open) => open,
-                None => held.insert(self.first.open(&self.source, self.limits.connect).await?),
+                None => held.insert(self.first.open(&self.source, self.limits).await?),
             };
-            match open.send(make(attempt)).await {
+            let answer = match make(attempt) {
+                Request::One(single) if !alone => open.share(single).await,
+                request => open.send(request).await,
+            };
+            match answer {
                 Ok(value) => return Ok(value),
+                // What one of a batch may not read keeps the others from nothing.
+                Err(error) if !alone && error.code() == Some("NOPERM") => alone = true,
                 Err(error) if error::is_no_script(&error) && !attempt.in_full => attempt.in_full = true,
+                Err(error) if error.is_timeout() => return Err(self.no_answer(Some(open), self.limits.command)),
                 Err(error) => {
                     let broken = is_broken(&error);
                     if broken {
-                        slot.discard(open);
+                        self.discard(open);
                     }
                     if !broken || attempt.again {
                         return Err(error::of_command(&error, self.source.place()));
                     }
                     attempt.again = true;
-                    slot = &self.first;
                     *held = None;
                 }
             }
@@ -180,7 +172,7 @@ impl Slots {
             && self.spare.available_permits() > left
             && let Ok(permit) = Arc::clone(&self.spare).try_acquire_owned()
         {
-            slot.begin(&self.source, self.limits.connect, permit);
+            slot.begin(&self.source, self.limits, permit);
         }
         open
     }
@@ -188,7 +180,7 @@ impl Slots {
     /// A connection of the caller's own, or `None` if the pool has no room.
     pub(super) async fn dedicated(&self) -> Result<Option<Dedicated>, Error> {
         let Ok(permit) = Arc::clone(&self.spare).try_acquire_owned() else { return Ok(None) };
-        let held = Held::open(&*self.source, self.limits.connect, Some(permit)).await?;
+        let held = Held::open(&*self.source, self.limits, Some(permit)).await?;
         Ok(Some(Dedicated(held)))
     }
 
@@ -198,42 +190,6 @@ impl Slots {
 
     pub(super) fn place(&self) -> &str {
         self.source.place()
-    }
-}
-
-impl Held {
-    /// Opens a connection within `limit`.
-    pub(super) async fn open(
-        source: &dyn Source,
-        limit: Duration,
-        permit: Option<OwnedSemaphorePermit>,
-    ) -> Result<Self, Error> {
-        match timeout(limit, source.open()).await {
-            Ok(Ok(Pooled { connection, object })) => {
-                Ok(Self { connection, silent: AtomicU32::new(0), _object: object, _permit: permit })
-            }
-            Ok(Err(error)) => Err(error),
-            Err(_) => Err(error::no_connection(source.place(), limit)),
-        }
-    }
-
-    async fn send(&self, request: Request) -> Result<Value, RedisError> {
-        let mut connection = self.connection.clone();
-        let value = match request {
-            Request::One(command) => connection.send_packed_command(&command).await?,
-            Request::All(commands) => {
-                let count = commands.len();
-                let mut pipeline = redis::Pipeline::with_capacity(count);
-                for command in commands {
-                    pipeline.add_command(command);
-                }
-                Value::Array(connection.send_packed_commands(&pipeline, 0, count).await?)
-            }
-        };
-        if self.silent.load(Ordering::Relaxed) > 0 {
-            self.silent.store(0, Ordering::Relaxed);
-        }
-        value.extract_error()
     }
 }
 
@@ -250,24 +206,21 @@ fn is_broken(error: &RedisError) -> bool {
 }
 
 /// A command in flight, counted until dropped.
-struct Busy<'a>(&'a AtomicUsize);
+struct Busy<'a> {
+    count: &'a AtomicUsize,
+    /// How many there were before.
+    before: usize,
+}
 
 impl<'a> Busy<'a> {
     fn new(count: &'a AtomicUsize) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Self(count)
+        Self { count, before: count.fetch_add(1, Ordering::Relaxed) }
     }
 }
 
 impl Drop for Busy<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-impl fmt::Debug for Held {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Held").field("silent", &self.silent).finish_non_exhaustive()
+        self.count.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! Requests are the same for every topology. What differs is here: who answers which key, and the name of a lock.
 
+use std::sync::Arc;
+
 use redis::{Cmd, Value};
 
 #[cfg(feature = "redis-cluster")]
@@ -18,15 +20,32 @@ pub(super) enum Wire {
     Slots(Slots),
     /// Each key on the node that serves it.
     #[cfg(feature = "redis-cluster")]
-    Cluster(std::sync::Arc<Cluster>),
+    Cluster(Arc<Cluster>),
 }
 
-/// What travels in one write, and is answered together.
+/// What is asked at once.
 pub(super) enum Request {
-    /// One command; its answer is the answer.
-    One(Cmd),
+    /// One thing; its answer is the answer.
+    One(Single),
     /// Several; the answer is an array of theirs. Not atomic: each key's commands stand alone.
     All(Vec<Cmd>),
+}
+
+/// What may travel together with what others ask.
+pub(super) enum Single {
+    /// The value under a key. What is under it and no string is nobody's value, and reads as nothing.
+    Read(Arc<str>),
+    Command(Cmd),
+}
+
+impl Single {
+    /// The command, where it travels alone.
+    pub(super) fn into_command(self) -> Cmd {
+        match self {
+            Self::Read(key) => commands::on(b"GET", &key),
+            Self::Command(command) => command,
+        }
+    }
 }
 
 /// Whether a request or its answer is so long that others should not wait behind it.
@@ -92,10 +111,45 @@ impl Wire {
         }
     }
 
+    /// What is under a key: a value or nothing.
+    pub(super) async fn read(&self, key: &Key, load: Load) -> Result<Value, Error> {
+        match self {
+            Self::Slots(slots) => slots.run(load, |_| Request::One(Single::Read(Arc::clone(key.text())))).await,
+            #[cfg(feature = "redis-cluster")]
+            Self::Cluster(cluster) => {
+                let answer = cluster.run(key, load, |_| Request::One(Single::Command(read_one(key)))).await?;
+                only(answer).ok_or_else(|| error::strange(cluster.place()))
+            }
+        }
+    }
+
+    /// What is under several keys, in their order.
+    pub(super) async fn read_each(&self, keys: &[Key], load: Load) -> Result<Vec<Value>, Error> {
+        match self {
+            Self::Slots(slots) => {
+                let names = || keys.iter().map(Key::as_str);
+                let all = |_| Request::One(Single::Command(commands::on_all(b"MGET", names())));
+                match slots.run(load, all).await? {
+                    Value::Array(values) if values.len() == keys.len() => Ok(values),
+                    _ => Err(error::strange(slots.place())),
+                }
+            }
+            #[cfg(feature = "redis-cluster")]
+            Self::Cluster(cluster) => {
+                let each: Vec<&Key> = keys.iter().collect();
+                let answers = cluster.run_each(&each, load, |_, index| read_one(&keys[index])).await?;
+                let values: Option<Vec<Value>> = answers.into_iter().map(only).collect();
+                values.ok_or_else(|| error::strange(cluster.place()))
+            }
+        }
+    }
+
     /// Checks that the server answers, or any of a cluster's.
     pub(super) async fn ping(&self) -> Result<(), Error> {
         match self {
-            Self::Slots(slots) => slots.run(Load::Light, |_| Request::One(commands::ping())).await.map(drop),
+            Self::Slots(slots) => {
+                slots.run(Load::Light, |_| Request::One(Single::Command(commands::ping()))).await.map(drop)
+            }
             #[cfg(feature = "redis-cluster")]
             Self::Cluster(cluster) => cluster.ping().await,
         }
@@ -137,4 +191,17 @@ impl Wire {
             Self::Cluster(cluster) => cluster.dedicated(key).await,
         }
     }
+}
+
+/// The command that reads one key where each has to be named alone: as MGET does, it reads what is no string as nothing.
+#[cfg(feature = "redis-cluster")]
+fn read_one(key: &Key) -> Cmd {
+    commands::on_all(b"MGET", std::iter::once(key.as_str()))
+}
+
+/// The one part of an answer.
+#[cfg(feature = "redis-cluster")]
+fn only(answer: Value) -> Option<Value> {
+    let Value::Array(parts) = answer else { return None };
+    <[Value; 1]>::try_from(parts).ok().map(|[part]| part)
 }

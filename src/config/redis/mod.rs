@@ -44,7 +44,7 @@ pub use self::url::RedisUrl;
 pub struct RedisSettings {
     /// Default `redis://localhost:6379/0`.
     pub url: RedisUrl,
-    /// Connections at most, 1..=10,000. Default 10.
+    /// Connections at most, in a cluster to each node; 1..=10,000. Default 10.
     pub pool_size: usize,
     /// The longest one command may take; above zero, at most 3,650 days. Default 1 s.
     pub timeout: Duration,

@@ -23,3 +23,22 @@ pub(super) async fn all<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::O
     .await;
     outputs.into_iter().flatten().collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+
+    use super::all;
+
+    #[tokio::test]
+    async fn outputs_are_in_the_order_of_the_futures_whichever_ends_first() {
+        let (tell_first, first) = oneshot::channel();
+        let (tell_second, second) = oneshot::channel();
+        let joined = tokio::spawn(async { all([first, second].into_iter()).await });
+        tell_second.send(2).unwrap();
+        tokio::task::yield_now().await;
+        tell_first.send(1).unwrap();
+        assert_eq!(joined.await.unwrap(), [Ok(1), Ok(2)]);
+        assert!(all(std::iter::empty::<std::future::Ready<()>>()).await.is_empty());
+    }
+}

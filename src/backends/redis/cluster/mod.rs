@@ -5,15 +5,17 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
 
 use redis::{Cmd, ConnectionInfo, Value};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use self::map::{Map, Node, Nodes};
 use self::refresh::Refresh;
-use super::error::{self, Redirect};
-use super::slots::{Dedicated, Limits};
-use super::wire::{Attempt, Load, Request};
+use super::error::{self, Detour};
+use super::held::Limits;
+use super::slots::Dedicated;
+use super::wire::{Attempt, Load, Request, Single};
 use crate::config::Host;
 use crate::error::{Error, ErrorKind};
 use crate::key::Key;
@@ -38,6 +40,9 @@ pub(super) struct Cluster {
 
 /// How often a request may be sent elsewhere: to where its slot has moved, and on to where it is moving.
 const HOPS: usize = 3;
+
+/// How long a request waits whose keys are just being carried from node to node.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// The most newcomers that are remembered.
 const NEWCOMERS: usize = 16;
@@ -73,42 +78,52 @@ impl Cluster {
             Err(error) => error,
         };
         self.hear(&error);
-        let Some(redirect) = Redirect::of(&error) else { return Err(error) };
+        if Detour::of(&error).is_none() {
+            return Err(error);
+        }
         let limit = self.nodes.limits().whole();
-        match timeout_at(begun + limit, self.follow(&node.host, redirect, load, make)).await {
+        let deadline = begun + limit;
+        match timeout_at(deadline, self.follow(key, &node.host, error, deadline, load, make)).await {
             Ok(result) => result,
             Err(_) => Err(error::no_answer(&self.place, limit)),
         }
     }
 
-    /// Goes where a node says, until there is an answer.
+    /// Goes where an error says, until there is an answer.
     async fn follow(
         self: &Arc<Self>,
+        key: &Key,
         from: &Host,
-        redirect: &Redirect,
+        mut error: Error,
+        deadline: Instant,
         load: Load,
         make: impl Fn(Attempt) -> Request + Send + Sync,
     ) -> Result<Value, Error> {
-        let (mut from, mut redirect) = (from.clone(), redirect.clone());
-        let mut hops = 1;
-        loop {
-            let node = self.destination(&redirect, &from)?;
-            let result = match redirect.ask {
-                true => {
-                    let is_one = matches!(make(Attempt::default()), Request::One(_));
-                    let answer = node.slots.run(load, |attempt| asking(make(attempt))).await;
-                    answer.map(|answer| without_asking(answer, is_one))
+        let (mut from, mut hops) = (from.clone(), 0);
+        while let Some(detour) = Detour::of(&error) {
+            let (node, is_asked) = match detour {
+                Detour::Moved(_) | Detour::Ask(_) if hops == HOPS => break,
+                Detour::Moved(address) => (self.destination(address, &from)?, false),
+                Detour::Ask(address) => (self.destination(address, &from)?, true),
+                Detour::Wait if Instant::now() + PAUSE >= deadline => break,
+                Detour::Wait => {
+                    sleep(PAUSE).await;
+                    (self.owner(key).await?, false)
                 }
+            };
+            hops = if *detour == Detour::Wait { 0 } else { hops + 1 };
+            let result = match is_asked {
+                true => node.ask(load, &make).await,
                 false => node.slots.run(load, &make).await,
             };
-            let Err(error) = result else { return result };
-            self.hear(&error);
-            match Redirect::of(&error) {
-                Some(next) if hops < HOPS => (from, redirect) = (node.host.clone(), next.clone()),
-                _ => return Err(error),
+            match result {
+                Ok(answer) => return Ok(answer),
+                Err(next) => error = next,
             }
-            hops += 1;
+            self.hear(&error);
+            from.clone_from(&node.host);
         }
+        Err(error)
     }
 
     /// Sends a command for each key, those of one node in one write; answers in the order of the keys.
@@ -153,16 +168,16 @@ impl Cluster {
             Ok(_) => return Err(error::strange(node.slots.place())),
             Err(error) => {
                 self.hear(&error);
-                if Redirect::of(&error).is_none() {
+                if Detour::of(&error).is_none() {
                     return Err(error);
                 }
             }
         }
         let mut answers = Vec::with_capacity(group.len());
         for some in group.chunks(ALONE) {
-            let alone = some
-                .iter()
-                .map(|&index| self.run(keys[index], load, move |attempt| Request::One(make(attempt, index))));
+            let alone = some.iter().map(|&index| {
+                self.run(keys[index], load, move |attempt| Request::One(Single::Command(make(attempt, index))))
+            });
             for answer in join::all(alone).await {
                 answers.push(answer?);
             }
@@ -214,8 +229,8 @@ impl Cluster {
     }
 
     /// The node a request is sent to, which the map need not have yet.
-    fn destination(&self, redirect: &Redirect, from: &Host) -> Result<Arc<Node>, Error> {
-        let host = table::destination(&redirect.address, from).ok_or_else(|| error::strange(&self.place))?;
+    fn destination(&self, address: &str, from: &Host) -> Result<Arc<Node>, Error> {
+        let host = table::destination(address, from).ok_or_else(|| error::strange(&self.place))?;
         if let Some(node) = self.map().and_then(|map| map.node(&host).cloned()) {
             return Ok(node);
         }
@@ -232,25 +247,6 @@ impl Cluster {
     fn newcomers(&self) -> MutexGuard<'_, Vec<Arc<Node>>> {
         // A change is one operation of the vector: there is nothing half done to find.
         self.newcomers.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The request, for a node that is just being given its slot.
-fn asking(request: Request) -> Request {
-    let commands = match request {
-        Request::One(command) => vec![command],
-        Request::All(commands) => commands,
-    };
-    Request::All(commands.into_iter().flat_map(|command| [redis::cmd("ASKING"), command]).collect())
-}
-
-/// The answer to a request, from that to what [`asking`] made of it.
-fn without_asking(answer: Value, is_one: bool) -> Value {
-    let Value::Array(answers) = answer else { return answer };
-    let mut answers = answers.into_iter().skip(1).step_by(2);
-    match is_one {
-        true => answers.next().unwrap_or(Value::Nil),
-        false => Value::Array(answers.collect()),
     }
 }
 
