@@ -16,7 +16,7 @@ use Defect as D;
 /// The sentences that the buses of `backend` keep.
 async fn kept(backend: impl Backend, options: BackendOptions) -> Vec<&'static str> {
     let make = async |name| backend.bus(&name).unwrap();
-    bus(|name| make(name), options).await
+    bus(make, options).await
 }
 
 fn memory(clock: &ManualClock) -> Memory {

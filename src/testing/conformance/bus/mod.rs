@@ -33,7 +33,7 @@ mod losing;
 /// let clock = ManualClock::new();
 /// let memory = Memory::with_clock(1 << 20, std::sync::Arc::new(clock.clone()));
 /// let make = async |name| memory.bus(&name).unwrap();
-/// let kept = conformance::bus(|name| make(name), conformance::BackendOptions::manual(clock)).await;
+/// let kept = conformance::bus(make, conformance::BackendOptions::manual(clock)).await;
 /// assert!(kept.contains(&"A dropped `receive` loses nothing."));
 /// # });
 /// ```
