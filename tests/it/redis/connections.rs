@@ -144,8 +144,8 @@ async fn killed_connections_are_replaced_unseen() {
         })
     });
     for _ in 0..5 {
-        let before = server.calls("get");
-        eventually("readers read on", async || server.calls("get") > before + 200).await;
+        let before = server.calls("set");
+        eventually("the tasks go on", async || server.calls("set") > before + 200).await;
         let killed: usize = server.cli(&["CLIENT", "KILL", "TYPE", "normal"]).parse().unwrap();
         assert!(killed >= 1);
     }
