@@ -23,7 +23,9 @@ use crate::error::{Error, ErrorKind};
 use crate::key::Key;
 
 mod batch;
+mod bus;
 mod commands;
+mod dedicated;
 mod error;
 mod held;
 mod scripts;
@@ -32,6 +34,7 @@ mod sizes;
 mod slot;
 mod slots;
 mod source;
+mod stream;
 #[cfg(feature = "redis-tls")]
 mod tls;
 mod wire;
@@ -298,8 +301,8 @@ impl Backend for Redis {
         Ok(())
     }
 
-    fn bus(&self, _: &Key) -> Option<Arc<dyn Bus>> {
-        None
+    fn bus(&self, name: &Key) -> Option<Arc<dyn Bus>> {
+        Some(Arc::new(bus::Stream::new(Arc::clone(&self.shared), name.clone())))
     }
 }
 

@@ -19,6 +19,7 @@ use crate::error::{Error, ErrorKind};
 pub(super) struct Server {
     pool: Pool,
     place: String,
+    tls: bool,
 }
 
 impl Server {
@@ -28,7 +29,7 @@ impl Server {
         let info = secured(connection_info(address, settings)?, settings)?;
         let manager = Manager::new_with_config(info, connection_config()).map_err(|_| refused())?;
         let pool = Pool::builder(manager).max_size(settings.pool_size).build().map_err(|_| refused())?;
-        Ok(Self { pool, place })
+        Ok(Self { pool, place, tls: settings.target().tls })
     }
 }
 
@@ -85,6 +86,10 @@ impl Source for Server {
 
     fn place(&self) -> &str {
         &self.place
+    }
+
+    fn is_tls(&self) -> bool {
+        self.tls
     }
 }
 

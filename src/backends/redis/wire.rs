@@ -3,11 +3,13 @@
 //! Requests are the same for every topology. What differs is here: who answers which key, and the name of a lock.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use redis::{Cmd, Value};
 
 use super::commands;
-use super::slots::{Dedicated, Slots};
+use super::dedicated::Dedicated;
+use super::slots::Slots;
 use crate::error::Error;
 use crate::key::Key;
 
@@ -93,6 +95,13 @@ impl Wire {
     pub(super) fn place(&self) -> &str {
         match self {
             Self::Slots(slots) => slots.place(),
+        }
+    }
+
+    /// How long a command may take.
+    pub(super) fn timeout(&self) -> Duration {
+        match self {
+            Self::Slots(slots) => slots.limits().command,
         }
     }
 
