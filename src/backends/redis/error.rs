@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use redis::{ErrorKind as Kind, RedisError, ServerErrorKind};
 
+use super::source::Source;
 use crate::error::{Error, ErrorKind};
 
 /// What a failed command means.
@@ -75,11 +76,18 @@ pub(super) fn no_answer(place: &str, limit: Duration) -> Error {
 }
 
 /// The server could not be connected to within `limit`.
-pub(super) fn no_connection(place: &str, limit: Duration) -> Error {
-    let message = format!(
-        "no connection to Redis at {place} within {limit:?}: see whether the address is right and reachable, and whether \
-         it speaks TLS just if the URL says rediss"
-    );
+pub(super) fn no_connection(source: &dyn Source, limit: Duration) -> Error {
+    let place = source.place();
+    let message = match source.is_tls() {
+        true => format!(
+            "no TLS connection to Redis at {place} within {limit:?}: see whether the address can be reached, and whether \
+             the port speaks TLS or plain text, which is redis:// without the second s"
+        ),
+        false => format!(
+            "no connection to Redis at {place} within {limit:?}: see whether the address can be reached and the server \
+             does not hang"
+        ),
+    };
     Error::new(ErrorKind::Timeout, message)
 }
 

@@ -58,7 +58,7 @@ impl Held {
         permit: Option<OwnedSemaphorePermit>,
     ) -> Result<Self, Error> {
         let Ok(opened) = timeout(limits.connect, source.open()).await else {
-            return Err(error::no_connection(source.place(), limits.connect));
+            return Err(error::no_connection(source, limits.connect));
         };
         let Pooled { connection, object } = opened?;
         let (silent, queue) = (AtomicU32::new(0), Queue::default());
@@ -79,7 +79,9 @@ impl Held {
             }
             Request::All(commands) => {
                 let mut pipeline = Pipeline::with_capacity(commands.len());
-                commands.into_iter().for_each(|command| drop(pipeline.add_command(command)));
+                for command in commands {
+                    pipeline.add_command(command);
+                }
                 Value::Array(self.send_all(&pipeline).await?).extract_error()
             }
         }

@@ -27,9 +27,11 @@ use crate::error::{Error, ErrorKind};
 use crate::key::Key;
 
 mod batch;
+mod bus;
 #[cfg(feature = "redis-cluster")]
 mod cluster;
 mod commands;
+mod dedicated;
 mod error;
 mod held;
 mod scripts;
@@ -40,6 +42,7 @@ mod sizes;
 mod slot;
 mod slots;
 mod source;
+mod stream;
 #[cfg(feature = "redis-tls")]
 mod tls;
 mod wire;
@@ -338,8 +341,8 @@ impl Backend for Redis {
         self.shared.wire.ping().await
     }
 
-    fn bus(&self, _: &Key) -> Option<Arc<dyn Bus>> {
-        None
+    fn bus(&self, name: &Key) -> Option<Arc<dyn Bus>> {
+        Some(Arc::new(bus::Stream::new(Arc::clone(&self.shared), name.clone())))
     }
 }
 

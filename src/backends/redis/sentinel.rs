@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use redis::aio::MultiplexedConnection;
-use redis::{Client, ConnectionInfo, ErrorKind as Kind, RedisError, ServerErrorKind, Value};
+use redis::{Client, ConnectionAddr, ConnectionInfo, ErrorKind as Kind, RedisError, ServerErrorKind, Value};
 use tokio::task::JoinSet;
 
 use super::error;
@@ -96,6 +96,10 @@ impl Source for Sentinels {
 
     fn place(&self) -> &str {
         &self.place
+    }
+
+    fn is_tls(&self) -> bool {
+        matches!(self.known.master.addr(), ConnectionAddr::TcpTls { .. })
     }
 }
 

@@ -19,6 +19,7 @@ use crate::error::{Error, ErrorKind};
 pub(super) struct Server {
     pool: Pool,
     place: String,
+    tls: bool,
 }
 
 impl Server {
@@ -30,9 +31,10 @@ impl Server {
     /// Like [`new`](Server::new), for one of several servers: what they share is made once.
     pub(super) fn over(info: ConnectionInfo, pool_size: usize) -> Result<Self, Error> {
         let place = info.addr().to_string();
+        let tls = matches!(info.addr(), ConnectionAddr::TcpTls { .. });
         let manager = Manager::new_with_config(info, connection_config()).map_err(|_| refused())?;
         let pool = Pool::builder(manager).max_size(pool_size).build().map_err(|_| refused())?;
-        Ok(Self { pool, place })
+        Ok(Self { pool, place, tls })
     }
 }
 
@@ -106,6 +108,10 @@ impl Source for Server {
 
     fn place(&self) -> &str {
         &self.place
+    }
+
+    fn is_tls(&self) -> bool {
+        self.tls
     }
 }
 

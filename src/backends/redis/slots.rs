@@ -13,6 +13,7 @@ use redis::{ErrorKind, RedisError, ServerErrorKind, Value};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
+use super::dedicated::Dedicated;
 use super::error;
 use super::held::{Held, Limits};
 use super::slot::Slot;
@@ -33,10 +34,6 @@ pub(super) struct Slots {
     spare: Arc<Semaphore>,
     limits: Limits,
 }
-
-/// A connection that one caller has for itself.
-#[derive(Debug)]
-pub(super) struct Dedicated(Held);
 
 /// Requests in flight on a connection below which one more travels alone, at once.
 const SPARSE: usize = 2;
@@ -180,8 +177,7 @@ impl Slots {
     /// A connection of the caller's own, or `None` if the pool has no room.
     pub(super) async fn dedicated(&self) -> Result<Option<Dedicated>, Error> {
         let Ok(permit) = Arc::clone(&self.spare).try_acquire_owned() else { return Ok(None) };
-        let held = Held::open(&*self.source, self.limits, Some(permit)).await?;
-        Ok(Some(Dedicated(held)))
+        Dedicated::open(Arc::clone(&self.source), self.limits, permit).await.map(Some)
     }
 
     pub(super) fn limits(&self) -> Limits {
@@ -190,13 +186,6 @@ impl Slots {
 
     pub(super) fn place(&self) -> &str {
         self.source.place()
-    }
-}
-
-impl Dedicated {
-    /// Sends a request and waits for its answer without limit.
-    pub(super) async fn send(&self, request: Request) -> Result<Value, RedisError> {
-        self.0.send(request).await
     }
 }
 

@@ -19,6 +19,9 @@ pub(super) trait Source: fmt::Debug + Send + Sync + 'static {
 
     /// Where connections lead, for messages: addresses and names of masters, never a user or a password.
     fn place(&self) -> &str;
+
+    /// Whether connections are encrypted, for messages.
+    fn is_tls(&self) -> bool;
 }
 
 /// A connection, and the pool's object it belongs to.

@@ -3,12 +3,14 @@
 //! Requests are the same for every topology. What differs is here: who answers which key, and the name of a lock.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use redis::{Cmd, Value};
 
 #[cfg(feature = "redis-cluster")]
 use super::cluster::Cluster;
-use super::slots::{Dedicated, Slots};
+use super::dedicated::Dedicated;
+use super::slots::Slots;
 use super::{commands, error};
 use crate::error::Error;
 use crate::key::Key;
@@ -179,6 +181,15 @@ impl Wire {
             Self::Slots(slots) => slots.place(),
             #[cfg(feature = "redis-cluster")]
             Self::Cluster(cluster) => cluster.place(),
+        }
+    }
+
+    /// How long a command may take.
+    pub(super) fn timeout(&self) -> Duration {
+        match self {
+            Self::Slots(slots) => slots.limits().command,
+            #[cfg(feature = "redis-cluster")]
+            Self::Cluster(cluster) => cluster.limits().command,
         }
     }
 

@@ -12,9 +12,9 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use self::map::{Map, Node, Nodes};
 use self::refresh::Refresh;
+use super::dedicated::Dedicated;
 use super::error::{self, Detour};
 use super::held::Limits;
-use super::slots::Dedicated;
 use super::wire::{Attempt, Load, Request, Single};
 use crate::config::Host;
 use crate::error::{Error, ErrorKind};
