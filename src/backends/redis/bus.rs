@@ -40,7 +40,8 @@ impl Stream {
 
     /// Appends a message or a mark, and returns its id.
     async fn append(&self, message: Option<&[u8]>) -> Result<Box<str>, Error> {
-        let answer = self.shared.wire.run(Load::Light, |_| stream::append(self.name.as_str(), message)).await?;
+        let answer =
+            self.shared.wire.run(&self.name, Load::Light, |_| stream::append(self.name.as_str(), message)).await?;
         stream::appended(answer).ok_or_else(|| self.shared.strange())
     }
 
@@ -50,7 +51,7 @@ impl Stream {
         let idle = self.reader.lock().unwrap_or_else(PoisonError::into_inner).take();
         match idle {
             Some(reader) => Ok(Some(reader)),
-            None => self.shared.wire.dedicated().await,
+            None => self.shared.wire.dedicated(&self.name).await,
         }
     }
 
@@ -83,7 +84,7 @@ impl Stream {
         let start = Instant::now();
         loop {
             let make = |_| stream::read(self.name.as_str(), id, None);
-            let answer = self.shared.wire.run(Load::Light, make).await?;
+            let answer = self.shared.wire.run(&self.name, Load::Light, make).await?;
             let entries = stream::entries(answer).ok_or_else(|| self.shared.strange())?;
             if entries.last.is_some() || !entries.unbroken || start.elapsed() >= patience {
                 return Ok(entries);

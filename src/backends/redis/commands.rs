@@ -23,6 +23,14 @@ pub(super) fn on_all<'a>(name: &[u8], names: impl Iterator<Item = &'a str> + Clo
     command
 }
 
+pub(super) fn remove(key: &Key, lock: &str) -> Cmd {
+    let mut command = Cmd::with_capacity(3, 6 + key.as_str().len() + lock.len());
+    command.write_arg(b"UNLINK");
+    command.write_arg(key.as_str().as_bytes());
+    command.write_arg(lock.as_bytes());
+    command
+}
+
 pub(super) fn touch(key: &Key, ttl: u64) -> Cmd {
     let mut command = on(b"PEXPIRE", key.as_str());
     command.arg(ttl);

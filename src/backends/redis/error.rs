@@ -12,7 +12,15 @@ use crate::error::{Error, ErrorKind};
 
 /// What a failed command means.
 pub(super) fn of_command(error: &RedisError, place: &str) -> Error {
+    if let Some(detour) = detour(error) {
+        let message =
+            format!("Redis at {place} is a node of a cluster that moves its keys: is the URL redis-cluster://?");
+        return Error::with_source(ErrorKind::Unavailable, message, detour);
+    }
     match error.kind() {
+        Kind::Server(ServerErrorKind::ResponseError) if error.detail().is_some_and(says_no_cluster) => {
+            no_cluster(place)
+        }
         Kind::Server(_) | Kind::Extension => of_code(error.code().unwrap_or_default(), place),
         Kind::Io if error.is_timeout() => {
             Error::new(ErrorKind::Timeout, format!("Redis at {place} did not answer in time"))
@@ -94,6 +102,47 @@ pub(super) fn is_no_script(error: &RedisError) -> bool {
     error.kind() == Kind::Server(ServerErrorKind::NoScript)
 }
 
+/// What a node of a cluster says of a request that it cannot answer: the source of the error.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Detour {
+    /// Another node serves the slot: `host:port`, or `:port` on the host that says so.
+    #[error("{0} serves the key")]
+    Moved(String),
+    /// Another node is being given the slot, and has the key already.
+    #[error("{0} is being given the key")]
+    Ask(String),
+    /// Some of the keys are on either of two nodes.
+    #[error("the key is being moved")]
+    Wait,
+}
+
+#[cfg(feature = "redis-cluster")]
+impl Detour {
+    /// What `error` says, if a node of a cluster says it.
+    pub(super) fn of(error: &Error) -> Option<&Self> {
+        std::error::Error::source(error)?.downcast_ref()
+    }
+}
+
+fn detour(error: &RedisError) -> Option<Detour> {
+    let address = error.redirect_node().map(|(address, _)| address.to_owned());
+    match (error.kind(), address) {
+        (Kind::Server(ServerErrorKind::Moved), Some(address)) => Some(Detour::Moved(address)),
+        (Kind::Server(ServerErrorKind::Ask), Some(address)) => Some(Detour::Ask(address)),
+        (Kind::Server(ServerErrorKind::TryAgain), _) => Some(Detour::Wait),
+        _ => None,
+    }
+}
+
+fn says_no_cluster(detail: &str) -> bool {
+    detail.contains("cluster support disabled")
+}
+
+fn no_cluster(place: &str) -> Error {
+    let message = format!("Redis at {place} is no node of a cluster: write redis:// and one host in the URL");
+    Error::new(ErrorKind::Backend, message)
+}
+
 fn of_code(code: &str, place: &str) -> Error {
     let unavailable = |what: &str| Error::new(ErrorKind::Unavailable, format!("Redis at {place} {what} ({code})"));
     match code {
@@ -108,7 +157,11 @@ fn of_code(code: &str, place: &str) -> Error {
         "LOADING" => unavailable("is still loading its data"),
         "READONLY" => unavailable("is a replica and takes no writes: name its master, or the sentinels"),
         "MASTERDOWN" => unavailable("is a replica that lost its master"),
-        "CLUSTERDOWN" | "TRYAGAIN" | "MOVED" | "ASK" => unavailable("is a cluster whose keys are moving or missing"),
+        "CLUSTERDOWN" => unavailable("is a node of a cluster that is down or still starting"),
+        "CROSSSLOT" => {
+            let message = format!("Redis at {place} is a node of a cluster: write redis-cluster:// in the URL");
+            Error::new(ErrorKind::Backend, message)
+        }
         "BUSY" => unavailable("is busy with a script"),
         "OOM" => unavailable("is out of memory: raise its maxmemory, or let it evict with maxmemory-policy"),
         "MISCONF" | "NOREPLICAS" => unavailable("takes no writes as it is configured"),
@@ -193,4 +246,38 @@ fn tls_fault(error: &RedisError) -> Option<&'static str> {
 #[cfg(not(feature = "redis-tls"))]
 fn tls_fault(_: &RedisError) -> Option<&'static str> {
     None
+}
+
+#[cfg(all(test, feature = "redis-cluster"))]
+mod cluster_tests {
+    use super::*;
+
+    fn told(answer: &str) -> Error {
+        let value = redis::parse_redis_value(format!("-{answer}\r\n").as_bytes()).unwrap();
+        of_command(&value.extract_error().unwrap_err(), "h:1")
+    }
+
+    #[test]
+    fn what_a_node_says_of_its_slots_is_a_temporary_error_that_knows_the_way() {
+        for (answer, detour) in [
+            ("MOVED 7 10.0.0.1:7001", Detour::Moved("10.0.0.1:7001".to_owned())),
+            ("ASK 7 :7001", Detour::Ask(":7001".to_owned())),
+            ("TRYAGAIN Multiple keys request during rehashing of slot", Detour::Wait),
+        ] {
+            let error = told(answer);
+            assert!(error.is_temporary(), "{error:?}");
+            assert_eq!(Detour::of(&error), Some(&detour));
+        }
+        for answer in ["MOVED", "MOVED x", "CLUSTERDOWN The cluster is down", "ERR unknown command", "OOM x"] {
+            assert_eq!(Detour::of(&told(answer)), None, "{answer}");
+        }
+    }
+
+    #[test]
+    fn a_url_of_the_wrong_kind_is_told_the_right_one() {
+        assert!(told("CROSSSLOT Keys in request don't hash to the same slot").to_string().contains("redis-cluster://"));
+        let single = told("ERR This instance has cluster support disabled");
+        assert!(single.to_string().contains("is no node of a cluster"), "{single}");
+        assert!(!single.is_temporary());
+    }
 }

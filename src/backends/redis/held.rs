@@ -37,6 +37,13 @@ pub(super) struct Limits {
     pub(super) connect: Duration,
 }
 
+impl Limits {
+    /// A command that has to connect first.
+    pub(super) fn whole(self) -> Duration {
+        self.connect.saturating_add(self.command)
+    }
+}
+
 pub(super) type Answer = Result<Value, RedisError>;
 
 /// Requests in a row that a server may leave unanswered before the connection counts as broken. A server that was only
@@ -53,7 +60,7 @@ impl Held {
         let Ok(opened) = timeout(limits.connect, source.open()).await else {
             return Err(error::no_connection(source, limits.connect));
         };
-        let Pooled { connection, object } = opened.map_err(|error| error::of_connect(&error, source.place()))?;
+        let Pooled { connection, object } = opened?;
         let (silent, queue) = (AtomicU32::new(0), Queue::default());
         Ok(Self { connection, silent, queue, limits, _object: object, _permit: permit })
     }

@@ -10,6 +10,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use redis::{Cmd, ConnectionAddr, Value};
 
+#[cfg(feature = "redis-cluster")]
+use self::cluster::Cluster;
 use self::held::Limits;
 use self::server::Server;
 use self::sizes::Sizes;
@@ -18,17 +20,23 @@ use self::wire::{Attempt, Load, Request, Single, Wire};
 use super::{Backend, Capabilities, Lease, LeaseToken};
 use crate::bus::Bus;
 use crate::clock::millis;
+#[cfg(feature = "redis-cluster")]
+use crate::config::Host;
 use crate::config::{LONGEST, RedisSettings, Topology};
 use crate::error::{Error, ErrorKind};
 use crate::key::Key;
 
 mod batch;
 mod bus;
+#[cfg(feature = "redis-cluster")]
+mod cluster;
 mod commands;
 mod dedicated;
 mod error;
 mod held;
 mod scripts;
+#[cfg(feature = "redis-sentinel")]
+mod sentinel;
 mod server;
 mod sizes;
 mod slot;
@@ -49,9 +57,16 @@ mod wire;
 /// `{<key>}:lock`; a user's key never has such a name.
 ///
 /// # Connections
-/// At most [`RedisSettings::pool_size`] of them: one that carries the commands of all tasks, further ones while more
+/// At most [`RedisSettings::pool_size`] of them, in a cluster to each node: one that carries the commands of all tasks, further ones while more
 /// than 512 commands are in flight on each, one for values of 64 KiB and more, so that small ones do not wait behind
 /// them, and one for each bus that is listened to.
+///
+/// # Clusters and sentinels
+/// In a cluster each node has connections and failures of its own: the keys of a lost node fail, all others go on. A
+/// batch is one round trip to each node. While keys are carried from node to node, an operation waits for them, for as
+/// long as it may take at all. Any node answers a [`ping`](Backend::ping).
+///
+/// With sentinels, each connection is made to the master that they name at that time, if it says itself that it is one.
 ///
 /// # Errors
 /// [`ErrorKind::Denied`] for a user or password that the server refuses and for missing permissions;
@@ -122,14 +137,33 @@ fn wire(settings: &RedisSettings) -> Result<Wire, Error> {
     match &target.topology {
         Topology::Server(host) => server(server::address(host, target.tls), settings),
         Topology::Socket(path) => server(ConnectionAddr::Unix(path.clone()), settings),
+        #[cfg(feature = "redis-cluster")]
+        Topology::Cluster(nodes) => cluster(nodes, settings),
+        #[cfg(not(feature = "redis-cluster"))]
         Topology::Cluster(_) => Err(lacks("a cluster", "redis-cluster")),
+        #[cfg(feature = "redis-sentinel")]
+        Topology::Sentinel { sentinels, master, login } => {
+            let source = sentinel::Sentinels::new(sentinels, master, login.as_ref(), settings)?;
+            Ok(Wire::Slots(Slots::new(Arc::new(source), settings.pool_size, limits(settings))))
+        }
+        #[cfg(not(feature = "redis-sentinel"))]
         Topology::Sentinel { .. } => Err(lacks("sentinels", "redis-sentinel")),
     }
 }
 
 fn server(address: ConnectionAddr, settings: &RedisSettings) -> Result<Wire, Error> {
-    let limits = Limits { command: settings.timeout, connect: settings.connect_timeout };
-    Ok(Wire::Slots(Slots::new(Arc::new(Server::new(address, settings)?), settings.pool_size, limits)))
+    Ok(Wire::Slots(Slots::new(Arc::new(Server::new(address, settings)?), settings.pool_size, limits(settings))))
+}
+
+#[cfg(feature = "redis-cluster")]
+fn cluster(nodes: &[Host], settings: &RedisSettings) -> Result<Wire, Error> {
+    let first = nodes.first().expect("a URL names at least one host");
+    let info = server::connection_info(server::address(first, settings.target().tls), settings)?;
+    Ok(Wire::Cluster(Arc::new(Cluster::new(nodes, info, settings.pool_size, limits(settings)))))
+}
+
+fn limits(settings: &RedisSettings) -> Limits {
+    Limits { command: settings.timeout, connect: settings.connect_timeout }
 }
 
 fn lacks(what: &str, feature: &str) -> Error {
@@ -142,16 +176,16 @@ impl Shared {
         self.wire.lock(key)
     }
 
-    async fn one(&self, load: Load, make: impl Fn(Attempt) -> Cmd + Send + Sync) -> Result<Value, Error> {
-        self.wire.run(load, |attempt| Request::One(Single::Command(make(attempt)))).await
+    async fn one(&self, key: &Key, load: Load, make: impl Fn(Attempt) -> Cmd + Send + Sync) -> Result<Value, Error> {
+        self.wire.run(key, load, |attempt| Request::One(Single::Command(make(attempt)))).await
     }
 
-    async fn flag(&self, load: Load, make: impl Fn(Attempt) -> Cmd + Send + Sync) -> Result<bool, Error> {
-        Ok(self.number(load, make).await? > 0)
+    async fn flag(&self, key: &Key, load: Load, make: impl Fn(Attempt) -> Cmd + Send + Sync) -> Result<bool, Error> {
+        Ok(self.number(key, load, make).await? > 0)
     }
 
-    async fn number(&self, load: Load, make: impl Fn(Attempt) -> Cmd + Send + Sync) -> Result<i64, Error> {
-        match self.one(load, make).await? {
+    async fn number(&self, key: &Key, load: Load, make: impl Fn(Attempt) -> Cmd + Send + Sync) -> Result<i64, Error> {
+        match self.one(key, load, make).await? {
             Value::Int(number) => Ok(number),
             _ => Err(self.strange()),
         }
@@ -196,7 +230,7 @@ impl Backend for Redis {
     async fn get(&self, key: &Key) -> Result<Option<Bytes>, Error> {
         let shared = &*self.shared;
         let load = shared.sizes.load(key);
-        let answer = shared.wire.run(load, |_| Request::One(Single::Read(Arc::clone(key.text())))).await?;
+        let answer = shared.wire.read(key, load).await?;
         let value = shared.value(answer)?;
         shared.sizes.note(key, load, value.as_ref().map_or(0, Bytes::len));
         Ok(value)
@@ -207,20 +241,21 @@ impl Backend for Redis {
         let shared = &*self.shared;
         let (lock, ttl, load) = (shared.lock(key), whole_millis(ttl), Load::of(value.len()));
         shared.sizes.note(key, Load::Light, value.len());
-        shared.one(load, |attempt| commands::set(attempt, key, &lock, &value, ttl)).await?;
+        shared.one(key, load, |attempt| commands::set(attempt, key, &lock, &value, ttl)).await?;
         Ok(())
     }
 
     async fn remove(&self, key: &Key) -> Result<(), Error> {
-        self.remove_many(std::slice::from_ref(key)).await
+        let lock = self.shared.lock(key);
+        self.shared.number(key, Load::Light, |_| commands::remove(key, &lock)).await.map(drop)
     }
 
     async fn exists(&self, key: &Key) -> Result<bool, Error> {
-        self.shared.flag(Load::Light, |_| commands::on(b"EXISTS", key.as_str())).await
+        self.shared.flag(key, Load::Light, |_| commands::on(b"EXISTS", key.as_str())).await
     }
 
     async fn ttl(&self, key: &Key) -> Result<Option<Duration>, Error> {
-        match self.shared.number(Load::Light, |_| commands::on(b"PTTL", key.as_str())).await? {
+        match self.shared.number(key, Load::Light, |_| commands::on(b"PTTL", key.as_str())).await? {
             // There, and kept for ever: some other program stored it.
             -1 => Ok(Some(LONGEST)),
             left => Ok(u64::try_from(left).ok().map(Duration::from_millis)),
@@ -229,7 +264,7 @@ impl Backend for Redis {
 
     async fn touch(&self, key: &Key, ttl: Duration) -> Result<bool, Error> {
         let ttl = whole_millis(ttl);
-        self.shared.flag(Load::Light, |_| commands::touch(key, ttl)).await
+        self.shared.flag(key, Load::Light, |_| commands::touch(key, ttl)).await
     }
 
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Bytes>>, Error> {
@@ -238,12 +273,8 @@ impl Backend for Redis {
         }
         let shared = &*self.shared;
         let load = keys.iter().map(|key| shared.sizes.load(key)).max().unwrap_or(Load::Light);
-        match shared.one(load, |_| commands::on_all(b"MGET", keys.iter().map(Key::as_str))).await? {
-            Value::Array(values) if values.len() == keys.len() => {
-                values.into_iter().map(|value| shared.value(value)).collect()
-            }
-            _ => Err(shared.strange()),
-        }
+        let values = shared.wire.read_each(keys, load).await?;
+        values.into_iter().map(|value| shared.value(value)).collect()
     }
 
     async fn set_many(&self, items: Vec<(Key, Bytes)>, ttl: Duration) -> Result<(), Error> {
@@ -254,28 +285,36 @@ impl Backend for Redis {
         let shared = &*self.shared;
         let ttl = whole_millis(ttl);
         let load = Load::of(items.iter().map(|(_, value)| value.len()).sum());
-        let make = |attempt| {
-            let set = |(key, value): &(Key, Bytes)| commands::set(attempt, key, &shared.lock(key), value, ttl);
-            Request::All(items.iter().map(set).collect())
+        let keys: Vec<&Key> = items.iter().map(|(key, _)| key).collect();
+        let make = |attempt, index: usize| {
+            let (key, value) = &items[index];
+            commands::set(attempt, key, &shared.lock(key), value, ttl)
         };
-        shared.wire.run(load, make).await?;
+        shared.wire.run_each(&keys, load, make).await?;
         Ok(())
     }
 
     async fn remove_many(&self, keys: &[Key]) -> Result<(), Error> {
-        if keys.is_empty() {
-            return Ok(());
+        let shared = &*self.shared;
+        match keys {
+            [] => Ok(()),
+            [first, ..] if shared.wire.is_whole() => {
+                let locks: Vec<String> = keys.iter().map(|key| shared.lock(key)).collect();
+                let names = || keys.iter().zip(&locks).flat_map(|(key, lock)| [key.as_str(), lock]);
+                shared.number(first, Load::Light, |_| commands::on_all(b"UNLINK", names())).await.map(drop)
+            }
+            _ => {
+                let make = |_, index: usize| commands::remove(&keys[index], &shared.lock(&keys[index]));
+                let keys: Vec<&Key> = keys.iter().collect();
+                shared.wire.run_each(&keys, Load::Light, make).await.map(drop)
+            }
         }
-        let locks: Vec<String> = keys.iter().map(|key| self.shared.lock(key)).collect();
-        let names = || keys.iter().zip(&locks).flat_map(|(key, lock)| [key.as_str(), lock]);
-        self.shared.number(Load::Light, |_| commands::on_all(b"UNLINK", names())).await?;
-        Ok(())
     }
 
     async fn lease(&self, key: &Key, hold: Duration) -> Result<Lease, Error> {
         let token = LeaseToken::random();
         let (lock, name, hold) = (self.shared.lock(key), text(token), whole_millis(hold));
-        match self.shared.one(Load::Light, |attempt| commands::lease(attempt, key, &lock, &name, hold)).await? {
+        match self.shared.one(key, Load::Light, |attempt| commands::lease(attempt, key, &lock, &name, hold)).await? {
             Value::Okay | Value::Int(1) => Ok(Lease::Granted(token)),
             Value::Nil | Value::Int(_) => Ok(Lease::Held),
             _ => Err(self.shared.strange()),
@@ -287,18 +326,19 @@ impl Backend for Redis {
         let shared = &*self.shared;
         let (lock, token, ttl) = (shared.lock(key), text(token), whole_millis(ttl));
         shared.sizes.note(key, Load::Light, value.len());
-        shared.flag(Load::of(value.len()), |attempt| commands::fill(attempt, key, &lock, &value, ttl, &token)).await
+        shared
+            .flag(key, Load::of(value.len()), |attempt| commands::fill(attempt, key, &lock, &value, ttl, &token))
+            .await
     }
 
     async fn release(&self, key: &Key, token: LeaseToken) -> Result<(), Error> {
         let (lock, token) = (self.shared.lock(key), text(token));
-        self.shared.number(Load::Light, |attempt| commands::release(attempt, key, &lock, &token)).await?;
+        self.shared.number(key, Load::Light, |attempt| commands::release(attempt, key, &lock, &token)).await?;
         Ok(())
     }
 
     async fn ping(&self) -> Result<(), Error> {
-        self.shared.one(Load::Light, |_| commands::ping()).await?;
-        Ok(())
+        self.shared.wire.ping().await
     }
 
     fn bus(&self, name: &Key) -> Option<Arc<dyn Bus>> {

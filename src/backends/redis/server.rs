@@ -8,11 +8,11 @@ use deadpool_redis::{Connection, Manager, Pool, PoolError};
 use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 use redis::{
     AsyncConnectionConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, RedisConnectionInfo,
-    RedisError,
 };
 
+use super::error;
 use super::source::{Pooled, Source};
-use crate::config::{Host, RedisSettings};
+use crate::config::{Host, Login, RedisSettings};
 use crate::error::{Error, ErrorKind};
 
 /// A pool of connections to one server.
@@ -25,12 +25,21 @@ pub(super) struct Server {
 impl Server {
     /// Connects to nothing yet.
     pub(super) fn new(address: ConnectionAddr, settings: &RedisSettings) -> Result<Self, Error> {
-        let place = address.to_string();
-        let info = secured(connection_info(address, settings)?, settings)?;
-        let manager = Manager::new_with_config(info, connection_config()).map_err(|_| refused())?;
-        let pool = Pool::builder(manager).max_size(settings.pool_size).build().map_err(|_| refused())?;
-        Ok(Self { pool, place, tls: settings.target().tls })
+        Self::over(connection_info(address, settings)?, settings.pool_size)
     }
+
+    /// Like [`new`](Server::new), for one of several servers: what they share is made once.
+    pub(super) fn over(info: ConnectionInfo, pool_size: usize) -> Result<Self, Error> {
+        let (place, tls) = (info.addr().to_string(), is_tls(&info));
+        let manager = Manager::new_with_config(info, connection_config()).map_err(|_| refused())?;
+        let pool = Pool::builder(manager).max_size(pool_size).build().map_err(|_| refused())?;
+        Ok(Self { pool, place, tls })
+    }
+}
+
+/// Whether a connection is encrypted.
+pub(super) fn is_tls(info: &ConnectionInfo) -> bool {
+    matches!(info.addr(), ConnectionAddr::TcpTls { .. })
 }
 
 /// The address of a host, by TLS if the URL says so.
@@ -42,22 +51,39 @@ pub(super) fn address(host: &Host, tls: bool) -> ConnectionAddr {
     }
 }
 
-/// How to connect to one server of the URL: the login, the database, the protocol.
+/// How to connect to a server of the URL: its roots, the login, the database, the protocol.
 pub(super) fn connection_info(address: ConnectionAddr, settings: &RedisSettings) -> Result<ConnectionInfo, Error> {
     let target = settings.target();
-    let mut redis =
-        RedisConnectionInfo::default().set_db(target.db.into()).set_lib_name("cachekit", env!("CARGO_PKG_VERSION"));
+    let mut redis = identity(target.login.as_ref()).set_db(target.db.into());
     if target.resp3 {
         redis = redis.set_protocol(ProtocolVersion::RESP3);
     }
-    if let Some(login) = &target.login {
+    let info = address.into_connection_info().map_err(|_| refused())?;
+    secured(info.set_tcp_settings(tcp_settings()).set_redis_settings(redis), settings)
+}
+
+/// Who the server is told it is.
+pub(super) fn identity(login: Option<&Login>) -> RedisConnectionInfo {
+    let mut redis = RedisConnectionInfo::default().set_lib_name("cachekit", env!("CARGO_PKG_VERSION"));
+    if let Some(login) = login {
         redis = redis.set_password(login.password.expose());
         if let Some(user) = &login.user {
             redis = redis.set_username(user.expose());
         }
     }
-    let info = address.into_connection_info().map_err(|_| refused())?;
-    Ok(info.set_tcp_settings(tcp_settings()).set_redis_settings(redis))
+    redis
+}
+
+/// The same connection to another host, under the same roots.
+#[cfg(any(feature = "redis-cluster", feature = "redis-sentinel"))]
+pub(super) fn elsewhere(info: &ConnectionInfo, host: &Host) -> ConnectionInfo {
+    let mut address = address(host, matches!(info.addr(), ConnectionAddr::TcpTls { .. }));
+    if let (ConnectionAddr::TcpTls { tls_params, .. }, ConnectionAddr::TcpTls { tls_params: roots, .. }) =
+        (&mut address, info.addr())
+    {
+        tls_params.clone_from(roots);
+    }
+    info.clone().set_addr(address)
 }
 
 #[cfg(feature = "redis-tls")]
@@ -75,11 +101,11 @@ fn secured(info: ConnectionInfo, _: &RedisSettings) -> Result<ConnectionInfo, Er
 
 #[async_trait]
 impl Source for Server {
-    async fn open(&self) -> Result<Pooled, RedisError> {
+    async fn open(&self) -> Result<Pooled, Error> {
         let object = match self.pool.get().await {
             Ok(object) => object,
-            Err(PoolError::Backend(error)) => return Err(error),
-            Err(_) => return Err(RedisError::from((redis::ErrorKind::Client, "the pool of connections is closed"))),
+            Err(PoolError::Backend(error)) => return Err(error::of_connect(&error, &self.place)),
+            Err(_) => return Err(Error::new(ErrorKind::Closed, "the pool of connections to Redis is closed")),
         };
         Ok(Pooled { connection: object.as_ref().clone(), object: Box::new(Object(Some(object))) })
     }

@@ -136,7 +136,7 @@ enum Joined {
     Opening(Outcome, bool),
 }
 
-fn no_runtime() -> Error {
+pub(super) fn no_runtime() -> Error {
     let message = "Redis needs a tokio runtime with I/O and time: run the cache within one, built with enable_all()";
     Error::new(ErrorKind::Closed, message)
 }

@@ -65,7 +65,7 @@ impl Slots {
         let (slot, mut held) = self.choose(load);
         let limit = match held {
             Some(_) => self.limits.command,
-            None => self.limits.connect.saturating_add(self.limits.command),
+            None => self.limits.whole(),
         };
         let busy = Busy::new(&slot.busy);
         let alone = busy.before < SPARSE || load == Load::Heavy;

@@ -5,8 +5,9 @@
 use std::fmt;
 
 use async_trait::async_trait;
-use redis::RedisError;
 use redis::aio::MultiplexedConnection;
+
+use crate::error::Error;
 
 /// Makes connections that are ready for commands: authenticated, and on the right database.
 ///
@@ -14,7 +15,7 @@ use redis::aio::MultiplexedConnection;
 #[async_trait]
 pub(super) trait Source: fmt::Debug + Send + Sync + 'static {
     /// Makes one.
-    async fn open(&self) -> Result<Pooled, RedisError>;
+    async fn open(&self) -> Result<Pooled, Error>;
 
     /// Where connections lead, for messages: addresses and names of masters, never a user or a password.
     fn place(&self) -> &str;

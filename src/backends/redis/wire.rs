@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use redis::{Cmd, Value};
 
-use super::commands;
+#[cfg(feature = "redis-cluster")]
+use super::cluster::Cluster;
 use super::dedicated::Dedicated;
 use super::slots::Slots;
+use super::{commands, error};
 use crate::error::Error;
 use crate::key::Key;
 
@@ -18,6 +20,9 @@ use crate::key::Key;
 pub(super) enum Wire {
     /// One server at a time: given by its address, or the master that sentinels name.
     Slots(Slots),
+    /// Each key on the node that serves it.
+    #[cfg(feature = "redis-cluster")]
+    Cluster(Arc<Cluster>),
 }
 
 /// What is asked at once.
@@ -71,16 +76,93 @@ pub(super) struct Attempt {
 }
 
 impl Wire {
-    /// Sends the request that `make` makes and waits for its answer.
+    /// Sends the request about `key` that `make` makes and waits for its answer.
     ///
     /// A broken connection is replaced and the request made anew, once. An answer that is or holds an error is `Err`.
+    #[cfg_attr(not(feature = "redis-cluster"), expect(unused_variables, reason = "one server has all keys"))]
     pub(super) async fn run(
         &self,
+        key: &Key,
         load: Load,
         make: impl Fn(Attempt) -> Request + Send + Sync,
     ) -> Result<Value, Error> {
         match self {
             Self::Slots(slots) => slots.run(load, make).await,
+            #[cfg(feature = "redis-cluster")]
+            Self::Cluster(cluster) => cluster.run(key, load, make).await,
+        }
+    }
+
+    /// Sends the command that `make` makes for each of `keys`, in one write to each server; answers in their order.
+    pub(super) async fn run_each(
+        &self,
+        keys: &[&Key],
+        load: Load,
+        make: impl Fn(Attempt, usize) -> Cmd + Send + Sync,
+    ) -> Result<Vec<Value>, Error> {
+        match self {
+            Self::Slots(slots) => {
+                let all = |attempt| Request::All((0..keys.len()).map(|index| make(attempt, index)).collect());
+                match slots.run(load, all).await? {
+                    Value::Array(answers) if answers.len() == keys.len() => Ok(answers),
+                    _ => Err(error::strange(slots.place())),
+                }
+            }
+            #[cfg(feature = "redis-cluster")]
+            Self::Cluster(cluster) => cluster.run_each(keys, load, make).await,
+        }
+    }
+
+    /// What is under a key: a value or nothing.
+    pub(super) async fn read(&self, key: &Key, load: Load) -> Result<Value, Error> {
+        match self {
+            Self::Slots(slots) => slots.run(load, |_| Request::One(Single::Read(Arc::clone(key.text())))).await,
+            #[cfg(feature = "redis-cluster")]
+            Self::Cluster(cluster) => {
+                let answer = cluster.run(key, load, |_| Request::One(Single::Command(read_one(key)))).await?;
+                only(answer).ok_or_else(|| error::strange(cluster.place()))
+            }
+        }
+    }
+
+    /// What is under several keys, in their order.
+    pub(super) async fn read_each(&self, keys: &[Key], load: Load) -> Result<Vec<Value>, Error> {
+        match self {
+            Self::Slots(slots) => {
+                let names = || keys.iter().map(Key::as_str);
+                let all = |_| Request::One(Single::Command(commands::on_all(b"MGET", names())));
+                match slots.run(load, all).await? {
+                    Value::Array(values) if values.len() == keys.len() => Ok(values),
+                    _ => Err(error::strange(slots.place())),
+                }
+            }
+            #[cfg(feature = "redis-cluster")]
+            Self::Cluster(cluster) => {
+                let each: Vec<&Key> = keys.iter().collect();
+                let answers = cluster.run_each(&each, load, |_, index| read_one(&keys[index])).await?;
+                let values: Option<Vec<Value>> = answers.into_iter().map(only).collect();
+                values.ok_or_else(|| error::strange(cluster.place()))
+            }
+        }
+    }
+
+    /// Checks that the server answers, or any of a cluster's.
+    pub(super) async fn ping(&self) -> Result<(), Error> {
+        match self {
+            Self::Slots(slots) => {
+                slots.run(Load::Light, |_| Request::One(Single::Command(commands::ping()))).await.map(drop)
+            }
+            #[cfg(feature = "redis-cluster")]
+            Self::Cluster(cluster) => cluster.ping().await,
+        }
+    }
+
+    /// Whether one command may name any keys. In a cluster, keys of one command must be on one node.
+    pub(super) fn is_whole(&self) -> bool {
+        match self {
+            Self::Slots(_) => true,
+            #[cfg(feature = "redis-cluster")]
+            Self::Cluster(_) => false,
         }
     }
 
@@ -88,6 +170,8 @@ impl Wire {
     pub(super) fn lock(&self, key: &Key) -> String {
         match self {
             Self::Slots(_) => format!("{}:lock", key.as_str()),
+            #[cfg(feature = "redis-cluster")]
+            Self::Cluster(_) => format!("{{{}}}:lock", key.as_str()),
         }
     }
 
@@ -95,6 +179,8 @@ impl Wire {
     pub(super) fn place(&self) -> &str {
         match self {
             Self::Slots(slots) => slots.place(),
+            #[cfg(feature = "redis-cluster")]
+            Self::Cluster(cluster) => cluster.place(),
         }
     }
 
@@ -102,13 +188,31 @@ impl Wire {
     pub(super) fn timeout(&self) -> Duration {
         match self {
             Self::Slots(slots) => slots.limits().command,
+            #[cfg(feature = "redis-cluster")]
+            Self::Cluster(cluster) => cluster.limits().command,
         }
     }
 
-    /// A connection to be used by one alone, as far as the pool has room for one.
-    pub(super) async fn dedicated(&self) -> Result<Option<Dedicated>, Error> {
+    /// A connection to the server of `key`, to be used by one alone, as far as the pool has room for one.
+    #[cfg_attr(not(feature = "redis-cluster"), expect(unused_variables, reason = "one server has all keys"))]
+    pub(super) async fn dedicated(&self, key: &Key) -> Result<Option<Dedicated>, Error> {
         match self {
             Self::Slots(slots) => slots.dedicated().await,
+            #[cfg(feature = "redis-cluster")]
+            Self::Cluster(cluster) => cluster.dedicated(key).await,
         }
     }
+}
+
+/// The command that reads one key where each has to be named alone: as MGET does, it reads what is no string as nothing.
+#[cfg(feature = "redis-cluster")]
+fn read_one(key: &Key) -> Cmd {
+    commands::on_all(b"MGET", std::iter::once(key.as_str()))
+}
+
+/// The one part of an answer.
+#[cfg(feature = "redis-cluster")]
+fn only(answer: Value) -> Option<Value> {
+    let Value::Array(parts) = answer else { return None };
+    <[Value; 1]>::try_from(parts).ok().map(|[part]| part)
 }

@@ -10,12 +10,14 @@ mod url;
 use std::path::PathBuf;
 use std::time::Duration;
 
+#[cfg(any(feature = "redis", test))]
 use self::target::Target;
 use super::parse;
-use super::problem::{self, Fault, Problem};
+use super::problem::{self, Problem};
 use super::variables::Variables;
 use crate::error::Error;
 
+#[cfg(any(feature = "redis", test))]
 pub(crate) use self::target::{Host, Login, Topology};
 pub use self::url::RedisUrl;
 
@@ -42,7 +44,7 @@ pub use self::url::RedisUrl;
 pub struct RedisSettings {
     /// Default `redis://localhost:6379/0`.
     pub url: RedisUrl,
-    /// Connections at most, 1..=10,000. Default 10.
+    /// Connections at most, in a cluster to each node; 1..=10,000. Default 10.
     pub pool_size: usize,
     /// The longest one command may take; above zero, at most 3,650 days. Default 1 s.
     pub timeout: Duration,
@@ -100,10 +102,11 @@ impl RedisSettings {
     ///
     /// # Errors
     /// [`ErrorKind::Config`](crate::ErrorKind::Config) that tells every problem at once.
+    #[cfg(any(feature = "redis", test))]
     pub(crate) fn check(&self) -> Result<(), Error> {
         let mut problems = Vec::new();
         if !(1..=10_000).contains(&self.pool_size) {
-            let fault = Fault::new("must be from 1 to 10000", "set it to, for example, 10");
+            let fault = problem::Fault::new("must be from 1 to 10000", "set it to, for example, 10");
             problems.push(Problem::new("pool_size (CACHEKIT_CONNECTION_POOL_SIZE)", fault));
         }
         for (name, time) in [
@@ -111,7 +114,8 @@ impl RedisSettings {
             ("connect_timeout (CACHEKIT_SOCKET_CONNECT_TIMEOUT)", self.connect_timeout),
         ] {
             if !parse::lasts(time) {
-                let fault = Fault::new("must be above zero and at most 3,650 days", "set it to, for example, 1 s");
+                let fault =
+                    problem::Fault::new("must be above zero and at most 3,650 days", "set it to, for example, 1 s");
                 problems.push(Problem::new(name, fault));
             }
         }
@@ -119,6 +123,7 @@ impl RedisSettings {
     }
 
     /// Where the URL leads, and as whom.
+    #[cfg(any(feature = "redis", test))]
     pub(crate) fn target(&self) -> &Target {
         self.url.target()
     }

@@ -111,6 +111,7 @@ impl RedisUrl {
         self.target.tls
     }
 
+    #[cfg(any(feature = "redis", test))]
     pub(crate) fn target(&self) -> &Target {
         &self.target
     }
