@@ -12,11 +12,12 @@ use redis::{Cmd, ConnectionAddr, Value};
 
 #[cfg(feature = "redis-cluster")]
 use self::cluster::Cluster;
+use self::commands::Fill;
 use self::held::Limits;
 use self::server::Server;
 use self::sizes::Sizes;
 use self::slots::Slots;
-use self::wire::{Attempt, Load, Request, Single, Wire};
+use self::wire::{Attempt, Load, Request, Wire};
 use super::{Backend, Capabilities, Lease, LeaseToken};
 use crate::bus::Bus;
 use crate::clock::millis;
@@ -34,6 +35,7 @@ mod commands;
 mod dedicated;
 mod error;
 mod held;
+mod packet;
 mod scripts;
 #[cfg(feature = "redis-sentinel")]
 mod sentinel;
@@ -173,11 +175,11 @@ fn lacks(what: &str, feature: &str) -> Error {
 
 impl Shared {
     fn lock(&self, key: &Key) -> String {
-        self.wire.lock(key)
+        self.wire.beside(key, "lock")
     }
 
     async fn one(&self, key: &Key, load: Load, make: impl Fn(Attempt) -> Cmd + Send + Sync) -> Result<Value, Error> {
-        self.wire.run(key, load, |attempt| Request::One(Single::Command(make(attempt)))).await
+        self.wire.run(key, load, |attempt| Request::One(make(attempt).into())).await
     }
 
     async fn flag(&self, key: &Key, load: Load, make: impl Fn(Attempt) -> Cmd + Send + Sync) -> Result<bool, Error> {
@@ -241,8 +243,7 @@ impl Backend for Redis {
         let shared = &*self.shared;
         let (lock, ttl, load) = (shared.lock(key), whole_millis(ttl), Load::of(value.len()));
         shared.sizes.note(key, Load::Light, value.len());
-        shared.one(key, load, |attempt| commands::set(attempt, key, &lock, &value, ttl)).await?;
-        Ok(())
+        shared.wire.run(key, load, |_| Request::One(commands::set(key, &lock, &value, ttl))).await.map(drop)
     }
 
     async fn remove(&self, key: &Key) -> Result<(), Error> {
@@ -285,13 +286,14 @@ impl Backend for Redis {
         let shared = &*self.shared;
         let ttl = whole_millis(ttl);
         let load = Load::of(items.iter().map(|(_, value)| value.len()).sum());
+        let locks: Vec<String> = items.iter().map(|(key, _)| shared.lock(key)).collect();
+        if shared.wire.is_whole() {
+            let all = |_| Request::One(commands::set_all(&items, &locks, ttl));
+            return shared.wire.run(&items[0].0, load, all).await.map(drop);
+        }
         let keys: Vec<&Key> = items.iter().map(|(key, _)| key).collect();
-        let make = |attempt, index: usize| {
-            let (key, value) = &items[index];
-            commands::set(attempt, key, &shared.lock(key), value, ttl)
-        };
-        shared.wire.run_each(&keys, load, make).await?;
-        Ok(())
+        let each = |_, index: usize| commands::set(keys[index], &locks[index], &items[index].1, ttl);
+        shared.wire.run_each(&keys, load, each).await.map(drop)
     }
 
     async fn remove_many(&self, keys: &[Key]) -> Result<(), Error> {
@@ -304,7 +306,7 @@ impl Backend for Redis {
                 shared.number(first, Load::Light, |_| commands::on_all(b"UNLINK", names())).await.map(drop)
             }
             _ => {
-                let make = |_, index: usize| commands::remove(&keys[index], &shared.lock(&keys[index]));
+                let make = |_, index: usize| commands::remove(&keys[index], &shared.lock(&keys[index])).into();
                 let keys: Vec<&Key> = keys.iter().collect();
                 shared.wire.run_each(&keys, Load::Light, make).await.map(drop)
             }
@@ -324,11 +326,18 @@ impl Backend for Redis {
     async fn fill(&self, key: &Key, value: Bytes, ttl: Duration, token: LeaseToken) -> Result<bool, Error> {
         fits(&value)?;
         let shared = &*self.shared;
-        let (lock, token, ttl) = (shared.lock(key), text(token), whole_millis(ttl));
+        let (lock, aside, token) = (shared.lock(key), shared.wire.beside(key, "fill"), text(token));
+        let fill = Fill { key, lock: &lock, aside: &aside, value: &value, ttl: whole_millis(ttl), token: &token };
         shared.sizes.note(key, Load::Light, value.len());
-        shared
-            .flag(key, Load::of(value.len()), |attempt| commands::fill(attempt, key, &lock, &value, ttl, &token))
-            .await
+        let answer = shared.wire.run(key, Load::of(value.len()), |attempt| Request::One(fill.command(attempt))).await?;
+        let decision = match answer {
+            Value::Array(mut parts) => parts.pop(),
+            decision => Some(decision),
+        };
+        match decision {
+            Some(Value::Int(stored)) => Ok(stored == 1),
+            _ => Err(shared.strange()),
+        }
     }
 
     async fn release(&self, key: &Key, token: LeaseToken) -> Result<(), Error> {

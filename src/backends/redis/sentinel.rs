@@ -8,11 +8,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use redis::aio::MultiplexedConnection;
-use redis::{Client, ConnectionAddr, ConnectionInfo, ErrorKind as Kind, RedisError, ServerErrorKind, Value};
+use redis::{Client, ConnectionInfo, ErrorKind as Kind, RedisError, ServerErrorKind, Value};
 use tokio::task::JoinSet;
 
 use super::error;
-use super::server::{address, connection_config, connection_info, elsewhere, identity};
+use super::server::{self, address, connection_config, connection_info, elsewhere, identity};
 use super::source::{Pooled, Source};
 use crate::config::{Host, Login, RedisSettings};
 use crate::error::{Error, ErrorKind};
@@ -99,7 +99,7 @@ impl Source for Sentinels {
     }
 
     fn is_tls(&self) -> bool {
-        matches!(self.known.master.addr(), ConnectionAddr::TcpTls { .. })
+        server::is_tls(&self.known.master)
     }
 }
 

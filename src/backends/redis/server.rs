@@ -30,12 +30,16 @@ impl Server {
 
     /// Like [`new`](Server::new), for one of several servers: what they share is made once.
     pub(super) fn over(info: ConnectionInfo, pool_size: usize) -> Result<Self, Error> {
-        let place = info.addr().to_string();
-        let tls = matches!(info.addr(), ConnectionAddr::TcpTls { .. });
+        let (place, tls) = (info.addr().to_string(), is_tls(&info));
         let manager = Manager::new_with_config(info, connection_config()).map_err(|_| refused())?;
         let pool = Pool::builder(manager).max_size(pool_size).build().map_err(|_| refused())?;
         Ok(Self { pool, place, tls })
     }
+}
+
+/// Whether a connection is encrypted.
+pub(super) fn is_tls(info: &ConnectionInfo) -> bool {
+    matches!(info.addr(), ConnectionAddr::TcpTls { .. })
 }
 
 /// The address of a host, by TLS if the URL says so.
