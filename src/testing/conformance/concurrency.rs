@@ -131,7 +131,20 @@ async fn drop_each<B: Backend>(case: &Case<B>, key: &Key, polls: usize) -> bool 
     let remove = dropped_after(polls, backend.remove(key)).await;
     let set = dropped_after(polls, backend.set(key, "new".into(), LONG)).await;
     let ping = dropped_after(polls, backend.ping()).await;
-    get.is_none() || remove.is_none() || set.is_none() || ping.is_none()
+    let unfinished = drop_others(&*backend, key, polls).await;
+    unfinished || get.is_none() || remove.is_none() || set.is_none() || ping.is_none()
+}
+
+async fn drop_others<B: Backend>(backend: &B, key: &Key, polls: usize) -> bool {
+    let keys = std::slice::from_ref(key);
+    let touch = dropped_after(polls, backend.touch(key, LONG)).await;
+    let exists = dropped_after(polls, backend.exists(key)).await;
+    let ttl = dropped_after(polls, backend.ttl(key)).await;
+    let get = dropped_after(polls, backend.get_many(keys)).await;
+    let remove = dropped_after(polls, backend.remove_many(keys)).await;
+    let set = dropped_after(polls, backend.set_many(vec![(key.clone(), "new".into())], LONG)).await;
+    let written = touch.is_none() || remove.is_none() || set.is_none();
+    written || exists.is_none() || ttl.is_none() || get.is_none()
 }
 
 async fn drop_leases<B: Backend>(case: &Case<B>, key: &Key, polls: usize) -> bool {
@@ -147,7 +160,7 @@ async fn drop_leases<B: Backend>(case: &Case<B>, key: &Key, polls: usize) -> boo
 }
 
 /// What `future` gave within `polls` polls; it is dropped after them.
-async fn dropped_after<T>(polls: usize, future: impl Future<Output = T> + Send) -> Option<T> {
+pub(super) async fn dropped_after<T>(polls: usize, future: impl Future<Output = T> + Send) -> Option<T> {
     let mut future = pin!(future);
     let mut left = polls;
     poll_fn(|context| {
