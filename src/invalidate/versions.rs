@@ -24,6 +24,9 @@ use crate::seal::Marks;
 /// How long a generation is believed, in ticks.
 const BELIEVED: u64 = 1_000;
 
+/// How long versions are remembered, in ticks. One that the backend lost is made anew, and no generation tells of that.
+const REMEMBERED: u64 = 60_000;
+
 /// Tags share this many versions.
 const SLOTS: u64 = 1_024;
 
@@ -63,6 +66,8 @@ struct Known {
     asked: Option<u64>,
     /// Of this generation.
     versions: HashMap<Slot, u64>,
+    /// The tick from which on they were gathered.
+    since: u64,
     /// How often all of this was distrusted.
     distrusts: u64,
 }
@@ -270,9 +275,10 @@ impl Versions {
         if known.distrusts != asked.distrusts || known.asked.is_some_and(|newest| asked.tick < newest) {
             return;
         }
-        if known.generation != generation {
+        if known.generation != generation || asked.tick.saturating_sub(known.since) >= REMEMBERED {
             known.generation = generation;
             known.versions.clear();
+            known.since = asked.tick;
         }
         known.asked = Some(asked.tick);
     }

@@ -342,6 +342,7 @@ async fn versions_that_the_backend_lost_revive_nothing() {
             clock.advance(Duration::from_secs(2));
             assert_eq!(cache.get::<u32>("old").await.unwrap(), None, "{what} was lost");
         }
+        clock.advance(Duration::from_secs(60));
         let value = fresh.get_or_compute("new", || async { Ok::<_, Broken>(3u32) }).await.unwrap();
         settle().await;
         assert_eq!(cache.get("new").await.unwrap(), Some(value), "and both go on together ({what})");
@@ -383,7 +384,7 @@ async fn a_reader_that_was_away_catches_up() {
     let control = chaos.control();
     let (one, two) = (pages(&clock, memory), pages(&clock, chaos));
     for (count, gaps) in [(1_000u32, 0), (11_000, 1)] {
-        for n in 0..1_000 {
+        for n in 0..1_000u32 {
             one.set(n, n).await.unwrap();
         }
         settle().await;
