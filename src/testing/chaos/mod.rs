@@ -52,7 +52,7 @@ impl<B: Backend> Chaos<B> {
         Self::with_clock(inner, Arc::new(SystemClock))
     }
 
-    /// Like [`new`](Chaos::new); [`Fault::Slow`] waits on `clock`.
+    /// Like [`new`](Chaos::new); [`Fault::Slow`](super::Fault::Slow) waits on `clock`.
     pub fn with_clock(inner: B, clock: Arc<dyn Clock>) -> Self {
         Self { inner, mischief: Mischief { clock, control: ChaosControl::new() } }
     }
