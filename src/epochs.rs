@@ -1,8 +1,8 @@
 //! Epochs: what this process was told to forget.
 //!
 //! One counter, raised by every order to forget more than one key. What is kept carries the epoch in which its
-//! computation or its read began; as long as the counter stands there, one load says that it is good. Only after a raise
-//! it has to be asked whether the raise concerned everything or one of the tags.
+//! computation or its read began; as long as the counter stands there, one load says that it is good. Only after a
+//! raise it has to be asked whether the raise concerned everything or one of the tags.
 
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

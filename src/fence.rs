@@ -209,7 +209,9 @@ mod tests {
         let (raised, untouched) = (fences.take(&key), fences.take(&Key::new("n", "other").unwrap()));
         raised.raise();
         epochs.raise_tag(7);
-        assert!(raised.holds() && untouched.is_current() && raised.forgot(&[7], u64::MAX) && !raised.forgot(&[8], u64::MAX));
+        assert!(
+            raised.holds() && untouched.is_current() && raised.forgot(&[7], u64::MAX) && !raised.forgot(&[8], u64::MAX)
+        );
         epochs.raise_all();
         assert!(!raised.holds() && !untouched.holds() && !raised.claim());
         assert!(fences.take(&key).holds());

@@ -67,7 +67,8 @@ impl<'a, B: Backend, C: Codec, K: IntoKey> Entry<'a, B, C, K> {
         self
     }
 
-    /// Marks the entry with tags, by which [`Cache::invalidate_tag`] forgets it, if this call stores it. At most 64 count.
+    /// Marks the entry with tags, by which [`Cache::invalidate_tag`] forgets it, if this call stores it. At most 64
+    /// count.
     pub fn tags<'t>(mut self, tags: impl IntoIterator<Item = &'t str>) -> Self {
         add_tags(&mut self.tags, tags);
         self

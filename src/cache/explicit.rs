@@ -65,7 +65,8 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         let tags = Tags::from(tags);
         let to_l2 = self.guard.is_some() && !options.skip_l2_write;
         // Sealed here, so that a value that cannot be written changes nothing; once more where its versions are not known.
-        let known = self.versions.as_ref().filter(|_| to_l2).map_or(Some(Marks::unversioned(&tags)), |all| all.known(&tags));
+        let known =
+            self.versions.as_ref().filter(|_| to_l2).map_or(Some(Marks::unversioned(&tags)), |all| all.known(&tags));
         let seal = move |cache: &Self, key: &Key, value: &T, marks: &Marks| {
             cache.sealer.seal(key, value, plan.dates, Duration::ZERO, marks)
         };
@@ -80,7 +81,10 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         let origin = Origin { epoch: change.fence.epoch(), tags: Arc::clone(&tags) };
         if self.guard.is_none() {
             change.void();
-            return self.keep(&change.key, &value, frame, plan, origin, options, || change.fence.holds()).map(|_| ());
+            if options.skip_l1_write {
+                return Ok(());
+            }
+            return self.keep(&change.key, &value, frame, plan, origin, || change.fence.holds()).map(|_| ());
         }
         self.change(async move {
             let cache = Arc::clone(&change.cache);
@@ -106,8 +110,10 @@ impl<B: Backend, C: Codec> Inner<B, C> {
                 _ => Ok(()),
             };
             change.end(&mut turn, &result);
-            // Too large for L1 is no failure where there is a backend.
-            let _ = cache.keep(&change.key, &value, frame, plan, origin, options, || change.fence.holds());
+            if !options.skip_l1_write {
+                // Too large for L1 is no failure where there is a backend.
+                let _ = cache.keep(&change.key, &value, frame, plan, origin, || change.fence.holds());
+            }
             result?;
             if to_l2 { cache.tell_others(&change.key, Message::Key(change.key.as_str())).await } else { Ok(()) }
         })
@@ -137,7 +143,10 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     }
 
     /// Runs a change on a task: a caller who leaves does not cut it short, and one who is parked keeps nobody waiting.
-    pub(super) async fn change(&self, work: impl Future<Output = Result<(), Error>> + Send + 'static) -> Result<(), Error> {
+    pub(super) async fn change(
+        &self,
+        work: impl Future<Output = Result<(), Error>> + Send + 'static,
+    ) -> Result<(), Error> {
         let (tell, told) = oneshot::channel();
         let task = async move {
             // Whoever asked may have left.

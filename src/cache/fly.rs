@@ -101,7 +101,9 @@ impl<B: Backend, C: Codec> Inner<B, C> {
                 self.throttle.succeeded(key);
                 let to_l2 = to_l2 && (stamp.is_some() || self.versions.is_none());
                 let stamp = stamp.unwrap_or_default();
-                return self.store(pass, key, options, computed, Terms { cost, stamp, lease, to_l2, read_failed }).await;
+                return self
+                    .store(pass, key, options, computed, Terms { cost, stamp, lease, to_l2, read_failed })
+                    .await;
             }
             Ok(Err(error)) => ComputeError::Failed(Arc::new(error)),
             Err(error) => error,
@@ -264,11 +266,13 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         };
         let sealed = if C::CONFIDENTIAL { Some(seal().await) } else { None };
         let frame = sealed.as_ref().and_then(|sealed| sealed.as_ref().ok()).cloned().flatten();
-        if options.skip_l1_write {
+        let kept = if options.skip_l1_write {
             self.local.evict(key);
-        }
-        let origin = Origin { epoch: flight.fence.epoch(), tags: Arc::clone(&tags) };
-        let kept = self.keep(key, &value, frame, plan, origin, options, || flight.may_store());
+            Ok(false)
+        } else {
+            let origin = Origin { epoch: flight.fence.epoch(), tags: Arc::clone(&tags) };
+            self.keep(key, &value, frame, plan, origin, || flight.may_store())
+        };
         let expires = self.clock.ticks().saturating_add(plan.dates.ttl);
         let source = Outcome::Computed;
         let landing = Landing::Value { value: Arc::clone(&value), source, expires, tags: Arc::clone(&tags) };

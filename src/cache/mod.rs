@@ -236,8 +236,8 @@ impl<B: Backend, C: Codec> Cache<B, C> {
         self.inner.invalidate(&key).await
     }
 
-    /// Forgets every entry of the namespace, in this process, in the backend and in other processes, at the price of a few
-    /// small writes: entries of the backend stay until they expire, and are not found any more.
+    /// Forgets every entry of the namespace, in this process, in the backend and in other processes, at the price of a
+    /// few small writes: entries of the backend stay until they expire, and are not found any more.
     ///
     /// The promise is that of [`invalidate`](Cache::invalidate), for all keys. Other caches of the namespace follow by
     /// the bus, and read the backend's versions anew at least once a second.
@@ -266,8 +266,8 @@ impl<B: Backend, C: Codec> Cache<B, C> {
     /// Forgets every entry of the namespace that was stored with this tag, as
     /// [`invalidate_namespace`](Cache::invalidate_namespace) forgets all.
     ///
-    /// In the backend 1,024 versions stand for all tags, so about one in a thousand entries with other tags is forgotten,
-    /// too.
+    /// In the backend 1,024 versions stand for all tags, so about one in a thousand entries with other tags is
+    /// forgotten, too.
     ///
     /// # Errors
     /// As [`invalidate_namespace`](Cache::invalidate_namespace).

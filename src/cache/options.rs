@@ -81,8 +81,8 @@ impl<T> Computed<T> {
         self
     }
 
-    /// Marks the entry with tags, by which [`Cache::invalidate_tag`](crate::Cache::invalidate_tag) forgets it. At most 64
-    /// count, those of the call included.
+    /// Marks the entry with tags, by which [`Cache::invalidate_tag`](crate::Cache::invalidate_tag) forgets it. At most
+    /// 64 count, those of the call included.
     pub fn tags<'a>(mut self, tags: impl IntoIterator<Item = &'a str>) -> Self {
         add_tags(&mut self.tags, tags);
         self

@@ -180,8 +180,8 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         operations.saturating_add(self.policy.leases.map_or(0, |leases| millis(leases.wait)))
     }
 
-    /// Waits for a flight until its deadline. `None` if its task was lost, or if a tag of its value had been invalidated
-    /// before this call `joined` it, in that epoch.
+    /// Waits for a flight until its deadline. `None` if its task was lost, or if a tag of its value had been
+    /// invalidated before this call `joined` it, in that epoch.
     async fn wait<T: Value, E: Send + Sync>(
         &self,
         flight: &Flight<T, E>,

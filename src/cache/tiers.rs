@@ -142,10 +142,10 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         }
         let (value, tags) = (Arc::new(value), marks.names());
         // The age of an entry from the future is unknown, so a copy in L1 could outlive it.
-        if dates.created <= now {
+        if dates.created <= now && !options.skip_l1_write {
             // What does not fit into L1 is read again.
             let origin = Origin { epoch: fence.epoch(), tags: Arc::clone(&tags) };
-            let _ = self.keep(key, &value, Some(bytes), plan, origin, options, admit);
+            let _ = self.keep(key, &value, Some(bytes), plan, origin, admit);
         }
         Ok(Some(Found { value, age, in_l1: false, expires, tags }))
     }
@@ -155,9 +155,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         let Some(versions) = &self.versions else { return guard.get(key).await };
         let Some((generation, asked)) = versions.due() else { return guard.get(key).await };
         let (bytes, found) = guard.get_with(key, generation).await?;
-        if bytes.is_some() {
-            versions.learn(guard, found.as_ref(), asked).await?;
-        } else if found.is_some() {
+        if bytes.is_some() || found.is_some() {
             versions.learn(guard, found.as_ref(), asked).await?;
         }
         Ok(bytes)
@@ -240,13 +238,9 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         sealed: Option<Bytes>,
         plan: Plan,
         origin: Origin,
-        options: Options,
         admit: impl Fn() -> bool,
     ) -> Result<bool, Error> {
         let Some(l1) = &self.local.l1 else { return Ok(false) };
-        if options.skip_l1_write {
-            return Ok(false);
-        }
         let (held, weight, handle) = match sealed {
             Some(bytes) if C::CONFIDENTIAL => {
                 let weight = bytes.len();

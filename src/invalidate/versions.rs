@@ -1,9 +1,9 @@
 //! Versions: forgetting in the backend, at the price of one item.
 //!
-//! The namespace and each of 1,024 slots of tags have a version, a random number under a reserved key. Entries carry the
-//! versions they were computed under, and one that differs is not there. So that an entry need not be read together with
-//! all its versions, there is one more number, the generation, which every invalidation changes: as long as it stands, what
-//! this process knows of the versions is right, and it travels with a read at most once a second.
+//! The namespace and each of 1,024 slots of tags have a version, a random number under a reserved key. Entries carry
+//! the versions they were computed under, and one that differs is not there. So that an entry need not be read together
+//! with all its versions, there is one more number, the generation, which every invalidation changes: as long as it
+//! stands, what this process knows of the versions is right, and it travels with a read at most once a second.
 //!
 //! An invalidation changes the generation, then the version, then the generation again. Whoever finds the generation of
 //! before a computation after it has read a version knows that the version is of before, too.
@@ -138,8 +138,8 @@ impl Versions {
         Ok(Stamp { generation, namespace: versions[0] })
     }
 
-    /// What an entry is marked with whose computation started when `stamp` was made. `None` if something was invalidated
-    /// since, so that nobody can tell what its tags were then.
+    /// What an entry is marked with whose computation started when `stamp` was made. `None` if something was
+    /// invalidated since, so that nobody can tell what its tags were then.
     pub(crate) async fn marks<B: Backend>(
         &self,
         guard: &Guard<B>,
@@ -170,11 +170,7 @@ impl Versions {
     }
 
     /// Whether an entry with these marks has not been invalidated.
-    pub(crate) async fn admit<B: Backend>(
-        &self,
-        guard: &Guard<B>,
-        found: &Marks,
-    ) -> Result<bool, Error> {
+    pub(crate) async fn admit<B: Backend>(&self, guard: &Guard<B>, found: &Marks) -> Result<bool, Error> {
         let generation = self.generation(guard).await?;
         let names = found.names();
         let (_, versions) = self.versions(guard, &slots(&names), generation).await?;

@@ -22,7 +22,15 @@ fn held(value: impl Any + Send + Sync) -> Held {
 }
 
 fn entry(n: u64, weight: usize) -> Entry {
-    Entry { held: held(n), weight, fresh_until: FOREVER, expires: FOREVER, gone: FOREVER, epoch: 0, tags: Tags::default() }
+    Entry {
+        held: held(n),
+        weight,
+        fresh_until: FOREVER,
+        expires: FOREVER,
+        gone: FOREVER,
+        epoch: 0,
+        tags: Tags::default(),
+    }
 }
 
 fn until(gone: u64) -> Entry {

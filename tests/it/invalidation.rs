@@ -10,7 +10,8 @@ use cachekit::backends::Memory;
 use cachekit::codec::{Checked, Postcard};
 use cachekit::testing::{Chaos, Fault, ManualClock};
 use cachekit::{
-    Backend, Bus, Cache, CacheBuilder, Computed, Error, ErrorKind, Intent, Key, LeaseToken, Operation, Outcome, Unreadable,
+    Backend, Bus, Cache, CacheBuilder, Computed, Error, ErrorKind, Intent, Key, LeaseToken, Operation, Outcome,
+    Unreadable,
 };
 
 use crate::support::{Broken, Journal, Note, Slow, forward, settle};
