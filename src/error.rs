@@ -45,6 +45,8 @@ pub enum ErrorKind {
     Unavailable,
     /// The backend did not answer in time.
     Timeout,
+    /// The backend refuses these credentials, or what they ask for.
+    Denied,
     /// The backend answered with a failure that trying again does not mend.
     Backend,
     /// The value is larger than a limit allows.

@@ -57,7 +57,10 @@
 //! | `file` (default) | `backends::File` |
 //! | `compression` (default) | `codec::Compressed`, `codec::Standard`, `CacheBuilder::from_env`, `CacheBuilder::from_vars` |
 //! | `encryption` (default) | the types `codec::Encrypted` and `intent::Secure` |
-//! | `redis` (default) | nothing but its name in messages, in this version |
+//! | `redis` (default) | `backends::Redis` |
+//! | `redis-tls` | `rediss://`, by rustls with ring |
+//! | `redis-cluster` | `redis-cluster://` |
+//! | `redis-sentinel` | `redis-sentinel://` |
 //! | `messagepack` | `codec::MessagePack` |
 //! | `tracing` | events to `tracing`, target `cachekit`, as [`Tracing`] says |
 //! | `testing` | `testing` |

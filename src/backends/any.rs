@@ -40,17 +40,26 @@ impl AnyBackend {
         let selected = environment.selected.clone().map_err(|problem| error(vec![problem]))?;
         let what = match selected {
             Some(Selection::File) => return Self::file(environment),
-            Some(Selection::Memcached) => "the Memcached backend, which the environment selects,",
-            Some(Selection::CachekitIo) => "the CachekitIO backend, which the environment selects,",
-            _ if cfg!(not(feature = "redis")) => {
-                "the Redis backend, selected or used by default, needs the feature `redis` and"
-            }
-            Some(Selection::Redis) => "the Redis backend, which the environment selects,",
-            None => "the Redis backend, which is used where the environment selects none,",
+            Some(Selection::Redis) | None => return Self::redis(environment),
+            Some(Selection::Memcached) => "Memcached",
+            Some(Selection::CachekitIo) => "CachekitIO",
         };
         let message = format!(
-            "{what} is not in this version of cachekit: set CACHEKIT_FILE_CACHE_DIR alone, or call .backend(..) or .l1_only()"
+            "the {what} backend, which the environment selects, is not in this version of cachekit: set \
+             CACHEKIT_REDIS_URL or CACHEKIT_FILE_CACHE_DIR alone, or call .backend(..) or .l1_only()"
         );
+        Err(Error::new(ErrorKind::Unsupported, message))
+    }
+
+    #[cfg(feature = "redis")]
+    fn redis(environment: &Environment) -> Result<Self, Error> {
+        super::Redis::new(environment.redis.clone()).map(Self::new)
+    }
+
+    #[cfg(not(feature = "redis"))]
+    fn redis(_: &Environment) -> Result<Self, Error> {
+        let message = "the Redis backend, selected or used by default, is not in this build: build cachekit with its \
+                       feature `redis`, set CACHEKIT_FILE_CACHE_DIR alone, or call .backend(..) or .l1_only()";
         Err(Error::new(ErrorKind::Unsupported, message))
     }
 

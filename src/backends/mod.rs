@@ -21,6 +21,8 @@ mod cachekitio;
 mod file;
 mod memory;
 mod none;
+#[cfg(feature = "redis")]
+mod redis;
 
 pub use self::any::AnyBackend;
 pub use self::cachekitio::CachekitIo;
@@ -28,6 +30,8 @@ pub use self::cachekitio::CachekitIo;
 pub use self::file::File;
 pub use self::memory::Memory;
 pub use self::none::NoBackend;
+#[cfg(feature = "redis")]
+pub use self::redis::Redis;
 
 /// A store of bytes, shared between processes or not.
 ///

@@ -59,8 +59,8 @@ pub struct Environment {
     pub(crate) secrets: Secrets,
     /// Default [`LogLevel::Info`].
     pub log_level: LogLevel,
-    /// A PEM file of further roots for the CachekitIO client: `CACHEKIT_CA_BUNDLE`, else `REQUESTS_CA_BUNDLE`, else
-    /// `SSL_CERT_FILE`. Default none.
+    /// A PEM file of further roots for the clients of CachekitIO and, with TLS, of Redis: `CACHEKIT_CA_BUNDLE`, else
+    /// `REQUESTS_CA_BUNDLE`, else `SSL_CERT_FILE`. Default none.
     pub ca_bundle: Option<PathBuf>,
     /// Every rule broken, in the order of the variables' groups; `selected` is not among them.
     pub(crate) problems: Vec<Problem>,
@@ -114,7 +114,7 @@ impl Environment {
         let mut selected = Selection::of(&vars);
         let url = redis_url(&vars, &mut selected, &mut problems);
         let pool = vars.cachekit_connection_pool_size.read(&mut problems, parse::whole(1..=10_000, 10));
-        Self {
+        let mut environment = Self {
             redis: RedisSettings::read(&vars, url, pool, &mut problems),
             settings: settings(&vars, &mut problems),
             secrets: secrets(&vars, &mut problems),
@@ -126,7 +126,9 @@ impl Environment {
             selected,
             problems,
             warnings: lookalike::warnings(others),
-        }
+        };
+        environment.redis.ca_bundle.clone_from(&environment.ca_bundle);
+        environment
     }
 }
 

@@ -25,6 +25,8 @@ pub use self::memcached::MemcachedSettings;
 pub(crate) use self::parse::LONGEST;
 pub use self::policy::{AdaptiveTimeout, Backpressure, Breaker, Grace, Leases, Policy, Tracing};
 pub(crate) use self::problem::{Fault, Problem, error};
+#[cfg(any(feature = "redis", test))]
+pub(crate) use self::redis::{Host, Login, Topology};
 pub use self::redis::{RedisSettings, RedisUrl};
 pub use self::secret::Secret;
 pub(crate) use self::select::Selection;

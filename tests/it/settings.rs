@@ -197,12 +197,22 @@ fn all_that_is_wrong_is_said_at_once_and_no_secret_with_it() {
     assert!(!error.contains("hunter2"), "{error}");
 }
 
+#[cfg(feature = "redis")]
+#[test]
+fn redis_is_selected_by_its_variables_and_the_default_and_connects_to_nothing() {
+    for (vars, place) in [
+        (vec![], "localhost:6379"),
+        (vec![("CACHEKIT_REDIS_URL", "redis://one:1"), ("REDIS_URL", "redis://two:2")], "one:1"),
+        (vec![("REDIS_URL", "redis://two:2")], "two:2"),
+    ] {
+        let cache = CacheBuilder::from_vars(vars).build().unwrap();
+        assert!(format!("{cache:?}").contains(place), "{cache:?}");
+    }
+}
+
 #[test]
 fn backends_that_are_not_there_yet_are_named_with_the_way_out() {
     for (vars, what) in [
-        (vec![], "Redis"),
-        (vec![("CACHEKIT_REDIS_URL", "redis://localhost")], "Redis"),
-        (vec![("REDIS_URL", "redis://localhost")], "Redis"),
         (vec![("CACHEKIT_MEMCACHED_SERVERS", r#"["127.0.0.1:11211"]"#)], "Memcached"),
         (vec![("CACHEKIT_API_KEY", "ck_live_abc")], "CachekitIO"),
     ] {

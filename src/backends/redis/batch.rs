@@ -1,0 +1,138 @@
+//! Batches: requests of many tasks that travel as one.
+//!
+//! What comes while others are in flight waits for the next turn of the scheduler; then all of it is one write, its reads
+//! are one MGET, and one answer wakes everybody. That more than doubles what a connection carries, and leaves TCP no
+//! reason to hold segments back.
+
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use redis::{Pipeline, RedisError, Value};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use super::commands;
+use super::held::{Answer, Held};
+use super::wire::Single;
+
+/// What travels next on a connection. Whoever puts the first request in starts the task that sends them all.
+#[derive(Default)]
+pub(super) struct Queue(Mutex<Vec<Waiting>>);
+
+/// A request, and who waits for its answer.
+struct Waiting {
+    request: Single,
+    tell: oneshot::Sender<Answer>,
+}
+
+/// The most requests that travel as one: the server answers nobody else meanwhile.
+const MOST: usize = 128;
+
+impl Queue {
+    /// Sends a request over `held`, whose queue this is.
+    pub(super) async fn send(&self, held: &Arc<Held>, request: Single) -> Answer {
+        let (tell, answer) = oneshot::channel();
+        let first = {
+            let mut waiting = self.lock();
+            waiting.push(Waiting { request, tell });
+            waiting.len() == 1
+        };
+        if first {
+            tokio::spawn(Turn { held: Arc::clone(held), taken: false }.take());
+        }
+        // Without an answer the task is gone with its runtime, and so is the connection's.
+        answer.await.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::BrokenPipe).into()))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Waiting>> {
+        // Nothing between lock and unlock can panic half way through a change.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The turn of the scheduler after which what waits travels.
+struct Turn {
+    held: Arc<Held>,
+    taken: bool,
+}
+
+impl Turn {
+    /// Lets the tasks that are ready add their requests, and sends them.
+    async fn take(mut self) {
+        tokio::task::yield_now().await;
+        self.taken = true;
+        let mut batch = {
+            let mut waiting = self.held.queue().lock();
+            let room = Vec::with_capacity(waiting.len());
+            std::mem::replace(&mut *waiting, room)
+        };
+        while batch.len() > MOST {
+            let rest = batch.split_off(MOST);
+            tokio::spawn(deliver(Arc::clone(&self.held), batch));
+            batch = rest;
+        }
+        deliver(Arc::clone(&self.held), batch).await;
+    }
+}
+
+impl Drop for Turn {
+    /// If its runtime ended first: lets those who wait know, and the next begin anew.
+    fn drop(&mut self) {
+        if !self.taken {
+            self.held.queue().lock().clear();
+        }
+    }
+}
+
+/// Sends a batch, and gives everybody their answer.
+async fn deliver(held: Arc<Held>, batch: Vec<Waiting>) {
+    let mut names = Vec::with_capacity(batch.len());
+    let mut readers = Vec::with_capacity(batch.len());
+    let mut others = Vec::new();
+    let mut pipeline = Pipeline::with_capacity(1);
+    for Waiting { request, tell } in batch {
+        match request {
+            Single::Read(key) => {
+                names.push(key);
+                readers.push(tell);
+            }
+            Single::Command(command) => {
+                pipeline.add_command(command);
+                others.push(tell);
+            }
+        }
+    }
+    if !names.is_empty() {
+        pipeline.add_command(commands::on_all(b"MGET", names.iter().map(|name| &**name)));
+    }
+    let sent = timeout(held.limits().command, held.send_all(&pipeline)).await;
+    match sent.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into())) {
+        Ok(mut answers) => {
+            if !names.is_empty() {
+                tell_readers(readers, answers.pop());
+            }
+            for (tell, answer) in others.into_iter().zip(answers) {
+                let _ = tell.send(answer.extract_error());
+            }
+        }
+        Err(error) => tell_all(others.into_iter().chain(readers), &error),
+    }
+}
+
+/// Gives each reader the value at its place.
+fn tell_readers(readers: Vec<oneshot::Sender<Answer>>, answer: Option<Value>) {
+    match answer.unwrap_or_default().extract_error() {
+        Ok(Value::Array(values)) if values.len() == readers.len() => {
+            for (tell, value) in readers.into_iter().zip(values) {
+                let _ = tell.send(Ok(value));
+            }
+        }
+        // No value is an OK: readers see that this is no answer.
+        Ok(_) => readers.into_iter().for_each(|tell| drop(tell.send(Ok(Value::Okay)))),
+        Err(error) => tell_all(readers.into_iter(), &error),
+    }
+}
+
+fn tell_all(all: impl Iterator<Item = oneshot::Sender<Answer>>, error: &RedisError) {
+    all.for_each(|tell| drop(tell.send(Err(error.clone()))));
+}

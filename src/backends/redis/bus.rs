@@ -1,0 +1,143 @@
+//! The bus: a stream that every process appends to.
+//!
+//! A reader asks for what stands behind the last entry it saw, and whether that entry is still there. The server drops the
+//! oldest first, so as long as it is, nothing behind it was trimmed. What a crash or a failover took are the newest; so
+//! a position says which run of the server it is of, and any other run is a gap.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::time::{Instant, sleep};
+
+use super::Shared;
+use super::dedicated::Dedicated;
+use super::stream::{self, Entries};
+use super::wire::Load;
+use crate::bus::{Batch, Bus, Position};
+use crate::error::{Error, ErrorKind};
+use crate::key::Key;
+
+/// The stream under a reserved key.
+pub(super) struct Stream {
+    shared: Arc<Shared>,
+    name: Key,
+    /// The connection that waits for messages, while nobody waits.
+    reader: Mutex<Option<Dedicated>>,
+}
+
+/// How often a reader without a connection of its own asks.
+const POLL: Duration = Duration::from_millis(25);
+/// The longest wait for messages.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+impl Stream {
+    pub(super) fn new(shared: Arc<Shared>, name: Key) -> Self {
+        Self { shared, name, reader: Mutex::new(None) }
+    }
+
+    /// Appends a message or a mark, and returns its id.
+    async fn append(&self, message: Option<&[u8]>) -> Result<Box<str>, Error> {
+        let answer =
+            self.shared.wire.run(&self.name, Load::Light, |_| stream::append(self.name.as_str(), message)).await?;
+        stream::appended(answer).ok_or_else(|| self.shared.strange())
+    }
+
+    /// The connection to wait on, if the pool has room for one. It is the caller's until given back, so that a dropped
+    /// call leaves no half-answered request behind.
+    async fn reader(&self) -> Result<Option<Dedicated>, Error> {
+        let idle = self.reader.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match idle {
+            Some(reader) => Ok(Some(reader)),
+            None => self.shared.wire.dedicated(&self.name).await,
+        }
+    }
+
+    fn give_back(&self, reader: Dedicated) {
+        *self.reader.lock().unwrap_or_else(PoisonError::into_inner) = Some(reader);
+    }
+
+    /// What stands behind `id`, and the run of the server, if that is known. A broken connection is replaced, once.
+    async fn read(&self, id: &str) -> Result<(Entries, Option<Box<str>>), Error> {
+        let mut again = false;
+        // Short enough that a server silent for longer than a command may take is known to be dead.
+        let patience = (self.shared.wire.timeout() / 2).min(PATIENCE);
+        loop {
+            let Some(reader) = self.reader().await? else { return Ok((self.poll(id, patience).await?, None)) };
+            match reader.ask(stream::read(self.name.as_str(), id, Some(patience))).await {
+                Ok(answer) => {
+                    let run = reader.run().into();
+                    self.give_back(reader);
+                    let entries = stream::entries(answer).ok_or_else(|| self.shared.strange())?;
+                    return Ok((entries, Some(run)));
+                }
+                Err(error) if error.kind() == ErrorKind::Unavailable && !again => again = true,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// What stands behind `id`, asked for again and again over the connection of all.
+    async fn poll(&self, id: &str, patience: Duration) -> Result<Entries, Error> {
+        let start = Instant::now();
+        loop {
+            let make = |_| stream::read(self.name.as_str(), id, None);
+            let answer = self.shared.wire.run(&self.name, Load::Light, make).await?;
+            let entries = stream::entries(answer).ok_or_else(|| self.shared.strange())?;
+            if entries.last.is_some() || !entries.unbroken || start.elapsed() >= patience {
+                return Ok(entries);
+            }
+            sleep(POLL).await;
+        }
+    }
+
+    /// The position of now.
+    async fn now(&self) -> Result<Position, Error> {
+        let run = match self.reader().await? {
+            Some(reader) => {
+                let run: Box<str> = reader.run().into();
+                self.give_back(reader);
+                run
+            }
+            None => Box::default(),
+        };
+        Ok(position(&self.append(None).await?, &run))
+    }
+}
+
+#[async_trait]
+impl Bus for Stream {
+    async fn publish(&self, message: Bytes) -> Result<(), Error> {
+        self.append(Some(&message)).await.map(drop)
+    }
+
+    async fn receive(&self, after: Option<&Position>) -> Result<Batch, Error> {
+        let Some(after) = after else {
+            return Ok(Batch { messages: Vec::new(), position: self.now().await?, gap: false });
+        };
+        let (id, seen) = after.as_str().split_once('@').unwrap_or((after.as_str(), ""));
+        let (entries, run) = self.read(id).await?;
+        let run = run.as_deref().unwrap_or(seen);
+        let gap = !entries.unbroken || !seen.is_empty() && run != seen;
+        let position = match entries.last {
+            Some(last) => position(&last, run),
+            // Nothing to go on from: the gap covers what comes before the mark.
+            None if !entries.unbroken => position(&self.append(None).await?, run),
+            None => position(id, run),
+        };
+        Ok(Batch { messages: entries.messages, position, gap })
+    }
+}
+
+/// The id of an entry, and the run of the server that gave it.
+fn position(id: &str, run: &str) -> Position {
+    Position::new(format!("{id}@{run}"))
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stream").field("name", &self.name).finish_non_exhaustive()
+    }
+}

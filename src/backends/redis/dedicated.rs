@@ -1,0 +1,70 @@
+//! A connection that one caller has for itself.
+
+use std::fmt;
+use std::sync::Arc;
+
+use redis::Cmd;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout;
+
+use super::error;
+use super::held::{Held, Limits};
+use super::source::Source;
+use super::stream::text;
+use super::wire::{Request, Single};
+use crate::backends::LeaseToken;
+use crate::error::Error;
+
+/// An open connection outside the slots. Dropping it closes it.
+pub(super) struct Dedicated {
+    held: Held,
+    source: Arc<dyn Source>,
+    run: Box<str>,
+}
+
+impl Dedicated {
+    /// Opens one.
+    pub(super) async fn open(
+        source: Arc<dyn Source>,
+        limits: Limits,
+        permit: OwnedSemaphorePermit,
+    ) -> Result<Self, Error> {
+        let held = Held::open(&*source, limits, Some(permit)).await?;
+        let mut dedicated = Self { held, source, run: Box::default() };
+        dedicated.run = dedicated.find_run().await?;
+        Ok(dedicated)
+    }
+
+    /// Which run of which server this is: another start of a server is another run.
+    pub(super) fn run(&self) -> &str {
+        &self.run
+    }
+
+    /// Sends a request, and waits for its answer as long as a command may take.
+    pub(super) async fn ask(&self, request: Request) -> Result<redis::Value, Error> {
+        let limit = self.held.limits().command;
+        match timeout(limit, self.held.send(request)).await {
+            Ok(answer) => answer.map_err(|error| error::of_command(&error, self.source.place())),
+            Err(_) => Err(error::no_answer(self.source.place(), limit)),
+        }
+    }
+
+    /// A server that does not tell counts as another one at each connect.
+    async fn find_run(&self) -> Result<Box<str>, Error> {
+        let mut info = Cmd::with_capacity(2, 10);
+        info.arg("INFO").arg("server");
+        let told = match self.ask(Request::One(Single::Command(info))).await {
+            Ok(answer) => text(answer),
+            Err(error) if error.is_temporary() => return Err(error),
+            Err(_) => None,
+        };
+        let run = told.as_deref().and_then(|told| told.lines().find_map(|line| line.strip_prefix("run_id:")));
+        Ok(run.map_or_else(|| format!("{:x}", LeaseToken::random().as_u128()).into(), |run| run.trim().into()))
+    }
+}
+
+impl fmt::Debug for Dedicated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dedicated").field("place", &self.source.place()).finish_non_exhaustive()
+    }
+}

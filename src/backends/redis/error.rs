@@ -1,0 +1,283 @@
+//! Errors of Redis, in our words.
+//!
+//! A server's own words stay out: they name users, and may quote keys and values. Its error code does not, and what the
+//! operating system or TLS says of a connection does not either.
+
+use std::time::Duration;
+
+use redis::{ErrorKind as Kind, RedisError, ServerErrorKind};
+
+use super::source::Source;
+use crate::error::{Error, ErrorKind};
+
+/// What a failed command means.
+pub(super) fn of_command(error: &RedisError, place: &str) -> Error {
+    if let Some(detour) = detour(error) {
+        let message =
+            format!("Redis at {place} is a node of a cluster that moves its keys: is the URL redis-cluster://?");
+        return Error::with_source(ErrorKind::Unavailable, message, detour);
+    }
+    match error.kind() {
+        Kind::Server(ServerErrorKind::ResponseError) if error.detail().is_some_and(says_no_cluster) => {
+            no_cluster(place)
+        }
+        Kind::Server(_) | Kind::Extension => of_code(error.code().unwrap_or_default(), place),
+        Kind::Io if error.is_timeout() => {
+            Error::new(ErrorKind::Timeout, format!("Redis at {place} did not answer in time"))
+        }
+        Kind::Io => {
+            let message = format!("the connection to Redis at {place} broke twice: see whether the server is up");
+            Error::with_source(ErrorKind::Unavailable, message, error.clone())
+        }
+        Kind::ClusterConnectionNotFound => {
+            let message = format!("no node of the Redis cluster at {place} that serves the key can be reached");
+            Error::new(ErrorKind::Unavailable, message)
+        }
+        Kind::Parse | Kind::UnexpectedReturnType => strange(place),
+        _ => other(place),
+    }
+}
+
+/// What a failed connect means.
+pub(super) fn of_connect(error: &RedisError, place: &str) -> Error {
+    match error.kind() {
+        Kind::AuthenticationFailed => denied(place),
+        Kind::Server(ServerErrorKind::ResponseError) => of_select(error.detail().unwrap_or_default(), place),
+        Kind::Server(_) | Kind::Extension => of_code(error.code().unwrap_or_default(), place),
+        Kind::Io => of_stream(error, place),
+        Kind::Parse => {
+            let message = format!(
+                "{place} does not speak as Redis does: see the host and port, and whether it wants TLS (rediss://)"
+            );
+            Error::new(ErrorKind::Backend, message)
+        }
+        Kind::RESP3NotSupported => {
+            let message = format!("Redis at {place} is too old for protocol=3: leave that out of the URL");
+            Error::new(ErrorKind::Backend, message)
+        }
+        Kind::MasterNameNotFoundBySentinel => {
+            let message = format!("the sentinels do not know the master of {place}: see the name in the URL");
+            Error::new(ErrorKind::Backend, message)
+        }
+        Kind::InvalidClientConfig => {
+            let message = format!("the host of {place} has no address: see the name in the URL");
+            Error::new(ErrorKind::Unavailable, message)
+        }
+        _ => other(place),
+    }
+}
+
+/// The server did not answer within `limit`.
+#[cold]
+pub(super) fn no_answer(place: &str, limit: Duration) -> Error {
+    let message =
+        format!("Redis at {place} did not answer within {limit:?}: see whether it hangs, or raise the timeout");
+    Error::new(ErrorKind::Timeout, message)
+}
+
+/// The server could not be connected to within `limit`.
+pub(super) fn no_connection(source: &dyn Source, limit: Duration) -> Error {
+    let place = source.place();
+    let message = match source.is_tls() {
+        true => format!(
+            "no TLS connection to Redis at {place} within {limit:?}: see whether the address can be reached, and whether \
+             the port speaks TLS or plain text, which is redis:// without the second s"
+        ),
+        false => format!(
+            "no connection to Redis at {place} within {limit:?}: see whether the address can be reached and the server \
+             does not hang"
+        ),
+    };
+    Error::new(ErrorKind::Timeout, message)
+}
+
+/// The server answered something that is no answer to the command.
+pub(super) fn strange(place: &str) -> Error {
+    let message = format!("{place} answered what Redis would not: see whether it is a Redis server");
+    Error::new(ErrorKind::Backend, message)
+}
+
+/// Whether the server does not know a script by its hash.
+pub(super) fn is_no_script(error: &RedisError) -> bool {
+    error.kind() == Kind::Server(ServerErrorKind::NoScript)
+}
+
+/// What a node of a cluster says of a request that it cannot answer: the source of the error.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Detour {
+    /// Another node serves the slot: `host:port`, or `:port` on the host that says so.
+    #[error("{0} serves the key")]
+    Moved(String),
+    /// Another node is being given the slot, and has the key already.
+    #[error("{0} is being given the key")]
+    Ask(String),
+    /// Some of the keys are on either of two nodes.
+    #[error("the key is being moved")]
+    Wait,
+}
+
+#[cfg(feature = "redis-cluster")]
+impl Detour {
+    /// What `error` says, if a node of a cluster says it.
+    pub(super) fn of(error: &Error) -> Option<&Self> {
+        std::error::Error::source(error)?.downcast_ref()
+    }
+}
+
+fn detour(error: &RedisError) -> Option<Detour> {
+    let address = error.redirect_node().map(|(address, _)| address.to_owned());
+    match (error.kind(), address) {
+        (Kind::Server(ServerErrorKind::Moved), Some(address)) => Some(Detour::Moved(address)),
+        (Kind::Server(ServerErrorKind::Ask), Some(address)) => Some(Detour::Ask(address)),
+        (Kind::Server(ServerErrorKind::TryAgain), _) => Some(Detour::Wait),
+        _ => None,
+    }
+}
+
+fn says_no_cluster(detail: &str) -> bool {
+    detail.contains("cluster support disabled")
+}
+
+fn no_cluster(place: &str) -> Error {
+    let message = format!("Redis at {place} is no node of a cluster: write redis:// and one host in the URL");
+    Error::new(ErrorKind::Backend, message)
+}
+
+fn of_code(code: &str, place: &str) -> Error {
+    let unavailable = |what: &str| Error::new(ErrorKind::Unavailable, format!("Redis at {place} {what} ({code})"));
+    match code {
+        "WRONGPASS" | "NOAUTH" => denied(place),
+        "NOPERM" => {
+            let message = format!(
+                "Redis at {place} does not let this user do what the cache needs (NOPERM): grant its ACL the commands \
+                 and the keys"
+            );
+            Error::new(ErrorKind::Denied, message)
+        }
+        "LOADING" => unavailable("is still loading its data"),
+        "READONLY" => unavailable("is a replica and takes no writes: name its master, or the sentinels"),
+        "MASTERDOWN" => unavailable("is a replica that lost its master"),
+        "CLUSTERDOWN" => unavailable("is a node of a cluster that is down or still starting"),
+        "CROSSSLOT" => {
+            let message = format!("Redis at {place} is a node of a cluster: write redis-cluster:// in the URL");
+            Error::new(ErrorKind::Backend, message)
+        }
+        "BUSY" => unavailable("is busy with a script"),
+        "OOM" => unavailable("is out of memory: raise its maxmemory, or let it evict with maxmemory-policy"),
+        "MISCONF" | "NOREPLICAS" => unavailable("takes no writes as it is configured"),
+        "WRONGTYPE" => {
+            let message =
+                format!("Redis at {place} keeps something else than a value under the key (WRONGTYPE): remove it");
+            Error::new(ErrorKind::Backend, message)
+        }
+        _ => other(place),
+    }
+}
+
+/// The answers to SELECT are plain errors that differ in their text only.
+fn of_select(detail: &str, place: &str) -> Error {
+    if detail.contains("uthentication") {
+        return denied(place);
+    }
+    if detail.contains("permission") {
+        return of_code("NOPERM", place);
+    }
+    let message =
+        format!("Redis at {place} refuses the database: see the number in the URL, and `databases` of the server");
+    Error::new(ErrorKind::Backend, message)
+}
+
+fn denied(place: &str) -> Error {
+    let message = format!(
+        "Redis at {place} refuses the user or the password: see them in the URL (redis://user:password@host), and \
+         whether the server wants any"
+    );
+    Error::new(ErrorKind::Denied, message)
+}
+
+fn other(place: &str) -> Error {
+    Error::new(
+        ErrorKind::Backend,
+        format!("Redis at {place} refused the command: see whether it is Redis 6.2 or newer"),
+    )
+}
+
+/// What the operating system and TLS say holds addresses and names of hosts, and no more.
+fn of_stream(error: &RedisError, place: &str) -> Error {
+    let text = tls_fault(error).unwrap_or_else(|| {
+        if error.is_connection_refusal() {
+            return "nothing listens there: see whether the server is up, and the host and port";
+        }
+        if error.is_connection_dropped() {
+            return "it closes connections at once: see its limit of clients, and whether it wants TLS (rediss://)";
+        }
+        "see whether its name resolves and a network leads there"
+    });
+    Error::with_source(ErrorKind::Unavailable, format!("cannot connect to Redis at {place}: {text}"), error.clone())
+}
+
+#[cfg(feature = "redis-tls")]
+fn tls_fault(error: &RedisError) -> Option<&'static str> {
+    use std::error::Error as _;
+    use std::io;
+    use std::sync::Arc;
+
+    use rustls::{CertificateError, Error as Tls};
+
+    let source = error.source()?.downcast_ref::<Arc<dyn std::error::Error + Send + Sync>>()?;
+    let fault =
+        source.downcast_ref::<io::Error>().map_or(source.downcast_ref(), |io| io.get_ref()?.downcast_ref::<Tls>());
+    Some(match fault? {
+        Tls::InvalidCertificate(CertificateError::UnknownIssuer) => {
+            "the authority that signed its certificate is unknown: name it in the CA bundle"
+        }
+        Tls::InvalidCertificate(
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+        ) => "its certificate is for another host: write the name that is in it",
+        Tls::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. }) => {
+            "its certificate has expired"
+        }
+        Tls::InvalidCertificate(_) => "its certificate is not valid",
+        Tls::InvalidMessage(_) => "it does not speak TLS: write redis:// for this port, or name the port that does",
+        _ => "the TLS handshake fails",
+    })
+}
+
+#[cfg(not(feature = "redis-tls"))]
+fn tls_fault(_: &RedisError) -> Option<&'static str> {
+    None
+}
+
+#[cfg(all(test, feature = "redis-cluster"))]
+mod cluster_tests {
+    use super::*;
+
+    fn told(answer: &str) -> Error {
+        let value = redis::parse_redis_value(format!("-{answer}\r\n").as_bytes()).unwrap();
+        of_command(&value.extract_error().unwrap_err(), "h:1")
+    }
+
+    #[test]
+    fn what_a_node_says_of_its_slots_is_a_temporary_error_that_knows_the_way() {
+        for (answer, detour) in [
+            ("MOVED 7 10.0.0.1:7001", Detour::Moved("10.0.0.1:7001".to_owned())),
+            ("ASK 7 :7001", Detour::Ask(":7001".to_owned())),
+            ("TRYAGAIN Multiple keys request during rehashing of slot", Detour::Wait),
+        ] {
+            let error = told(answer);
+            assert!(error.is_temporary(), "{error:?}");
+            assert_eq!(Detour::of(&error), Some(&detour));
+        }
+        for answer in ["MOVED", "MOVED x", "CLUSTERDOWN The cluster is down", "ERR unknown command", "OOM x"] {
+            assert_eq!(Detour::of(&told(answer)), None, "{answer}");
+        }
+    }
+
+    #[test]
+    fn a_url_of_the_wrong_kind_is_told_the_right_one() {
+        assert!(told("CROSSSLOT Keys in request don't hash to the same slot").to_string().contains("redis-cluster://"));
+        let single = told("ERR This instance has cluster support disabled");
+        assert!(single.to_string().contains("is no node of a cluster"), "{single}");
+        assert!(!single.is_temporary());
+    }
+}

@@ -1,0 +1,353 @@
+//! Redis: entries on a server that all processes share.
+//!
+//! One connection carries the commands of all tasks at once, so that concurrent operations travel in common writes.
+//! Leases are locks beside the entries, under the names and in the form of the Python original.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use redis::{Cmd, ConnectionAddr, Value};
+
+#[cfg(feature = "redis-cluster")]
+use self::cluster::Cluster;
+use self::held::Limits;
+use self::server::Server;
+use self::sizes::Sizes;
+use self::slots::Slots;
+use self::wire::{Attempt, Load, Request, Single, Wire};
+use super::{Backend, Capabilities, Lease, LeaseToken};
+use crate::bus::Bus;
+use crate::clock::millis;
+#[cfg(feature = "redis-cluster")]
+use crate::config::Host;
+use crate::config::{LONGEST, RedisSettings, Topology};
+use crate::error::{Error, ErrorKind};
+use crate::key::Key;
+
+mod batch;
+mod bus;
+#[cfg(feature = "redis-cluster")]
+mod cluster;
+mod commands;
+mod dedicated;
+mod error;
+mod held;
+mod scripts;
+#[cfg(feature = "redis-sentinel")]
+mod sentinel;
+mod server;
+mod sizes;
+mod slot;
+mod slots;
+mod source;
+mod stream;
+#[cfg(feature = "redis-tls")]
+mod tls;
+mod wire;
+
+/// Entries on a Redis server, in a cluster, or behind sentinels.
+///
+/// Clones share the connections. Nothing is connected to before the first operation, and a broken connection is
+/// replaced without the caller's notice. It has leases and a bus, needs Redis 6.2 or newer, and works on several tokio
+/// runtimes one after another.
+///
+/// Keys are stored as they are, values as raw bytes. The lease on a key is a lock of the name `<key>:lock`, in a cluster
+/// `{<key>}:lock`; a user's key never has such a name.
+///
+/// # Connections
+/// At most [`RedisSettings::pool_size`] of them, in a cluster to each node: one that carries the commands of all tasks, further ones while more
+/// than 512 commands are in flight on each, one for values of 64 KiB and more, so that small ones do not wait behind
+/// them, and one for each bus that is listened to.
+///
+/// # Clusters and sentinels
+/// In a cluster each node has connections and failures of its own: the keys of a lost node fail, all others go on. A
+/// batch is one round trip to each node. While keys are carried from node to node, an operation waits for them, for as
+/// long as it may take at all. Any node answers a [`ping`](Backend::ping).
+///
+/// With sentinels, each connection is made to the master that they name at that time, if it says itself that it is one.
+///
+/// # Errors
+/// [`ErrorKind::Denied`] for a user or password that the server refuses and for missing permissions;
+/// [`ErrorKind::Timeout`] for a server that does not answer within [`RedisSettings::timeout`], or does not accept a
+/// connection within [`RedisSettings::connect_timeout`]; [`ErrorKind::TooLarge`] for a value above 512 MB.
+///
+/// # Cost
+/// One round trip per operation. A value read is copied once, out of the connection's buffer.
+///
+/// # Examples
+/// ```no_run
+/// use std::time::Duration;
+/// use cachekit::{Backend, Key, RedisSettings, backends::Redis};
+///
+/// # async fn run() -> Result<(), cachekit::Error> {
+/// let mut settings = RedisSettings::new("redis://user:password@localhost:6379/0")?;
+/// settings.timeout = Duration::from_millis(250);
+/// let redis = Redis::new(settings)?;
+///
+/// let key = Key::new("users", 42)?;
+/// redis.set(&key, "ada".into(), Duration::from_secs(60)).await?;
+/// assert_eq!(redis.get(&key).await?.as_deref(), Some(&b"ada"[..]));
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct Redis {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    wire: Wire,
+    capabilities: Capabilities,
+    sizes: Sizes,
+}
+
+/// The largest value a server takes: 512 MB.
+const MAX_VALUE: usize = 512 * 1024 * 1024;
+
+impl Redis {
+    /// The server, cluster or sentinels at `url`, with default settings. [`RedisUrl`](crate::RedisUrl) has the forms.
+    ///
+    /// # Errors
+    /// As those of [`new`](Redis::new).
+    pub fn from_url(url: &str) -> Result<Self, Error> {
+        Self::new(RedisSettings::new(url)?)
+    }
+
+    /// The server, cluster or sentinels that `settings` name. Connects to nothing, and needs no runtime; with TLS, it
+    /// reads the roots of the system and the CA bundle.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] for settings out of their range and for a CA bundle that cannot be used;
+    /// [`ErrorKind::Unsupported`] if the URL asks for what this build lacks. The message names the feature.
+    pub fn new(settings: RedisSettings) -> Result<Self, Error> {
+        settings.check()?;
+        let timeout = settings.connect_timeout.saturating_add(settings.timeout);
+        let capabilities = Capabilities::new("redis").leases(true).max_value(MAX_VALUE).timeout(timeout);
+        let wire = wire(&settings)?;
+        Ok(Self { shared: Arc::new(Shared { wire, capabilities, sizes: Sizes::new() }) })
+    }
+}
+
+fn wire(settings: &RedisSettings) -> Result<Wire, Error> {
+    let target = settings.target();
+    if target.tls && cfg!(not(feature = "redis-tls")) {
+        return Err(lacks("TLS", "redis-tls"));
+    }
+    match &target.topology {
+        Topology::Server(host) => server(server::address(host, target.tls), settings),
+        Topology::Socket(path) => server(ConnectionAddr::Unix(path.clone()), settings),
+        #[cfg(feature = "redis-cluster")]
+        Topology::Cluster(nodes) => cluster(nodes, settings),
+        #[cfg(not(feature = "redis-cluster"))]
+        Topology::Cluster(_) => Err(lacks("a cluster", "redis-cluster")),
+        #[cfg(feature = "redis-sentinel")]
+        Topology::Sentinel { sentinels, master, login } => {
+            let source = sentinel::Sentinels::new(sentinels, master, login.as_ref(), settings)?;
+            Ok(Wire::Slots(Slots::new(Arc::new(source), settings.pool_size, limits(settings))))
+        }
+        #[cfg(not(feature = "redis-sentinel"))]
+        Topology::Sentinel { .. } => Err(lacks("sentinels", "redis-sentinel")),
+    }
+}
+
+fn server(address: ConnectionAddr, settings: &RedisSettings) -> Result<Wire, Error> {
+    Ok(Wire::Slots(Slots::new(Arc::new(Server::new(address, settings)?), settings.pool_size, limits(settings))))
+}
+
+#[cfg(feature = "redis-cluster")]
+fn cluster(nodes: &[Host], settings: &RedisSettings) -> Result<Wire, Error> {
+    let first = nodes.first().expect("a URL names at least one host");
+    let info = server::connection_info(server::address(first, settings.target().tls), settings)?;
+    Ok(Wire::Cluster(Arc::new(Cluster::new(nodes, info, settings.pool_size, limits(settings)))))
+}
+
+fn limits(settings: &RedisSettings) -> Limits {
+    Limits { command: settings.timeout, connect: settings.connect_timeout }
+}
+
+fn lacks(what: &str, feature: &str) -> Error {
+    let message = format!("the URL of Redis asks for {what}: build cachekit with its feature `{feature}`");
+    Error::new(ErrorKind::Unsupported, message)
+}
+
+impl Shared {
+    fn lock(&self, key: &Key) -> String {
+        self.wire.lock(key)
+    }
+
+    async fn one(&self, key: &Key, load: Load, make: impl Fn(Attempt) -> Cmd + Send + Sync) -> Result<Value, Error> {
+        self.wire.run(key, load, |attempt| Request::One(Single::Command(make(attempt)))).await
+    }
+
+    async fn flag(&self, key: &Key, load: Load, make: impl Fn(Attempt) -> Cmd + Send + Sync) -> Result<bool, Error> {
+        Ok(self.number(key, load, make).await? > 0)
+    }
+
+    async fn number(&self, key: &Key, load: Load, make: impl Fn(Attempt) -> Cmd + Send + Sync) -> Result<i64, Error> {
+        match self.one(key, load, make).await? {
+            Value::Int(number) => Ok(number),
+            _ => Err(self.strange()),
+        }
+    }
+
+    fn strange(&self) -> Error {
+        error::strange(self.wire.place())
+    }
+
+    fn value(&self, value: Value) -> Result<Option<Bytes>, Error> {
+        match value {
+            Value::BulkString(bytes) => Ok(Some(bytes.into())),
+            Value::Nil => Ok(None),
+            _ => Err(self.strange()),
+        }
+    }
+}
+
+fn fits(value: &Bytes) -> Result<(), Error> {
+    if value.len() <= MAX_VALUE {
+        return Ok(());
+    }
+    let message = format!("a value of {} bytes does not fit: Redis takes up to {MAX_VALUE}", value.len());
+    Err(Error::new(ErrorKind::TooLarge, message))
+}
+
+/// Milliseconds, rounded up, at least one, and few enough for a date.
+fn whole_millis(duration: Duration) -> u64 {
+    millis(duration.saturating_add(Duration::from_nanos(999_999))).clamp(1, 1 << 61)
+}
+
+fn text(token: LeaseToken) -> String {
+    format!("{:032x}", token.as_u128())
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl Backend for Redis {
+    fn capabilities(&self) -> Capabilities {
+        self.shared.capabilities
+    }
+
+    async fn get(&self, key: &Key) -> Result<Option<Bytes>, Error> {
+        let shared = &*self.shared;
+        let load = shared.sizes.load(key);
+        let answer = shared.wire.read(key, load).await?;
+        let value = shared.value(answer)?;
+        shared.sizes.note(key, load, value.as_ref().map_or(0, Bytes::len));
+        Ok(value)
+    }
+
+    async fn set(&self, key: &Key, value: Bytes, ttl: Duration) -> Result<(), Error> {
+        fits(&value)?;
+        let shared = &*self.shared;
+        let (lock, ttl, load) = (shared.lock(key), whole_millis(ttl), Load::of(value.len()));
+        shared.sizes.note(key, Load::Light, value.len());
+        shared.one(key, load, |attempt| commands::set(attempt, key, &lock, &value, ttl)).await?;
+        Ok(())
+    }
+
+    async fn remove(&self, key: &Key) -> Result<(), Error> {
+        let lock = self.shared.lock(key);
+        self.shared.number(key, Load::Light, |_| commands::remove(key, &lock)).await.map(drop)
+    }
+
+    async fn exists(&self, key: &Key) -> Result<bool, Error> {
+        self.shared.flag(key, Load::Light, |_| commands::on(b"EXISTS", key.as_str())).await
+    }
+
+    async fn ttl(&self, key: &Key) -> Result<Option<Duration>, Error> {
+        match self.shared.number(key, Load::Light, |_| commands::on(b"PTTL", key.as_str())).await? {
+            // There, and kept for ever: some other program stored it.
+            -1 => Ok(Some(LONGEST)),
+            left => Ok(u64::try_from(left).ok().map(Duration::from_millis)),
+        }
+    }
+
+    async fn touch(&self, key: &Key, ttl: Duration) -> Result<bool, Error> {
+        let ttl = whole_millis(ttl);
+        self.shared.flag(key, Load::Light, |_| commands::touch(key, ttl)).await
+    }
+
+    async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Bytes>>, Error> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let shared = &*self.shared;
+        let load = keys.iter().map(|key| shared.sizes.load(key)).max().unwrap_or(Load::Light);
+        let values = shared.wire.read_each(keys, load).await?;
+        values.into_iter().map(|value| shared.value(value)).collect()
+    }
+
+    async fn set_many(&self, items: Vec<(Key, Bytes)>, ttl: Duration) -> Result<(), Error> {
+        items.iter().try_for_each(|(_, value)| fits(value))?;
+        if items.is_empty() {
+            return Ok(());
+        }
+        let shared = &*self.shared;
+        let ttl = whole_millis(ttl);
+        let load = Load::of(items.iter().map(|(_, value)| value.len()).sum());
+        let keys: Vec<&Key> = items.iter().map(|(key, _)| key).collect();
+        let make = |attempt, index: usize| {
+            let (key, value) = &items[index];
+            commands::set(attempt, key, &shared.lock(key), value, ttl)
+        };
+        shared.wire.run_each(&keys, load, make).await?;
+        Ok(())
+    }
+
+    async fn remove_many(&self, keys: &[Key]) -> Result<(), Error> {
+        let shared = &*self.shared;
+        match keys {
+            [] => Ok(()),
+            [first, ..] if shared.wire.is_whole() => {
+                let locks: Vec<String> = keys.iter().map(|key| shared.lock(key)).collect();
+                let names = || keys.iter().zip(&locks).flat_map(|(key, lock)| [key.as_str(), lock]);
+                shared.number(first, Load::Light, |_| commands::on_all(b"UNLINK", names())).await.map(drop)
+            }
+            _ => {
+                let make = |_, index: usize| commands::remove(&keys[index], &shared.lock(&keys[index]));
+                let keys: Vec<&Key> = keys.iter().collect();
+                shared.wire.run_each(&keys, Load::Light, make).await.map(drop)
+            }
+        }
+    }
+
+    async fn lease(&self, key: &Key, hold: Duration) -> Result<Lease, Error> {
+        let token = LeaseToken::random();
+        let (lock, name, hold) = (self.shared.lock(key), text(token), whole_millis(hold));
+        match self.shared.one(key, Load::Light, |attempt| commands::lease(attempt, key, &lock, &name, hold)).await? {
+            Value::Okay | Value::Int(1) => Ok(Lease::Granted(token)),
+            Value::Nil | Value::Int(_) => Ok(Lease::Held),
+            _ => Err(self.shared.strange()),
+        }
+    }
+
+    async fn fill(&self, key: &Key, value: Bytes, ttl: Duration, token: LeaseToken) -> Result<bool, Error> {
+        fits(&value)?;
+        let shared = &*self.shared;
+        let (lock, token, ttl) = (shared.lock(key), text(token), whole_millis(ttl));
+        shared.sizes.note(key, Load::Light, value.len());
+        shared
+            .flag(key, Load::of(value.len()), |attempt| commands::fill(attempt, key, &lock, &value, ttl, &token))
+            .await
+    }
+
+    async fn release(&self, key: &Key, token: LeaseToken) -> Result<(), Error> {
+        let (lock, token) = (self.shared.lock(key), text(token));
+        self.shared.number(key, Load::Light, |attempt| commands::release(attempt, key, &lock, &token)).await?;
+        Ok(())
+    }
+
+    async fn ping(&self) -> Result<(), Error> {
+        self.shared.wire.ping().await
+    }
+
+    fn bus(&self, name: &Key) -> Option<Arc<dyn Bus>> {
+        Some(Arc::new(bus::Stream::new(Arc::clone(&self.shared), name.clone())))
+    }
+}
+
+impl fmt::Debug for Redis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Redis").field("wire", &self.shared.wire).finish_non_exhaustive()
+    }
+}

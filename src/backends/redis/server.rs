@@ -1,0 +1,160 @@
+//! One server: by TCP, by TLS, or by a unix socket.
+
+use std::fmt;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use deadpool_redis::{Connection, Manager, Pool, PoolError};
+use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
+use redis::{
+    AsyncConnectionConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, RedisConnectionInfo,
+};
+
+use super::error;
+use super::source::{Pooled, Source};
+use crate::config::{Host, Login, RedisSettings};
+use crate::error::{Error, ErrorKind};
+
+/// A pool of connections to one server.
+pub(super) struct Server {
+    pool: Pool,
+    place: String,
+    tls: bool,
+}
+
+impl Server {
+    /// Connects to nothing yet.
+    pub(super) fn new(address: ConnectionAddr, settings: &RedisSettings) -> Result<Self, Error> {
+        Self::over(connection_info(address, settings)?, settings.pool_size)
+    }
+
+    /// Like [`new`](Server::new), for one of several servers: what they share is made once.
+    pub(super) fn over(info: ConnectionInfo, pool_size: usize) -> Result<Self, Error> {
+        let (place, tls) = (info.addr().to_string(), is_tls(&info));
+        let manager = Manager::new_with_config(info, connection_config()).map_err(|_| refused())?;
+        let pool = Pool::builder(manager).max_size(pool_size).build().map_err(|_| refused())?;
+        Ok(Self { pool, place, tls })
+    }
+}
+
+/// Whether a connection is encrypted.
+pub(super) fn is_tls(info: &ConnectionInfo) -> bool {
+    matches!(info.addr(), ConnectionAddr::TcpTls { .. })
+}
+
+/// The address of a host, by TLS if the URL says so.
+pub(super) fn address(host: &Host, tls: bool) -> ConnectionAddr {
+    let (host, port) = (host.name.to_string(), host.port);
+    match tls {
+        true => ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None },
+        false => ConnectionAddr::Tcp(host, port),
+    }
+}
+
+/// How to connect to a server of the URL: its roots, the login, the database, the protocol.
+pub(super) fn connection_info(address: ConnectionAddr, settings: &RedisSettings) -> Result<ConnectionInfo, Error> {
+    let target = settings.target();
+    let mut redis = identity(target.login.as_ref()).set_db(target.db.into());
+    if target.resp3 {
+        redis = redis.set_protocol(ProtocolVersion::RESP3);
+    }
+    let info = address.into_connection_info().map_err(|_| refused())?;
+    secured(info.set_tcp_settings(tcp_settings()).set_redis_settings(redis), settings)
+}
+
+/// Who the server is told it is.
+pub(super) fn identity(login: Option<&Login>) -> RedisConnectionInfo {
+    let mut redis = RedisConnectionInfo::default().set_lib_name("cachekit", env!("CARGO_PKG_VERSION"));
+    if let Some(login) = login {
+        redis = redis.set_password(login.password.expose());
+        if let Some(user) = &login.user {
+            redis = redis.set_username(user.expose());
+        }
+    }
+    redis
+}
+
+/// The same connection to another host, under the same roots.
+#[cfg(any(feature = "redis-cluster", feature = "redis-sentinel"))]
+pub(super) fn elsewhere(info: &ConnectionInfo, host: &Host) -> ConnectionInfo {
+    let mut address = address(host, matches!(info.addr(), ConnectionAddr::TcpTls { .. }));
+    if let (ConnectionAddr::TcpTls { tls_params, .. }, ConnectionAddr::TcpTls { tls_params: roots, .. }) =
+        (&mut address, info.addr())
+    {
+        tls_params.clone_from(roots);
+    }
+    info.clone().set_addr(address)
+}
+
+#[cfg(feature = "redis-tls")]
+fn secured(info: ConnectionInfo, settings: &RedisSettings) -> Result<ConnectionInfo, Error> {
+    match info.addr() {
+        ConnectionAddr::TcpTls { .. } => super::tls::secure(info, settings.ca_bundle.as_deref()),
+        _ => Ok(info),
+    }
+}
+
+#[cfg(not(feature = "redis-tls"))]
+fn secured(info: ConnectionInfo, _: &RedisSettings) -> Result<ConnectionInfo, Error> {
+    Ok(info)
+}
+
+#[async_trait]
+impl Source for Server {
+    async fn open(&self) -> Result<Pooled, Error> {
+        let object = match self.pool.get().await {
+            Ok(object) => object,
+            Err(PoolError::Backend(error)) => return Err(error::of_connect(&error, &self.place)),
+            Err(_) => return Err(Error::new(ErrorKind::Closed, "the pool of connections to Redis is closed")),
+        };
+        Ok(Pooled { connection: object.as_ref().clone(), object: Box::new(Object(Some(object))) })
+    }
+
+    fn place(&self) -> &str {
+        &self.place
+    }
+
+    fn is_tls(&self) -> bool {
+        self.tls
+    }
+}
+
+/// An object of the pool that never goes back into it: a connection that is given up is broken, or of a server that is
+/// not the master any more.
+struct Object(Option<Connection>);
+
+impl Drop for Object {
+    fn drop(&mut self) {
+        drop(self.0.take().map(Connection::take));
+    }
+}
+
+/// How every connection behaves. Its timeouts are ours: one for the whole operation.
+pub(super) fn connection_config() -> AsyncConnectionConfig {
+    AsyncConnectionConfig::new()
+        .set_connection_timeout(None)
+        .set_response_timeout(None)
+        .set_pipeline_buffer_size(PIPELINE)
+}
+
+/// The settings of every TCP stream.
+pub(super) fn tcp_settings() -> TcpSettings {
+    TcpSettings::default().set_nodelay(true).set_keepalive(TcpKeepalive::new().with_time(KEEPALIVE))
+}
+
+/// Commands that may wait for a connection's writer.
+const PIPELINE: usize = 1024;
+/// How long a silent connection is left alone before the system asks whether its other end is there.
+const KEEPALIVE: Duration = Duration::from_secs(60);
+
+/// The client's own words may hold parts of the URL.
+fn refused() -> Error {
+    let message = "the URL of Redis is one the client cannot use: write redis://user:password@host:6379/0";
+    Error::new(ErrorKind::Config, message)
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("place", &self.place).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,220 @@
+//! Slots: connections that stay checked out and are shared.
+//!
+//! A multiplexed connection carries thousands of commands at once, so one is enough until it is crowded. The first slot
+//! is opened at first use and waited for; every other one is opened in the background and used once it is there, so that
+//! no operation ever waits or fails for the want of a further connection.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use redis::{ErrorKind, RedisError, ServerErrorKind, Value};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use super::dedicated::Dedicated;
+use super::error;
+use super::held::{Held, Limits};
+use super::slot::Slot;
+use super::source::Source;
+use super::wire::{Attempt, Load, Request};
+use crate::error::Error;
+
+/// The connections to one server.
+pub(super) struct Slots {
+    source: Arc<dyn Source>,
+    /// Always usable: no other connection can take its place in the pool.
+    first: Arc<Slot>,
+    /// Opened when all before are crowded.
+    further: Box<[Arc<Slot>]>,
+    /// For heavy requests.
+    heavy: Arc<Slot>,
+    /// A permit for each connection but the first.
+    spare: Arc<Semaphore>,
+    limits: Limits,
+}
+
+/// Requests in flight on a connection below which one more travels alone, at once.
+const SPARSE: usize = 2;
+/// Commands in flight on a connection that make it crowded.
+const CROWDED: usize = 512;
+/// The most connections for light requests.
+const MOST_LIGHT: usize = 8;
+
+impl Slots {
+    /// No connection yet, and at most `pool_size` of them ever.
+    pub(super) fn new(source: Arc<dyn Source>, pool_size: usize, limits: Limits) -> Self {
+        let spare = pool_size.saturating_sub(1);
+        Self {
+            source,
+            first: Arc::default(),
+            further: (1..pool_size.min(MOST_LIGHT)).map(|_| Arc::default()).collect(),
+            heavy: Arc::default(),
+            spare: Arc::new(Semaphore::new(spare.min(Semaphore::MAX_PERMITS))),
+            limits,
+        }
+    }
+
+    /// See [`Wire::run`](super::wire::Wire::run).
+    pub(super) async fn run(
+        &self,
+        load: Load,
+        make: impl Fn(Attempt) -> Request + Send + Sync,
+    ) -> Result<Value, Error> {
+        let (slot, mut held) = self.choose(load);
+        let limit = match held {
+            Some(_) => self.limits.command,
+            None => self.limits.whole(),
+        };
+        let busy = Busy::new(&slot.busy);
+        let alone = busy.before < SPARSE || load == Load::Heavy;
+        if let Ok(result) = timeout(limit, self.attempts(&mut held, alone, make)).await {
+            return result;
+        }
+        Err(self.no_answer(held.as_ref(), limit))
+    }
+
+    #[cold]
+    fn no_answer(&self, held: Option<&Arc<Held>>, limit: Duration) -> Error {
+        if let Some(held) = held
+            && held.unanswered()
+        {
+            self.discard(held);
+        }
+        error::no_answer(self.source.place(), limit)
+    }
+
+    /// Gives a connection up, wherever it is held.
+    fn discard(&self, held: &Arc<Held>) {
+        for slot in [&self.first, &self.heavy].into_iter().chain(&self.further) {
+            slot.discard(held);
+        }
+    }
+
+    /// Sends the request until it is answered, at most twice over a fresh connection.
+    async fn attempts(
+        &self,
+        held: &mut Option<Arc<Held>>,
+        mut alone: bool,
+        make: impl Fn(Attempt) -> Request + Send + Sync,
+    ) -> Result<Value, Error> {
+        let mut attempt = Attempt::default();
+        loop {
+            let open = match held {
+                Some(open) => open,
+                None => held.insert(self.first.open(&self.source, self.limits).await?),
+            };
+            let answer = match make(attempt) {
+                Request::One(single) if !alone => open.share(single).await,
+                request => open.send(request).await,
+            };
+            match answer {
+                Ok(value) => return Ok(value),
+                // What one of a batch may not read keeps the others from nothing.
+                Err(error) if !alone && error.code() == Some("NOPERM") => alone = true,
+                Err(error) if error::is_no_script(&error) && !attempt.in_full => attempt.in_full = true,
+                Err(error) if error.is_timeout() => return Err(self.no_answer(Some(open), self.limits.command)),
+                Err(error) => {
+                    let broken = is_broken(&error);
+                    if broken {
+                        self.discard(open);
+                    }
+                    if !broken || attempt.again {
+                        return Err(error::of_command(&error, self.source.place()));
+                    }
+                    attempt.again = true;
+                    *held = None;
+                }
+            }
+        }
+    }
+
+    /// The slot to use, and its connection if there is one.
+    fn choose(&self, load: Load) -> (&Arc<Slot>, Option<Arc<Held>>) {
+        if load == Load::Heavy
+            && let Some(open) = self.open_or_begin(&self.heavy, 0)
+        {
+            return (&self.heavy, Some(open));
+        }
+        let first = self.first.current();
+        if self.first.busy.load(Ordering::Relaxed) < CROWDED || first.is_none() {
+            return (&self.first, first);
+        }
+        self.least_crowded(first)
+    }
+
+    #[cold]
+    fn least_crowded(&self, first: Option<Arc<Held>>) -> (&Arc<Slot>, Option<Arc<Held>>) {
+        let mut best = (&self.first, first);
+        for slot in &self.further {
+            // One permit is left for the heavy slot or a bus.
+            let Some(open) = self.open_or_begin(slot, 1) else { break };
+            let crowd = slot.busy.load(Ordering::Relaxed);
+            if crowd < best.0.busy.load(Ordering::Relaxed) {
+                best = (slot, Some(open));
+            }
+            if crowd < CROWDED {
+                break;
+            }
+        }
+        best
+    }
+
+    /// The connection of a slot that need not be there. Where there is none, one is opened in the background, if the
+    /// pool has room and `left` places more.
+    fn open_or_begin(&self, slot: &Arc<Slot>, left: usize) -> Option<Arc<Held>> {
+        let open = slot.current();
+        if open.is_none()
+            && self.spare.available_permits() > left
+            && let Ok(permit) = Arc::clone(&self.spare).try_acquire_owned()
+        {
+            slot.begin(&self.source, self.limits, permit);
+        }
+        open
+    }
+
+    /// A connection of the caller's own, or `None` if the pool has no room.
+    pub(super) async fn dedicated(&self) -> Result<Option<Dedicated>, Error> {
+        let Ok(permit) = Arc::clone(&self.spare).try_acquire_owned() else { return Ok(None) };
+        Dedicated::open(Arc::clone(&self.source), self.limits, permit).await.map(Some)
+    }
+
+    pub(super) fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    pub(super) fn place(&self) -> &str {
+        self.source.place()
+    }
+}
+
+/// Whether nothing more can come of the connection. A server that has become a replica is no use either.
+fn is_broken(error: &RedisError) -> bool {
+    error.is_unrecoverable_error() || error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly)
+}
+
+/// A command in flight, counted until dropped.
+struct Busy<'a> {
+    count: &'a AtomicUsize,
+    /// How many there were before.
+    before: usize,
+}
+
+impl<'a> Busy<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        Self { count, before: count.fetch_add(1, Ordering::Relaxed) }
+    }
+}
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.count.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl fmt::Debug for Slots {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Slots").field("place", &self.source.place()).finish_non_exhaustive()
+    }
+}

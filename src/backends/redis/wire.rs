@@ -1,0 +1,218 @@
+//! The wire: how a request reaches a server.
+//!
+//! Requests are the same for every topology. What differs is here: who answers which key, and the name of a lock.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::{Cmd, Value};
+
+#[cfg(feature = "redis-cluster")]
+use super::cluster::Cluster;
+use super::dedicated::Dedicated;
+use super::slots::Slots;
+use super::{commands, error};
+use crate::error::Error;
+use crate::key::Key;
+
+/// One way to the servers.
+#[derive(Debug)]
+pub(super) enum Wire {
+    /// One server at a time: given by its address, or the master that sentinels name.
+    Slots(Slots),
+    /// Each key on the node that serves it.
+    #[cfg(feature = "redis-cluster")]
+    Cluster(Arc<Cluster>),
+}
+
+/// What is asked at once.
+pub(super) enum Request {
+    /// One thing; its answer is the answer.
+    One(Single),
+    /// Several; the answer is an array of theirs. Not atomic: each key's commands stand alone.
+    All(Vec<Cmd>),
+}
+
+/// What may travel together with what others ask.
+pub(super) enum Single {
+    /// The value under a key. What is under it and no string is nobody's value, and reads as nothing.
+    Read(Arc<str>),
+    Command(Cmd),
+}
+
+impl Single {
+    /// The command, where it travels alone.
+    pub(super) fn into_command(self) -> Cmd {
+        match self {
+            Self::Read(key) => commands::on(b"GET", &key),
+            Self::Command(command) => command,
+        }
+    }
+}
+
+/// Whether a request or its answer is so long that others should not wait behind it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Load {
+    Light,
+    Heavy,
+}
+
+impl Load {
+    /// The size above which a value is worth a connection of its own.
+    pub(super) const HEAVY: usize = 64 * 1024;
+
+    pub(super) fn of(bytes: usize) -> Self {
+        if bytes < Self::HEAVY { Self::Light } else { Self::Heavy }
+    }
+}
+
+/// Which try this is. Every request of this backend may be carried out twice without harm, given this.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Attempt {
+    /// An earlier attempt may have been carried out: its answer was lost with the connection.
+    pub(super) again: bool,
+    /// The server does not know the scripts by their hashes.
+    pub(super) in_full: bool,
+}
+
+impl Wire {
+    /// Sends the request about `key` that `make` makes and waits for its answer.
+    ///
+    /// A broken connection is replaced and the request made anew, once. An answer that is or holds an error is `Err`.
+    #[cfg_attr(not(feature = "redis-cluster"), expect(unused_variables, reason = "one server has all keys"))]
+    pub(super) async fn run(
+        &self,
+        key: &Key,
+        load: Load,
+        make: impl Fn(Attempt) -> Request + Send + Sync,
+    ) -> Result<Value, Error> {
+        match self {
+            Self::Slots(slots) => slots.run(load, make).await,
+            #[cfg(feature = "redis-cluster")]
+            Self::Cluster(cluster) => cluster.run(key, load, make).await,
+        }
+    }
+
+    /// Sends the command that `make` makes for each of `keys`, in one write to each server; answers in their order.
+    pub(super) async fn run_each(
+        &self,
+        keys: &[&Key],
+        load: Load,
+        make: impl Fn(Attempt, usize) -> Cmd + Send + Sync,
+    ) -> Result<Vec<Value>, Error> {
+        match self {
+            Self::Slots(slots) => {
+                let all = |attempt| Request::All((0..keys.len()).map(|index| make(attempt, index)).collect());
+                match slots.run(load, all).await? {
+                    Value::Array(answers) if answers.len() == keys.len() => Ok(answers),
+                    _ => Err(error::strange(slots.place())),
+                }
+            }
+            #[cfg(feature = "redis-cluster")]
+            Self::Cluster(cluster) => cluster.run_each(keys, load, make).await,
+        }
+    }
+
+    /// What is under a key: a value or nothing.
+    pub(super) async fn read(&self, key: &Key, load: Load) -> Result<Value, Error> {
+        match self {
+            Self::Slots(slots) => slots.run(load, |_| Request::One(Single::Read(Arc::clone(key.text())))).await,
+            #[cfg(feature = "redis-cluster")]
+            Self::Cluster(cluster) => {
+                let answer = cluster.run(key, load, |_| Request::One(Single::Command(read_one(key)))).await?;
+                only(answer).ok_or_else(|| error::strange(cluster.place()))
+            }
+        }
+    }
+
+    /// What is under several keys, in their order.
+    pub(super) async fn read_each(&self, keys: &[Key], load: Load) -> Result<Vec<Value>, Error> {
+        match self {
+            Self::Slots(slots) => {
+                let names = || keys.iter().map(Key::as_str);
+                let all = |_| Request::One(Single::Command(commands::on_all(b"MGET", names())));
+                match slots.run(load, all).await? {
+                    Value::Array(values) if values.len() == keys.len() => Ok(values),
+                    _ => Err(error::strange(slots.place())),
+                }
+            }
+            #[cfg(feature = "redis-cluster")]
+            Self::Cluster(cluster) => {
+                let each: Vec<&Key> = keys.iter().collect();
+                let answers = cluster.run_each(&each, load, |_, index| read_one(&keys[index])).await?;
+                let values: Option<Vec<Value>> = answers.into_iter().map(only).collect();
+                values.ok_or_else(|| error::strange(cluster.place()))
+            }
+        }
+    }
+
+    /// Checks that the server answers, or any of a cluster's.
+    pub(super) async fn ping(&self) -> Result<(), Error> {
+        match self {
+            Self::Slots(slots) => {
+                slots.run(Load::Light, |_| Request::One(Single::Command(commands::ping()))).await.map(drop)
+            }
+            #[cfg(feature = "redis-cluster")]
+            Self::Cluster(cluster) => cluster.ping().await,
+        }
+    }
+
+    /// Whether one command may name any keys. In a cluster, keys of one command must be on one node.
+    pub(super) fn is_whole(&self) -> bool {
+        match self {
+            Self::Slots(_) => true,
+            #[cfg(feature = "redis-cluster")]
+            Self::Cluster(_) => false,
+        }
+    }
+
+    /// The name of the lock that is the lease on `key`, on the same server as the key.
+    pub(super) fn lock(&self, key: &Key) -> String {
+        match self {
+            Self::Slots(_) => format!("{}:lock", key.as_str()),
+            #[cfg(feature = "redis-cluster")]
+            Self::Cluster(_) => format!("{{{}}}:lock", key.as_str()),
+        }
+    }
+
+    /// Where the servers are, for messages.
+    pub(super) fn place(&self) -> &str {
+        match self {
+            Self::Slots(slots) => slots.place(),
+            #[cfg(feature = "redis-cluster")]
+            Self::Cluster(cluster) => cluster.place(),
+        }
+    }
+
+    /// How long a command may take.
+    pub(super) fn timeout(&self) -> Duration {
+        match self {
+            Self::Slots(slots) => slots.limits().command,
+            #[cfg(feature = "redis-cluster")]
+            Self::Cluster(cluster) => cluster.limits().command,
+        }
+    }
+
+    /// A connection to the server of `key`, to be used by one alone, as far as the pool has room for one.
+    #[cfg_attr(not(feature = "redis-cluster"), expect(unused_variables, reason = "one server has all keys"))]
+    pub(super) async fn dedicated(&self, key: &Key) -> Result<Option<Dedicated>, Error> {
+        match self {
+            Self::Slots(slots) => slots.dedicated().await,
+            #[cfg(feature = "redis-cluster")]
+            Self::Cluster(cluster) => cluster.dedicated(key).await,
+        }
+    }
+}
+
+/// The command that reads one key where each has to be named alone: as MGET does, it reads what is no string as nothing.
+#[cfg(feature = "redis-cluster")]
+fn read_one(key: &Key) -> Cmd {
+    commands::on_all(b"MGET", std::iter::once(key.as_str()))
+}
+
+/// The one part of an answer.
+#[cfg(feature = "redis-cluster")]
+fn only(answer: Value) -> Option<Value> {
+    let Value::Array(parts) = answer else { return None };
+    <[Value; 1]>::try_from(parts).ok().map(|[part]| part)
+}
