@@ -21,6 +21,7 @@ mod lifecycle;
 mod memory_bus;
 mod quickstart;
 mod races;
+mod redis;
 mod sealed;
 mod servers;
 mod settings;
