@@ -12,12 +12,12 @@ use crate::error::Error;
 
 /// A log of messages that all processes over one backend share.
 ///
-/// Messages are opaque to the bus, and at most 1,024 bytes long. [`Backend::bus`](crate::Backend::bus) gives one. What passes
-/// `cachekit::testing::conformance::bus` (feature `testing`) keeps this contract.
+/// Messages are opaque to the bus, and at most 1,024 bytes long. [`Backend::bus`](crate::Backend::bus) gives one. What
+/// passes `cachekit::testing::conformance::bus` (feature `testing`) keeps this contract.
 ///
 /// # Contract
-/// - What `publish` has acknowledged, every later [`receive`](Bus::receive) after an earlier position returns, in one order
-///   for all, its own publisher's included; or that batch says that there is a gap.
+/// - What `publish` has acknowledged, every later [`receive`](Bus::receive) after an earlier position returns, in one
+///   order for all, its own publisher's included; or that batch says that there is a gap.
 /// - A bus may forget the oldest messages. It never forgets one silently.
 /// - A dropped future leaves the bus usable; a message may or may not have been published.
 ///

@@ -13,6 +13,7 @@ mod evolution;
 mod files;
 mod freshness;
 mod intents;
+mod invalidation;
 mod keys;
 mod laws;
 mod leases;

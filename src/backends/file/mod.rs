@@ -55,8 +55,8 @@ mod temp;
 ///
 /// # Cost
 /// All work runs on the runtime's blocking threads, at most 48 reads and 16 writes at a time. A read is open, stat,
-/// read; a write adds one sync; a touch writes the entry anew. `get_many` and `remove_many` are one piece of work, `set_many`
-/// is one a value. A count costs one `stat` per entry: tens of milliseconds for 10,000, seconds for a
+/// read; a write adds one sync; a touch writes the entry anew. `get_many` and `remove_many` are one piece of work,
+/// `set_many` is one a value. A count costs one `stat` per entry: tens of milliseconds for 10,000, seconds for a
 /// million.
 ///
 /// # Errors

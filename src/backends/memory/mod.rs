@@ -23,9 +23,9 @@ mod bus;
 /// Clones share the entries, so two caches over clones of one `Memory` behave as two processes over one server. It has
 /// leases, at most 65,536 at once. An entry weighs its value, its key and 128 bytes.
 ///
-/// Its buses are in this process too, and outside the bound in bytes. A name keeps the last 10,000 messages; of more than
-/// 1,024 names the least recently used ones are forgotten, which those who listen hear of as a gap. A `receive` waits for
-/// at most 500 ms of the clock.
+/// Its buses are in this process too, and outside the bound in bytes. A name keeps the last 10,000 messages; of more
+/// than 1,024 names the least recently used ones are forgotten, which those who listen hear of as a gap. A `receive`
+/// waits for at most 500 ms of the clock.
 ///
 /// # Errors
 /// [`ErrorKind::TooLarge`] for a value of more than `max_bytes` less 340, and for a message of more than 1,024 bytes.

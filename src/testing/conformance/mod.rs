@@ -1,7 +1,7 @@
 //! Does it keep the contract?
 //!
-//! Suites for those who write a [`Backend`], a [`Bus`](crate::Bus) or a [`Codec`](crate::Codec). Each sentence of a contract has a check, and
-//! every check compares values: a suite that is content with *some* answer proves nothing.
+//! Suites for those who write a [`Backend`], a [`Bus`](crate::Bus) or a [`Codec`](crate::Codec). Each sentence of a
+//! contract has a check, and every check compares values: a suite that is content with *some* answer proves nothing.
 
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -112,7 +112,8 @@ impl fmt::Debug for BackendOptions {
 ///
 /// `make` is called once per check; its backends may share one store. Keys are fresh in each run, so a store may be
 /// used again. It needs room for one item as large as it accepts, up to [`largest`](BackendOptions::largest), and for 2
-/// MiB and 2,000 items in any case. Its buses are checked by [`bus()`]. Call it on a `tokio` runtime; several threads make the checks of concurrency sharper.
+/// MiB and 2,000 items in any case. Its buses are checked by [`bus()`]. Call it on a `tokio` runtime; several threads
+/// make the checks of concurrency sharper.
 ///
 /// What a backend's [`Capabilities`](crate::backends::Capabilities) exclude is not checked and not returned: leases
 /// it does not have, and the refusal of values above a limit that is beyond `largest`.

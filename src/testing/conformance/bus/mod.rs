@@ -18,9 +18,9 @@ mod losing;
 
 /// Checks that the buses `make` gives keep the contract of [`Bus`], and returns the sentences checked.
 ///
-/// `make` is called several times in each check. Buses of one name must share a log, as those of two processes do. Names
-/// are fresh in each run. Of `options` the time and the patience count. Call it on a `tokio` runtime; several threads
-/// make the checks of concurrency sharper. It publishes 12,000 messages under one name.
+/// `make` is called several times in each check. Buses of one name must share a log, as those of two processes do.
+/// Names are fresh in each run. Of `options` the time and the patience count. Call it on a `tokio` runtime; several
+/// threads make the checks of concurrency sharper. It publishes 12,000 messages under one name.
 ///
 /// # Panics
 /// At the first sentence a bus breaks. The message has the sentence, and what happened instead.
