@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use cachekit::backends::{Capabilities, Lease, LeaseToken};
 use cachekit::testing::{ManualClock, conformance};
-use cachekit::{Backend, Clock, Error, ErrorKind, Key};
+use cachekit::{Backend, Bus, Clock, Error, ErrorKind, Key};
 
 /// Entries in a map, each with the moment it ends. It forgets an expired entry when it is asked for.
 #[derive(Debug)]
@@ -20,6 +20,23 @@ struct Shelf {
 
 impl Shelf {
     const LIMIT: usize = 1 << 20;
+
+    /// What is under `key`, and when it ends.
+    fn find(&self, key: &Key) -> Option<(Bytes, u64)> {
+        let now = self.clock.ticks();
+        self.with(|entries| match entries.get(key) {
+            Some((value, ends)) if now < *ends => Some((value.clone(), *ends)),
+            _ => {
+                entries.remove(key);
+                None
+            }
+        })
+    }
+
+    /// When what is kept for `ttl` from now ends. Rounded up to whole milliseconds, never down.
+    fn end(&self, ttl: Duration) -> u64 {
+        self.clock.ticks().saturating_add(ttl.as_nanos().div_ceil(1_000_000) as u64)
+    }
 
     fn with<R>(&self, f: impl FnOnce(&mut HashMap<Key, (Bytes, u64)>) -> R) -> R {
         f(&mut self.entries.lock().unwrap_or_else(PoisonError::into_inner))
@@ -36,28 +53,55 @@ impl Backend for Shelf {
     }
 
     async fn get(&self, key: &Key) -> Result<Option<Bytes>, Error> {
-        let now = self.clock.ticks();
-        Ok(self.with(|entries| match entries.get(key) {
-            Some((value, ends)) if now < *ends => Some(value.clone()),
-            _ => {
-                entries.remove(key);
-                None
-            }
-        }))
+        Ok(self.find(key).map(|(value, _)| value))
     }
 
     async fn set(&self, key: &Key, value: Bytes, ttl: Duration) -> Result<(), Error> {
         if value.len() > Self::LIMIT {
             return Err(Error::new(ErrorKind::TooLarge, "a shelf takes values of up to 1 MiB"));
         }
-        // Rounded up to whole milliseconds, never down.
-        let ends = self.clock.ticks().saturating_add(ttl.as_nanos().div_ceil(1_000_000) as u64);
-        self.with(|entries| entries.insert(key.clone(), (value, ends)));
+        self.with(|entries| entries.insert(key.clone(), (value, self.end(ttl))));
         Ok(())
     }
 
     async fn remove(&self, key: &Key) -> Result<(), Error> {
         self.with(|entries| entries.remove(key));
+        Ok(())
+    }
+
+    async fn exists(&self, key: &Key) -> Result<bool, Error> {
+        Ok(self.find(key).is_some())
+    }
+
+    async fn ttl(&self, key: &Key) -> Result<Option<Duration>, Error> {
+        let now = self.clock.ticks();
+        Ok(self.find(key).map(|(_, ends)| Duration::from_millis(ends.saturating_sub(now))))
+    }
+
+    async fn touch(&self, key: &Key, ttl: Duration) -> Result<bool, Error> {
+        let now = self.clock.ticks();
+        Ok(self.with(|entries| match entries.get_mut(key) {
+            Some((_, ends)) if now < *ends => {
+                *ends = self.end(ttl);
+                true
+            }
+            _ => false,
+        }))
+    }
+
+    async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Bytes>>, Error> {
+        Ok(keys.iter().map(|key| self.find(key).map(|(value, _)| value)).collect())
+    }
+
+    async fn set_many(&self, items: Vec<(Key, Bytes)>, ttl: Duration) -> Result<(), Error> {
+        for (key, value) in items {
+            self.set(&key, value, ttl).await?;
+        }
+        Ok(())
+    }
+
+    async fn remove_many(&self, keys: &[Key]) -> Result<(), Error> {
+        self.with(|entries| keys.iter().for_each(|key| drop(entries.remove(key))));
         Ok(())
     }
 
@@ -75,6 +119,10 @@ impl Backend for Shelf {
 
     async fn ping(&self) -> Result<(), Error> {
         Ok(())
+    }
+
+    fn bus(&self, _: &Key) -> Option<Arc<dyn Bus>> {
+        None
     }
 }
 

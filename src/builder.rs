@@ -208,7 +208,8 @@ impl<B: Backend, C: Codec, P: Preset> CacheBuilder<B, C, P> {
         if let Ok(Some(backend)) = &backend {
             let can = backend.capabilities();
             policy.operation_timeout = settings.operation_timeout.unwrap_or(can.timeout);
-            check_capabilities(&explicit, &policy, can, &mut problems);
+            let has_bus = namespace.as_ref().is_ok_and(|namespace| backend.bus(&namespace.bus()).is_some());
+            check_capabilities(&explicit, &policy, can, has_bus, &mut problems);
         }
         let (namespace, codec, backend) = match (namespace, codec, backend) {
             (Ok(namespace), Ok(codec), Ok(backend)) if problems.is_empty() => (namespace, codec, backend),
@@ -286,6 +287,11 @@ setters! {
     l1_max_size_mb(f64);
     /// Whether processes agree by leases on who computes. Default: as the intent says, where the backend has leases.
     leases(bool);
+    /// Whether other processes are told what to forget. Default: as the intent says, where the backend has a bus.
+    invalidation_enabled(bool);
+    /// Whether entries of the backend carry versions of their namespace and tags, by which they can be forgotten all at
+    /// once. Default: as the intent says.
+    namespace_index(bool);
     /// Whether outcomes are counted. Default: as the intent says.
     stats(bool);
     /// What `tracing` is told, with feature `tracing`. Default: as the intent says.
@@ -327,7 +333,22 @@ fn listeners(policy: &Policy, listeners: Vec<Arc<dyn Observer>>) -> Observers {
 }
 
 /// Refuses what was asked for explicitly and the backend cannot do.
-fn check_capabilities(explicit: &Settings, policy: &Policy, can: Capabilities, problems: &mut Vec<Problem>) {
+fn check_capabilities(
+    explicit: &Settings,
+    policy: &Policy,
+    can: Capabilities,
+    has_bus: bool,
+    problems: &mut Vec<Problem>,
+) {
+    if explicit.invalidation_enabled == Some(true) && !has_bus {
+        problems.push(Problem::new(
+            "invalidation_enabled",
+            Fault::new(
+                format!("the {} backend has no bus to other processes", can.name),
+                "leave invalidation_enabled out, or use a backend that has one",
+            ),
+        ));
+    }
     if explicit.leases == Some(true) && !can.leases {
         problems.push(Problem::new(
             "leases",

@@ -12,16 +12,30 @@ use crate::error::Error;
 
 /// A log of messages that all processes over one backend share.
 ///
-/// Messages are opaque to the bus, and at most 1,024 bytes long.
+/// Messages are opaque to the bus, and at most 1,024 bytes long. [`Backend::bus`](crate::Backend::bus) gives one. What
+/// passes `cachekit::testing::conformance::bus` (feature `testing`) keeps this contract.
 ///
 /// # Contract
-/// - What `publish` has acknowledged, every later [`receive`](Bus::receive) after an earlier position returns, in one order
-///   for all, its own publisher's included; or that batch says that there is a gap.
+/// - What `publish` has acknowledged, every later [`receive`](Bus::receive) after an earlier position returns, in one
+///   order for all, its own publisher's included; or that batch says that there is a gap.
 /// - A bus may forget the oldest messages. It never forgets one silently.
 /// - A dropped future leaves the bus usable; a message may or may not have been published.
 ///
 /// # Errors
 /// As those of [`Backend`](crate::Backend). Messages of errors hold no message of the bus.
+///
+/// # Examples
+/// ```
+/// use cachekit::{Backend, Key, backends::Memory};
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let (one, name) = (Memory::new(1 << 20), Key::new("app", "changes")?);
+/// let another = one.clone();
+/// let [here, there] = [one.bus(&name).unwrap(), another.bus(&name).unwrap()];
+/// let start = here.receive(None).await?.position;
+/// there.publish("users changed".into()).await?;
+/// assert_eq!(here.receive(Some(&start)).await?.messages, ["users changed"]);
+/// # Ok::<(), cachekit::Error>(()) }).unwrap();
+/// ```
 #[async_trait]
 pub trait Bus: fmt::Debug + Send + Sync + 'static {
     /// Appends `message`.

@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! chunk      C1 01 02 | write id u64 | index u32 | bytes
-//! manifest   C1 01 01 | write id u64 | length u64 | chunks u32 | expires u64, milliseconds since the Unix epoch
+//! manifest   C1 01 01 | write id u64 | length u64 | chunks u32
 //! ```
 
 use bytes::Bytes;
@@ -18,7 +18,7 @@ use crate::key::Key;
 /// The bytes a chunk needs for itself.
 const OVERHEAD: usize = 3 + 8 + 4;
 /// The bytes of a manifest.
-const MANIFEST: usize = 3 + 8 + 8 + 4 + 8;
+const MANIFEST: usize = 3 + 8 + 8 + 4;
 
 /// Whether items of `size` bytes can hold a manifest and some of a value.
 pub(crate) fn fit(size: usize) -> bool {
@@ -31,12 +31,10 @@ pub(crate) struct Manifest {
     write: u64,
     length: u64,
     chunks: u32,
-    /// When the entry expires, by the wall clock.
-    pub(crate) expires: u64,
 }
 
 /// Splits `value` into chunks whose stored form is at most `size` bytes, and the manifest that names them.
-pub(crate) fn split(key: &Key, value: &Bytes, size: usize, expires: u64) -> (Vec<(Key, Bytes)>, Bytes) {
+pub(crate) fn split(key: &Key, value: &Bytes, size: usize) -> (Vec<(Key, Bytes)>, Bytes) {
     let write = fastrand::u64(..);
     let part = size.saturating_sub(OVERHEAD).max(1);
     let chunks: Vec<_> = value
@@ -56,7 +54,6 @@ pub(crate) fn split(key: &Key, value: &Bytes, size: usize, expires: u64) -> (Vec
     manifest.extend_from_slice(&write.to_be_bytes());
     manifest.extend_from_slice(&(value.len() as u64).to_be_bytes());
     manifest.extend_from_slice(&(chunks.len() as u32).to_be_bytes());
-    manifest.extend_from_slice(&expires.to_be_bytes());
     (chunks, manifest.into())
 }
 
@@ -69,8 +66,7 @@ impl Manifest {
 
     fn fields(bytes: &[u8]) -> Option<Self> {
         let mut fields = Fields(bytes);
-        let manifest =
-            Self { write: fields.u64()?, length: fields.u64()?, chunks: fields.u32()?, expires: fields.u64()? };
+        let manifest = Self { write: fields.u64()?, length: fields.u64()?, chunks: fields.u32()? };
         fields.0.is_empty().then_some(manifest)
     }
 

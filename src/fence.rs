@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use foldhash::fast::RandomState;
 use tokio::sync::{Mutex as AsyncMutex, MutexGuard as AsyncMutexGuard};
 
+use crate::epochs::Epochs;
 use crate::key::Key;
 
 const SHARDS: usize = 64;
@@ -25,6 +26,7 @@ type Shard = Mutex<Lanes>;
 /// The lanes of all keys being worked on.
 pub(crate) struct Fences {
     shards: Box<[Shard]>,
+    epochs: Arc<Epochs>,
 }
 
 /// What the fences of one key share. Its state is locked after the shard of the table, never before.
@@ -58,12 +60,13 @@ impl Lane {
 }
 
 impl Fences {
-    pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self { shards: (0..SHARDS).map(|_| Shard::default()).collect() })
+    pub(crate) fn new(epochs: Arc<Epochs>) -> Arc<Self> {
+        Arc::new(Self { shards: (0..SHARDS).map(|_| Shard::default()).collect(), epochs })
     }
 
     /// Takes the present version of `key`.
     pub(crate) fn take(self: &Arc<Self>, key: &Key) -> Fence {
+        let epoch = self.epochs.now();
         let mut shard = self.shard(key);
         let lane = Arc::clone(shard.entry(key.clone()).or_default());
         let (id, version, stores) = {
@@ -73,7 +76,7 @@ impl Fences {
             (state.taken, state.version, state.stores)
         };
         drop(shard);
-        Fence { fences: Arc::clone(self), key: key.clone(), lane, id, version, stores }
+        Fence { fences: Arc::clone(self), key: key.clone(), lane, id, version, stores, epoch }
     }
 
     /// How many lanes there are.
@@ -105,12 +108,24 @@ pub(crate) struct Fence {
     id: u64,
     version: u64,
     stores: u64,
+    epoch: u64,
 }
 
 impl Fence {
     /// Whether nothing else has changed the key since.
     pub(crate) fn holds(&self) -> bool {
         self.holds_in(&self.lane.state())
+    }
+
+    /// Whether something with these tags, whose making began with this fence, was forgotten by its tags, or with
+    /// everything, in an epoch up to `until`.
+    pub(crate) fn forgot(&self, tags: &[u64], until: u64) -> bool {
+        self.fences.epochs.forgot(self.epoch, until, tags)
+    }
+
+    /// The epoch in which the fence was taken.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch
     }
 
     /// Whether this fence holds and no other computation was stored since it was taken, or since it
@@ -145,7 +160,7 @@ impl Fence {
     }
 
     fn holds_in(&self, state: &State) -> bool {
-        state.owner == self.id || state.version == self.version
+        (state.owner == self.id || state.version == self.version) && !self.fences.epochs.forgot_all(self.epoch)
     }
 }
 
@@ -168,14 +183,15 @@ impl fmt::Debug for Fence {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Barrier;
+    use std::sync::{Arc, Barrier};
 
     use super::Fences;
+    use crate::epochs::Epochs;
     use crate::key::Key;
 
     #[test]
     fn whoever_raises_holds_and_nobody_else() {
-        let (fences, key) = (Fences::new(), Key::new("n", "k").unwrap());
+        let (fences, key) = (Fences::new(Epochs::new()), Key::new("n", "k").unwrap());
         let (first, second) = (fences.take(&key), fences.take(&key));
         assert!(first.holds() && second.holds());
         let begun = first.raise();
@@ -187,8 +203,23 @@ mod tests {
     }
 
     #[test]
+    fn no_fence_holds_once_everything_is_forgotten() {
+        let epochs = Epochs::new();
+        let (fences, key) = (Fences::new(Arc::clone(&epochs)), Key::new("n", "k").unwrap());
+        let (raised, untouched) = (fences.take(&key), fences.take(&Key::new("n", "other").unwrap()));
+        raised.raise();
+        epochs.raise_tag(7);
+        assert!(
+            raised.holds() && untouched.is_current() && raised.forgot(&[7], u64::MAX) && !raised.forgot(&[8], u64::MAX)
+        );
+        epochs.raise_all();
+        assert!(!raised.holds() && !untouched.holds() && !raised.claim());
+        assert!(fences.take(&key).holds());
+    }
+
+    #[test]
     fn the_computation_that_began_last_is_stored_last_and_reads_before_it_are_not_kept() {
-        let (fences, key) = (Fences::new(), Key::new("n", "k").unwrap());
+        let (fences, key) = (Fences::new(Epochs::new()), Key::new("n", "k").unwrap());
         let [older, younger, read] = [(); 3].map(|()| fences.take(&key));
         assert!(older.claim() && older.is_current());
         assert!(read.holds() && !read.is_current());
@@ -201,7 +232,7 @@ mod tests {
 
     #[test]
     fn no_lane_outlives_its_fences_even_if_all_are_dropped_at_once() {
-        let (fences, start) = (Fences::new(), Barrier::new(2));
+        let (fences, start) = (Fences::new(Epochs::new()), Barrier::new(2));
         std::thread::scope(|scope| {
             for _ in 0..2 {
                 scope.spawn(|| {

@@ -17,6 +17,7 @@ use std::task::Poll;
 use foldhash::fast::RandomState;
 use tokio::sync::{SetOnce, watch};
 
+use crate::epochs::Tags;
 use crate::error::{ComputeError, Error, ErrorKind};
 use crate::event::Outcome;
 use crate::fence::Fence;
@@ -65,7 +66,7 @@ pub(crate) struct Flight<T, E> {
     deadline: AtomicU64,
     landed: SetOnce<Landing<T, E>>,
     written: SetOnce<()>,
-    fallback: OnceLock<Arc<T>>,
+    fallback: OnceLock<(Arc<T>, Tags)>,
     /// Who asks before this tick is answered with the fallback while the computation goes on.
     early: watch::Sender<u64>,
     given_up: AtomicBool,
@@ -88,6 +89,7 @@ pub(crate) enum Landing<T, E> {
         source: Outcome,
         /// The tick from which the value is expired.
         expires: u64,
+        tags: Tags,
     },
     Error(ComputeError<E>),
     /// Its task was dropped, such as by the end of its runtime.
@@ -198,10 +200,16 @@ impl<T: Send + Sync, E: Send + Sync> Flight<T, E> {
     /// Whether a caller that comes at the tick `now` may have this flight's answer.
     fn stands(&self, now: u64, reads: Reads) -> bool {
         match self.landed.get() {
-            None => now < self.deadline() && !self.is_void(),
-            Some(Landing::Value { expires, .. }) => reads.older() && now < *expires && self.may_store(),
+            None => now < self.deadline() && !self.is_void() && !self.forgot_fallback(),
+            Some(Landing::Value { expires, tags, .. }) => {
+                reads.older() && now < *expires && self.may_store() && !self.fence.forgot(tags, u64::MAX)
+            }
             Some(_) => false,
         }
+    }
+
+    fn forgot_fallback(&self) -> bool {
+        self.fallback.get().is_some_and(|(_, tags)| self.fence.forgot(tags, u64::MAX))
     }
 
     pub(crate) fn deadline(&self) -> u64 {
@@ -234,12 +242,12 @@ impl<T: Send + Sync, E: Send + Sync> Flight<T, E> {
     }
 
     /// Remembers an older value to answer with if the computation fails or is late.
-    pub(crate) fn fall_back_on(&self, value: Arc<T>) {
-        let _ = self.fallback.set(value);
+    pub(crate) fn fall_back_on(&self, value: Arc<T>, tags: Tags) {
+        let _ = self.fallback.set((value, tags));
     }
 
     pub(crate) fn fallback(&self) -> Option<&Arc<T>> {
-        self.fallback.get()
+        self.fallback.get().map(|(value, _)| value)
     }
 
     /// Answers those who ask before the tick `until` with the fallback, while the computation goes on.
@@ -277,7 +285,7 @@ impl<T: Send + Sync, E: Send + Sync> Flight<T, E> {
             }
             if !early_is_over && early.as_mut().poll(context).is_ready() {
                 early_is_over = true;
-                if let Some(value) = self.fallback.get() {
+                if let Some(value) = self.fallback() {
                     return Poll::Ready(Answer::Early(Arc::clone(value)));
                 }
             }

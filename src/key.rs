@@ -59,6 +59,11 @@ impl Key {
         Self { text: text.into(), hash }
     }
 
+    /// The key of a text that another process made.
+    pub(crate) fn from_text(text: &str) -> Self {
+        Self::from_parts(text, hash(text))
+    }
+
     /// The text that backends store the entry under. It often carries personal data: log [`id`](Key::id) instead.
     pub fn as_str(&self) -> &str {
         &self.text
@@ -132,6 +137,16 @@ impl Namespace {
         writer.check()?;
         text.push(':');
         Ok(Self(text.into()))
+    }
+
+    /// The name of what the cache keeps for the whole namespace. Its reserved names hold two `:`, as no user key does.
+    pub(crate) fn root(&self) -> Key {
+        Key::from_text(&self.0)
+    }
+
+    /// The name of the bus of all caches of this namespace.
+    pub(crate) fn bus(&self) -> Key {
+        self.root().reserved("bus")
     }
 
     /// Writes the text of `key` into a buffer of this thread, hashes it once, and hands both to `f`.

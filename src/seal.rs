@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 
 use crate::clock::millis;
 use crate::codec::{Codec, Context, Verified};
+use crate::epochs::Tags;
 use crate::error::{Error, ErrorKind};
 use crate::event::Unreadable;
 use crate::frame::{self, Header};
@@ -57,6 +58,26 @@ impl Dates {
     }
 }
 
+/// The versions an entry was computed under; they travel in its header.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Marks {
+    pub(crate) namespace: u64,
+    /// Fingerprint and version of each tag.
+    pub(crate) tags: Vec<(u64, u64)>,
+}
+
+impl Marks {
+    /// The marks of an entry where nothing has versions.
+    pub(crate) fn unversioned(tags: &[u64]) -> Self {
+        Self { namespace: 0, tags: tags.iter().map(|tag| (*tag, 0)).collect() }
+    }
+
+    /// The fingerprints of the tags.
+    pub(crate) fn names(&self) -> Tags {
+        self.tags.iter().map(|(tag, _)| *tag).collect()
+    }
+}
+
 /// Turns values into frames for one cache.
 #[derive(Debug)]
 pub(crate) struct Sealer<C> {
@@ -84,7 +105,7 @@ impl<C: Codec> Sealer<C> {
         value: &T,
         dates: Dates,
         cost: Duration,
-        tags: &[u64],
+        marks: &Marks,
     ) -> Result<Bytes, Error> {
         let header = Header {
             created: dates.created,
@@ -93,8 +114,8 @@ impl<C: Codec> Sealer<C> {
             cost: u32::try_from(millis(cost)).unwrap_or(u32::MAX),
             stack: self.stack,
             schema: self.schema::<T>(),
-            namespace: 0,
-            tags: tags.iter().map(|tag| (*tag, 0)).collect(),
+            namespace: marks.namespace,
+            tags: marks.tags.clone(),
         }
         .to_bytes();
         let context = Context::new(key.as_str(), &header);
@@ -112,8 +133,8 @@ impl<C: Codec> Sealer<C> {
         Ok(out.into())
     }
 
-    /// The value in a frame that was stored under the key text `key`.
-    pub(crate) fn open<T: Value>(&self, key: &str, bytes: &[u8]) -> Result<(T, Dates), Unreadable> {
+    /// The value in a frame that was stored under the key text `key`, and what the frame says of it.
+    pub(crate) fn open<T: Value>(&self, key: &str, bytes: &[u8]) -> Result<(T, Dates, Marks), Unreadable> {
         let (header, head, body) = Header::split(bytes).ok_or(Unreadable::Foreign)?;
         if header.stack != self.stack {
             return Err(Unreadable::Stack);
@@ -122,16 +143,16 @@ impl<C: Codec> Sealer<C> {
             return Err(Unreadable::Schema);
         }
         match guarded(|| self.codec.decode(body, Context::new(key, head))) {
-            Some(Ok(value)) => Ok((value, dates(&header))),
+            Some(Ok(value)) => Ok((value, dates(&header), marks(header))),
             Some(Err(error)) if error.kind() == ErrorKind::Unauthentic => Err(Unreadable::Unauthentic),
             Some(Err(_)) | None => Err(Unreadable::Corrupt),
         }
     }
 
-    /// The dates of a frame this cache could open, whatever its type.
-    pub(crate) fn dates(&self, bytes: &[u8]) -> Option<Dates> {
+    /// What a frame that this cache could open says, whatever its type.
+    pub(crate) fn peek(&self, bytes: &[u8]) -> Option<(Dates, Marks)> {
         let (header, ..) = Header::split(bytes)?;
-        (header.stack == self.stack).then(|| dates(&header))
+        (header.stack == self.stack).then(|| (dates(&header), marks(header)))
     }
 
     fn schema<T: Value>(&self) -> u64 {
@@ -141,6 +162,10 @@ impl<C: Codec> Sealer<C> {
 
 fn dates(header: &Header) -> Dates {
     Dates { created: header.created, fresh_for: header.fresh_for.min(header.ttl), ttl: header.ttl }
+}
+
+fn marks(header: Header) -> Marks {
+    Marks { namespace: header.namespace, tags: header.tags }
 }
 
 /// Runs the user's serde code. `None` if it panics: stored bytes must not bring a program down.

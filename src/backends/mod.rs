@@ -45,8 +45,8 @@ pub use self::redis::Redis;
 /// - `remove` of an absent key succeeds.
 /// - Values are replaced whole: a reader sees the old bytes or the new ones, never a mixture.
 /// - A dropped future leaves the backend usable; the operation may or may not have happened.
-/// - A batch does what its operations would do one by one, in as few round trips as the backend can. It is not atomic: one
-///   that fails may have happened in part.
+/// - A batch does what its operations would do one by one, in as few round trips as the backend can. It is not atomic:
+///   one that fails may have happened in part.
 ///
 /// # Leases
 /// A lease is the right to fill one key, kept by the backend so that it holds across processes. At most one is out per
@@ -89,7 +89,8 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     /// How much longer the backend keeps what is under `key`, to its precision. `None` if there is nothing.
     fn ttl(&self, key: &Key) -> impl Future<Output = Result<Option<Duration>, Error>> + Send;
 
-    /// Keeps what is under `key` for `ttl` from now, and leaves leases as they are. Returns whether there was something.
+    /// Keeps what is under `key` for `ttl` from now, and leaves leases as they are. Returns whether there was
+    /// something.
     fn touch(&self, key: &Key, ttl: Duration) -> impl Future<Output = Result<bool, Error>> + Send;
 
     /// Reads several keys: one answer for each, in their order.
@@ -121,8 +122,8 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     /// Checks that the backend answers.
     fn ping(&self) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// The bus of this name that goes with the entries, if the backend has one: all processes over the same entries that
-    /// ask for the same name hear one another. Does no I/O.
+    /// The bus of this name that goes with the entries, if the backend has one: all processes over the same entries
+    /// that ask for the same name hear one another. Does no I/O.
     fn bus(&self, name: &Key) -> Option<Arc<dyn Bus>>;
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Cache;
-use super::options::{Computed, Options};
+use super::options::{Computed, Options, add_tags};
 use super::path::Look;
 use crate::backends::Backend;
 use crate::codec::Codec;
@@ -45,11 +45,12 @@ pub struct Entry<'a, B: Backend, C: Codec, K> {
     cache: &'a Cache<B, C>,
     key: K,
     options: Options,
+    tags: Vec<u64>,
 }
 
 impl<'a, B: Backend, C: Codec, K: IntoKey> Entry<'a, B, C, K> {
     pub(super) fn new(cache: &'a Cache<B, C>, key: K) -> Self {
-        Self { cache, key, options: Options::default() }
+        Self { cache, key, options: Options::default(), tags: Vec::new() }
     }
 
     /// How long the entry lives, if this call stores it. Above zero. Default: the policy's, or the computation's own
@@ -63,6 +64,13 @@ impl<'a, B: Backend, C: Codec, K: IntoKey> Entry<'a, B, C, K> {
     /// policy's.
     pub fn stale_if_error(mut self, grace: impl Into<Grace>) -> Self {
         self.options.stale_if_error = Some(grace.into());
+        self
+    }
+
+    /// Marks the entry with tags, by which [`Cache::invalidate_tag`] forgets it, if this call stores it. At most 64
+    /// count.
+    pub fn tags<'t>(mut self, tags: impl IntoIterator<Item = &'t str>) -> Self {
+        add_tags(&mut self.tags, tags);
         self
     }
 
@@ -134,7 +142,7 @@ impl<'a, B: Backend, C: Codec, K: IntoKey> Entry<'a, B, C, K> {
     /// # Errors
     /// As [`Cache::set`].
     pub async fn set<T: Value>(self, value: T) -> Result<(), Error> {
-        self.cache.inner.set(&self.key, self.options, value).await
+        self.cache.inner.set(&self.key, self.options, &self.tags, value).await
     }
 
     /// Like [`Cache::get_or_compute`].
@@ -151,12 +159,10 @@ impl<'a, B: Backend, C: Codec, K: IntoKey> Entry<'a, B, C, K> {
         self.options.check()?;
         match self.cache.inner.look(&self.key, &self.options)? {
             Look::Fresh(value) => Ok(T::clone(&value)),
-            Look::Other(other) => self
-                .cache
-                .inner
-                .answer(other, self.options, || async move { compute().await.map(Computed::new) })
-                .await
-                .map(Arc::unwrap_or_clone),
+            Look::Other(other) => {
+                let compute = || async move { compute().await.map(|value| Computed::new(value).also(self.tags)) };
+                self.cache.inner.answer(other, self.options, compute).await.map(Arc::unwrap_or_clone)
+            }
         }
     }
 
@@ -171,13 +177,7 @@ impl<'a, B: Backend, C: Codec, K: IntoKey> Entry<'a, B, C, K> {
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<T, E>> + Send + 'static,
     {
-        self.options.check()?;
-        match self.cache.inner.look(&self.key, &self.options)? {
-            Look::Fresh(value) => Ok(value),
-            Look::Other(other) => {
-                self.cache.inner.answer(other, self.options, || async move { compute().await.map(Computed::new) }).await
-            }
-        }
+        self.get_or_decide(|| async move { compute().await.map(Computed::new) }).await
     }
 
     /// Like [`Cache::get_or_compute_arc`], with a computation that also decides whether, and for how long, its value is
@@ -195,7 +195,10 @@ impl<'a, B: Backend, C: Codec, K: IntoKey> Entry<'a, B, C, K> {
         self.options.check()?;
         match self.cache.inner.look(&self.key, &self.options)? {
             Look::Fresh(value) => Ok(value),
-            Look::Other(other) => self.cache.inner.answer(other, self.options, compute).await,
+            Look::Other(other) => {
+                let compute = || async move { compute().await.map(|computed| computed.also(self.tags)) };
+                self.cache.inner.answer(other, self.options, compute).await
+            }
         }
     }
 }

@@ -14,17 +14,19 @@ use tokio::sync::oneshot;
 use super::Inner;
 use super::options::Options;
 use super::path::{Look, Other};
-use super::tiers::Found;
+use super::tiers::{Found, Origin};
 use crate::backends::Backend;
 use crate::clock::{millis, within};
 use crate::codec::Codec;
+use crate::epochs::Tags;
 use crate::error::{Error, ErrorKind};
 use crate::event::{Event, Outcome};
 use crate::fence::Fence;
-use crate::guard::{Peek, check_size};
+use crate::guard::check_size;
+use crate::invalidate::{Message, Subscription};
 use crate::key::{IntoKey, Key};
 use crate::memory::{self, Age};
-use crate::seal::Value;
+use crate::seal::{Marks, Value};
 
 impl<B: Backend, C: Codec> Inner<B, C> {
     pub(super) async fn fetch<T: Value>(&self, key: &impl IntoKey, options: Options) -> Result<Option<Arc<T>>, Error> {
@@ -53,40 +55,67 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         self: &Arc<Self>,
         key: &impl IntoKey,
         options: Options,
+        tags: &[u64],
         value: T,
     ) -> Result<(), Error> {
         options.check()?;
         let key = self.key(key)?;
         let plan = self.plan(options, None, &value)?;
         let value = Arc::new(value);
+        let tags = Tags::from(tags);
         let to_l2 = self.guard.is_some() && !options.skip_l2_write;
+        // Sealed here, so that a value that cannot be written changes nothing; once more where its versions are not known.
+        let known =
+            self.versions.as_ref().filter(|_| to_l2).map_or(Some(Marks::unversioned(&tags)), |all| all.known(&tags));
+        let seal = move |cache: &Self, key: &Key, value: &T, marks: &Marks| {
+            cache.sealer.seal(key, value, plan.dates, Duration::ZERO, marks)
+        };
         let frame = if to_l2 || C::CONFIDENTIAL {
-            Some(self.sealer.seal(&key, &*value, plan.dates, Duration::ZERO, &[])?)
+            Some(seal(self, &key, &value, known.as_ref().unwrap_or(&Marks::unversioned(&tags)))?)
         } else {
             None
         };
         let size = frame.as_ref().map_or_else(|| memory::weigh(&*value), Bytes::len);
         check_size(size, self.policy.max_value_size)?;
         let change = Change::begin(self, key);
+        let origin = Origin { epoch: change.fence.epoch(), tags: Arc::clone(&tags) };
         if self.guard.is_none() {
             change.void();
-            return self.keep(&change.key, &value, frame, plan, options, || change.fence.holds()).map(|_| ());
+            if options.skip_l1_write {
+                return Ok(());
+            }
+            return self.keep(&change.key, &value, frame, plan, origin, || change.fence.holds()).map(|_| ());
         }
         self.change(async move {
+            let cache = Arc::clone(&change.cache);
+            cache.listen().await;
             let mut turn = change.fence.turn().await;
             if change.is_overtaken(&turn) {
                 return Ok(());
             }
-            let result = match (&change.cache.guard, &frame) {
+            let result = match (&cache.guard, &frame) {
                 (Some(guard), Some(frame)) if to_l2 => {
-                    guard.put(&change.key, frame.clone(), plan.keep(), None).await.map(|_| ())
+                    let frame = match (&known, &cache.versions) {
+                        (None, Some(versions)) => {
+                            let marks = versions.now(guard, &tags).await;
+                            marks.and_then(|marks| seal(&cache, &change.key, &value, &marks))
+                        }
+                        _ => Ok(frame.clone()),
+                    };
+                    match frame {
+                        Ok(frame) => guard.put(&change.key, frame, plan.keep(), None).await.map(|_| ()),
+                        Err(error) => Err(error),
+                    }
                 }
                 _ => Ok(()),
             };
             change.end(&mut turn, &result);
-            // Too large for L1 is no failure where there is a backend.
-            let _ = change.cache.keep(&change.key, &value, frame, plan, options, || change.fence.holds());
-            result
+            if !options.skip_l1_write {
+                // Too large for L1 is no failure where there is a backend.
+                let _ = cache.keep(&change.key, &value, frame, plan, origin, || change.fence.holds());
+            }
+            result?;
+            if to_l2 { cache.tell_others(&change.key, Message::Key(change.key.as_str())).await } else { Ok(()) }
         })
         .await
     }
@@ -97,22 +126,27 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             return Ok(());
         }
         self.change(async move {
+            let cache = Arc::clone(&change.cache);
             let mut turn = change.fence.turn().await;
             if change.is_overtaken(&turn) {
                 return Ok(());
             }
-            let result = match &change.cache.guard {
+            let result = match &cache.guard {
                 Some(guard) => guard.remove(&change.key).await,
                 None => Ok(()),
             };
             change.end(&mut turn, &result);
-            result
+            result?;
+            cache.tell_others(&change.key, Message::Key(change.key.as_str())).await
         })
         .await
     }
 
     /// Runs a change on a task: a caller who leaves does not cut it short, and one who is parked keeps nobody waiting.
-    async fn change(&self, work: impl Future<Output = Result<(), Error>> + Send + 'static) -> Result<(), Error> {
+    pub(super) async fn change(
+        &self,
+        work: impl Future<Output = Result<(), Error>> + Send + 'static,
+    ) -> Result<(), Error> {
         let (tell, told) = oneshot::channel();
         let task = async move {
             // Whoever asked may have left.
@@ -130,16 +164,14 @@ impl<B: Backend, C: Codec> Inner<B, C> {
 
     pub(super) async fn exists(&self, key: &impl IntoKey) -> Result<bool, Error> {
         let key = self.key(key)?;
-        let Some(guard) = &self.guard else {
-            let hit = self.l1.as_ref().and_then(|l1| l1.get(key.hash64(), key.as_str(), self.clock.ticks()));
-            return Ok(hit.is_some_and(|hit| hit.age != Age::Expired));
-        };
-        let now = self.clock.wall();
-        Ok(match guard.peek(&key).await? {
-            None => false,
-            Some(Peek::Split { expires }) => now < expires,
-            Some(Peek::Bytes(bytes)) => self.sealer.dates(&bytes).is_some_and(|dates| dates.left(dates.ttl, now) > 0),
-        })
+        match (&self.guard, &self.local.l1) {
+            (Some(guard), _) => self.has(guard, &key).await,
+            (None, Some(l1)) => {
+                let hit = l1.get(key.hash64(), key.as_str(), self.clock.ticks());
+                Ok(hit.is_some_and(|hit| hit.age != Age::Expired))
+            }
+            (None, None) => Ok(false),
+        }
     }
 
     pub(super) async fn ping(&self) -> Result<(), Error> {
@@ -149,7 +181,11 @@ impl<B: Backend, C: Codec> Inner<B, C> {
 
     pub(super) async fn close(&self, deadline: Duration) -> Result<(), Error> {
         self.tasks.close();
-        if within(&*self.clock, deadline, self.tasks.drained()).await.is_some() {
+        let drained = within(&*self.clock, deadline, self.tasks.drained()).await;
+        if let Some(Subscription(bulletin)) = &self.subscription {
+            bulletin.stop();
+        }
+        if drained.is_some() {
             return Ok(());
         }
         let left = self.tasks.stop();
@@ -159,12 +195,6 @@ impl<B: Backend, C: Codec> Inner<B, C> {
 
     fn key(&self, key: &impl IntoKey) -> Result<Key, Error> {
         self.namespace.with(key, Key::from_parts)
-    }
-
-    pub(super) fn forget(&self, key: &Key) {
-        if let Some(l1) = &self.l1 {
-            l1.remove(key);
-        }
     }
 }
 
@@ -179,9 +209,9 @@ struct Change<B: Backend, C: Codec> {
 
 impl<B: Backend, C: Codec> Change<B, C> {
     fn begin(cache: &Arc<Inner<B, C>>, key: Key) -> Self {
-        let fence = cache.fences.take(&key);
+        let fence = cache.local.fence(&key);
         let begun = fence.raise();
-        cache.forget(&key);
+        cache.local.evict(&key);
         Self { cache: Arc::clone(cache), key, fence, begun, ended: AtomicBool::new(false) }
     }
 
@@ -200,7 +230,7 @@ impl<B: Backend, C: Codec> Change<B, C> {
     fn void(&self) {
         self.ended.store(true, SeqCst);
         self.fence.raise();
-        self.cache.forget(&self.key);
+        self.cache.local.evict(&self.key);
         self.cache.throttle.succeeded(&self.key);
     }
 }

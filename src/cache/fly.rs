@@ -14,16 +14,18 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::Inner;
 use super::options::{Computed, Options};
-use super::tiers::{Found, Plan};
+use super::tiers::{Found, Origin, Plan};
 use crate::backends::{Backend, Lease, LeaseToken};
 use crate::clock::{millis, within};
 use crate::codec::Codec;
+use crate::epochs::Tags;
 use crate::error::{ComputeError, Error, ErrorKind};
 use crate::event::{Event, Outcome};
 use crate::flight::{Ancestry, Flight, Landing, Pass};
+use crate::invalidate::Stamp;
 use crate::key::Key;
 use crate::memory::Age;
-use crate::seal::Value;
+use crate::seal::{Marks, Value};
 
 /// Whether and how this process computes.
 enum Turn<T> {
@@ -79,6 +81,8 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     {
         let flight = Arc::clone(&pass.flight);
         let Some(read_failed) = self.ask_tiers(pass, key, options, &mut permit).await else { return };
+        let stamp = if read_failed || options.skip_l2_write { None } else { self.stamp().await.ok() };
+        let read_failed = read_failed || (stamp.is_none() && !options.skip_l2_write);
         let (lease, to_l2) = match self.take_turn(key, options, &flight, read_failed).await {
             Turn::Compute { lease, to_l2 } => (lease, to_l2),
             Turn::Found(found, lease) => {
@@ -95,7 +99,11 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         let failure = match result {
             Ok(Ok(computed)) => {
                 self.throttle.succeeded(key);
-                return self.store(pass, key, options, computed, Terms { cost, lease, to_l2, read_failed }).await;
+                let to_l2 = to_l2 && (stamp.is_some() || self.versions.is_none());
+                let stamp = stamp.unwrap_or_default();
+                return self
+                    .store(pass, key, options, computed, Terms { cost, stamp, lease, to_l2, read_failed })
+                    .await;
             }
             Ok(Err(error)) => ComputeError::Failed(Arc::new(error)),
             Err(error) => error,
@@ -130,7 +138,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
                 flight.land(found.landing());
                 return None;
             }
-            flight.fall_back_on(Arc::clone(&found.value));
+            flight.fall_back_on(Arc::clone(&found.value), Arc::clone(&found.tags));
             if found.age == Age::Stale && self.policy.background {
                 flight.answer_early(found.expires);
                 *permit = permit.take().or_else(|| Arc::clone(&self.refreshes).try_acquire_owned().ok());
@@ -187,9 +195,10 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             }
             // Whoever held the lease before may have delivered since this flight looked.
             if !options.skip_l2_read
-                && let Ok(Some(found)) = self.read::<T>(key, options, None, || flight.may_store()).await
+                && let Ok(Some(found)) = self.read::<T>(key, options, None, &flight.fence, || flight.may_store()).await
                 && found.age == Age::Fresh
                 && !flight.is_void()
+                && !flight.fence.forgot(&found.tags, u64::MAX)
             {
                 return Turn::Found(found, lease);
             }
@@ -234,6 +243,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     ) {
         let flight = Arc::clone(&pass.flight);
         let Computed { value, ttl, tags, store } = computed;
+        let tags = Tags::from(tags);
         let plan = self.plan(options, ttl, &value);
         let value = Arc::new(value);
         let plan = match plan {
@@ -245,20 +255,28 @@ impl<B: Backend, C: Codec> Inner<B, C> {
                     Ok(_) => {}
                 }
                 pass.leave();
-                flight.land(Landing::Value { value, source: Outcome::Computed, expires: 0 });
+                flight.land(Landing::Value { value, source: Outcome::Computed, expires: 0, tags });
                 return self.release(key, terms.lease).await;
             }
         };
-        let seal = || self.sealer.seal(key, &*value, plan.dates, terms.cost, &tags);
-        let sealed = if C::CONFIDENTIAL { Some(seal()) } else { None };
-        let frame = sealed.as_ref().and_then(|sealed| sealed.as_ref().ok()).cloned();
-        if options.skip_l1_write {
-            self.forget(key);
-        }
-        let kept = self.keep(key, &value, frame, plan, options, || flight.may_store());
+        let writes = self.writes(options, &terms);
+        let seal = async || {
+            let marks = if writes { self.marks(terms.stamp, &tags).await? } else { Some(Marks::unversioned(&tags)) };
+            marks.map(|marks| self.sealer.seal(key, &*value, plan.dates, terms.cost, &marks)).transpose()
+        };
+        let sealed = if C::CONFIDENTIAL { Some(seal().await) } else { None };
+        let frame = sealed.as_ref().and_then(|sealed| sealed.as_ref().ok()).cloned().flatten();
+        let kept = if options.skip_l1_write {
+            self.local.evict(key);
+            Ok(false)
+        } else {
+            let origin = Origin { epoch: flight.fence.epoch(), tags: Arc::clone(&tags) };
+            self.keep(key, &value, frame, plan, origin, || flight.may_store())
+        };
         let expires = self.clock.ticks().saturating_add(plan.dates.ttl);
-        let landing = Landing::Value { value: Arc::clone(&value), source: Outcome::Computed, expires };
-        if !self.writes(options, &terms) {
+        let source = Outcome::Computed;
+        let landing = Landing::Value { value: Arc::clone(&value), source, expires, tags: Arc::clone(&tags) };
+        if !writes {
             flight.land(landing);
             if let Some(error) = sealed.and_then(Result::err).or(kept.err()) {
                 self.observers.tell(Event::NotStored { key, error: &error });
@@ -272,7 +290,11 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         } else {
             flight.land(landing);
         }
-        self.write(&flight, key, sealed.unwrap_or_else(seal), plan, terms.lease).await;
+        let sealed = match sealed {
+            Some(sealed) => sealed,
+            None => seal().await,
+        };
+        self.write(&flight, key, sealed, plan, terms.lease).await;
     }
 
     /// Whether a computed entry goes to the backend. After a failed read only where nobody pays for a failed write,
@@ -287,14 +309,15 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         &self,
         flight: &Flight<T, E>,
         key: &Key,
-        bytes: Result<Bytes, Error>,
+        sealed: Result<Option<Bytes>, Error>,
         plan: Plan,
         lease: Option<Leased>,
     ) {
         let Some(guard) = &self.guard else { return };
-        let stored = match bytes {
+        let stored = match sealed {
             Err(error) => Err(error),
-            Ok(bytes) => {
+            Ok(None) => Ok(false),
+            Ok(Some(bytes)) => {
                 let _turn = flight.fence.turn().await;
                 let token = lease.map(|lease| lease.token);
                 if flight.may_store() { guard.put(key, bytes, plan.keep(), token).await } else { Ok(false) }
@@ -307,7 +330,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
                 // A lease that has not run out was ended: another process knows better.
                 if lease.is_some_and(|lease| self.clock.ticks() < lease.ends) && flight.may_store() {
                     flight.give_up();
-                    self.forget(key);
+                    self.local.evict(key);
                 }
             }
             Err(error) => self.not_stored(key, &error),
@@ -337,14 +360,14 @@ impl<T> Found<T> {
             Age::Fresh => Outcome::L2Hit,
             _ => Outcome::Stale,
         };
-        Landing::Value { value: Arc::clone(&self.value), source, expires: self.expires }
+        Landing::Value { value: Arc::clone(&self.value), source, expires: self.expires, tags: Arc::clone(&self.tags) }
     }
 }
 
 /// The flight's older value as its landing.
 fn stand_in<T: Value, E: Send + Sync>(flight: &Flight<T, E>) -> Option<Landing<T, E>> {
     let value = Arc::clone(flight.fallback()?);
-    Some(Landing::Value { value, source: Outcome::Stale, expires: 0 })
+    Some(Landing::Value { value, source: Outcome::Stale, expires: 0, tags: Tags::default() })
 }
 
 /// Runs a future. `None` if it panics.
@@ -361,6 +384,8 @@ async fn caught<F: Future>(future: F) -> Option<F::Output> {
 /// What a computation that ended leaves to [`Inner::store`].
 struct Terms {
     cost: Duration,
+    /// What held when it started.
+    stamp: Stamp,
     lease: Option<Leased>,
     to_l2: bool,
     read_failed: bool,

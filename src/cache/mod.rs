@@ -14,9 +14,9 @@ use crate::codec::Codec;
 use crate::config::Policy;
 use crate::error::{ComputeError, Error};
 use crate::event::{Observers, Stats};
-use crate::fence::Fences;
 use crate::flight::Flights;
 use crate::guard::{Guard, Limits, Throttle};
+use crate::invalidate::{Bulletin, Local, Subscription, Versions};
 use crate::key::{IntoKey, Namespace};
 use crate::memory::L1;
 use crate::seal::{Sealer, Value};
@@ -25,6 +25,7 @@ use crate::tasks::Tasks;
 mod entry;
 mod explicit;
 mod fly;
+mod forget;
 mod options;
 mod path;
 mod tiers;
@@ -70,10 +71,11 @@ pub(crate) struct Inner<B: Backend, C: Codec> {
     policy: Policy,
     clock: Arc<dyn Clock>,
     observers: Observers,
-    l1: Option<L1>,
+    local: Arc<Local>,
     guard: Option<Guard<B>>,
+    versions: Option<Arc<Versions>>,
+    subscription: Option<Subscription>,
     sealer: Sealer<C>,
-    fences: Arc<Fences>,
     flights: Arc<Flights>,
     throttle: Throttle,
     refreshes: Arc<Semaphore>,
@@ -99,11 +101,21 @@ impl<B: Backend, C: Codec> Cache<B, C> {
             max_chunk_size: policy.max_chunk_size,
         };
         let guard = backend.map(|backend| Guard::new(backend, limits, Arc::clone(&clock), observers.clone()));
+        let local = Arc::new(Local::new(policy.l1_max_size));
+        let versions = (guard.is_some() && policy.namespace_index)
+            .then(|| Arc::new(Versions::new(namespace.root(), Arc::clone(&clock))));
+        let name = namespace.bus();
+        let bus = guard.as_ref().filter(|_| policy.invalidation).and_then(|guard| guard.bus(&name));
+        let subscription = bus.map(|bus| {
+            let (local, clock) = (Arc::clone(&local), Arc::clone(&clock));
+            Subscription(Bulletin::new(bus, name, local, versions.clone(), clock, observers.clone()))
+        });
         let inner = Inner {
-            l1: policy.l1_max_size.map(L1::new),
+            local,
             guard,
+            versions,
+            subscription,
             sealer: Sealer::new(codec, policy.schema_version),
-            fences: Fences::new(),
             flights: Flights::new(policy.max_flights),
             throttle: Throttle::new(policy.throttle),
             refreshes: Arc::new(Semaphore::new(policy.max_refreshes.min(Semaphore::MAX_PERMITS))),
@@ -224,6 +236,45 @@ impl<B: Backend, C: Codec> Cache<B, C> {
         self.inner.invalidate(&key).await
     }
 
+    /// Forgets every entry of the namespace, in this process, in the backend and in other processes, at the price of a
+    /// few small writes: entries of the backend stay until they expire, and are not found any more.
+    ///
+    /// The promise is that of [`invalidate`](Cache::invalidate), for all keys. Other caches of the namespace follow by
+    /// the bus, and read the backend's versions anew at least once a second.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) where there is a backend and the setting
+    /// `namespace_index` is off. If the backend fails: this process has forgotten the entries, others may not have.
+    ///
+    /// # Examples
+    /// ```
+    /// use cachekit::{CacheBuilder, Intent};
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// let pages = CacheBuilder::new().intent(Intent::Production).namespace("pages").build()?;
+    /// pages.set("home", 1u32).await?;
+    /// pages.entry("news").tags(["author:7"]).set(2u32).await?;
+    /// pages.invalidate_tag("author:7").await?;
+    /// assert_eq!((pages.get::<u32>("home").await?, pages.get::<u32>("news").await?), (Some(1), None));
+    /// pages.invalidate_namespace().await?;
+    /// assert_eq!(pages.get::<u32>("home").await?, None);
+    /// # Ok::<(), cachekit::Error>(()) }).unwrap();
+    /// ```
+    pub async fn invalidate_namespace(&self) -> Result<(), Error> {
+        self.inner.invalidate_namespace().await
+    }
+
+    /// Forgets every entry of the namespace that was stored with this tag, as
+    /// [`invalidate_namespace`](Cache::invalidate_namespace) forgets all.
+    ///
+    /// In the backend 1,024 versions stand for all tags, so about one in a thousand entries with other tags is
+    /// forgotten, too.
+    ///
+    /// # Errors
+    /// As [`invalidate_namespace`](Cache::invalidate_namespace).
+    pub async fn invalidate_tag(&self, tag: &str) -> Result<(), Error> {
+        self.inner.invalidate_tag(tag).await
+    }
+
     /// Whether there is an entry under `key` that has not expired, of whatever type. Asks the backend where there is
     /// one.
     ///
@@ -253,12 +304,12 @@ impl<B: Backend, C: Codec> Cache<B, C> {
 
     /// Bytes that L1 accounts for: values, keys and what it needs for itself. Zero where L1 is off.
     pub fn l1_bytes(&self) -> usize {
-        self.inner.l1.as_ref().map_or(0, L1::weight)
+        self.inner.local.l1.as_ref().map_or(0, L1::weight)
     }
 
     /// Entries held in L1, gone ones not yet removed included. Zero where L1 is off.
     pub fn l1_len(&self) -> usize {
-        self.inner.l1.as_ref().map_or(0, L1::len)
+        self.inner.local.l1.as_ref().map_or(0, L1::len)
     }
 
     /// How many tasks of this cache have not ended: computations, their writes, renewals.
@@ -288,10 +339,10 @@ impl<B: Backend, C: Codec> fmt::Debug for Cache<B, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let inner = &*self.inner;
         f.debug_struct("Cache")
-            .field("l1", &inner.l1)
+            .field("l1", &inner.local.l1)
             .field("l2", &inner.guard)
             .field("flights", &inner.flights.len())
-            .field("lanes", &inner.fences.len())
+            .field("lanes", &inner.local.fences.len())
             .field("tasks", &inner.tasks.len())
             .field("renewals", &(inner.policy.max_refreshes - inner.refreshes.available_permits()))
             .finish_non_exhaustive()

@@ -63,6 +63,11 @@ pub struct Computed<T> {
     pub(super) store: bool,
 }
 
+/// At most [`MAX_TAGS`] fingerprints of names.
+pub(super) fn add_tags<'a>(known: &mut Vec<u64>, tags: impl IntoIterator<Item = &'a str>) {
+    known.extend(tags.into_iter().map(frame::fingerprint).take(MAX_TAGS - known.len()));
+}
+
 impl<T> Computed<T> {
     /// A value, kept as the call and the policy say.
     pub fn new(value: T) -> Self {
@@ -76,10 +81,17 @@ impl<T> Computed<T> {
         self
     }
 
-    /// Marks the entry with tags: their fingerprints travel in its header. The first 64 count. This version stores them
-    /// and does nothing with them.
+    /// Marks the entry with tags, by which [`Cache::invalidate_tag`](crate::Cache::invalidate_tag) forgets it. At most
+    /// 64 count, those of the call included.
     pub fn tags<'a>(mut self, tags: impl IntoIterator<Item = &'a str>) -> Self {
-        self.tags.extend(tags.into_iter().map(frame::fingerprint).take(MAX_TAGS - self.tags.len()));
+        add_tags(&mut self.tags, tags);
+        self
+    }
+
+    /// Adds the tags of the call.
+    pub(super) fn also(mut self, tags: Vec<u64>) -> Self {
+        self.tags.extend(tags);
+        self.tags.truncate(MAX_TAGS);
         self
     }
 

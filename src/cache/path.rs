@@ -118,6 +118,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             return self.refuse(&key, Error::new(ErrorKind::Closed, message));
         }
         let ancestry = Ancestry::current();
+        let asked = self.local.epochs.now();
         loop {
             let role = self.board::<T, E>(&key, options);
             if !matches!(role, Role::Lead(_))
@@ -128,7 +129,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             let (pass, alone) = match role {
                 Role::Lead(pass) => (pass, false),
                 Role::Alone(pass) => (pass, true),
-                Role::Join(flight) => match self.wait(&flight, &key, true).await {
+                Role::Join(flight) => match self.wait(&flight, &key, Some(asked)).await {
                     Some(answer) => return answer,
                     None => continue,
                 },
@@ -143,7 +144,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             if let Err(task) = left {
                 task.await;
             }
-            return match self.wait(&flight, &key, false).await {
+            return match self.wait(&flight, &key, None).await {
                 Some(answer) => answer,
                 None => {
                     let message = "the runtime that ran the computation shut down before it ended";
@@ -160,7 +161,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     }
 
     fn board<T: Value, E: Send + Sync + 'static>(&self, key: &Key, options: Options) -> Role<T, E> {
-        let (now, fence) = (self.clock.ticks(), self.fences.take(key));
+        let (now, fence) = (self.clock.ticks(), self.local.fence(key));
         let computing = millis(options.deadline.unwrap_or(self.policy.deadline));
         let limits = Limits { reading: self.reading_time(), computing };
         if self.tasks.closed() {
@@ -179,20 +180,26 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         operations.saturating_add(self.policy.leases.map_or(0, |leases| millis(leases.wait)))
     }
 
-    /// Waits for a flight until its deadline. `None` if its task was lost.
+    /// Waits for a flight until its deadline. `None` if its task was lost, or if a tag of its value had been
+    /// invalidated before this call `joined` it, in that epoch.
     async fn wait<T: Value, E: Send + Sync>(
         &self,
         flight: &Flight<T, E>,
         key: &Key,
-        joined: bool,
+        joined: Option<u64>,
     ) -> Option<Result<Arc<T>, ComputeError<E>>> {
         let (outcome, answer) = match self.answer_of(flight).await {
             Some(Answer::Landed(Landing::Lost)) => return None,
             Some(Answer::Landed(Landing::Error(error))) => (Outcome::Failed, Err(error.clone())),
+            Some(Answer::Landed(Landing::Value { tags, .. }))
+                if joined.is_some_and(|joined| flight.fence.forgot(tags, joined)) =>
+            {
+                return None;
+            }
             Some(Answer::Landed(Landing::Value { value, source, .. })) => {
                 // It has the value, so a backend that hangs, or a task that is stuck, costs it no more than this.
                 within(&*self.clock, Duration::from_millis(flight.limit), flight.written()).await;
-                let outcome = if joined && *source == Outcome::Computed { Outcome::Joined } else { *source };
+                let outcome = if joined.is_some() && *source == Outcome::Computed { Outcome::Joined } else { *source };
                 (outcome, Ok(Arc::clone(value)))
             }
             Some(Answer::Early(value)) => (Outcome::Stale, Ok(value)),

@@ -11,13 +11,16 @@ use crate::backends::Backend;
 use crate::clock::millis;
 use crate::codec::Codec;
 use crate::config::LONGEST;
+use crate::epochs::Tags;
 use crate::error::{Error, ErrorKind};
 use crate::event::{Event, Unreadable};
-use crate::guard::{Keep, check_size};
+use crate::fence::Fence;
+use crate::guard::{Guard, check_size};
+use crate::invalidate::Stamp;
 use crate::key::Key;
 use crate::memory::{self, Age, Held, Hit, L1};
 use crate::negative;
-use crate::seal::{Dates, Value};
+use crate::seal::{Dates, Marks, Value};
 
 /// An entry found in a tier.
 pub(super) struct Found<T> {
@@ -26,6 +29,7 @@ pub(super) struct Found<T> {
     pub(super) in_l1: bool,
     /// The tick from which it is expired.
     pub(super) expires: u64,
+    pub(super) tags: Tags,
 }
 
 /// The dates an entry is stored with.
@@ -36,27 +40,33 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    pub(super) fn keep(self) -> Keep {
-        Keep {
-            time: Duration::from_millis(self.dates.ttl.saturating_add(self.grace)),
-            expires: self.dates.created.saturating_add(self.dates.ttl),
-        }
+    /// How long the backend keeps it.
+    pub(super) fn keep(self) -> Duration {
+        Duration::from_millis(self.dates.ttl.saturating_add(self.grace))
     }
+}
+
+/// What L1 must know of an entry to forget it.
+#[derive(Debug, Clone)]
+pub(super) struct Origin {
+    /// The epoch in which its making began.
+    pub(super) epoch: u64,
+    pub(super) tags: Tags,
 }
 
 impl<B: Backend, C: Codec> Inner<B, C> {
     /// What L1 holds for a key, if it is a `T`.
     #[inline]
     pub(super) fn look_l1<T: Value>(&self, hash: u64, text: &str) -> Option<Found<T>> {
-        let Hit { held, age, expires } = self.l1.as_ref()?.get(hash, text, self.clock.ticks())?;
+        let Hit { held, age, expires } = self.local.l1.as_ref()?.get(hash, text, self.clock.ticks())?;
         let value = if C::CONFIDENTIAL {
             let frame = held.downcast_ref::<Bytes>().ok_or(Unreadable::Foreign);
-            frame.and_then(|frame| self.sealer.open(text, frame)).map(|(value, _)| Arc::new(value))
+            frame.and_then(|frame| self.sealer.open(text, frame)).map(|(value, ..)| Arc::new(value))
         } else {
             held.downcast().map_err(|_| Unreadable::Schema)
         };
         match value {
-            Ok(value) => Some(Found { value, age, in_l1: true, expires }),
+            Ok(value) => Some(Found { value, age, in_l1: true, expires, tags: Tags::default() }),
             Err(reason) => {
                 self.observers.tell(Event::Unreadable { key: &Key::from_parts(text, hash), reason });
                 None
@@ -69,15 +79,20 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     /// What a change overtook while it was read is older than the change, so it is read anew. Where changes go on and
     /// on there is nothing.
     pub(super) async fn consult<T: Value>(&self, key: &Key, options: Options) -> (Option<Found<T>>, Option<Error>) {
+        if !options.skip_l2_read {
+            self.listen().await;
+        }
         for _ in 0..8 {
-            let fence = self.fences.take(key);
+            let fence = self.local.fence(key);
             let found = if options.skip_l1_read { None } else { self.look_l1::<T>(key.hash64(), key.as_str()) };
             if options.skip_l2_read || found.as_ref().is_some_and(|found| found.age == Age::Fresh) {
                 return (found, None);
             }
-            match self.read(key, options, found.as_ref(), || fence.is_current()).await {
+            match self.read(key, options, found.as_ref(), &fence, || fence.is_current()).await {
                 Err(error) => return (found, Some(error)),
-                Ok(in_l2) if fence.is_current() => return (in_l2.or(found), None),
+                Ok(in_l2) if fence.is_current() && !fence.forgot(tags_of(in_l2.as_ref()), u64::MAX) => {
+                    return (in_l2.or(found), None);
+                }
                 Ok(_) => {}
             }
         }
@@ -91,11 +106,12 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         key: &Key,
         options: Options,
         known: Option<&Found<T>>,
+        fence: &Fence,
         admit: impl Fn() -> bool,
     ) -> Result<Option<Found<T>>, Error> {
         let Some(guard) = &self.guard else { return Ok(None) };
-        let Some(bytes) = guard.get(key).await? else { return Ok(None) };
-        let (value, dates) = match self.sealer.open::<T>(key.as_str(), &bytes) {
+        let Some(bytes) = self.frame(guard, key).await? else { return Ok(None) };
+        let (value, dates, marks) = match self.sealer.open::<T>(key.as_str(), &bytes) {
             Ok(opened) => opened,
             Err(reason) => {
                 self.observers.tell(Event::Unreadable { key, reason });
@@ -107,6 +123,9 @@ impl<B: Backend, C: Codec> Inner<B, C> {
                 return Ok(None);
             }
         };
+        if !self.admits(guard, &marks).await? {
+            return Ok(None);
+        }
         let plan = Plan { dates, grace: self.grace(options, Duration::from_millis(dates.ttl)) };
         let now = self.clock.wall();
         if dates.left(dates.ttl.saturating_add(plan.grace), now) == 0 {
@@ -121,13 +140,56 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         if known.is_some_and(|known| expires < known.expires) {
             return Ok(None);
         }
-        let value = Arc::new(value);
+        let (value, tags) = (Arc::new(value), marks.names());
         // The age of an entry from the future is unknown, so a copy in L1 could outlive it.
-        if dates.created <= now {
+        if dates.created <= now && !options.skip_l1_write {
             // What does not fit into L1 is read again.
-            let _ = self.keep(key, &value, Some(bytes), plan, options, admit);
+            let origin = Origin { epoch: fence.epoch(), tags: Arc::clone(&tags) };
+            let _ = self.keep(key, &value, Some(bytes), plan, origin, admit);
         }
-        Ok(Some(Found { value, age, in_l1: false, expires }))
+        Ok(Some(Found { value, age, in_l1: false, expires, tags }))
+    }
+
+    /// The frame under `key`, and with it the generation of the versions where that is due.
+    async fn frame(&self, guard: &Guard<B>, key: &Key) -> Result<Option<Bytes>, Error> {
+        let Some(versions) = &self.versions else { return guard.get(key).await };
+        let Some((generation, asked)) = versions.due() else { return guard.get(key).await };
+        let (bytes, found) = guard.get_with(key, generation).await?;
+        if bytes.is_some() || found.is_some() {
+            versions.learn(guard, found.as_ref(), asked).await?;
+        }
+        Ok(bytes)
+    }
+
+    /// Whether the versions an entry was computed under are those of now.
+    async fn admits(&self, guard: &Guard<B>, marks: &Marks) -> Result<bool, Error> {
+        match &self.versions {
+            Some(versions) => versions.admit(guard, marks).await,
+            None => Ok(true),
+        }
+    }
+
+    /// Whether there is a frame under `key` that has not expired, of whatever type.
+    pub(super) async fn has(&self, guard: &Guard<B>, key: &Key) -> Result<bool, Error> {
+        let Some(bytes) = self.frame(guard, key).await? else { return Ok(false) };
+        let Some((dates, marks)) = self.sealer.peek(&bytes) else { return Ok(false) };
+        Ok(dates.left(dates.ttl, self.clock.wall()) > 0 && self.admits(guard, &marks).await?)
+    }
+
+    /// The versions under which a computation that starts now is stored.
+    pub(super) async fn stamp(&self) -> Result<Stamp, Error> {
+        match (&self.guard, &self.versions) {
+            (Some(guard), Some(versions)) => versions.stamp(guard).await,
+            _ => Ok(Stamp::default()),
+        }
+    }
+
+    /// What an entry is marked with that was computed under `stamp`. `None` if a tag may have been invalidated since.
+    pub(super) async fn marks(&self, stamp: Stamp, tags: &[u64]) -> Result<Option<Marks>, Error> {
+        match (&self.guard, &self.versions) {
+            (Some(guard), Some(versions)) => versions.marks(guard, stamp, tags).await,
+            _ => Ok(Some(Marks::unversioned(tags))),
+        }
     }
 
     /// Decides the dates of a new entry.
@@ -175,13 +237,10 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         value: &Arc<T>,
         sealed: Option<Bytes>,
         plan: Plan,
-        options: Options,
+        origin: Origin,
         admit: impl Fn() -> bool,
     ) -> Result<bool, Error> {
-        let Some(l1) = &self.l1 else { return Ok(false) };
-        if options.skip_l1_write {
-            return Ok(false);
-        }
+        let Some(l1) = &self.local.l1 else { return Ok(false) };
         let (held, weight, handle) = match sealed {
             Some(bytes) if C::CONFIDENTIAL => {
                 let weight = bytes.len();
@@ -190,6 +249,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             _ if C::CONFIDENTIAL => return Ok(false),
             _ => (Arc::clone(value) as Held, memory::weigh(&**value), 0),
         };
+        let handle = handle + origin.tags.len() * size_of::<u64>();
         let size = check_size(weight, self.policy.max_value_size)
             .and_then(|()| check_fits(l1, key, weight.saturating_add(handle)));
         let weight = if size.is_ok() { weight.saturating_add(handle) } else { usize::MAX };
@@ -200,10 +260,16 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             fresh_until: dates.end(dates.fresh_for, now, ticks),
             expires: dates.end(dates.ttl, now, ticks),
             gone: dates.end(dates.ttl.saturating_add(plan.grace), now, ticks),
+            epoch: origin.epoch,
+            tags: origin.tags,
         };
         let held = l1.put(key, entry, ticks, admit);
         size.map(|()| held)
     }
+}
+
+fn tags_of<T>(found: Option<&Found<T>>) -> &[u64] {
+    found.map_or(&[], |found| &found.tags)
 }
 
 fn check_fits(l1: &L1, key: &Key, weight: usize) -> Result<(), Error> {

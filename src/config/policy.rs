@@ -7,8 +7,8 @@ use std::time::Duration;
 
 /// How a cache behaves, after explicit calls, the environment, the intent and the defaults were weighed.
 ///
-/// Read it with [`Cache::policy`](crate::Cache::policy). This version does not act on `invalidation`,
-/// `namespace_index`, `breaker`, `adaptive_timeout`, `backpressure` and `metrics`.
+/// Read it with [`Cache::policy`](crate::Cache::policy). This version does not act on `breaker`, `adaptive_timeout`,
+/// `backpressure` and `metrics`.
 ///
 /// # Examples
 /// ```
@@ -59,9 +59,9 @@ pub struct Policy {
     pub max_refreshes: usize,
     /// How processes agree on who computes, if that is on; without effect where the backend has no leases.
     pub leases: Option<Leases>,
-    /// Whether other processes are told what to forget.
+    /// Whether other processes are told what to forget; without effect where the backend has no bus.
     pub invalidation: bool,
-    /// Whether namespaces and tags have versions.
+    /// Whether entries of the backend carry versions of their namespace and tags.
     pub namespace_index: bool,
     /// The circuit breaker, if on.
     pub breaker: Option<Breaker>,

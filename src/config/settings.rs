@@ -12,8 +12,8 @@ macro_rules! settings {
         /// What a builder, an environment or a preset asks for. `None` leaves the question to the next in line.
         ///
         /// The defaults below hold where nobody in line says anything; most intents do. This version checks, and does
-        /// not act on, what is said about invalidation, the namespace index, the breaker, the adaptive timeout,
-        /// backpressure (running, queued, waiting) and metrics.
+        /// not act on, what is said about the breaker, the adaptive timeout, backpressure (running, queued, waiting)
+        /// and metrics.
         ///
         /// # Examples
         /// ```
@@ -85,9 +85,9 @@ settings! {
     lease_hold: Duration,
     /// How long to wait for another process's value. Default 5 s.
     lease_wait: Duration,
-    /// Whether other processes are told what to forget. Default true.
+    /// Whether other processes are told what to forget. Default true, where the backend has a bus.
     invalidation_enabled: bool,
-    /// Whether namespaces and tags have versions. Default true.
+    /// Whether entries of the backend carry versions of their namespace and tags. Default true.
     namespace_index: bool,
     /// Whether there is a circuit breaker. Default true.
     breaker_enabled: bool,

@@ -115,6 +115,12 @@ pub enum Event<'a> {
         /// Why: too large, not readable by its codec, or with a TTL that cannot be kept.
         error: &'a Error,
     },
+    /// Messages of other processes may be lost, so everything that L1 holds is read anew when it is next asked for.
+    #[non_exhaustive]
+    Gap {
+        /// The name of the bus.
+        name: &'a Key,
+    },
     /// Something in the configuration deserves attention.
     #[non_exhaustive]
     Warning {

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use super::{Event, Outcome};
 
 const STRIPES: usize = 64;
-const COUNTERS: usize = 14;
+const COUNTERS: usize = 15;
 
 /// What a cache has done since it was built.
 ///
@@ -59,6 +59,8 @@ pub struct Stats {
     pub not_stored: u64,
     /// Warnings about the configuration.
     pub warnings: u64,
+    /// Times that messages of other processes may have been lost.
+    pub gaps: u64,
 }
 
 impl Stats {
@@ -107,6 +109,7 @@ impl Counters {
             Event::Unreadable { .. } => self.add(11),
             Event::NotStored { .. } => self.add(12),
             Event::Warning { .. } => self.add(13),
+            Event::Gap { .. } => self.add(14),
         }
     }
 
@@ -138,6 +141,7 @@ impl Counters {
             unreadable: sum(11),
             not_stored: sum(12),
             warnings: sum(13),
+            gaps: sum(14),
         }
     }
 }

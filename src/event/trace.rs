@@ -30,6 +30,7 @@ impl Observer for TracingObserver {
             }
             Event::Unreadable { key, reason } => tracing::info!(target: "cachekit", %key, ?reason, "entry not usable"),
             Event::NotStored { key, error } => tracing::warn!(target: "cachekit", %key, %error, "value not stored"),
+            Event::Gap { name } => tracing::warn!(target: "cachekit", %name, "messages may be lost: L1 is read anew"),
             Event::Warning { message } => tracing::warn!(target: "cachekit", message),
         }
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::backends::{Backend, Capabilities, Lease, LeaseToken};
+use crate::bus::Bus;
 use crate::chunks::{self, Manifest};
 use crate::clock::{Clock, millis, within};
 use crate::error::{Error, ErrorKind};
@@ -50,35 +51,40 @@ impl<B: Backend> Guard<B> {
 
     /// Reads the bytes under `key`, joined if they were split. Torn ones are told of and are `None`.
     pub(crate) async fn get(&self, key: &Key) -> Result<Option<Bytes>, Error> {
-        let Some(bytes) = self.run(key, Operation::Get, self.backend.get(key)).await? else { return Ok(None) };
-        match Manifest::read(&bytes, self.limits.max_value_size) {
-            None => Ok(Some(bytes)),
-            Some(Ok(manifest)) => self.join(key, manifest).await,
-            Some(Err(())) => Ok(self.torn(key)),
+        let bytes = self.run(key, Operation::Get, self.backend.get(key)).await?;
+        self.whole(key, bytes).await
+    }
+
+    /// Like [`get`](Guard::get), and reads the item under `other` in the same round trip.
+    pub(crate) async fn get_with(&self, key: &Key, other: &Key) -> Result<(Option<Bytes>, Option<Bytes>), Error> {
+        let mut found = self.get_many(&[key.clone(), other.clone()]).await?;
+        let (other, bytes) = (found.pop().flatten(), found.pop().flatten());
+        Ok((self.whole(key, bytes).await?, other))
+    }
+
+    /// Reads the items under some keys, at least one.
+    pub(crate) async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Bytes>>, Error> {
+        let Some(first) = keys.first() else { return Ok(Vec::new()) };
+        let found = self.run(first, Operation::Get, self.backend.get_many(keys)).await?;
+        if found.len() == keys.len() {
+            return Ok(found);
         }
+        let message = format!("the backend answered a batch of {} keys with {} values", keys.len(), found.len());
+        Err(Error::new(ErrorKind::Backend, message))
     }
 
-    /// When the entry under `key` expires if it was split, else its bytes.
-    pub(crate) async fn peek(&self, key: &Key) -> Result<Option<Peek>, Error> {
-        let Some(bytes) = self.run(key, Operation::Get, self.backend.get(key)).await? else { return Ok(None) };
-        Ok(match Manifest::read(&bytes, self.limits.max_value_size) {
-            None => Some(Peek::Bytes(bytes)),
-            Some(manifest) => manifest.ok().map(|manifest| Peek::Split { expires: manifest.expires }),
-        })
-    }
-
-    /// Stores `value` for `keep`, with a lease if it still holds. Returns whether it was stored.
+    /// Stores `value` for `ttl`, with a lease if it still holds. Returns whether it was stored.
     pub(crate) async fn put(
         &self,
         key: &Key,
         value: Bytes,
-        keep: Keep,
+        ttl: Duration,
         lease: Option<LeaseToken>,
     ) -> Result<bool, Error> {
         check_size(value.len(), self.limits.max_value_size)?;
         let size = self.limits.max_chunk_size.min(self.capabilities.max_value);
         if value.len() <= size {
-            return self.put_item(key, value, keep.time, lease).await;
+            return self.put_item(key, value, ttl, lease).await;
         }
         if !chunks::fit(size) {
             return Err(Error::new(
@@ -86,11 +92,11 @@ impl<B: Backend> Guard<B> {
                 "the backend's items are too small to hold a part of this entry",
             ));
         }
-        let (parts, manifest) = chunks::split(key, &value, size, keep.expires);
+        let (parts, manifest) = chunks::split(key, &value, size);
         for (part, bytes) in parts {
-            self.run(key, Operation::Set, self.backend.set(&part, bytes, keep.time)).await?;
+            self.run(key, Operation::Set, self.backend.set(&part, bytes, ttl)).await?;
         }
-        self.put_item(key, manifest, keep.time, lease).await
+        self.put_item(key, manifest, ttl, lease).await
     }
 
     pub(crate) async fn remove(&self, key: &Key) -> Result<(), Error> {
@@ -109,10 +115,30 @@ impl<B: Backend> Guard<B> {
         self.run(key, Operation::Ping, self.backend.ping()).await
     }
 
+    /// Tells other processes of a change of `key`.
+    pub(crate) async fn publish(&self, key: &Key, bus: &dyn Bus, message: Bytes) -> Result<(), Error> {
+        self.run(key, Operation::Publish, bus.publish(message)).await
+    }
+
+    /// The bus of this name, if the backend has one.
+    pub(crate) fn bus(&self, name: &Key) -> Option<Arc<dyn Bus>> {
+        self.backend.bus(name)
+    }
+
     async fn put_item(&self, key: &Key, value: Bytes, ttl: Duration, lease: Option<LeaseToken>) -> Result<bool, Error> {
         match lease {
             Some(token) => self.run(key, Operation::Set, self.backend.fill(key, value, ttl, token)).await,
             None => self.run(key, Operation::Set, self.backend.set(key, value, ttl)).await.map(|()| true),
+        }
+    }
+
+    /// What `bytes` stand for: themselves, or the chunks they name.
+    async fn whole(&self, key: &Key, bytes: Option<Bytes>) -> Result<Option<Bytes>, Error> {
+        let Some(bytes) = bytes else { return Ok(None) };
+        match Manifest::read(&bytes, self.limits.max_value_size) {
+            None => Ok(Some(bytes)),
+            Some(Ok(manifest)) => self.join(key, manifest).await,
+            Some(Err(())) => Ok(self.torn(key)),
         }
     }
 
@@ -162,20 +188,4 @@ pub(crate) fn check_size(size: usize, max: usize) -> Result<(), Error> {
     }
     let message = format!("a value of {size} bytes is larger than the {max} bytes of the setting max_value_size");
     Err(Error::new(ErrorKind::TooLarge, message))
-}
-
-/// How long an entry is kept.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Keep {
-    /// The backend's TTL.
-    pub(crate) time: Duration,
-    /// When the entry expires, in milliseconds since the Unix epoch.
-    pub(crate) expires: u64,
-}
-
-/// What [`Guard::peek`] found.
-#[derive(Debug)]
-pub(crate) enum Peek {
-    Bytes(Bytes),
-    Split { expires: u64 },
 }

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::available_parallelism;
 
+use crate::epochs::{Epochs, Tags};
 use crate::key::Key;
 
 use self::node::{Dropped, Node};
@@ -42,6 +43,9 @@ pub(crate) struct Entry {
     pub(crate) expires: u64,
     /// From here on gone.
     pub(crate) gone: u64,
+    /// The epoch in which its making began.
+    pub(crate) epoch: u64,
+    pub(crate) tags: Tags,
 }
 
 /// How old a hit is.
@@ -61,7 +65,7 @@ impl fmt::Debug for Entry {
 /// What an entry costs beyond its value and the text of its key, in bytes: the node and its links, its slots in the
 /// tables of the map at a usual load, a fingerprint, what the allocator adds, and a share of what only a long text
 /// needs.
-const OVERHEAD: usize = 160;
+const OVERHEAD: usize = 176;
 
 /// The fewest bytes for a shard: 32 entries of 1 KiB.
 const MIN_SHARE: usize = 32 * 1024;
@@ -85,6 +89,7 @@ pub(crate) struct L1 {
     pool: AtomicUsize,
     /// An entry over this is refused.
     max_entry: usize,
+    epochs: Arc<Epochs>,
 }
 
 /// A shard on cache lines of its own, prefetched in pairs.
@@ -93,27 +98,30 @@ struct Line(Mutex<Shard>);
 
 impl L1 {
     /// An empty store of at most `max_bytes`.
-    pub(crate) fn new(max_bytes: usize) -> Self {
+    pub(crate) fn new(max_bytes: usize, epochs: Arc<Epochs>) -> Self {
         let cores = available_parallelism().map_or(1, usize::from);
-        Self::with_shards(max_bytes, shard_count(max_bytes, cores))
+        Self::with_shards(max_bytes, shard_count(max_bytes, cores), epochs)
     }
 
-    fn with_shards(max_bytes: usize, count: usize) -> Self {
+    fn with_shards(max_bytes: usize, count: usize, epochs: Arc<Epochs>) -> Self {
         let share = max_bytes / count;
         Self {
             shards: (0..count).map(|_| Line(Mutex::new(Shard::new(share)))).collect(),
             share,
             pool: AtomicUsize::new(max_bytes % count),
             max_entry: (max_bytes / 8).min(Node::MAX_WEIGHT),
+            epochs,
         }
     }
 
-    /// What is held for a key, and how old it is at `now`. Removes it if it is gone.
+    /// What is held for a key, and how old it is at `now`. Removes it if it is gone or was forgotten.
     #[inline(always)]
     pub(crate) fn get(&self, hash: u64, text: &str, now: u64) -> Option<Hit> {
         let shard = self.lock(hash);
         let node = shard.peek(hash).filter(|node| node.is_of(text))?;
-        if let Some(age) = node.age(now) {
+        if let Some(age) = node.age(now)
+            && node.is_good(&self.epochs)
+        {
             node.touch();
             return Some(Hit { held: Arc::clone(&node.held), age, expires: node.expires });
         }

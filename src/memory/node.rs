@@ -1,9 +1,10 @@
 //! One entry of L1, and where victims wait.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use super::{Age, Entry, Held};
+use crate::epochs::{Epochs, Tags};
 
 /// What a shard keeps for a key.
 pub(super) struct Node {
@@ -12,7 +13,11 @@ pub(super) struct Node {
     fresh_until: u64,
     pub(super) expires: u64,
     pub(super) gone: u64,
-    /// Everything the entry costs; 32 bits keep the node in 80 bytes.
+    /// The epoch in which its making began, or in which it was last found good.
+    epoch: AtomicU64,
+    /// Boxed: few entries have any, and a wide pointer would cost all of them eight bytes.
+    tags: Option<Box<Tags>>,
+    /// Everything the entry costs; 32 bits keep the node in 96 bytes.
     weight: u32,
     reads: AtomicU8,
 }
@@ -54,9 +59,18 @@ impl Node {
 
     /// `weight` is at most [`Node::MAX_WEIGHT`].
     pub(super) fn new(text: &Arc<str>, entry: Entry, weight: usize) -> Self {
-        let Entry { held, fresh_until, expires, gone, .. } = entry;
-        let weight = u32::try_from(weight).unwrap_or(u32::MAX);
-        Self { text: Text::new(text), held, fresh_until, expires, gone, weight, reads: AtomicU8::new(0) }
+        let Entry { held, fresh_until, expires, gone, epoch, tags, .. } = entry;
+        Self {
+            text: Text::new(text),
+            held,
+            fresh_until,
+            expires,
+            gone,
+            epoch: AtomicU64::new(epoch),
+            tags: (!tags.is_empty()).then(|| Box::new(tags)),
+            weight: u32::try_from(weight).unwrap_or(u32::MAX),
+            reads: AtomicU8::new(0),
+        }
     }
 
     /// Whether this is the entry of a key: a hash alone is not identity.
@@ -84,6 +98,24 @@ impl Node {
             return Some(Age::Fresh);
         }
         Some(if now < self.expires { Age::Stale } else { Age::Expired })
+    }
+
+    /// Whether nothing has forgotten the entry since its making began.
+    #[inline]
+    pub(super) fn is_good(&self, epochs: &Epochs) -> bool {
+        let (now, epoch) = (epochs.now(), self.epoch.load(Ordering::Relaxed));
+        epoch == now || self.is_still_good(epochs, epoch, now)
+    }
+
+    #[cold]
+    fn is_still_good(&self, epochs: &Epochs, epoch: u64, now: u64) -> bool {
+        let tags = self.tags.as_deref().map_or(&[][..], |tags| tags);
+        if epochs.forgot(epoch, u64::MAX, tags) {
+            return false;
+        }
+        // Of several readers any may win: each epoch written here was found good.
+        self.epoch.store(now, Ordering::Relaxed);
+        true
     }
 
     /// Counts a read. A lost update under contention costs one count, a read-modify-write costs every hit.

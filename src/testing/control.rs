@@ -28,10 +28,10 @@ pub enum Fault {
     /// Flips one bit of the bytes that pass, read or written. Bit 0 is the lowest of the first byte; counts modulo the
     /// length.
     Flip(usize),
-    /// Works on this key instead of the one asked for.
+    /// Works on this key instead of the one asked for. Does nothing to a bus.
     WrongKey(Key),
     /// Says that it worked, and does nothing: a read finds nothing, a lease is granted that the backend knows nothing
-    /// of.
+    /// of, a bus has no messages.
     Lose,
 }
 
@@ -107,7 +107,8 @@ impl Drop for Waiting<'_> {
 
 /// Tells a [`Chaos`](super::Chaos) which operations go wrong, and counts them. Clones control the same one.
 ///
-/// Storing by lease (`fill`) is an [`Operation::Set`], giving a lease back (`release`) an [`Operation::Lease`]. An
+/// Storing by lease (`fill`) and `touch` are an [`Operation::Set`], `exists` and `ttl` an [`Operation::Get`], giving a
+/// lease back (`release`) an [`Operation::Lease`]. A batch is one operation, and its fault meets all of it. An
 /// operation meets its gate first, then one fault: the one asked for by [`inject`](ChaosControl::inject), else a random
 /// one.
 #[derive(Clone)]

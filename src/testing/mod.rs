@@ -1,7 +1,7 @@
 //! Test doubles, and suites for implementers.
 //!
 //! With feature `testing`. A clock that stands still until told, a backend that fails on demand, and the checks that
-//! every [`Backend`](crate::Backend) and [`Codec`](crate::Codec) must pass.
+//! every [`Backend`](crate::Backend), [`Bus`](crate::Bus) and [`Codec`](crate::Codec) must pass.
 
 mod chaos;
 mod clock;

@@ -8,7 +8,7 @@ use cachekit::backends::Memory;
 use cachekit::codec::Postcard;
 use cachekit::testing::{Chaos, Fault, ManualClock};
 use cachekit::{
-    Backend, Cache, CacheBuilder, Capabilities, Clock, ComputeError, Error, ErrorKind, Grace, Intent, Key, Lease,
+    Backend, Bus, Cache, CacheBuilder, Capabilities, Clock, ComputeError, Error, ErrorKind, Grace, Intent, Key, Lease,
     LeaseToken, Operation, Settings, Unreadable,
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -83,6 +83,24 @@ impl Backend for Doubting {
     async fn remove(&self, _: &Key) -> Result<(), Error> {
         Ok(())
     }
+    async fn exists(&self, _: &Key) -> Result<bool, Error> {
+        Ok(true)
+    }
+    async fn ttl(&self, _: &Key) -> Result<Option<Duration>, Error> {
+        Ok(None)
+    }
+    async fn touch(&self, _: &Key, _: Duration) -> Result<bool, Error> {
+        Ok(false)
+    }
+    async fn get_many(&self, _: &[Key]) -> Result<Vec<Option<Bytes>>, Error> {
+        Err(Error::new(ErrorKind::Unauthentic, "the server does not know this client"))
+    }
+    async fn set_many(&self, _: Vec<(Key, Bytes)>, _: Duration) -> Result<(), Error> {
+        Ok(())
+    }
+    async fn remove_many(&self, _: &[Key]) -> Result<(), Error> {
+        Ok(())
+    }
     async fn lease(&self, _: &Key, _: Duration) -> Result<Lease, Error> {
         Ok(Lease::Held)
     }
@@ -94,6 +112,9 @@ impl Backend for Doubting {
     }
     async fn ping(&self) -> Result<(), Error> {
         Ok(())
+    }
+    fn bus(&self, _: &Key) -> Option<Arc<dyn Bus>> {
+        None
     }
 }
 

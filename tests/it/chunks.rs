@@ -9,7 +9,7 @@ use cachekit::codec::Postcard;
 use cachekit::testing::{Chaos, ChaosControl};
 use cachekit::{Backend, Cache, CacheBuilder, Intent, Key, Operation, Unreadable};
 
-use crate::support::{Broken, Journal, Note, Slow, settle};
+use crate::support::{Broken, Journal, Note, Slow, forward, settle};
 
 const CHUNK: f64 = 0.01;
 
@@ -91,30 +91,13 @@ async fn a_split_value_whose_lease_is_void_leaves_a_newer_one_whole() {
 struct Noted(Memory, Arc<std::sync::Mutex<Vec<Key>>>);
 
 impl Backend for Noted {
-    fn capabilities(&self) -> cachekit::Capabilities {
-        self.0.capabilities()
-    }
-    async fn get(&self, key: &Key) -> Result<Option<Bytes>, cachekit::Error> {
-        self.0.get(key).await
-    }
+    forward!(0: capabilities get remove exists ttl touch get_many set_many remove_many lease release ping bus);
     async fn set(&self, key: &Key, value: Bytes, ttl: Duration) -> Result<(), cachekit::Error> {
         self.1.lock().unwrap().push(key.clone());
         self.0.set(key, value, ttl).await
     }
-    async fn remove(&self, key: &Key) -> Result<(), cachekit::Error> {
-        self.0.remove(key).await
-    }
-    async fn lease(&self, key: &Key, hold: Duration) -> Result<cachekit::Lease, cachekit::Error> {
-        self.0.lease(key, hold).await
-    }
     async fn fill(&self, _: &Key, _: Bytes, _: Duration, _: cachekit::LeaseToken) -> Result<bool, cachekit::Error> {
         Ok(false)
-    }
-    async fn release(&self, key: &Key, token: cachekit::LeaseToken) -> Result<(), cachekit::Error> {
-        self.0.release(key, token).await
-    }
-    async fn ping(&self) -> Result<(), cachekit::Error> {
-        self.0.ping().await
     }
 }
 

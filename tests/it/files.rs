@@ -9,5 +9,6 @@ mod crashes;
 mod failures;
 mod layout;
 mod leases;
+mod life;
 mod opening;
 mod support;

@@ -117,8 +117,31 @@ async fn an_expired_value_is_a_fallback_for_its_ttl_in_production() {
 
 async fn leases<P: Preset>(intent: P) -> u64 {
     let bench = bench(intent);
+    // The namespace's version is made under a lease, too.
+    bench.cache.get_or_compute("first", || async { Ok::<u32, Broken>(0) }).await.unwrap();
+    let before = bench.control.count(Operation::Lease);
     bench.computes(1).await;
-    bench.control.count(Operation::Lease)
+    bench.control.count(Operation::Lease) - before
+}
+
+/// Whether a key that another process invalidates leaves L1, and whether a namespace can be invalidated.
+async fn invalidates<P: Preset>(intent: P) -> (bool, bool) {
+    let bench = bench(intent);
+    bench.computes(1).await;
+    settle().await;
+    let other = CacheBuilder::new().backend(bench.memory.clone()).clock(Arc::new(bench.clock.clone())).build().unwrap();
+    other.invalidate("key").await.unwrap();
+    settle().await;
+    let left = bench.cache.entry("key").skip_l2_read().get::<u32>().await.unwrap().is_none();
+    (left, bench.cache.invalidate_namespace().await.is_ok())
+}
+
+#[tokio::test]
+async fn processes_tell_one_another_what_to_forget_in_production() {
+    assert_eq!(invalidates(Intent::Minimal).await, (false, false));
+    assert_eq!(invalidates(Intent::Test).await, (false, false));
+    assert_eq!(invalidates(Intent::Dev).await, (false, false));
+    assert_eq!(invalidates(Intent::Production).await, (true, true));
 }
 
 #[tokio::test]
@@ -161,13 +184,16 @@ async fn test_is_deterministic_the_write_is_awaited_and_nothing_follows_the_answ
     assert_eq!(test.cache.pending(), 0);
 
     let other = bench(Intent::Production);
+    other.cache.get_or_compute("first", || async { Ok::<u32, Broken>(0) }).await.unwrap();
+    settle().await;
+    let before = other.memory.len();
     let gate = other.control.gate(Operation::Set);
     other.cache.get_or_compute("key", || async { Ok::<u32, Broken>(1) }).await.unwrap();
     gate.wait_for(1).await;
-    assert_eq!((other.memory.len(), other.cache.pending()), (0, 1), "the answer came before the write");
+    assert_eq!((other.memory.len(), other.cache.pending()), (before, 1), "the answer came before the write");
     gate.open();
     other.cache.close(Duration::from_secs(1)).await.unwrap();
-    assert_eq!(other.memory.len(), 1);
+    assert_eq!(other.memory.len(), before + 1);
 }
 
 #[tokio::test]

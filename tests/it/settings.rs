@@ -17,7 +17,8 @@ use crate::support::{Journal, Note, message};
 type Standard<B> = Cache<B, Checked<Compressed<Postcard>>>;
 
 fn over(memory: &Memory, vars: &[(&str, &str)]) -> Standard<Memory> {
-    CacheBuilder::from_vars(vars.iter().copied()).backend(memory.clone()).build().unwrap()
+    // Without versions, so that the backend holds entries only.
+    CacheBuilder::from_vars(vars.iter().copied()).backend(memory.clone()).namespace_index(false).build().unwrap()
 }
 
 fn text(bytes: usize) -> String {
@@ -97,8 +98,8 @@ async fn max_chunk_size_splits_what_is_larger() {
 async fn max_value_size_returns_larger_values_without_storing_them() {
     for backend in [true, false] {
         let (memory, journal) = (Memory::new(16 << 20), Arc::new(Journal::default()));
-        let builder =
-            CacheBuilder::from_vars([("CACHEKIT_MAX_VALUE_SIZE", "50000")]).observer(Arc::clone(&journal) as _);
+        let builder = CacheBuilder::from_vars([("CACHEKIT_MAX_VALUE_SIZE", "50000")]).namespace_index(false);
+        let builder = builder.observer(Arc::clone(&journal) as _);
         let ask = |size: usize| move || async move { Ok::<_, crate::support::Broken>(noise(size)) };
         if backend {
             let cache = builder.backend(memory.clone()).build().unwrap();
@@ -228,7 +229,8 @@ fn backends_that_are_not_there_yet_are_named_with_the_way_out() {
 
 fn files(vars: &[(&str, &str)], dir: &Path) -> Standard<AnyBackend> {
     let dir = ("CACHEKIT_FILE_CACHE_DIR", dir.to_str().unwrap());
-    CacheBuilder::from_vars([dir].into_iter().chain(vars.iter().copied())).build().unwrap()
+    let vars = [dir].into_iter().chain(vars.iter().copied());
+    CacheBuilder::from_vars(vars).namespace_index(false).build().unwrap()
 }
 
 fn entries(dir: &Path) -> Vec<PathBuf> {

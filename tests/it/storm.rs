@@ -16,13 +16,11 @@ use bytes::Bytes;
 use cachekit::backends::Memory;
 use cachekit::codec::Postcard;
 use cachekit::testing::{Chaos, Fault, ManualClock};
-use cachekit::{
-    Backend, Cache, CacheBuilder, Capabilities, Clock, Error, Intent, Key, Lease, LeaseToken, Settings, SystemClock,
-};
+use cachekit::{Backend, Cache, CacheBuilder, Clock, Error, Intent, Key, Lease, LeaseToken, Settings, SystemClock};
 use fastrand::Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::support::{Broken, poll_once};
+use crate::support::{Broken, forward, poll_once};
 
 const KEYS: usize = 3;
 
@@ -91,9 +89,7 @@ impl<B: Backend> Tardy<B> {
 }
 
 impl<B: Backend> Backend for Tardy<B> {
-    fn capabilities(&self) -> Capabilities {
-        self.0.capabilities()
-    }
+    forward!(0: capabilities bus);
     async fn get(&self, key: &Key) -> Result<Option<Bytes>, Error> {
         self.around(self.0.get(key)).await
     }
@@ -102,6 +98,24 @@ impl<B: Backend> Backend for Tardy<B> {
     }
     async fn remove(&self, key: &Key) -> Result<(), Error> {
         self.around(self.0.remove(key)).await
+    }
+    async fn exists(&self, key: &Key) -> Result<bool, Error> {
+        self.around(self.0.exists(key)).await
+    }
+    async fn ttl(&self, key: &Key) -> Result<Option<Duration>, Error> {
+        self.around(self.0.ttl(key)).await
+    }
+    async fn touch(&self, key: &Key, ttl: Duration) -> Result<bool, Error> {
+        self.around(self.0.touch(key, ttl)).await
+    }
+    async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Bytes>>, Error> {
+        self.around(self.0.get_many(keys)).await
+    }
+    async fn set_many(&self, items: Vec<(Key, Bytes)>, ttl: Duration) -> Result<(), Error> {
+        self.around(self.0.set_many(items, ttl)).await
+    }
+    async fn remove_many(&self, keys: &[Key]) -> Result<(), Error> {
+        self.around(self.0.remove_many(keys)).await
     }
     async fn lease(&self, key: &Key, hold: Duration) -> Result<Lease, Error> {
         self.around(self.0.lease(key, hold)).await

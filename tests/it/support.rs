@@ -123,6 +123,45 @@ pub(crate) fn message<T: std::fmt::Debug>(result: Result<T, Error>) -> String {
     result.unwrap_err().to_string()
 }
 
+/// Methods of `Backend` that a wrapper hands on to one of its fields.
+macro_rules! forward {
+    (@ $inner:tt capabilities) => {
+        fn capabilities(&self) -> cachekit::Capabilities {
+            self.$inner.capabilities()
+        }
+    };
+    (@ $inner:tt bus) => {
+        fn bus(&self, name: &cachekit::Key) -> Option<std::sync::Arc<dyn cachekit::Bus>> {
+            self.$inner.bus(name)
+        }
+    };
+    (@ $inner:tt get) => { forward!(% $inner get(key: &cachekit::Key) -> Option<bytes::Bytes>); };
+    (@ $inner:tt set) => {
+        forward!(% $inner set(key: &cachekit::Key, value: bytes::Bytes, ttl: std::time::Duration) -> ());
+    };
+    (@ $inner:tt remove) => { forward!(% $inner remove(key: &cachekit::Key) -> ()); };
+    (@ $inner:tt exists) => { forward!(% $inner exists(key: &cachekit::Key) -> bool); };
+    (@ $inner:tt ttl) => { forward!(% $inner ttl(key: &cachekit::Key) -> Option<std::time::Duration>); };
+    (@ $inner:tt touch) => { forward!(% $inner touch(key: &cachekit::Key, ttl: std::time::Duration) -> bool); };
+    (@ $inner:tt get_many) => { forward!(% $inner get_many(keys: &[cachekit::Key]) -> Vec<Option<bytes::Bytes>>); };
+    (@ $inner:tt set_many) => {
+        forward!(% $inner set_many(items: Vec<(cachekit::Key, bytes::Bytes)>, ttl: std::time::Duration) -> ());
+    };
+    (@ $inner:tt remove_many) => { forward!(% $inner remove_many(keys: &[cachekit::Key]) -> ()); };
+    (@ $inner:tt lease) => {
+        forward!(% $inner lease(key: &cachekit::Key, hold: std::time::Duration) -> cachekit::Lease);
+    };
+    (@ $inner:tt release) => { forward!(% $inner release(key: &cachekit::Key, token: cachekit::LeaseToken) -> ()); };
+    (@ $inner:tt ping) => { forward!(% $inner ping() -> ()); };
+    (% $inner:tt $method:ident($($name:ident: $type:ty),*) -> $answer:ty) => {
+        async fn $method(&self, $($name: $type),*) -> Result<$answer, cachekit::Error> {
+            self.$inner.$method($($name),*).await
+        }
+    };
+    ($inner:tt: $($method:ident)*) => { $(forward!(@ $inner $method);)* };
+}
+pub(crate) use forward;
+
 /// A backend that differs from `Memory` in what it says it can do.
 macro_rules! limited {
     ($(#[$doc:meta])* $name:ident($($field:ty),*): $can:expr) => {
@@ -134,15 +173,7 @@ macro_rules! limited {
             fn capabilities(&self) -> Capabilities {
                 $can(self)
             }
-            async fn get(&self, key: &Key) -> Result<Option<Bytes>, Error> {
-                self.0.get(key).await
-            }
-            async fn set(&self, key: &Key, value: Bytes, ttl: Duration) -> Result<(), Error> {
-                self.0.set(key, value, ttl).await
-            }
-            async fn remove(&self, key: &Key) -> Result<(), Error> {
-                self.0.remove(key).await
-            }
+            forward!(0: get set remove exists ttl touch get_many set_many remove_many ping bus);
             async fn lease(&self, _: &Key, _: Duration) -> Result<Lease, Error> {
                 Err(Error::new(ErrorKind::Unsupported, "no leases"))
             }
@@ -151,9 +182,6 @@ macro_rules! limited {
             }
             async fn release(&self, _: &Key, _: LeaseToken) -> Result<(), Error> {
                 Err(Error::new(ErrorKind::Unsupported, "no leases"))
-            }
-            async fn ping(&self) -> Result<(), Error> {
-                self.0.ping().await
             }
         }
     };
@@ -213,9 +241,7 @@ impl<B: Backend> Late<B> {
 }
 
 impl<B: Backend> Backend for Late<B> {
-    fn capabilities(&self) -> Capabilities {
-        self.inner.capabilities()
-    }
+    forward!(inner: capabilities exists ttl touch get_many set_many remove_many release ping bus);
     async fn get(&self, key: &Key) -> Result<Option<Bytes>, Error> {
         let answer = self.inner.get(key).await;
         self.answer(Operation::Get, answer).await
@@ -235,11 +261,5 @@ impl<B: Backend> Backend for Late<B> {
     async fn fill(&self, key: &Key, value: Bytes, ttl: Duration, token: LeaseToken) -> Result<bool, Error> {
         let answer = self.inner.fill(key, value, ttl, token).await;
         self.answer(Operation::Set, answer).await
-    }
-    async fn release(&self, key: &Key, token: LeaseToken) -> Result<(), Error> {
-        self.inner.release(key, token).await
-    }
-    async fn ping(&self) -> Result<(), Error> {
-        self.inner.ping().await
     }
 }

@@ -4,8 +4,8 @@
 //! big-endian `u64` (0 = never). The header has no length and no checksum: files are replaced whole, and what
 //! guards the bytes themselves is the codec's business.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::fs::{self, Metadata, OpenOptions};
+use std::io::{self, Read as _};
 use std::path::Path;
 use std::time::Duration;
 
@@ -17,14 +17,23 @@ use super::os;
 pub(super) const HEADER: usize = 14;
 const MAGIC: [u8; 3] = [0x43, 0x4B, 1];
 
-/// What reading an entry gave.
+/// What is under the path of an entry.
 #[derive(Debug)]
 pub(super) enum Found {
-    Value(Bytes),
+    Alive(Alive),
     /// No entry, or a file that is left alone: a link, not a file, too large, or with flags of a later version.
     Nothing,
     /// Expired, or not an entry: to be removed while its name still leads to this very file.
     Spoiled(fs::File),
+}
+
+/// An entry that has not expired, opened, its header read.
+#[derive(Debug)]
+pub(super) struct Alive {
+    pub(super) file: fs::File,
+    pub(super) metadata: Metadata,
+    /// The second of the epoch at which it expires; 0 is never.
+    expiry: u64,
 }
 
 /// The header of an entry stored at `now` (milliseconds since the epoch) for `ttl`.
@@ -39,27 +48,45 @@ pub(super) fn header(now: u64, ttl: Duration) -> [u8; HEADER] {
     header
 }
 
-/// Reads the entry at `path`, allocating at most `max_value` bytes.
-pub(super) fn read(path: &Path, max_value: u64, now: u64) -> io::Result<Found> {
+/// Opens the entry at `path`, whose value is of at most `max_value` bytes.
+pub(super) fn find(path: &Path, max_value: u64, now: u64) -> io::Result<Found> {
     let Some(mut file) = open(path)? else { return Ok(Found::Nothing) };
     let metadata = file.metadata()?;
     if !metadata.is_file() || metadata.len() > max_value.saturating_add(HEADER as u64) {
         return Ok(Found::Nothing);
     }
-    match judge(&mut file, now)? {
-        Verdict::Good(_) => {}
-        Verdict::Foreign => return Ok(Found::Nothing),
-        Verdict::Spoiled => return Ok(Found::Spoiled(file)),
+    Ok(match judge(&mut file)? {
+        Verdict::Entry { expiry } if lives(expiry, now) => Found::Alive(Alive { file, metadata, expiry }),
+        Verdict::Entry { .. } | Verdict::Spoiled => Found::Spoiled(file),
+        Verdict::Foreign => Found::Nothing,
+    })
+}
+
+impl Alive {
+    /// The value, unless somebody rewrites the file in place.
+    pub(super) fn read(self) -> io::Result<Option<Bytes>> {
+        let length = self.metadata.len().saturating_sub(HEADER as u64);
+        let mut value = Vec::new();
+        value.try_reserve_exact(usize::try_from(length).map_err(|_| io::ErrorKind::OutOfMemory)?)?;
+        let read = self.file.take(length).read_to_end(&mut value)?;
+        // Ours never shrink.
+        Ok((read as u64 == length).then(|| value.into()))
     }
-    let length = metadata.len().saturating_sub(HEADER as u64);
-    let mut value = Vec::new();
-    value.try_reserve_exact(usize::try_from(length).map_err(|_| io::ErrorKind::OutOfMemory)?)?;
-    let read = file.take(length).read_to_end(&mut value)?;
-    // Ours never shrink: somebody rewrites this file in place.
-    if read as u64 != length {
-        return Ok(Found::Nothing);
+
+    /// How much longer the entry is kept; `None` for ever.
+    pub(super) fn left(&self, now: u64) -> Option<Duration> {
+        let ends = self.expiry.saturating_mul(1_000);
+        (self.expiry != 0).then(|| Duration::from_millis(ends.saturating_sub(now)))
     }
-    Ok(Found::Value(value.into()))
+
+    /// Whether the entry has still not expired.
+    pub(super) fn lives(&self, now: u64) -> bool {
+        lives(self.expiry, now)
+    }
+}
+
+fn lives(expiry: u64, now: u64) -> bool {
+    expiry == 0 || now / 1_000 < expiry
 }
 
 /// Opens a file of the directory for reading; `None` if there is none, or if it is no regular file.
@@ -74,42 +101,14 @@ pub(super) fn open(path: &Path) -> io::Result<Option<fs::File>> {
     }
 }
 
-/// How much longer the entry at `path` lives; `Some(None)` for ever.
-pub(super) fn left(path: &Path, now: u64) -> io::Result<Option<Option<Duration>>> {
-    let Some(mut file) = open(path)? else { return Ok(None) };
-    if !file.metadata()?.is_file() {
-        return Ok(None);
-    }
-    let Verdict::Good(expiry) = judge(&mut file, now)? else { return Ok(None) };
-    let left = Duration::from_millis(expiry.saturating_mul(1_000).saturating_sub(now));
-    Ok(Some((expiry != 0).then_some(left)))
-}
-
-/// Gives the entry at `path` a new life. `false` if there is none.
-pub(super) fn touch(path: &Path, now: u64, ttl: Duration) -> io::Result<bool> {
-    let mut file = match os::no_follow(OpenOptions::new().read(true).write(true)).open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        Err(error) => return Err(error),
-    };
-    if !file.metadata()?.is_file() {
-        return Ok(false);
-    }
-    let Verdict::Good(_) = judge(&mut file, now)? else { return Ok(false) };
-    file.seek(SeekFrom::Start(6))?;
-    file.write_all(&header(now, ttl)[6..])?;
-    Ok(true)
-}
-
 enum Verdict {
-    /// Alive, until this second of the epoch; 0 is for ever.
-    Good(u64),
+    Entry { expiry: u64 },
     Foreign,
     Spoiled,
 }
 
 /// Reads the header of an entry, and leaves the file at its value.
-fn judge(file: &mut fs::File, now: u64) -> io::Result<Verdict> {
+fn judge(file: &mut fs::File) -> io::Result<Verdict> {
     let mut header = [0; HEADER];
     match file.read_exact(&mut header) {
         Ok(()) => {}
@@ -123,8 +122,7 @@ fn judge(file: &mut fs::File, now: u64) -> io::Result<Verdict> {
     if [reserved, f0, f1] != [0; 3] {
         return Ok(Verdict::Foreign);
     }
-    let expiry = u64::from_be_bytes(expiry);
-    Ok(if expiry != 0 && now / 1_000 >= expiry { Verdict::Spoiled } else { Verdict::Good(expiry) })
+    Ok(Verdict::Entry { expiry: u64::from_be_bytes(expiry) })
 }
 
 #[cfg(test)]

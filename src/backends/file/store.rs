@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::dir::{Dir, look, remove};
-use super::entry::{self, Found, HEADER};
+use super::entry::{self, Alive, Found, HEADER};
 use super::error;
 use super::evict::{self, Census, HIGH};
 use super::lease::Note;
@@ -52,10 +52,21 @@ impl Store {
     }
 
     pub(super) fn get(&self, name: Name) -> Result<Option<Bytes>, Error> {
-        let found =
-            entry::read(&self.dir.entry(name), self.limits.max_value, self.clock.wall()).map_err(error::entry)?;
-        match found {
-            Found::Value(value) => Ok(Some(value)),
+        let Some(entry) = self.find(name)? else { return Ok(None) };
+        entry.read().map_err(error::entry)
+    }
+
+    /// How much longer an entry is kept. One that never expires, as another writer may store it, is kept longest.
+    pub(super) fn ttl(&self, name: Name) -> Result<Option<Duration>, Error> {
+        let entry = self.find(name)?;
+        Ok(entry.map(|entry| entry.left(self.clock.wall()).unwrap_or(LONGEST)))
+    }
+
+    /// The entry of a name; what is none is removed on the way, if it is to be removed.
+    fn find(&self, name: Name) -> Result<Option<Alive>, Error> {
+        let path = self.dir.entry(name);
+        match entry::find(&path, self.limits.max_value, self.clock.wall()).map_err(error::entry)? {
+            Found::Alive(entry) => Ok(Some(entry)),
             Found::Nothing => Ok(None),
             Found::Spoiled(file) => {
                 self.discard(name, &file);
@@ -70,29 +81,46 @@ impl Store {
         self.place(&mut locked, name, temp, value)
     }
 
-    pub(super) fn remove(&self, name: Name, patience: Duration) -> Result<(), Error> {
+    pub(super) fn remove(&self, names: &[Name], patience: Duration) -> Result<(), Error> {
         let mut locked = self.lock.acquire(patience)?;
-        self.end_lease(&mut locked, name)?;
+        names.iter().try_for_each(|name| self.forget(&mut locked, *name))
+    }
+
+    fn forget(&self, locked: &mut Locked<'_>, name: Name) -> Result<(), Error> {
+        self.end_lease(locked, name)?;
         let path = self.dir.entry(name);
         let Some(metadata) = look(&path).map_err(error::directory)?.filter(|metadata| !metadata.is_dir()) else {
             return Ok(());
         };
         remove(&path).map_err(error::directory)?;
         if metadata.is_file() {
-            amend(&mut locked, |totals| totals.subtract(metadata.len()));
+            amend(locked, |totals| totals.subtract(metadata.len()));
         }
         Ok(())
     }
 
-    /// How much longer an entry is kept. One that never expires, as another writer may store it, is kept longest.
-    pub(super) fn ttl(&self, name: Name) -> Result<Option<Duration>, Error> {
-        let left = entry::left(&self.dir.entry(name), self.clock.wall()).map_err(error::entry)?;
-        Ok(left.map(|left| left.unwrap_or(LONGEST)))
+    /// Replaces an entry by a copy that lives for `ttl`, so that no reader sees half an expiry.
+    pub(super) fn touch(&self, name: Name, ttl: Duration, patience: Duration) -> Result<bool, Error> {
+        let path = self.dir.entry(name);
+        let Some((entry, mut temp)) = self.copy(name, ttl)? else { return Ok(false) };
+        let _locked = self.lock.acquire(patience)?;
+        let named = look(&path).map_err(error::directory)?;
+        let same = named.is_some_and(|named| os::same_file(&named, &entry.metadata));
+        if !same || !entry.lives(self.clock.wall()) {
+            // It ended or was replaced meanwhile. Under the lock that cannot happen again.
+            let Some((_, fresh)) = self.copy(name, ttl)? else { return Ok(false) };
+            temp = fresh;
+        }
+        temp.place(&path).map_err(error::directory)?;
+        Ok(true)
     }
 
-    pub(super) fn touch(&self, name: Name, ttl: Duration, patience: Duration) -> Result<bool, Error> {
-        let _locked = self.lock.acquire(patience)?;
-        entry::touch(&self.dir.entry(name), self.clock.wall(), ttl).map_err(error::directory)
+    /// An entry and a copy of it that is to live for `ttl`. The open entry keeps its file from being taken for another.
+    fn copy(&self, name: Name, ttl: Duration) -> Result<Option<(Alive, Temp)>, Error> {
+        let Some(mut entry) = self.find(name)? else { return Ok(None) };
+        let header = entry::header(self.clock.wall(), ttl);
+        let temp = Temp::copy(self.dir.path(), name, &header, &mut entry.file).map_err(error::directory)?;
+        Ok(Some((entry, temp)))
     }
 
     pub(super) fn lease(&self, name: Name, hold: Duration, patience: Duration) -> Result<Lease, Error> {

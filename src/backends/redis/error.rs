@@ -306,8 +306,8 @@ mod cluster_tests {
     use super::*;
 
     fn told(answer: &str) -> Error {
-        let value = redis::parse_redis_value(format!("-{answer}\r\n").as_bytes()).unwrap();
-        of_command(&value.extract_error().unwrap_err(), "h:1")
+        let value = redis::parse_redis_value(format!("-{answer}\r\n").as_bytes()).expect("a simple error");
+        of_command(&value.extract_error().expect_err("an error"), "h:1")
     }
 
     #[test]

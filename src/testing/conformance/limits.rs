@@ -53,9 +53,12 @@ async fn above_limit<B: Backend>(case: Case<B>) {
     let key = case.key("secret-name");
     case.set(&key, "old", LONG).await;
     let value = Bytes::from(b"secret-value".repeat(limit / 12 + 1)).slice(..limit + 1);
-    let answer = case.backend.set(&key, value, LONG).await;
+    let answer = case.backend.set(&key, value.clone(), LONG).await;
     refused(&case, answer, ErrorKind::TooLarge, &key);
     case.holds(&key, b"old", "after a refused set").await;
+    let answer = case.backend.set_many(vec![(key.clone(), value)], LONG).await;
+    refused(&case, answer, ErrorKind::TooLarge, &key);
+    case.holds(&key, b"old", "after a refused set_many").await;
 }
 
 /// Fails the check unless `answer` is an error of `kind` that tells neither the key nor a value.
@@ -75,7 +78,9 @@ pub(super) fn refused<B: Backend, T: std::fmt::Debug>(
 }
 
 async fn longest_ttl<B: Backend>(case: Case<B>) {
-    let key = case.key("k");
-    case.set(&key, "v", case.backend.capabilities().max_ttl).await;
+    let (key, longest) = (case.key("k"), case.backend.capabilities().max_ttl);
+    case.set(&key, "v", longest).await;
     case.holds(&key, b"v", "after storing for the longest TTL").await;
+    case.touch(&key, longest, true, "for the longest TTL").await;
+    case.holds(&key, b"v", "after touch for the longest TTL").await;
 }

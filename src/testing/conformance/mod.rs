@@ -1,7 +1,7 @@
 //! Does it keep the contract?
 //!
-//! Suites for those who write a [`Backend`] or a [`Codec`](crate::Codec). Each sentence of a contract has a check, and
-//! every check compares values: a suite that is content with *some* answer proves nothing.
+//! Suites for those who write a [`Backend`], a [`Bus`](crate::Bus) or a [`Codec`](crate::Codec). Each sentence of a
+//! contract has a check, and every check compares values: a suite that is content with *some* answer proves nothing.
 
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -18,20 +18,24 @@ use crate::clock::{Clock, SystemClock};
 use crate::error::Error;
 use crate::key::{IntoKey, Key};
 
+mod batches;
+mod bus;
 mod codec;
 mod concurrency;
 mod keys;
 mod leases;
+mod life;
 mod limits;
 mod shapes;
 mod time;
 mod values;
 
+pub use self::bus::bus;
 pub use self::codec::{CodecOptions, codec};
 
 type Pause = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// How [`backend`] makes time pass, and how exact it is.
+/// How [`backend`] and [`bus()`] make time pass, and how exact it is.
 #[derive(Clone)]
 pub struct BackendOptions {
     advance: Arc<dyn Fn(Duration) -> Pause + Send + Sync>,
@@ -51,7 +55,7 @@ impl BackendOptions {
         Self::new(advance, false, Duration::from_millis(1))
     }
 
-    /// For backends that live on real time. Precision 1 s: the suite then waits for about 20 s.
+    /// For backends that live on real time. Precision 1 s: the suite then waits for about 40 s.
     pub fn real() -> Self {
         let advance = |duration| Box::pin(async move { SystemClock.sleep(duration).await }) as Pause;
         Self::new(advance, true, Duration::from_secs(1))
@@ -108,7 +112,8 @@ impl fmt::Debug for BackendOptions {
 ///
 /// `make` is called once per check; its backends may share one store. Keys are fresh in each run, so a store may be
 /// used again. It needs room for one item as large as it accepts, up to [`largest`](BackendOptions::largest), and for 2
-/// MiB in any case. Call it on a `tokio` runtime; several threads make the checks of concurrency sharper.
+/// MiB and 2,000 items in any case. Its buses are checked by [`bus()`]. Call it on a `tokio` runtime; several threads
+/// make the checks of concurrency sharper.
 ///
 /// What a backend's [`Capabilities`](crate::backends::Capabilities) exclude is not checked and not returned: leases
 /// it does not have, and the refusal of values above a limit that is beyond `largest`.
@@ -137,6 +142,8 @@ where
     values::check(&mut suite).await;
     keys::check(&mut suite).await;
     time::check(&mut suite).await;
+    life::check(&mut suite).await;
+    batches::check(&mut suite).await;
     concurrency::check(&mut suite).await;
     leases::check(&mut suite).await;
     suite.kept

@@ -1,15 +1,13 @@
 //! Backends with one defect each, and the sentence that finds it.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex};
+mod store;
+
 use std::time::Duration;
 
-use bytes::Bytes;
-use cachekit::backends::{Capabilities, Lease, LeaseToken, Memory};
 use cachekit::testing::ManualClock;
 use cachekit::testing::conformance::{BackendOptions, backend};
-use cachekit::{Backend, Error, ErrorKind, Key};
-use tokio::task::yield_now;
+
+use self::store::Broken;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Defect {
@@ -20,6 +18,7 @@ enum Defect {
     CutsAtLimit,
     CallsTooLargeABug,
     ForgetsOnTooLarge,
+    CutsTooLargeInBatches,
     TellsTheKey,
     RefusesLongTtl,
     FailsOnAbsent,
@@ -35,6 +34,27 @@ enum Defect {
     RoundsDown,
     KeepsTheLongestTtl,
     ProlongsOnRead,
+    SaysThatAllExists,
+    DeniesTheEmpty,
+    ExistsForEver,
+    NoTtlLeft,
+    TtlAsAsked,
+    TtlInSeconds,
+    TouchesNothing,
+    OnlyProlongs,
+    TouchRoundsDown,
+    TouchesWhatIsNot,
+    TouchStores,
+    LeavesAbsentOut,
+    AnswersInItsOwnOrder,
+    AnswersTwinsOnce,
+    KeepsTheFirstOfMany,
+    SetsTheFirstOfTwins,
+    ForgetsTtlOfBatches,
+    RemovesTheFirstOnly,
+    StopsAtAbsent,
+    RefusesEmptyBatches,
+    CutsBatchesAt512,
     Tears,
     VanishesMeanwhile,
     SharesASlot,
@@ -48,6 +68,9 @@ enum Defect {
     HoldsForEver,
     SetSparesLease,
     RemoveSparesLease,
+    SetManySparesLease,
+    RemoveManySparesLease,
+    TouchEndsLease,
     TrustsUnknownTokens,
     ReleasesForAnyone,
 }
@@ -60,6 +83,7 @@ const DEFECTS: &[(Defect, &str)] = &[
     (D::CutsAtLimit, "A value of the item limit is stored."),
     (D::CallsTooLargeABug, "A value above the item limit is `TooLarge`, and the old one stays."),
     (D::ForgetsOnTooLarge, "A value above the item limit is `TooLarge`, and the old one stays."),
+    (D::CutsTooLargeInBatches, "A value above the item limit is `TooLarge`, and the old one stays."),
     (D::TellsTheKey, "A value above the item limit is `TooLarge`, and the old one stays."),
     (D::RefusesLongTtl, "The longest TTL is accepted."),
     (D::FailsOnAbsent, "`get` of an absent key is `Ok(None)`."),
@@ -75,6 +99,27 @@ const DEFECTS: &[(Defect, &str)] = &[
     (D::RoundsDown, "A TTL is rounded up to the backend's precision, never down."),
     (D::KeepsTheLongestTtl, "The last `set` decides how long an entry lives."),
     (D::ProlongsOnRead, "Reading an entry does not prolong its life."),
+    (D::SaysThatAllExists, "`exists` says whether `get` would find something."),
+    (D::DeniesTheEmpty, "`exists` says whether `get` would find something."),
+    (D::ExistsForEver, "`exists` is false when the TTL is over."),
+    (D::NoTtlLeft, "`ttl` of an absent key is `None`."),
+    (D::TtlAsAsked, "`ttl` tells how much longer an entry is kept, to the precision."),
+    (D::TtlInSeconds, "`ttl` tells how much longer an entry is kept, to the precision."),
+    (D::TouchesNothing, "`touch` keeps an entry for its TTL from now, be it longer or shorter."),
+    (D::OnlyProlongs, "`touch` keeps an entry for its TTL from now, be it longer or shorter."),
+    (D::TouchRoundsDown, "A TTL of `touch` is rounded up to the backend's precision, never down."),
+    (D::TouchesWhatIsNot, "`touch` of an absent key is false, and stores nothing."),
+    (D::TouchStores, "`touch` of an absent key is false, and stores nothing."),
+    (D::LeavesAbsentOut, "`get_many` answers for each key, in their order."),
+    (D::AnswersInItsOwnOrder, "`get_many` answers for each key, in their order."),
+    (D::AnswersTwinsOnce, "`get_many` answers as often as a key is asked for."),
+    (D::KeepsTheFirstOfMany, "`set_many` stores each value, and replaces what was there."),
+    (D::SetsTheFirstOfTwins, "The last value of a key in `set_many` counts."),
+    (D::ForgetsTtlOfBatches, "What `set_many` stored is gone when its TTL is over."),
+    (D::RemovesTheFirstOnly, "`remove_many` forgets each key, and passes over absent ones."),
+    (D::StopsAtAbsent, "`remove_many` forgets each key, and passes over absent ones."),
+    (D::RefusesEmptyBatches, "An empty batch succeeds."),
+    (D::CutsBatchesAt512, "A batch of 1,000 works as a small one."),
     (D::Tears, "A reader sees the old bytes or the new ones, never a mixture."),
     (D::VanishesMeanwhile, "A reader sees the old bytes or the new ones, never a mixture."),
     (D::SharesASlot, "Writers of different keys do not disturb each other."),
@@ -88,6 +133,9 @@ const DEFECTS: &[(Defect, &str)] = &[
     (D::HoldsForEver, "A lease ends after `hold`."),
     (D::SetSparesLease, "A lease ends by `set`."),
     (D::RemoveSparesLease, "A lease ends by `remove`."),
+    (D::SetManySparesLease, "A lease ends by `set_many`."),
+    (D::RemoveManySparesLease, "A lease ends by `remove_many`."),
+    (D::TouchEndsLease, "A lease does not end by `touch`."),
     (D::TrustsUnknownTokens, "`fill` with a token that was never granted stores nothing."),
     (D::ReleasesForAnyone, "`release` of a lease that has ended does nothing."),
 ];
@@ -104,7 +152,7 @@ fn every_defect_is_found() {
 #[test]
 fn every_sentence_finds_a_defect() {
     let kept = [run(D::None).unwrap(), run(D::NoLeases).unwrap()].concat();
-    assert_eq!(kept.len(), 30 + 21);
+    assert_eq!(kept.len(), 48 + 36);
     for sentence in kept {
         assert!(DEFECTS.iter().any(|(_, found_by)| *found_by == sentence), "no defect proves: {sentence}");
     }
@@ -135,217 +183,4 @@ fn run(defect: Defect) -> Result<Vec<&'static str>, String> {
         tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(backend(make, options))
     });
     suite.join().map_err(|panic| *panic.downcast::<String>().unwrap())
-}
-
-#[derive(Debug)]
-struct Broken {
-    defect: Defect,
-    inner: Memory,
-    ttls: Mutex<HashMap<Key, Duration>>,
-    slot: Mutex<Bytes>,
-    /// The last lease of each key.
-    granted: Mutex<HashMap<Key, LeaseToken>>,
-    ever_granted: Mutex<HashSet<LeaseToken>>,
-    /// Tokens whose lease the defect failed to end.
-    spared: Mutex<HashSet<LeaseToken>>,
-}
-
-const YEARS: Duration = Duration::from_secs(100_000_000);
-
-impl Broken {
-    fn new(defect: Defect, clock: &ManualClock) -> Self {
-        let inner = Memory::with_clock(2 << 20, Arc::new(clock.clone()));
-        Self {
-            defect,
-            inner,
-            ttls: Mutex::default(),
-            slot: Mutex::default(),
-            granted: Mutex::default(),
-            ever_granted: Mutex::default(),
-            spared: Mutex::default(),
-        }
-    }
-
-    fn key(&self, key: &Key) -> Key {
-        let text = key.as_str();
-        match self.defect {
-            D::AddsUpKeys => Key::new("sum", text.bytes().map(u64::from).sum::<u64>()),
-            D::FoldsCase => Key::new("folded", text.to_lowercase()),
-            D::ReadsKeysToTheFirst100 => Key::new("cut", &text[..text.len().min(100)]),
-            _ => return key.clone(),
-        }
-        .unwrap()
-    }
-
-    fn ttl(&self, key: &Key, ttl: Duration) -> Duration {
-        match self.defect {
-            D::ForgetsTtl => YEARS,
-            D::RoundsDown => Duration::from_millis(ttl.as_millis() as u64),
-            D::KeepsTheLongestTtl => {
-                let mut ttls = self.ttls.lock().unwrap();
-                let longest = ttls.entry(key.clone()).or_default();
-                *longest = ttl.max(*longest);
-                *longest
-            }
-            _ => ttl,
-        }
-    }
-
-    /// Notes that the lease of `key` was not ended, if that is the defect.
-    fn spare(&self, key: &Key, defect: Defect) {
-        if self.defect == defect
-            && let Some(token) = self.granted.lock().unwrap().get(key)
-        {
-            self.spared.lock().unwrap().insert(*token);
-        }
-    }
-
-    fn too_large(&self, key: &Key, error: Error) -> Error {
-        match self.defect {
-            D::CallsTooLargeABug => Error::new(ErrorKind::Backend, "bug"),
-            D::TellsTheKey => Error::new(error.kind(), format!("{} is too large", key.as_str())),
-            _ => error,
-        }
-    }
-
-    /// What happens between the start of a write and its end.
-    async fn meanwhile(&self, key: &Key, mut value: Bytes, ttl: Duration) -> Result<Bytes, Error> {
-        match self.defect {
-            D::Tears if value.len() < 1 << 20 => {
-                let half = value.slice(..value.len() / 2);
-                self.inner.set(key, half, ttl).await?;
-                yield_now().await;
-            }
-            D::VanishesMeanwhile if value.len() < 1 << 20 => {
-                self.inner.remove(key).await?;
-                yield_now().await;
-            }
-            D::SharesASlot => {
-                *self.slot.lock().unwrap() = value;
-                yield_now().await;
-                value = self.slot.lock().unwrap().clone();
-            }
-            D::StoresHalfBeforeTheRest if value == "new" => {
-                self.inner.set(key, "n".into(), ttl).await?;
-                yield_now().await;
-            }
-            _ => {}
-        }
-        Ok(value)
-    }
-}
-
-fn refusal() -> Error {
-    Error::new(ErrorKind::Unsupported, "no leases")
-}
-
-impl Backend for Broken {
-    fn capabilities(&self) -> Capabilities {
-        let name = if self.defect == D::ShoutsItsName { "BROKEN" } else { "broken" };
-        let leases = !matches!(self.defect, D::NoLeases | D::WorksWithoutSayingSo);
-        Capabilities::new(name).leases(leases).max_value(self.inner.capabilities().max_value)
-    }
-
-    async fn get(&self, key: &Key) -> Result<Option<Bytes>, Error> {
-        let key = &self.key(key);
-        let found = self.inner.get(key).await;
-        match self.defect {
-            D::FailsOnAbsent if matches!(found, Ok(None)) => Err(Error::new(ErrorKind::Backend, "not found")),
-            D::CutsAtLimit => Ok(found?.map(|bytes| bytes.slice(..bytes.len().min(1 << 20)))),
-            D::ProlongsOnRead => {
-                let Some(bytes) = found? else { return Ok(None) };
-                self.inner.set(key, bytes.clone(), YEARS).await?;
-                Ok(Some(bytes))
-            }
-            _ => found,
-        }
-    }
-
-    async fn set(&self, key: &Key, value: Bytes, ttl: Duration) -> Result<(), Error> {
-        let (key, ttl) = (&self.key(key), self.ttl(key, ttl));
-        let value = self.meanwhile(key, value, ttl).await?;
-        let small = value.len() < 100;
-        self.spare(key, D::SetSparesLease);
-        match self.defect {
-            D::RefusesLongTtl if ttl > YEARS => return Err(Error::new(ErrorKind::Argument, "too long")),
-            D::LosesEmpty if value.is_empty() => return self.inner.remove(key).await,
-            D::TrimsNewlines => return self.inner.set(key, trimmed(value), ttl).await,
-            D::KeepsTheFirst if small && self.inner.get(key).await?.is_some() => return Ok(()),
-            _ => {}
-        }
-        let stored = self.inner.set(key, value, ttl).await;
-        if stored.is_err() && self.defect == D::ForgetsOnTooLarge {
-            self.inner.remove(key).await?;
-        }
-        stored.map_err(|error| self.too_large(key, error))
-    }
-
-    async fn remove(&self, key: &Key) -> Result<(), Error> {
-        let key = &self.key(key);
-        self.spare(key, D::RemoveSparesLease);
-        match self.defect {
-            D::RemovesNothing => Ok(()),
-            D::FailsRemovingAbsent if self.inner.get(key).await?.is_none() => {
-                Err(Error::new(ErrorKind::Backend, "not found"))
-            }
-            _ => self.inner.remove(key).await,
-        }
-    }
-
-    async fn lease(&self, key: &Key, hold: Duration) -> Result<Lease, Error> {
-        let held_before = self.granted.lock().unwrap().contains_key(key);
-        let hold = if self.defect == D::HoldsForEver { YEARS } else { hold };
-        match self.defect {
-            D::NoLeases => return Err(refusal()),
-            D::GrantsInARace => yield_now().await,
-            _ => {}
-        }
-        let lease = match (self.defect, self.inner.lease(key, hold).await?) {
-            (D::GrantsToAll, Lease::Held) => Lease::Granted(LeaseToken::random()),
-            (D::GrantsInARace, Lease::Held) if !held_before => Lease::Granted(LeaseToken::random()),
-            (_, lease) => lease,
-        };
-        if let Lease::Granted(token) = lease {
-            self.granted.lock().unwrap().insert(key.clone(), token);
-            self.ever_granted.lock().unwrap().insert(token);
-        }
-        Ok(lease)
-    }
-
-    async fn fill(&self, key: &Key, value: Bytes, ttl: Duration, token: LeaseToken) -> Result<bool, Error> {
-        let ttl = if self.defect == D::FillsForEver { YEARS } else { ttl };
-        let stores = match self.defect {
-            D::NoLeases => return Err(refusal()),
-            D::IgnoresTokens => true,
-            D::TrustsUnknownTokens => !self.ever_granted.lock().unwrap().contains(&token),
-            _ => self.spared.lock().unwrap().contains(&token),
-        };
-        if stores {
-            self.inner.set(key, value, ttl).await?;
-            return Ok(true);
-        }
-        self.inner.fill(key, value, ttl, token).await
-    }
-
-    async fn release(&self, key: &Key, token: LeaseToken) -> Result<(), Error> {
-        let last = self.granted.lock().unwrap().get(key).copied();
-        self.spare(key, D::ReleaseSparesLease);
-        match self.defect {
-            D::NoLeases => Err(refusal()),
-            D::ReleasesForAnyone => self.inner.release(key, last.unwrap_or(token)).await,
-            _ => self.inner.release(key, token).await,
-        }
-    }
-
-    async fn ping(&self) -> Result<(), Error> {
-        if self.defect == D::HangsOnPing {
-            std::future::pending::<()>().await;
-        }
-        self.inner.ping().await
-    }
-}
-
-fn trimmed(value: Bytes) -> Bytes {
-    let length = value.len() - usize::from(value.ends_with(b"\n"));
-    value.slice(..length)
 }

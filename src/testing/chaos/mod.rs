@@ -7,17 +7,23 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::control::{ChaosControl, Fault};
+use self::bus::ChaosBus;
+use self::twist::Mischief;
+use super::control::ChaosControl;
 use crate::backends::{Backend, Capabilities, Lease, LeaseToken};
 use crate::bus::Bus;
 use crate::clock::{Clock, SystemClock};
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::event::Operation;
 use crate::key::Key;
 
+mod bus;
+mod twist;
+
 /// A backend that works as the one inside it, until its [`ChaosControl`] says otherwise.
 ///
-/// Forwards everything, `capabilities` included.
+/// Forwards everything, `capabilities` and the buses included; those meet the faults of [`Operation::Publish`] and
+/// [`Operation::Receive`].
 ///
 /// # Examples
 /// ```
@@ -37,8 +43,7 @@ use crate::key::Key;
 #[derive(Debug, Clone)]
 pub struct Chaos<B> {
     inner: B,
-    clock: Arc<dyn Clock>,
-    control: ChaosControl,
+    mischief: Mischief,
 }
 
 impl<B: Backend> Chaos<B> {
@@ -47,72 +52,14 @@ impl<B: Backend> Chaos<B> {
         Self::with_clock(inner, Arc::new(SystemClock))
     }
 
-    /// Like [`new`](Chaos::new); [`Fault::Slow`] waits on `clock`.
+    /// Like [`new`](Chaos::new); [`Fault::Slow`](super::Fault::Slow) waits on `clock`.
     pub fn with_clock(inner: B, clock: Arc<dyn Clock>) -> Self {
-        Self { inner, clock, control: ChaosControl::new() }
+        Self { inner, mischief: Mischief { clock, control: ChaosControl::new() } }
     }
 
     /// The handle that makes faults and counts operations.
     pub fn control(&self) -> ChaosControl {
-        self.control.clone()
-    }
-
-    /// Counts an operation, holds it at its gate, and meets the faults that strike before it works.
-    async fn begin(&self, operation: Operation) -> Result<Twist, Error> {
-        if let Some(gate) = self.control.arrive(operation) {
-            gate.pass().await;
-        }
-        let (fault, hanging) = self.control.draw(operation);
-        match fault {
-            Some(Fault::Refuse) => Err(Error::new(ErrorKind::Unavailable, "chaos: the operation was refused")),
-            Some(Fault::Hang) => {
-                hanging.pass().await;
-                Ok(Twist(None))
-            }
-            Some(Fault::Slow(duration)) => {
-                self.clock.sleep(duration).await;
-                Ok(Twist(None))
-            }
-            fault => Ok(Twist(fault)),
-        }
-    }
-}
-
-/// A fault that changes how an operation works.
-struct Twist(Option<Fault>);
-
-impl Twist {
-    fn loses(&self) -> bool {
-        matches!(self.0, Some(Fault::Lose))
-    }
-
-    fn key<'a>(&'a self, asked: &'a Key) -> &'a Key {
-        match &self.0 {
-            Some(Fault::WrongKey(other)) => other,
-            _ => asked,
-        }
-    }
-
-    fn bytes(&self, bytes: Bytes) -> Bytes {
-        match self.0 {
-            Some(Fault::Truncate(length)) => bytes.slice(..length.min(bytes.len())),
-            Some(Fault::Flip(bit)) if !bytes.is_empty() => {
-                let bit = bit % (bytes.len() * 8);
-                let mut bytes = Vec::from(bytes);
-                bytes[bit / 8] ^= 1 << (bit % 8);
-                bytes.into()
-            }
-            _ => bytes,
-        }
-    }
-
-    fn end<T>(&self, answer: Result<T, Error>) -> Result<T, Error> {
-        match self.0 {
-            Some(Fault::FailAfter) => {
-                Err(Error::new(ErrorKind::Timeout, "chaos: the operation ended without an answer"))
-            }
-            _ => answer,
-        }
+        self.mischief.control.clone()
     }
 }
 
@@ -123,7 +70,7 @@ impl<B: Backend> Backend for Chaos<B> {
     }
 
     async fn get(&self, key: &Key) -> Result<Option<Bytes>, Error> {
-        let twist = self.begin(Operation::Get).await?;
+        let twist = self.mischief.begin(Operation::Get).await?;
         if twist.loses() {
             return Ok(None);
         }
@@ -132,7 +79,7 @@ impl<B: Backend> Backend for Chaos<B> {
     }
 
     async fn set(&self, key: &Key, value: Bytes, ttl: Duration) -> Result<(), Error> {
-        let twist = self.begin(Operation::Set).await?;
+        let twist = self.mischief.begin(Operation::Set).await?;
         if twist.loses() {
             return Ok(());
         }
@@ -140,7 +87,7 @@ impl<B: Backend> Backend for Chaos<B> {
     }
 
     async fn remove(&self, key: &Key) -> Result<(), Error> {
-        let twist = self.begin(Operation::Remove).await?;
+        let twist = self.mischief.begin(Operation::Remove).await?;
         if twist.loses() {
             return Ok(());
         }
@@ -148,7 +95,7 @@ impl<B: Backend> Backend for Chaos<B> {
     }
 
     async fn exists(&self, key: &Key) -> Result<bool, Error> {
-        let twist = self.begin(Operation::Get).await?;
+        let twist = self.mischief.begin(Operation::Get).await?;
         if twist.loses() {
             return Ok(false);
         }
@@ -156,7 +103,7 @@ impl<B: Backend> Backend for Chaos<B> {
     }
 
     async fn ttl(&self, key: &Key) -> Result<Option<Duration>, Error> {
-        let twist = self.begin(Operation::Get).await?;
+        let twist = self.mischief.begin(Operation::Get).await?;
         if twist.loses() {
             return Ok(None);
         }
@@ -164,7 +111,7 @@ impl<B: Backend> Backend for Chaos<B> {
     }
 
     async fn touch(&self, key: &Key, ttl: Duration) -> Result<bool, Error> {
-        let twist = self.begin(Operation::Set).await?;
+        let twist = self.mischief.begin(Operation::Set).await?;
         if twist.loses() {
             return Ok(true);
         }
@@ -172,18 +119,17 @@ impl<B: Backend> Backend for Chaos<B> {
     }
 
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Bytes>>, Error> {
-        let twist = self.begin(Operation::Get).await?;
+        let twist = self.mischief.begin(Operation::Get).await?;
         if twist.loses() {
             return Ok(vec![None; keys.len()]);
         }
-        let keys: Vec<Key> = keys.iter().map(|key| twist.key(key).clone()).collect();
-        let answer = self.inner.get_many(&keys).await;
+        let answer = self.inner.get_many(&twist.keys(keys)).await;
         let twisted = |value: Option<Bytes>| value.map(|bytes| twist.bytes(bytes));
         twist.end(answer.map(|values| values.into_iter().map(twisted).collect()))
     }
 
     async fn set_many(&self, items: Vec<(Key, Bytes)>, ttl: Duration) -> Result<(), Error> {
-        let twist = self.begin(Operation::Set).await?;
+        let twist = self.mischief.begin(Operation::Set).await?;
         if twist.loses() {
             return Ok(());
         }
@@ -193,16 +139,15 @@ impl<B: Backend> Backend for Chaos<B> {
     }
 
     async fn remove_many(&self, keys: &[Key]) -> Result<(), Error> {
-        let twist = self.begin(Operation::Remove).await?;
+        let twist = self.mischief.begin(Operation::Remove).await?;
         if twist.loses() {
             return Ok(());
         }
-        let keys: Vec<Key> = keys.iter().map(|key| twist.key(key).clone()).collect();
-        twist.end(self.inner.remove_many(&keys).await)
+        twist.end(self.inner.remove_many(&twist.keys(keys)).await)
     }
 
     async fn lease(&self, key: &Key, hold: Duration) -> Result<Lease, Error> {
-        let twist = self.begin(Operation::Lease).await?;
+        let twist = self.mischief.begin(Operation::Lease).await?;
         if twist.loses() {
             return Ok(Lease::Granted(LeaseToken::random()));
         }
@@ -210,7 +155,7 @@ impl<B: Backend> Backend for Chaos<B> {
     }
 
     async fn fill(&self, key: &Key, value: Bytes, ttl: Duration, token: LeaseToken) -> Result<bool, Error> {
-        let twist = self.begin(Operation::Set).await?;
+        let twist = self.mischief.begin(Operation::Set).await?;
         if twist.loses() {
             return Ok(true);
         }
@@ -218,7 +163,7 @@ impl<B: Backend> Backend for Chaos<B> {
     }
 
     async fn release(&self, key: &Key, token: LeaseToken) -> Result<(), Error> {
-        let twist = self.begin(Operation::Lease).await?;
+        let twist = self.mischief.begin(Operation::Lease).await?;
         if twist.loses() {
             return Ok(());
         }
@@ -226,7 +171,7 @@ impl<B: Backend> Backend for Chaos<B> {
     }
 
     async fn ping(&self) -> Result<(), Error> {
-        let twist = self.begin(Operation::Ping).await?;
+        let twist = self.mischief.begin(Operation::Ping).await?;
         if twist.loses() {
             return Ok(());
         }
@@ -234,6 +179,7 @@ impl<B: Backend> Backend for Chaos<B> {
     }
 
     fn bus(&self, name: &Key) -> Option<Arc<dyn Bus>> {
-        self.inner.bus(name)
+        let inner = self.inner.bus(name)?;
+        Some(Arc::new(ChaosBus { inner, mischief: self.mischief.clone() }))
     }
 }

@@ -9,19 +9,26 @@ use std::time::Duration;
 use bytes::Bytes;
 use lru::LruCache;
 
+use self::bus::{Logs, MemoryBus};
 use super::{Backend, Capabilities, Lease, LeaseToken};
 use crate::bus::Bus;
 use crate::clock::{Clock, SystemClock, millis};
 use crate::error::{Error, ErrorKind};
 use crate::key::Key;
 
+mod bus;
+
 /// Entries in the memory of this process, least recently used ones removed first.
 ///
 /// Clones share the entries, so two caches over clones of one `Memory` behave as two processes over one server. It has
 /// leases, at most 65,536 at once. An entry weighs its value, its key and 128 bytes.
 ///
+/// Its buses are in this process too, and outside the bound in bytes. A name keeps the last 10,000 messages; of more
+/// than 1,024 names the least recently used ones are forgotten, which those who listen hear of as a gap. A `receive`
+/// waits for at most 500 ms of the clock.
+///
 /// # Errors
-/// [`ErrorKind::TooLarge`] for a value of more than `max_bytes` less 340.
+/// [`ErrorKind::TooLarge`] for a value of more than `max_bytes` less 340, and for a message of more than 1,024 bytes.
 ///
 /// # Examples
 /// ```
@@ -38,6 +45,7 @@ pub struct Memory {
     max_bytes: usize,
     clock: Arc<dyn Clock>,
     shelves: Arc<Mutex<Shelves>>,
+    logs: Arc<Mutex<Logs>>,
 }
 
 struct Shelves {
@@ -62,10 +70,11 @@ impl Memory {
         Self::with_clock(max_bytes, Arc::new(SystemClock))
     }
 
-    /// Like [`new`](Memory::new), on a clock of the caller's. Its ticks end entries and leases.
+    /// Like [`new`](Memory::new), on a clock of the caller's. Its ticks end entries and leases, and a
+    /// `receive` sleeps on it.
     pub fn with_clock(max_bytes: usize, clock: Arc<dyn Clock>) -> Self {
         let shelves = Shelves { items: LruCache::unbounded(), leases: LruCache::unbounded(), bytes: 0 };
-        Self { max_bytes, clock, shelves: Arc::new(Mutex::new(shelves)) }
+        Self { max_bytes, clock, shelves: Arc::new(Mutex::new(shelves)), logs: Arc::new(Mutex::new(Logs::new())) }
     }
 
     /// How many entries are held, expired ones not yet removed included.
@@ -231,8 +240,8 @@ impl Backend for Memory {
         Ok(())
     }
 
-    fn bus(&self, _: &Key) -> Option<Arc<dyn Bus>> {
-        None
+    fn bus(&self, name: &Key) -> Option<Arc<dyn Bus>> {
+        Some(Arc::new(MemoryBus::new(name.clone(), Arc::clone(&self.logs), Arc::clone(&self.clock))))
     }
 }
 

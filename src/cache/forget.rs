@@ -1,0 +1,91 @@
+//! Forgetting more than one key, and telling others.
+
+use std::sync::Arc;
+
+use super::Inner;
+use crate::backends::Backend;
+use crate::codec::Codec;
+use crate::error::{Error, ErrorKind};
+use crate::frame;
+use crate::invalidate::{Message, Subscription};
+use crate::key::Key;
+
+impl<B: Backend, C: Codec> Inner<B, C> {
+    pub(super) async fn invalidate_namespace(self: &Arc<Self>) -> Result<(), Error> {
+        self.invalidate_many(Message::Namespace).await
+    }
+
+    pub(super) async fn invalidate_tag(self: &Arc<Self>, tag: &str) -> Result<(), Error> {
+        self.invalidate_many(Message::Tag(frame::fingerprint(tag))).await
+    }
+
+    async fn invalidate_many(self: &Arc<Self>, what: Message<'static>) -> Result<(), Error> {
+        if self.guard.is_some() && self.versions.is_none() {
+            let message = "this cache keeps no versions, so it cannot tell which entries of the backend are meant: build it with \
+                           the setting namespace_index";
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        }
+        let sweep = Sweep::begin(self, what);
+        if self.guard.is_none() {
+            return Ok(());
+        }
+        self.change(async move {
+            let cache = Arc::clone(&sweep.cache);
+            let (Some(guard), Some(versions)) = (&cache.guard, &cache.versions) else { return Ok(()) };
+            let tag = if let Message::Tag(tag) = what { Some(tag) } else { None };
+            let result = versions.invalidate(guard, tag).await;
+            drop(sweep);
+            result?;
+            cache.tell_others(&cache.namespace.root(), what).await
+        })
+        .await
+    }
+
+    /// Tells other processes what to forget. The backend has forgotten it by then, so they cannot read it again.
+    pub(super) async fn tell_others(&self, key: &Key, what: Message<'_>) -> Result<(), Error> {
+        match (&self.guard, &self.subscription) {
+            (Some(guard), Some(Subscription(bulletin))) => {
+                guard.publish(key, bulletin.bus(), what.to_bytes(bulletin.source())).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Sees to it that this process hears of what others change, before it reads what they may.
+    #[inline]
+    pub(super) async fn listen(&self) {
+        if let Some(Subscription(bulletin)) = &self.subscription {
+            bulletin.listen().await;
+        }
+    }
+}
+
+/// An order to forget more than one key. Whatever begins before its end is void.
+struct Sweep<B: Backend, C: Codec> {
+    cache: Arc<Inner<B, C>>,
+    what: Message<'static>,
+}
+
+impl<B: Backend, C: Codec> Sweep<B, C> {
+    fn begin(cache: &Arc<Inner<B, C>>, what: Message<'static>) -> Self {
+        let sweep = Self { cache: Arc::clone(cache), what };
+        sweep.forget();
+        sweep
+    }
+
+    fn forget(&self) {
+        if let Some(versions) = &self.cache.versions {
+            versions.distrust();
+        }
+        match self.what {
+            Message::Tag(tag) => self.cache.local.forget_tag(tag),
+            Message::Key(_) | Message::Namespace => self.cache.local.forget_all(),
+        }
+    }
+}
+
+impl<B: Backend, C: Codec> Drop for Sweep<B, C> {
+    fn drop(&mut self) {
+        self.forget();
+    }
+}

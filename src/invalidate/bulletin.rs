@@ -1,0 +1,218 @@
+//! The bulletin: this cache's side of the bus.
+//!
+//! One task reads on from where it stopped, whatever happens in between. Where the bus cannot vouch for everything
+//! since then, this process believes nothing it holds.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::SetOnce;
+use tokio::task::AbortHandle;
+
+use super::local::Local;
+use super::message::{Message, Refusal};
+use super::versions::Versions;
+use crate::bus::{Batch, Bus, Position};
+use crate::clock::{Clock, within};
+use crate::event::{Event, Observers, Operation, Unreadable};
+use crate::key::Key;
+
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// How long an operation waits for the bus at most, once: what is read before this process listens is not believed
+/// later.
+const PATIENCE: Duration = Duration::from_millis(250);
+
+pub(crate) struct Bulletin {
+    bus: Arc<dyn Bus>,
+    name: Key,
+    /// Tells this cache's own messages apart.
+    source: u64,
+    local: Arc<Local>,
+    versions: Option<Arc<Versions>>,
+    clock: Arc<dyn Clock>,
+    observers: Observers,
+    reader: Mutex<Reader>,
+    listening: AtomicBool,
+    /// Set once the first attempt to listen has ended, either way.
+    tried: SetOnce<()>,
+}
+
+#[derive(Default)]
+struct Reader {
+    position: Option<Position>,
+    task: Option<AbortHandle>,
+    stopped: bool,
+    /// Whether this process may hold what it read before it listened.
+    was_deaf: bool,
+}
+
+impl Bulletin {
+    pub(crate) fn new(
+        bus: Arc<dyn Bus>,
+        name: Key,
+        local: Arc<Local>,
+        versions: Option<Arc<Versions>>,
+        clock: Arc<dyn Clock>,
+        observers: Observers,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            bus,
+            name,
+            source: fastrand::u64(..),
+            local,
+            versions,
+            clock,
+            observers,
+            reader: Mutex::default(),
+            listening: AtomicBool::new(false),
+            tried: SetOnce::new(),
+        })
+    }
+
+    pub(crate) fn bus(&self) -> &dyn Bus {
+        &*self.bus
+    }
+
+    /// Who this cache is on the bus.
+    pub(crate) fn source(&self) -> u64 {
+        self.source
+    }
+
+    /// Sees to it that somebody listens. Waits for that the first time, because what is read before is not covered.
+    #[inline]
+    pub(crate) async fn listen(self: &Arc<Self>) {
+        if self.tried.get().is_some() && self.listening.load(SeqCst) {
+            return;
+        }
+        self.start();
+        if self.tried.get().is_none() && within(&*self.clock, PATIENCE, self.tried.wait()).await.is_none() {
+            self.reader().was_deaf = true;
+        }
+    }
+
+    fn start(self: &Arc<Self>) {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let mut reader = self.reader();
+        if reader.stopped || self.listening.swap(true, SeqCst) {
+            return;
+        }
+        // Made here, so that it is dropped however the task ends, even before it began.
+        let running = Running(Arc::clone(self));
+        reader.task = Some(runtime.spawn(async move { running.0.read().await }).abort_handle());
+    }
+
+    async fn read(&self) {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let position = self.reader().position.clone();
+            match self.bus.receive(position.as_ref()).await {
+                Ok(batch) => {
+                    pause = FIRST_PAUSE;
+                    self.take(batch, position.is_none());
+                }
+                Err(error) => {
+                    self.reader().was_deaf |= position.is_none();
+                    let (key, operation) = (&self.name, Operation::Receive);
+                    self.observers.tell(Event::BackendFailed { key, operation, error: &error });
+                    let _ = self.tried.set(());
+                    self.clock.sleep(pause.mul_f64(0.5 + fastrand::f64())).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+            }
+        }
+    }
+
+    fn take(&self, batch: Batch, first: bool) {
+        if batch.gap {
+            self.forget_all();
+            self.observers.tell(Event::Gap { name: &self.name });
+        }
+        for message in &batch.messages {
+            match Message::read(message) {
+                Ok((source, _)) if source == self.source => {}
+                Ok((_, message)) => self.apply(message),
+                Err(Refusal::Unknown) => {}
+                Err(Refusal::Malformed) => {
+                    self.observers.tell(Event::Unreadable { key: &self.name, reason: Unreadable::Foreign });
+                }
+            }
+        }
+        let mut reader = self.reader();
+        reader.position = Some(batch.position);
+        let was_deaf = first && std::mem::take(&mut reader.was_deaf);
+        drop(reader);
+        if was_deaf {
+            self.forget_all();
+        }
+        let _ = self.tried.set(());
+    }
+
+    fn apply(&self, message: Message<'_>) {
+        match message {
+            Message::Key(text) => self.local.forget(&Key::from_text(text)),
+            Message::Namespace => self.forget_all(),
+            Message::Tag(tag) => {
+                self.forget_versions();
+                self.local.forget_tag(tag);
+            }
+        }
+    }
+
+    fn forget_all(&self) {
+        self.forget_versions();
+        self.local.forget_all();
+    }
+
+    fn forget_versions(&self) {
+        if let Some(versions) = &self.versions {
+            versions.distrust();
+        }
+    }
+
+    /// Ends listening for good. What this process holds is not believed afterwards.
+    pub(crate) fn stop(&self) {
+        let mut reader = self.reader();
+        reader.stopped = true;
+        if let Some(task) = reader.task.take() {
+            task.abort();
+        }
+        drop(reader);
+        let _ = self.tried.set(());
+        self.forget_all();
+    }
+
+    fn reader(&self) -> MutexGuard<'_, Reader> {
+        // Nothing between lock and unlock can panic half way through a change.
+        self.reader.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Bulletin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let listening = self.listening.load(SeqCst);
+        f.debug_struct("Bulletin").field("bus", &self.bus).field("listening", &listening).finish_non_exhaustive()
+    }
+}
+
+/// The reading task; where it ends with its runtime, the next operation on another starts a new one.
+struct Running(Arc<Bulletin>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.listening.store(false, SeqCst);
+    }
+}
+
+/// Listens as long as it lives.
+#[derive(Debug)]
+pub(crate) struct Subscription(pub(crate) Arc<Bulletin>);
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}

@@ -1,0 +1,53 @@
+//! What this process holds, and how it forgets.
+//!
+//! L1, and the fences of what is under way: whoever forgets one without the other lets an old value back in.
+
+use std::sync::Arc;
+
+use crate::epochs::Epochs;
+use crate::fence::{Fence, Fences};
+use crate::key::Key;
+use crate::memory::L1;
+
+#[derive(Debug)]
+pub(crate) struct Local {
+    pub(crate) l1: Option<L1>,
+    pub(crate) fences: Arc<Fences>,
+    pub(crate) epochs: Arc<Epochs>,
+}
+
+impl Local {
+    pub(crate) fn new(l1_max_size: Option<usize>) -> Self {
+        let epochs = Epochs::new();
+        let l1 = l1_max_size.map(|size| L1::new(size, Arc::clone(&epochs)));
+        Self { l1, fences: Fences::new(Arc::clone(&epochs)), epochs }
+    }
+
+    /// Takes the present version of `key`.
+    pub(crate) fn fence(&self, key: &Key) -> Fence {
+        self.fences.take(key)
+    }
+
+    /// Drops `key` from L1. What is under way may put it back.
+    pub(crate) fn evict(&self, key: &Key) {
+        if let Some(l1) = &self.l1 {
+            l1.remove(key);
+        }
+    }
+
+    /// Forgets `key`, and voids what is under way for it.
+    pub(crate) fn forget(&self, key: &Key) {
+        self.fence(key).raise();
+        self.evict(key);
+    }
+
+    /// Forgets everything, and voids all that is under way. What L1 holds goes when it is next looked at.
+    pub(crate) fn forget_all(&self) {
+        self.epochs.raise_all();
+    }
+
+    /// Forgets what has this tag, and voids what is under way if it turns out to have it.
+    pub(crate) fn forget_tag(&self, tag: u64) {
+        self.epochs.raise_tag(tag);
+    }
+}

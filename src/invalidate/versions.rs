@@ -1,0 +1,313 @@
+//! Versions: forgetting in the backend, at the price of one item.
+//!
+//! The namespace and each of 1,024 slots of tags have a version, a random number under a reserved key. Entries carry
+//! the versions they were computed under, and one that differs is not there. So that an entry need not be read together
+//! with all its versions, there is one more number, the generation, which every invalidation changes: as long as it
+//! stands, what this process knows of the versions is right, and it travels with a read at most once a second.
+//!
+//! An invalidation changes the generation, then the version, then the generation again. Whoever finds the generation of
+//! before a computation after it has read a version knows that the version is of before, too.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::backends::{Backend, Lease};
+use crate::clock::Clock;
+use crate::error::{Error, ErrorKind};
+use crate::guard::Guard;
+use crate::key::Key;
+use crate::seal::Marks;
+
+/// How long a generation is believed, in ticks.
+const BELIEVED: u64 = 1_000;
+
+/// How long versions are remembered, in ticks. One that the backend lost is made anew, and no generation tells of that.
+const REMEMBERED: u64 = 60_000;
+
+/// Tags share this many versions.
+const SLOTS: u64 = 1_024;
+
+/// How often and at what intervals to look for a version that another process makes, and how long it may take to.
+const ATTEMPTS: usize = 10;
+const PAUSE: Duration = Duration::from_millis(20);
+const HOLD: Duration = Duration::from_secs(1);
+
+/// What has a version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Slot {
+    Namespace,
+    Tag(u16),
+}
+
+impl Slot {
+    fn of(tag: u64) -> Self {
+        Self::Tag((tag % SLOTS) as u16)
+    }
+}
+
+/// The versions of one namespace.
+#[derive(Debug)]
+pub(crate) struct Versions {
+    /// Their keys are reserved names of this one.
+    root: Key,
+    generation: Key,
+    clock: Arc<dyn Clock>,
+    known: Mutex<Known>,
+}
+
+/// What this process knows. At most one version for each slot.
+#[derive(Debug, Default)]
+struct Known {
+    generation: u64,
+    /// The tick at which the generation was asked for, if it is believed.
+    asked: Option<u64>,
+    /// Of this generation.
+    versions: HashMap<Slot, u64>,
+    /// The tick from which on they were gathered.
+    since: u64,
+    /// How often all of this was distrusted.
+    distrusts: u64,
+}
+
+/// The moment at which a generation was asked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asked {
+    tick: u64,
+    distrusts: u64,
+}
+
+/// What holds when a computation starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Stamp {
+    generation: u64,
+    namespace: u64,
+}
+
+impl Versions {
+    pub(crate) fn new(root: Key, clock: Arc<dyn Clock>) -> Self {
+        let generation = root.reserved("generation");
+        Self { root, generation, clock, known: Mutex::default() }
+    }
+
+    /// The key of the generation, if the next read should bring it along.
+    pub(crate) fn due(&self) -> Option<(&Key, Asked)> {
+        let (now, known) = (self.clock.ticks(), self.lock());
+        let believed = known.asked.is_some_and(|asked| now.saturating_sub(asked) < BELIEVED);
+        (!believed).then_some((&self.generation, Asked { tick: now, distrusts: known.distrusts }))
+    }
+
+    /// Believes nothing that was asked before.
+    pub(crate) fn distrust(&self) {
+        let mut known = self.lock();
+        known.asked = None;
+        known.versions.clear();
+        known.distrusts += 1;
+    }
+
+    /// Takes note of the generation that a read brought along. Makes one if there was none.
+    pub(crate) async fn learn<B: Backend>(
+        &self,
+        guard: &Guard<B>,
+        found: Option<&Bytes>,
+        asked: Asked,
+    ) -> Result<u64, Error> {
+        if let Some(generation) = found.and_then(number) {
+            self.note(generation, asked);
+            return Ok(generation);
+        }
+        self.write(guard, &self.generation).await?;
+        // Another process may have been faster: what stands there now is everybody's.
+        let asked = self.asked();
+        match guard.get(&self.generation).await?.as_ref().and_then(number) {
+            Some(generation) => {
+                self.note(generation, asked);
+                Ok(generation)
+            }
+            // The backend keeps nothing, and an unknown generation is not that of before.
+            None => Ok(fastrand::u64(..)),
+        }
+    }
+
+    /// What holds now, for a computation that starts now.
+    pub(crate) async fn stamp<B: Backend>(&self, guard: &Guard<B>) -> Result<Stamp, Error> {
+        let generation = self.generation(guard).await?;
+        let (generation, versions) = self.versions(guard, &[Slot::Namespace], generation).await?;
+        Ok(Stamp { generation, namespace: versions[0] })
+    }
+
+    /// What an entry is marked with whose computation started when `stamp` was made. `None` if something was
+    /// invalidated since, so that nobody can tell what its tags were then.
+    pub(crate) async fn marks<B: Backend>(
+        &self,
+        guard: &Guard<B>,
+        stamp: Stamp,
+        tags: &[u64],
+    ) -> Result<Option<Marks>, Error> {
+        if tags.is_empty() {
+            return Ok(Some(Marks { namespace: stamp.namespace, tags: Vec::new() }));
+        }
+        let (generation, versions) = self.versions(guard, &slots(tags), stamp.generation).await?;
+        Ok((generation == stamp.generation).then(|| marks(tags, versions)))
+    }
+
+    /// What an entry is marked with that is stored now, if that is known without asking.
+    pub(crate) fn known(&self, tags: &[u64]) -> Option<Marks> {
+        if self.due().is_some() {
+            return None;
+        }
+        let generation = self.lock().generation;
+        self.remembered(&slots(tags), generation).map(|versions| marks(tags, versions))
+    }
+
+    /// What an entry is marked with that is stored now.
+    pub(crate) async fn now<B: Backend>(&self, guard: &Guard<B>, tags: &[u64]) -> Result<Marks, Error> {
+        let generation = self.generation(guard).await?;
+        let (_, versions) = self.versions(guard, &slots(tags), generation).await?;
+        Ok(marks(tags, versions))
+    }
+
+    /// Whether an entry with these marks has not been invalidated.
+    pub(crate) async fn admit<B: Backend>(&self, guard: &Guard<B>, found: &Marks) -> Result<bool, Error> {
+        let generation = self.generation(guard).await?;
+        let names = found.names();
+        let (_, versions) = self.versions(guard, &slots(&names), generation).await?;
+        Ok(marks(&names, versions) == *found)
+    }
+
+    /// Makes all entries of the namespace, or those of a tag, things of the past.
+    pub(crate) async fn invalidate<B: Backend>(&self, guard: &Guard<B>, tag: Option<u64>) -> Result<(), Error> {
+        let version = self.key(tag.map_or(Slot::Namespace, Slot::of));
+        self.write(guard, &self.generation).await?;
+        self.write(guard, &version).await?;
+        self.write(guard, &self.generation).await.map(|_| ())
+    }
+
+    async fn generation<B: Backend>(&self, guard: &Guard<B>) -> Result<u64, Error> {
+        let Some((key, asked)) = self.due() else { return Ok(self.lock().generation) };
+        let found = guard.get(key).await?;
+        self.learn(guard, found.as_ref(), asked).await
+    }
+
+    /// The versions of slots, and the generation that was found after they were read, or in which they are known.
+    async fn versions<B: Backend>(
+        &self,
+        guard: &Guard<B>,
+        slots: &[Slot],
+        generation: u64,
+    ) -> Result<(u64, Vec<u64>), Error> {
+        if let Some(versions) = self.remembered(slots, generation) {
+            return Ok((generation, versions));
+        }
+        let asked = self.asked();
+        let keys: Vec<Key> = slots.iter().map(|slot| self.key(*slot)).collect();
+        let mut versions = Vec::with_capacity(slots.len());
+        for (found, key) in guard.get_many(&keys).await?.iter().zip(&keys) {
+            versions.push(match found.as_ref().and_then(number) {
+                Some(version) => version,
+                None => self.make(guard, key).await?,
+            });
+        }
+        let found = guard.get(&self.generation).await?;
+        let generation = self.learn(guard, found.as_ref(), asked).await?;
+        let mut known = self.lock();
+        if known.generation == generation && known.distrusts == asked.distrusts {
+            known.versions.extend(slots.iter().copied().zip(versions.iter().copied()));
+        }
+        Ok((generation, versions))
+    }
+
+    fn remembered(&self, slots: &[Slot], generation: u64) -> Option<Vec<u64>> {
+        let known = self.lock();
+        if known.generation != generation {
+            return None;
+        }
+        slots.iter().map(|slot| known.versions.get(slot).copied()).collect()
+    }
+
+    /// Makes a version that is lost or was never there. Entries that carry another are of the past.
+    async fn make<B: Backend>(&self, guard: &Guard<B>, key: &Key) -> Result<u64, Error> {
+        if !guard.capabilities().leases {
+            let version = self.write(guard, key).await?;
+            // Of several who make one the last wins; the others learn of it by a new generation.
+            self.write(guard, &self.generation).await?;
+            return Ok(version);
+        }
+        // By a lease, so that of several who make one the first wins, and an invalidation over all.
+        for _ in 0..ATTEMPTS {
+            if let Lease::Granted(token) = guard.lease(key, HOLD).await? {
+                let version = fastrand::u64(..);
+                if guard.put(key, bytes(version), self.keep(guard), Some(token)).await? {
+                    return Ok(version);
+                }
+            } else {
+                self.clock.sleep(PAUSE).await;
+            }
+            if let Some(version) = guard.get(key).await?.as_ref().and_then(number) {
+                return Ok(version);
+            }
+        }
+        Err(Error::new(ErrorKind::Unavailable, "another process makes a version of the namespace and does not end"))
+    }
+
+    async fn write<B: Backend>(&self, guard: &Guard<B>, key: &Key) -> Result<u64, Error> {
+        let number = fastrand::u64(..);
+        guard.put(key, bytes(number), self.keep(guard), None).await?;
+        Ok(number)
+    }
+
+    fn keep<B: Backend>(&self, guard: &Guard<B>) -> Duration {
+        guard.capabilities().max_ttl
+    }
+
+    fn asked(&self) -> Asked {
+        Asked { tick: self.clock.ticks(), distrusts: self.lock().distrusts }
+    }
+
+    fn note(&self, generation: u64, asked: Asked) {
+        let mut known = self.lock();
+        if known.distrusts != asked.distrusts || known.asked.is_some_and(|newest| asked.tick < newest) {
+            return;
+        }
+        if known.generation != generation || asked.tick.saturating_sub(known.since) >= REMEMBERED {
+            known.generation = generation;
+            known.versions.clear();
+            known.since = asked.tick;
+        }
+        known.asked = Some(asked.tick);
+    }
+
+    fn key(&self, slot: Slot) -> Key {
+        match slot {
+            Slot::Namespace => self.root.reserved("version"),
+            Slot::Tag(number) => self.root.reserved(&format!("tag:{number}")),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        // Nothing between lock and unlock can panic half way through a change.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The slots of an entry with these tags.
+fn slots(tags: &[u64]) -> Vec<Slot> {
+    std::iter::once(Slot::Namespace).chain(tags.iter().map(|tag| Slot::of(*tag))).collect()
+}
+
+/// The marks of an entry with these tags, from the versions of its slots.
+fn marks(tags: &[u64], versions: Vec<u64>) -> Marks {
+    let mut versions = versions.into_iter();
+    let namespace = versions.next().unwrap_or_default();
+    Marks { namespace, tags: tags.iter().copied().zip(versions).collect() }
+}
+
+fn bytes(number: u64) -> Bytes {
+    Bytes::copy_from_slice(&number.to_be_bytes())
+}
+
+fn number(bytes: &Bytes) -> Option<u64> {
+    bytes[..].try_into().ok().map(u64::from_be_bytes)
+}

@@ -1,0 +1,16 @@
+//! The Redis backend, against real servers.
+#![cfg(all(unix, feature = "redis-tls", feature = "redis-cluster", feature = "redis-sentinel"))]
+#![cfg(test)]
+
+mod bus;
+mod connections;
+mod contract;
+mod degraded;
+mod errors;
+mod failover;
+mod outages;
+mod processes;
+mod retries;
+mod settings;
+mod support;
+mod wire;

@@ -1,0 +1,53 @@
+//! Certificates for servers of tests.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+};
+
+use super::reaper;
+
+/// An authority of its own: whoever trusts one trusts no other.
+pub(crate) struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    bundle: PathBuf,
+}
+
+/// The files of one server.
+pub(super) struct Issued {
+    pub(super) certificate: PathBuf,
+    pub(super) key: PathBuf,
+}
+
+impl Authority {
+    pub(crate) fn new() -> Self {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, format!("authority {:016x}", fastrand::u64(..)));
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let key = KeyPair::generate().unwrap();
+        let bundle = reaper::fresh_dir().join("authority.pem");
+        fs::write(&bundle, params.self_signed(&key).unwrap().pem()).unwrap();
+        Self { issuer: Issuer::new(params, key), bundle }
+    }
+
+    /// The file with the authority's certificate.
+    pub(crate) fn bundle(&self) -> &Path {
+        &self.bundle
+    }
+
+    /// A certificate for `localhost` and `127.0.0.1`, for servers and for clients.
+    pub(super) fn issue(&self) -> Issued {
+        let mut params = CertificateParams::new(["localhost".into(), "127.0.0.1".into()]).unwrap();
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        let dir = reaper::fresh_dir();
+        let issued = Issued { certificate: dir.join("server.pem"), key: dir.join("key.pem") };
+        fs::write(&issued.certificate, certificate.pem()).unwrap();
+        fs::write(&issued.key, key.serialize_pem()).unwrap();
+        issued
+    }
+}
