@@ -56,13 +56,18 @@ impl FromIterator<Single> for Packet {
     }
 }
 
-/// The last of several answers, or the first error: what EXEC says of a command that was refused is only that.
+/// The last of several answers, or the first error: what EXEC says of a command that was refused is only that. Takes
+/// them all, so that the next request finds its own.
 fn last(values: impl Iterator<Item = Value>) -> Answer {
     let mut last = Err(RedisError::from((redis::ErrorKind::Parse, "an answer is missing")));
+    let mut failed = None;
     for value in values {
-        last = Ok(value.extract_error()?);
+        match value.extract_error() {
+            Ok(value) => last = Ok(value),
+            Err(error) => failed = failed.or(Some(error)),
+        }
     }
-    last
+    failed.map_or(last, Err)
 }
 
 fn word(word: &str) -> Cmd {
