@@ -61,7 +61,8 @@ async fn a_server_keeps_it_however_it_is_reached() {
 /// For entries, `INFO` is not needed; the bus learns by it of restarts.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_user_with_just_the_permissions_it_needs_keeps_it() {
-    let rules = "on >sesame ~conformance-* resetchannels -@all +@read +@write +@scripting +@connection +info";
+    let rules =
+        "on >sesame ~conformance-* resetchannels -@all +@read +@write +@scripting +@transaction +@connection +info";
     let server = Server::setup().password("open").user("ada", rules).start();
     keeps_the_contract(&format!("redis://ada:sesame@{}", server.address()), |_| ()).await;
 }
