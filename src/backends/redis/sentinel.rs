@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use redis::aio::MultiplexedConnection;
-use redis::{Client, ConnectionAddr, ConnectionInfo, ErrorKind as Kind, RedisError, ServerErrorKind, Value};
+use redis::{Client, ConnectionInfo, ErrorKind as Kind, RedisError, ServerErrorKind, Value};
 use tokio::task::JoinSet;
 
 use super::error;
