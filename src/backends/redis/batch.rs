@@ -7,12 +7,13 @@
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use redis::{Pipeline, RedisError, Value};
+use redis::{RedisError, Value};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::commands;
 use super::held::{Answer, Held};
+use super::packet::Packet;
 use super::wire::Single;
 
 /// What travels next on a connection. Whoever puts the first request in starts the task that sends them all.
@@ -89,30 +90,30 @@ async fn deliver(held: Arc<Held>, batch: Vec<Waiting>) {
     let mut names = Vec::with_capacity(batch.len());
     let mut readers = Vec::with_capacity(batch.len());
     let mut others = Vec::new();
-    let mut pipeline = Pipeline::with_capacity(1);
+    let mut packet = Packet::default();
     for Waiting { request, tell } in batch {
         match request {
             Single::Read(key) => {
                 names.push(key);
                 readers.push(tell);
             }
-            Single::Command(command) => {
-                pipeline.add_command(command);
+            other => {
+                packet.push(other);
                 others.push(tell);
             }
         }
     }
     if !names.is_empty() {
-        pipeline.add_command(commands::on_all(b"MGET", names.iter().map(|name| &**name)));
+        packet.push(commands::on_all(b"MGET", names.iter().map(|name| &**name)).into());
     }
-    let sent = timeout(held.limits().command, held.send_all(&pipeline)).await;
+    let sent = timeout(held.limits().command, held.send_all(packet)).await;
     match sent.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into())) {
         Ok(mut answers) => {
-            if !names.is_empty() {
-                tell_readers(readers, answers.pop());
+            for (tell, answer) in others.into_iter().zip(&mut answers) {
+                let _ = tell.send(answer);
             }
-            for (tell, answer) in others.into_iter().zip(answers) {
-                let _ = tell.send(answer.extract_error());
+            if let Some(answer) = answers.next() {
+                tell_readers(readers, answer);
             }
         }
         Err(error) => tell_all(others.into_iter().chain(readers), &error),
@@ -120,8 +121,8 @@ async fn deliver(held: Arc<Held>, batch: Vec<Waiting>) {
 }
 
 /// Gives each reader the value at its place.
-fn tell_readers(readers: Vec<oneshot::Sender<Answer>>, answer: Option<Value>) {
-    match answer.unwrap_or_default().extract_error() {
+fn tell_readers(readers: Vec<oneshot::Sender<Answer>>, answer: Answer) {
+    match answer {
         Ok(Value::Array(values)) if values.len() == readers.len() => {
             for (tell, value) in readers.into_iter().zip(values) {
                 let _ = tell.send(Ok(value));

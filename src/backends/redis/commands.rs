@@ -1,9 +1,10 @@
 //! Commands, as they travel.
 
+use bytes::Bytes;
 use redis::{Cmd, RedisWrite};
 
-use super::scripts::{FILL, LEASE, RELEASE, SET};
-use super::wire::Attempt;
+use super::scripts::{FILL, LEASE, MOVE, RELEASE};
+use super::wire::{Attempt, Single};
 use crate::key::Key;
 
 /// A command on one key.
@@ -37,17 +38,31 @@ pub(super) fn touch(key: &Key, ttl: u64) -> Cmd {
     command
 }
 
-pub(super) fn set(attempt: Attempt, key: &Key, lock: &str, value: &[u8], ttl: u64) -> Cmd {
-    let mut command = SET.call(attempt, key.as_str(), lock, value.len());
+/// Stores a value and ends the lease.
+pub(super) fn set(key: &Key, lock: &str, value: &[u8], ttl: u64) -> Single {
+    Single::Atomic(vec![store(key.as_str(), value, ttl), on(b"DEL", lock)])
+}
+
+/// Like [`set`], of several values on one server.
+pub(super) fn set_all(items: &[(Key, Bytes)], locks: &[String], ttl: u64) -> Single {
+    let mut commands: Vec<Cmd> = items.iter().map(|(key, value)| store(key.as_str(), value, ttl)).collect();
+    commands.push(on_all(b"DEL", locks.iter().map(String::as_str)));
+    Single::Atomic(commands)
+}
+
+fn store(key: &str, value: &[u8], ttl: u64) -> Cmd {
+    let mut command = Cmd::with_capacity(5, key.len() + value.len() + 32);
+    command.write_arg(b"SET");
+    command.write_arg(key.as_bytes());
     command.write_arg(value);
-    command.arg(ttl);
+    command.arg("PX").arg(ttl);
     command
 }
 
 /// Answers OK or nothing, or in another attempt 1 or 0.
 pub(super) fn lease(attempt: Attempt, key: &Key, lock: &str, token: &str, hold: u64) -> Cmd {
     if attempt.again {
-        let mut command = LEASE.call(attempt, key.as_str(), lock, token.len());
+        let mut command = LEASE.call(attempt, &[key.as_str(), lock], token.len());
         command.arg(token).arg(hold);
         return command;
     }
@@ -56,15 +71,40 @@ pub(super) fn lease(attempt: Attempt, key: &Key, lock: &str, token: &str, hold: 
     command
 }
 
-pub(super) fn fill(attempt: Attempt, key: &Key, lock: &str, value: &[u8], ttl: u64, token: &str) -> Cmd {
-    let mut command = FILL.call(attempt, key.as_str(), lock, value.len() + token.len());
-    command.write_arg(value);
-    command.arg(ttl).arg(token).arg(u8::from(attempt.again));
-    command
+/// What a fill needs to know.
+pub(super) struct Fill<'a> {
+    pub(super) key: &'a Key,
+    pub(super) lock: &'a str,
+    /// Where a long value waits for the decision.
+    pub(super) aside: &'a str,
+    pub(super) value: &'a [u8],
+    pub(super) ttl: u64,
+    pub(super) token: &'a str,
+}
+
+/// The size from which a value is stored aside and moved, so that the script does not copy it.
+const LONG: usize = 2 * 1024;
+
+impl Fill<'_> {
+    /// Answers 1 or 0, or an array whose last part that is.
+    pub(super) fn command(&self, attempt: Attempt) -> Single {
+        let again = u8::from(attempt.again);
+        let keys = [self.key.as_str(), self.lock, self.aside];
+        if self.value.len() < LONG {
+            let mut command = FILL.call(attempt, &keys[..2], self.value.len() + self.token.len());
+            command.arg(self.token).arg(again);
+            command.write_arg(self.value);
+            command.arg(self.ttl);
+            return Single::Command(command);
+        }
+        let mut decide = MOVE.call(attempt, &keys, self.token.len());
+        decide.arg(self.token).arg(again);
+        Single::Atomic(vec![store(self.aside, self.value, self.ttl), decide])
+    }
 }
 
 pub(super) fn release(attempt: Attempt, key: &Key, lock: &str, token: &str) -> Cmd {
-    let mut command = RELEASE.call(attempt, key.as_str(), lock, token.len());
+    let mut command = RELEASE.call(attempt, &[key.as_str(), lock], token.len());
     command.arg(token);
     command
 }

@@ -11,7 +11,7 @@ use super::error;
 use super::held::{Held, Limits};
 use super::source::Source;
 use super::stream::text;
-use super::wire::{Request, Single};
+use super::wire::Request;
 use crate::backends::LeaseToken;
 use crate::error::Error;
 
@@ -53,7 +53,7 @@ impl Dedicated {
     async fn find_run(&self) -> Result<Box<str>, Error> {
         let mut info = Cmd::with_capacity(2, 10);
         info.arg("INFO").arg("server");
-        let told = match self.ask(Request::One(Single::Command(info))).await {
+        let told = match self.ask(Request::One(info.into())).await {
             Ok(answer) => text(answer),
             Err(error) if error.is_temporary() => return Err(error),
             Err(_) => None,

@@ -29,10 +29,6 @@ pub(super) fn of_command(error: &RedisError, place: &str) -> Error {
             let message = format!("the connection to Redis at {place} broke twice: see whether the server is up");
             Error::with_source(ErrorKind::Unavailable, message, error.clone())
         }
-        Kind::ClusterConnectionNotFound => {
-            let message = format!("no node of the Redis cluster at {place} that serves the key can be reached");
-            Error::new(ErrorKind::Unavailable, message)
-        }
         Kind::Parse | Kind::UnexpectedReturnType => strange(place),
         _ => other(place),
     }
@@ -53,10 +49,6 @@ pub(super) fn of_connect(error: &RedisError, place: &str) -> Error {
         }
         Kind::RESP3NotSupported => {
             let message = format!("Redis at {place} is too old for protocol=3: leave that out of the URL");
-            Error::new(ErrorKind::Backend, message)
-        }
-        Kind::MasterNameNotFoundBySentinel => {
-            let message = format!("the sentinels do not know the master of {place}: see the name in the URL");
             Error::new(ErrorKind::Backend, message)
         }
         Kind::InvalidClientConfig => {
@@ -182,6 +174,10 @@ fn of_select(detail: &str, place: &str) -> Error {
     if detail.contains("permission") {
         return of_code("NOPERM", place);
     }
+    if detail.contains("number of clients") {
+        let message = format!("Redis at {place} has as many clients as it takes: see its maxclients");
+        return Error::new(ErrorKind::Unavailable, message);
+    }
     let message =
         format!("Redis at {place} refuses the database: see the number in the URL, and `databases` of the server");
     Error::new(ErrorKind::Backend, message)
@@ -246,6 +242,63 @@ fn tls_fault(error: &RedisError) -> Option<&'static str> {
 #[cfg(not(feature = "redis-tls"))]
 fn tls_fault(_: &RedisError) -> Option<&'static str> {
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(answer: &str) -> RedisError {
+        let value = redis::parse_redis_value(format!("-{answer}\r\n").as_bytes()).unwrap();
+        value.extract_error().unwrap_err()
+    }
+
+    #[test]
+    fn codes_have_kinds_and_no_word_of_the_server_is_told() {
+        for (code, kind) in [
+            ("WRONGPASS", ErrorKind::Denied),
+            ("NOAUTH", ErrorKind::Denied),
+            ("NOPERM", ErrorKind::Denied),
+            ("LOADING", ErrorKind::Unavailable),
+            ("READONLY", ErrorKind::Unavailable),
+            ("MASTERDOWN", ErrorKind::Unavailable),
+            ("CLUSTERDOWN", ErrorKind::Unavailable),
+            ("TRYAGAIN", ErrorKind::Unavailable),
+            ("BUSY", ErrorKind::Unavailable),
+            ("OOM", ErrorKind::Unavailable),
+            ("WRONGTYPE", ErrorKind::Backend),
+            ("ERR", ErrorKind::Backend),
+            ("SOMETHING", ErrorKind::Backend),
+        ] {
+            let error = of_command(&refused(&format!("{code} user ada may not GET users:42")), "h:1");
+            assert_eq!(error.kind(), kind, "{code}");
+            let told = format!("{error} {error:?}");
+            assert!(told.contains("h:1") && !told.contains("ada") && !told.contains("users:42"), "{told}");
+        }
+    }
+
+    #[test]
+    fn what_select_is_refused_for_is_told_apart() {
+        for (answer, kind, word) in [
+            ("ERR DB index is out of range", ErrorKind::Backend, "database"),
+            ("ERR Authentication required.", ErrorKind::Denied, "password"),
+            ("ERR this user has no permissions to run the 'select' command", ErrorKind::Denied, "ACL"),
+            ("ERR max number of clients reached", ErrorKind::Unavailable, "maxclients"),
+        ] {
+            let error = of_connect(&refused(answer), "h:1");
+            assert_eq!(error.kind(), kind, "{answer}");
+            assert!(error.to_string().contains(word), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_the_system_says_of_a_connect_is_kept_as_the_source() {
+        let refused = RedisError::from(std::io::Error::from(std::io::ErrorKind::ConnectionRefused));
+        let error = of_connect(&refused, "h:1");
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        assert!(error.to_string().contains("nothing listens there"), "{error}");
+        assert!(std::error::Error::source(&error).is_some());
+    }
 }
 
 #[cfg(all(test, feature = "redis-cluster"))]

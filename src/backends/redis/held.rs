@@ -6,12 +6,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{Pipeline, RedisError, Value};
+use redis::{Cmd, RedisError, Value};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 use super::batch::Queue;
+use super::commands;
 use super::error;
+use super::packet::Packet;
 use super::source::{Pooled, Source};
 use super::wire::{Request, Single};
 use crate::error::Error;
@@ -68,23 +70,26 @@ impl Held {
     /// Sends a request alone. The caller bounds the time.
     pub(super) async fn send(&self, request: Request) -> Answer {
         match request {
+            Request::One(Single::Read(key)) => match self.send_one(&commands::on(b"GET", &key)).await {
+                Err(error) if error.code() == Some("WRONGTYPE") => Ok(Value::Nil),
+                answer => answer,
+            },
+            Request::One(Single::Command(command)) => self.send_one(&command).await,
             Request::One(single) => {
-                let read = matches!(single, Single::Read(_));
-                let answer = self.connection.clone().send_packed_command(&single.into_command()).await?;
-                self.answered();
-                match answer.extract_error() {
-                    Err(error) if read && error.code() == Some("WRONGTYPE") => Ok(Value::Nil),
-                    answer => answer,
-                }
+                let mut answers = self.send_all(Packet::from_iter([single])).await?;
+                answers.next().unwrap_or_else(|| Ok(Value::Nil))
             }
-            Request::All(commands) => {
-                let mut pipeline = Pipeline::with_capacity(commands.len());
-                for command in commands {
-                    pipeline.add_command(command);
-                }
-                Value::Array(self.send_all(&pipeline).await?).extract_error()
+            Request::All(singles) => {
+                let answers = self.send_all(singles.into_iter().collect()).await?;
+                answers.collect::<Result<_, _>>().map(Value::Array)
             }
         }
+    }
+
+    async fn send_one(&self, command: &Cmd) -> Answer {
+        let answer = self.connection.clone().send_packed_command(command).await?;
+        self.answered();
+        answer.extract_error()
     }
 
     /// Sends a request together with those that others make in this turn of the scheduler.
@@ -92,11 +97,12 @@ impl Held {
         self.queue.send(self, request).await
     }
 
-    /// Sends several commands, and returns an answer or an error for each.
-    pub(super) async fn send_all(&self, pipeline: &Pipeline) -> Result<Vec<Value>, RedisError> {
-        let answers = self.connection.clone().send_packed_commands(pipeline, 0, pipeline.len()).await?;
+    /// Sends several requests, and returns the answer to each.
+    pub(super) async fn send_all(&self, packet: Packet) -> Result<impl Iterator<Item = Answer> + use<>, RedisError> {
+        let pipeline = packet.pipeline();
+        let values = self.connection.clone().send_packed_commands(pipeline, 0, pipeline.len()).await?;
         self.answered();
-        Ok(answers)
+        Ok(packet.answers(values))
     }
 
     /// Notes a request that was left unanswered, and tells whether to give the connection up.

@@ -8,21 +8,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use redis::{Cmd, ConnectionAddr, Value};
+use redis::{Cmd, Value};
 
-#[cfg(feature = "redis-cluster")]
-use self::cluster::Cluster;
-use self::held::Limits;
-use self::server::Server;
+use self::commands::Fill;
 use self::sizes::Sizes;
-use self::slots::Slots;
-use self::wire::{Attempt, Load, Request, Single, Wire};
+use self::wire::{Attempt, Load, Request, Wire};
 use super::{Backend, Capabilities, Lease, LeaseToken};
 use crate::bus::Bus;
 use crate::clock::millis;
-#[cfg(feature = "redis-cluster")]
-use crate::config::Host;
-use crate::config::{LONGEST, RedisSettings, Topology};
+use crate::config::{LONGEST, RedisSettings};
 use crate::error::{Error, ErrorKind};
 use crate::key::Key;
 
@@ -34,6 +28,8 @@ mod commands;
 mod dedicated;
 mod error;
 mod held;
+mod open;
+mod packet;
 mod scripts;
 #[cfg(feature = "redis-sentinel")]
 mod sentinel;
@@ -54,7 +50,8 @@ mod wire;
 /// runtimes one after another.
 ///
 /// Keys are stored as they are, values as raw bytes. The lease on a key is a lock of the name `<key>:lock`, in a cluster
-/// `{<key>}:lock`; a user's key never has such a name.
+/// `{<key>}:lock`; a user's key never has such a name. A long
+/// value that waits for the decision on its lease stands under `<key>:fill`.
 ///
 /// # Connections
 /// At most [`RedisSettings::pool_size`] of them, in a cluster to each node: one that carries the commands of all tasks, further ones while more
@@ -124,60 +121,18 @@ impl Redis {
         settings.check()?;
         let timeout = settings.connect_timeout.saturating_add(settings.timeout);
         let capabilities = Capabilities::new("redis").leases(true).max_value(MAX_VALUE).timeout(timeout);
-        let wire = wire(&settings)?;
+        let wire = open::wire(&settings)?;
         Ok(Self { shared: Arc::new(Shared { wire, capabilities, sizes: Sizes::new() }) })
     }
 }
 
-fn wire(settings: &RedisSettings) -> Result<Wire, Error> {
-    let target = settings.target();
-    if target.tls && cfg!(not(feature = "redis-tls")) {
-        return Err(lacks("TLS", "redis-tls"));
-    }
-    match &target.topology {
-        Topology::Server(host) => server(server::address(host, target.tls), settings),
-        Topology::Socket(path) => server(ConnectionAddr::Unix(path.clone()), settings),
-        #[cfg(feature = "redis-cluster")]
-        Topology::Cluster(nodes) => cluster(nodes, settings),
-        #[cfg(not(feature = "redis-cluster"))]
-        Topology::Cluster(_) => Err(lacks("a cluster", "redis-cluster")),
-        #[cfg(feature = "redis-sentinel")]
-        Topology::Sentinel { sentinels, master, login } => {
-            let source = sentinel::Sentinels::new(sentinels, master, login.as_ref(), settings)?;
-            Ok(Wire::Slots(Slots::new(Arc::new(source), settings.pool_size, limits(settings))))
-        }
-        #[cfg(not(feature = "redis-sentinel"))]
-        Topology::Sentinel { .. } => Err(lacks("sentinels", "redis-sentinel")),
-    }
-}
-
-fn server(address: ConnectionAddr, settings: &RedisSettings) -> Result<Wire, Error> {
-    Ok(Wire::Slots(Slots::new(Arc::new(Server::new(address, settings)?), settings.pool_size, limits(settings))))
-}
-
-#[cfg(feature = "redis-cluster")]
-fn cluster(nodes: &[Host], settings: &RedisSettings) -> Result<Wire, Error> {
-    let first = nodes.first().expect("a URL names at least one host");
-    let info = server::connection_info(server::address(first, settings.target().tls), settings)?;
-    Ok(Wire::Cluster(Arc::new(Cluster::new(nodes, info, settings.pool_size, limits(settings)))))
-}
-
-fn limits(settings: &RedisSettings) -> Limits {
-    Limits { command: settings.timeout, connect: settings.connect_timeout }
-}
-
-fn lacks(what: &str, feature: &str) -> Error {
-    let message = format!("the URL of Redis asks for {what}: build cachekit with its feature `{feature}`");
-    Error::new(ErrorKind::Unsupported, message)
-}
-
 impl Shared {
     fn lock(&self, key: &Key) -> String {
-        self.wire.lock(key)
+        self.wire.beside(key, "lock")
     }
 
     async fn one(&self, key: &Key, load: Load, make: impl Fn(Attempt) -> Cmd + Send + Sync) -> Result<Value, Error> {
-        self.wire.run(key, load, |attempt| Request::One(Single::Command(make(attempt)))).await
+        self.wire.run(key, load, |attempt| Request::One(make(attempt).into())).await
     }
 
     async fn flag(&self, key: &Key, load: Load, make: impl Fn(Attempt) -> Cmd + Send + Sync) -> Result<bool, Error> {
@@ -241,8 +196,7 @@ impl Backend for Redis {
         let shared = &*self.shared;
         let (lock, ttl, load) = (shared.lock(key), whole_millis(ttl), Load::of(value.len()));
         shared.sizes.note(key, Load::Light, value.len());
-        shared.one(key, load, |attempt| commands::set(attempt, key, &lock, &value, ttl)).await?;
-        Ok(())
+        shared.wire.run(key, load, |_| Request::One(commands::set(key, &lock, &value, ttl))).await.map(drop)
     }
 
     async fn remove(&self, key: &Key) -> Result<(), Error> {
@@ -285,13 +239,14 @@ impl Backend for Redis {
         let shared = &*self.shared;
         let ttl = whole_millis(ttl);
         let load = Load::of(items.iter().map(|(_, value)| value.len()).sum());
+        let locks: Vec<String> = items.iter().map(|(key, _)| shared.lock(key)).collect();
+        if shared.wire.is_whole() {
+            let all = |_| Request::One(commands::set_all(&items, &locks, ttl));
+            return shared.wire.run(&items[0].0, load, all).await.map(drop);
+        }
         let keys: Vec<&Key> = items.iter().map(|(key, _)| key).collect();
-        let make = |attempt, index: usize| {
-            let (key, value) = &items[index];
-            commands::set(attempt, key, &shared.lock(key), value, ttl)
-        };
-        shared.wire.run_each(&keys, load, make).await?;
-        Ok(())
+        let each = |_, index: usize| commands::set(keys[index], &locks[index], &items[index].1, ttl);
+        shared.wire.run_each(&keys, load, each).await.map(drop)
     }
 
     async fn remove_many(&self, keys: &[Key]) -> Result<(), Error> {
@@ -304,7 +259,7 @@ impl Backend for Redis {
                 shared.number(first, Load::Light, |_| commands::on_all(b"UNLINK", names())).await.map(drop)
             }
             _ => {
-                let make = |_, index: usize| commands::remove(&keys[index], &shared.lock(&keys[index]));
+                let make = |_, index: usize| commands::remove(&keys[index], &shared.lock(&keys[index])).into();
                 let keys: Vec<&Key> = keys.iter().collect();
                 shared.wire.run_each(&keys, Load::Light, make).await.map(drop)
             }
@@ -324,11 +279,18 @@ impl Backend for Redis {
     async fn fill(&self, key: &Key, value: Bytes, ttl: Duration, token: LeaseToken) -> Result<bool, Error> {
         fits(&value)?;
         let shared = &*self.shared;
-        let (lock, token, ttl) = (shared.lock(key), text(token), whole_millis(ttl));
+        let (lock, aside, token) = (shared.lock(key), shared.wire.beside(key, "fill"), text(token));
+        let fill = Fill { key, lock: &lock, aside: &aside, value: &value, ttl: whole_millis(ttl), token: &token };
         shared.sizes.note(key, Load::Light, value.len());
-        shared
-            .flag(key, Load::of(value.len()), |attempt| commands::fill(attempt, key, &lock, &value, ttl, &token))
-            .await
+        let answer = shared.wire.run(key, Load::of(value.len()), |attempt| Request::One(fill.command(attempt))).await?;
+        let decision = match answer {
+            Value::Array(mut parts) => parts.pop(),
+            decision => Some(decision),
+        };
+        match decision {
+            Some(Value::Int(stored)) => Ok(stored == 1),
+            _ => Err(shared.strange()),
+        }
     }
 
     async fn release(&self, key: &Key, token: LeaseToken) -> Result<(), Error> {
@@ -349,5 +311,48 @@ impl Backend for Redis {
 impl fmt::Debug for Redis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Redis").field("wire", &self.shared.wire).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn milliseconds_are_rounded_up_and_never_nothing() {
+        for (nanos, millis) in [(0, 1), (1, 1), (1_000_000, 1), (1_000_001, 2), (1_499_999_999, 1_500)] {
+            assert_eq!(whole_millis(Duration::from_nanos(nanos)), millis, "{nanos} ns");
+        }
+        assert_eq!(whole_millis(Duration::MAX), 1 << 61);
+    }
+
+    #[test]
+    fn tokens_are_32_lower_hex_digits() {
+        let token = text(LeaseToken::random());
+        assert!(token.len() == 32 && token.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')), "{token}");
+    }
+
+    #[test]
+    fn what_a_build_lacks_is_refused_and_never_done_without() {
+        let kind = |url| Redis::from_url(url).err().map(|error| (error.kind(), error.to_string()));
+        for (url, feature, there) in [
+            ("rediss://h", "redis-tls", cfg!(feature = "redis-tls")),
+            ("redis-cluster://h", "redis-cluster", cfg!(feature = "redis-cluster")),
+            ("redis-sentinel://h/m", "redis-sentinel", cfg!(feature = "redis-sentinel")),
+        ] {
+            match kind(url) {
+                None => assert!(there, "{url}"),
+                Some((kind, text)) => {
+                    assert!(!there && kind == ErrorKind::Unsupported && text.contains(feature), "{text}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn no_output_shows_the_password() {
+        let redis = Redis::from_url("redis://ada:hunter2@h:7/3").unwrap();
+        let shown = format!("{redis:?} {:?}", redis.capabilities());
+        assert!(shown.contains("h:7") && !shown.contains("hunter2") && !shown.contains("ada"), "{shown}");
     }
 }

@@ -1,7 +1,7 @@
-//! Scripts: what the server must do in one step.
+//! Scripts: what the server must decide and do in one step.
 //!
-//! The first key is the entry's, the second its lock's; both are on one server. Each may be carried out twice without
-//! harm, because an answer can be lost with its connection.
+//! The first key is the entry's, the second its lock's; all are on one server. Each may be carried out twice without
+//! harm, because an answer can be lost with its connection. Long values stay out of scripts: they would be copied there.
 
 use std::sync::OnceLock;
 
@@ -15,22 +15,26 @@ pub(super) struct Script {
     hash: OnceLock<String>,
 }
 
-/// Stores a value and ends the lease. Arguments: value, milliseconds.
-pub(super) static SET: Script =
-    Script::new("redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) redis.call('DEL', KEYS[2]) return 1");
-
 /// Takes the lease, also one that the token has already. Arguments: token, milliseconds.
 pub(super) static LEASE: Script = Script::new(
     "if redis.call('SET', KEYS[2], ARGV[1], 'NX', 'PX', ARGV[2]) then return 1 end \
      if redis.call('GET', KEYS[2]) == ARGV[1] then return 1 end return 0",
 );
 
-/// Stores a value and ends the lease, if the token holds it. Arguments: value, milliseconds, token, and 1 for another
-/// attempt: a value that is there byte for byte is then the one that the first attempt stored.
+/// Stores a value and ends the lease, if the token holds it. Arguments: token, 1 for another attempt, value,
+/// milliseconds. In another attempt, a value that is there byte for byte is the one that the first stored.
 pub(super) static FILL: Script = Script::new(
-    "if redis.call('GET', KEYS[2]) == ARGV[3] then \
-     redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) redis.call('DEL', KEYS[2]) return 1 end \
-     if ARGV[4] == '1' and redis.call('GET', KEYS[1]) == ARGV[1] then return 1 end return 0",
+    "if redis.call('GET', KEYS[2]) == ARGV[1] then \
+     redis.call('SET', KEYS[1], ARGV[3], 'PX', ARGV[4]) redis.call('DEL', KEYS[2]) return 1 end \
+     if ARGV[2] == '1' and redis.call('GET', KEYS[1]) == ARGV[3] then return 1 end return 0",
+);
+
+/// Like [`FILL`], of the value that is under the third key, which is used up. Arguments: token, 1 for another attempt.
+pub(super) static MOVE: Script = Script::new(
+    "if redis.call('GET', KEYS[2]) == ARGV[1] then \
+     redis.call('RENAME', KEYS[3], KEYS[1]) redis.call('DEL', KEYS[2]) return 1 end \
+     local there = ARGV[2] == '1' and redis.call('GET', KEYS[1]) == redis.call('GET', KEYS[3]) \
+     redis.call('DEL', KEYS[3]) if there then return 1 end return 0",
 );
 
 /// Ends the lease, if the token holds it. Argument: token.
@@ -42,15 +46,16 @@ impl Script {
         Self { code, hash: OnceLock::new() }
     }
 
-    /// The call of this script, without its arguments.
-    pub(super) fn call(&self, attempt: Attempt, key: &str, lock: &str, room: usize) -> Cmd {
-        let mut command = Cmd::with_capacity(8, room + key.len() + lock.len() + 128);
+    /// The call of this script, without its arguments; `room` is for their bytes.
+    pub(super) fn call(&self, attempt: Attempt, keys: &[&str], room: usize) -> Cmd {
+        let length: usize = keys.iter().map(|key| key.len()).sum();
+        let mut command = Cmd::with_capacity(keys.len() + 8, room + length + 128);
         if attempt.in_full {
             command.arg("EVAL").arg(self.code);
         } else {
             command.arg("EVALSHA").arg(self.hash.get_or_init(|| redis::Script::new(self.code).get_hash().to_owned()));
         }
-        command.arg("2").arg(key).arg(lock);
+        command.arg(keys.len()).arg(keys);
         command
     }
 }

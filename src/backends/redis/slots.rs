@@ -10,13 +10,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use redis::{ErrorKind, RedisError, ServerErrorKind, Value};
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::dedicated::Dedicated;
 use super::error;
 use super::held::{Held, Limits};
-use super::slot::Slot;
+use super::slot::{Slot, no_runtime};
 use super::source::Source;
 use super::wire::{Attempt, Load, Request};
 use crate::error::Error;
@@ -62,6 +63,7 @@ impl Slots {
         load: Load,
         make: impl Fn(Attempt) -> Request + Send + Sync,
     ) -> Result<Value, Error> {
+        in_runtime()?;
         let (slot, mut held) = self.choose(load);
         let limit = match held {
             Some(_) => self.limits.command,
@@ -176,6 +178,7 @@ impl Slots {
 
     /// A connection of the caller's own, or `None` if the pool has no room.
     pub(super) async fn dedicated(&self) -> Result<Option<Dedicated>, Error> {
+        in_runtime()?;
         let Ok(permit) = Arc::clone(&self.spare).try_acquire_owned() else { return Ok(None) };
         Dedicated::open(Arc::clone(&self.source), self.limits, permit).await.map(Some)
     }
@@ -187,6 +190,11 @@ impl Slots {
     pub(super) fn place(&self) -> &str {
         self.source.place()
     }
+}
+
+/// Timers and tasks panic where there is no runtime.
+fn in_runtime() -> Result<(), Error> {
+    Handle::try_current().map(drop).map_err(|_| no_runtime())
 }
 
 /// Whether nothing more can come of the connection. A server that has become a replica is no use either.

@@ -34,7 +34,7 @@ pub(super) fn append(name: &str, message: Option<&[u8]>) -> Request {
     add.arg("XADD").arg(name).arg("MAXLEN").arg("~").arg(KEPT).arg("*").arg(field).arg(value);
     let mut keep = Cmd::with_capacity(3, name.len() + 24);
     keep.arg("PEXPIRE").arg(name).arg(LIFE);
-    Request::All(vec![add, keep])
+    Request::All(vec![add.into(), keep.into()])
 }
 
 /// The id in the answer to [`append`].
@@ -52,7 +52,7 @@ pub(super) fn read(name: &str, after: &str, block: Option<Duration>) -> Request 
     read.arg("STREAMS").arg(name).arg(after);
     let mut entry = Cmd::with_capacity(6, name.len() + 2 * after.len() + 16);
     entry.arg("XRANGE").arg(name).arg(after).arg(after).arg("COUNT").arg(1);
-    Request::All(vec![read, entry])
+    Request::All(vec![read.into(), entry.into()])
 }
 
 /// The answer to [`read`].

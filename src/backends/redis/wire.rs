@@ -29,8 +29,8 @@ pub(super) enum Wire {
 pub(super) enum Request {
     /// One thing; its answer is the answer.
     One(Single),
-    /// Several; the answer is an array of theirs. Not atomic: each key's commands stand alone.
-    All(Vec<Cmd>),
+    /// Several; the answer is an array of theirs. Not atomic: each stands alone.
+    All(Vec<Single>),
 }
 
 /// What may travel together with what others ask.
@@ -38,15 +38,13 @@ pub(super) enum Single {
     /// The value under a key. What is under it and no string is nobody's value, and reads as nothing.
     Read(Arc<str>),
     Command(Cmd),
+    /// Commands that are carried out as one; the answer is an array of theirs. All keys are on one server.
+    Atomic(Vec<Cmd>),
 }
 
-impl Single {
-    /// The command, where it travels alone.
-    pub(super) fn into_command(self) -> Cmd {
-        match self {
-            Self::Read(key) => commands::on(b"GET", &key),
-            Self::Command(command) => command,
-        }
+impl From<Cmd> for Single {
+    fn from(command: Cmd) -> Self {
+        Self::Command(command)
     }
 }
 
@@ -93,12 +91,12 @@ impl Wire {
         }
     }
 
-    /// Sends the command that `make` makes for each of `keys`, in one write to each server; answers in their order.
+    /// Sends what `make` makes for each of `keys`, in one write to each server; answers in their order.
     pub(super) async fn run_each(
         &self,
         keys: &[&Key],
         load: Load,
-        make: impl Fn(Attempt, usize) -> Cmd + Send + Sync,
+        make: impl Fn(Attempt, usize) -> Single + Send + Sync,
     ) -> Result<Vec<Value>, Error> {
         match self {
             Self::Slots(slots) => {
@@ -119,7 +117,7 @@ impl Wire {
             Self::Slots(slots) => slots.run(load, |_| Request::One(Single::Read(Arc::clone(key.text())))).await,
             #[cfg(feature = "redis-cluster")]
             Self::Cluster(cluster) => {
-                let answer = cluster.run(key, load, |_| Request::One(Single::Command(read_one(key)))).await?;
+                let answer = cluster.run(key, load, |_| Request::One(read_one(key).into())).await?;
                 only(answer).ok_or_else(|| error::strange(cluster.place()))
             }
         }
@@ -130,7 +128,7 @@ impl Wire {
         match self {
             Self::Slots(slots) => {
                 let names = || keys.iter().map(Key::as_str);
-                let all = |_| Request::One(Single::Command(commands::on_all(b"MGET", names())));
+                let all = |_| Request::One(commands::on_all(b"MGET", names()).into());
                 match slots.run(load, all).await? {
                     Value::Array(values) if values.len() == keys.len() => Ok(values),
                     _ => Err(error::strange(slots.place())),
@@ -139,7 +137,7 @@ impl Wire {
             #[cfg(feature = "redis-cluster")]
             Self::Cluster(cluster) => {
                 let each: Vec<&Key> = keys.iter().collect();
-                let answers = cluster.run_each(&each, load, |_, index| read_one(&keys[index])).await?;
+                let answers = cluster.run_each(&each, load, |_, index| read_one(&keys[index]).into()).await?;
                 let values: Option<Vec<Value>> = answers.into_iter().map(only).collect();
                 values.ok_or_else(|| error::strange(cluster.place()))
             }
@@ -149,9 +147,7 @@ impl Wire {
     /// Checks that the server answers, or any of a cluster's.
     pub(super) async fn ping(&self) -> Result<(), Error> {
         match self {
-            Self::Slots(slots) => {
-                slots.run(Load::Light, |_| Request::One(Single::Command(commands::ping()))).await.map(drop)
-            }
+            Self::Slots(slots) => slots.run(Load::Light, |_| Request::One(commands::ping().into())).await.map(drop),
             #[cfg(feature = "redis-cluster")]
             Self::Cluster(cluster) => cluster.ping().await,
         }
@@ -166,12 +162,12 @@ impl Wire {
         }
     }
 
-    /// The name of the lock that is the lease on `key`, on the same server as the key.
-    pub(super) fn lock(&self, key: &Key) -> String {
+    /// The name of something beside `key`, on the same server: its `lock`, say.
+    pub(super) fn beside(&self, key: &Key, name: &str) -> String {
         match self {
-            Self::Slots(_) => format!("{}:lock", key.as_str()),
+            Self::Slots(_) => format!("{}:{name}", key.as_str()),
             #[cfg(feature = "redis-cluster")]
-            Self::Cluster(_) => format!("{{{}}}:lock", key.as_str()),
+            Self::Cluster(_) => format!("{{{}}}:{name}", key.as_str()),
         }
     }
 

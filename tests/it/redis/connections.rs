@@ -1,14 +1,18 @@
 //! Connections: how many, when, and what becomes of them.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 
 use bytes::Bytes;
-use cachekit::{Backend, ErrorKind};
+use cachekit::backends::Redis;
+use cachekit::{Backend, Error, ErrorKind};
 use tokio::runtime::Builder;
 
 use super::support::{MINUTE, at_once, fill_in, hasty, key, patient, value_of, with};
 use crate::servers::{Mood, PATIENCE, Proxy, Server, eventually};
+use crate::support::poll_once;
 
 #[test]
 fn nothing_connects_before_the_first_operation() {
@@ -32,7 +36,7 @@ async fn no_load_opens_more_connections_than_the_pool_has() {
     let server = Server::start();
     let redis = with(&server.url(), |settings| {
         settings.pool_size = 3;
-        (settings.timeout, settings.connect_timeout) = (MINUTE, MINUTE);
+        (settings.timeout, settings.connect_timeout) = (MINUTE / 12, MINUTE);
     });
     let large = Bytes::from(vec![7; 300_000]);
     redis.set(&key("large"), large.clone(), MINUTE).await.unwrap();
@@ -213,9 +217,22 @@ fn several_runtimes_may_use_it_one_after_another() {
 fn without_a_runtime_there_is_an_error_and_no_panic() {
     let server = Server::start();
     let redis = patient(&server.url());
-    let mut asked = Box::pin(async move { redis.get(&key(1)).await });
-    let answer = crate::support::poll_once(&mut asked);
-    let std::task::Poll::Ready(Err(error)) = answer else { panic!("{answer:?}") };
-    assert_eq!(error.kind(), ErrorKind::Closed);
-    assert!(error.to_string().contains("tokio runtime"), "{error}");
+    refuses_to_work(&redis);
+    Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+        redis.set(&key(1), "v".into(), MINUTE).await.unwrap();
+    });
+    refuses_to_work(&redis);
+}
+
+fn refuses_to_work(redis: &Redis) {
+    let (key, bus) = (key(1), redis.bus(&key("bus")).unwrap());
+    let get = async { redis.get(&key).await.unwrap_err() };
+    let set = async { redis.set(&key, "v".into(), MINUTE).await.unwrap_err() };
+    let receive = async { bus.receive(None).await.unwrap_err() };
+    let refused: [Pin<Box<dyn Future<Output = Error> + '_>>; 3] = [Box::pin(get), Box::pin(set), Box::pin(receive)];
+    for mut call in refused {
+        let Poll::Ready(error) = poll_once(&mut call) else { panic!("it waits") };
+        assert_eq!(error.kind(), ErrorKind::Closed);
+        assert!(error.to_string().contains("tokio runtime"), "{error}");
+    }
 }

@@ -1,4 +1,4 @@
-//! The contract of backends, on every kind of server.
+//! The contracts of backends and buses, on every kind of server.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,87 +6,103 @@ use std::time::Duration;
 use cachekit::backends::{Memory, Redis};
 use cachekit::testing::ManualClock;
 use cachekit::testing::conformance::{BackendOptions, backend, bus};
-use cachekit::{Backend, Key};
+use cachekit::{Backend, Key, RedisSettings};
+use tokio::task::JoinSet;
 
-use super::support::{MINUTE, patient, with};
+use super::support::{MINUTE, with};
 use crate::servers::{Authority, Cluster, Sentinels, Server};
 
 /// Servers keep time to a millisecond; what they are told of it is later on a busy machine.
 const PRECISION: Duration = Duration::from_millis(50);
 
-/// Fails unless `redis` keeps every sentence that `Memory` keeps, but for its limit, which is beyond what is tried.
-async fn keeps_the_contract(redis: Redis) {
+/// Fails unless entries and messages at `url` keep every sentence that those of `Memory` keep.
+async fn keeps_the_contract(url: &str, change: impl Fn(&mut RedisSettings) + Send + Sync) {
+    let redis = |timeout| {
+        with(url, |settings| {
+            (settings.timeout, settings.connect_timeout) = (timeout, MINUTE / 2);
+            change(settings);
+        })
+    };
+    // A bus waits for half as long as a command may take.
+    let (entries, messages) = (redis(MINUTE / 2), redis(MINUTE / 30));
     let clock = ManualClock::new();
     let memory = || async { Memory::with_clock(4 << 20, Arc::new(clock.clone())) };
     let mut expected = backend(memory, BackendOptions::manual(clock.clone())).await;
+    // The limit of Redis is beyond what is tried.
     expected.retain(|sentence| !sentence.contains("`TooLarge`"));
-    let options = BackendOptions::real().precision(PRECISION).patience(MINUTE * 2);
-    let kept = backend(|| async { redis.clone() }, options.clone()).await;
+    let expected = (expected, sentences(&memory().await, BackendOptions::manual(clock)).await);
+    let real = BackendOptions::real().precision(PRECISION).patience(MINUTE * 2);
+    let kept = tokio::join!(backend(|| async { entries.clone() }, real.clone()), sentences(&messages, real));
     assert_eq!(kept, expected);
+}
 
-    let memory = Memory::with_clock(4 << 20, Arc::new(clock.clone()));
-    let make = async |name: Key| memory.bus(&name).expect("memory has a bus");
-    let expected = bus(|name| make(name), BackendOptions::manual(clock)).await;
-    let make = async |name: Key| redis.bus(&name).expect("Redis has a bus");
-    assert_eq!(bus(|name| make(name), options).await, expected);
+/// Those that the buses of `backend` keep.
+async fn sentences(backend: &impl Backend, options: BackendOptions) -> Vec<&'static str> {
+    let make = async |name: Key| backend.bus(&name).expect("the backend has a bus");
+    bus(make, options).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_server_keeps_it() {
+async fn a_server_keeps_it_however_it_is_reached() {
     let server = Server::start();
-    keeps_the_contract(patient(&server.url())).await;
+    let ways: [(_, fn(&mut RedisSettings)); 4] = [
+        (server.url(), |_| ()),
+        (format!("{}?protocol=3", server.url()), |_| ()),
+        (format!("unix://{}", server.socket().display()), |_| ()),
+        (server.url(), |settings| settings.pool_size = 1),
+    ];
+    let mut suites = JoinSet::new();
+    for (url, change) in ways {
+        suites.spawn(async move { keeps_the_contract(&url, change).await });
+    }
+    suites.join_all().await;
 }
 
+/// Only the bus needs `INFO`: it learns by it of restarts.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_user_with_just_the_permissions_it_needs_keeps_it() {
-    let rules = "on >sesame ~conformance-* resetchannels -@all +@read +@write +@scripting +@connection";
+    let rules =
+        "on >sesame ~conformance-* resetchannels -@all +@read +@write +@scripting +@transaction +@connection +info";
     let server = Server::setup().password("open").user("ada", rules).start();
-    keeps_the_contract(patient(&format!("redis://ada:sesame@{}", server.address()))).await;
+    keeps_the_contract(&format!("redis://ada:sesame@{}", server.address()), |_| ()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_behind_tls_keeps_it() {
     let authority = Authority::new();
     let server = Server::setup().password("open").tls(&authority).start();
-    let settings = |settings: &mut cachekit::RedisSettings| {
-        settings.ca_bundle = Some(authority.bundle().to_owned());
-        (settings.timeout, settings.connect_timeout) = (MINUTE, MINUTE);
-    };
-    keeps_the_contract(with(&server.url(), settings)).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_behind_a_socket_keeps_it() {
-    let server = Server::start();
-    keeps_the_contract(patient(&format!("unix://{}", server.socket().display()))).await;
-    assert_eq!(server.calls("lpush"), 0);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_connection_is_enough() {
-    let server = Server::start();
-    keeps_the_contract(with(&server.url(), |settings| {
-        settings.pool_size = 1;
-        settings.timeout = MINUTE;
-    }))
-    .await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_third_protocol_keeps_it() {
-    let server = Server::start();
-    keeps_the_contract(patient(&format!("{}?protocol=3", server.url()))).await;
+    keeps_the_contract(&server.url(), |settings| settings.ca_bundle = Some(authority.bundle().to_owned())).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cluster_keeps_it() {
     let cluster = Cluster::start_with(Server::setup().password("open"));
-    keeps_the_contract(patient(&cluster.url())).await;
-    assert!(cluster.nodes.iter().all(|node| node.calls("get") > 0), "every node has its share");
+    keeps_the_contract(&cluster.url(), |_| ()).await;
+    assert!(cluster.nodes.iter().all(|node| node.calls("set") > 0), "every node has its share");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_behind_tls_keeps_it() {
+    let authority = Authority::new();
+    let cluster = Cluster::start_with(Server::setup().password("open").tls(&authority));
+    keeps_the_contract(&cluster.url(), |settings| settings.ca_bundle = Some(authority.bundle().to_owned())).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_master_that_sentinels_name_keeps_it() {
     let group = Sentinels::start_with(Server::setup().password("open"), Server::setup().password("watch"));
-    keeps_the_contract(patient(&group.url())).await;
+    keeps_the_contract(&group.url(), |_| ()).await;
+}
+
+/// The forms of a URL that need no scheme of their own lead to the same servers.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn several_hosts_are_a_cluster() {
+    let cluster = Cluster::start();
+    let url = cluster.url().replace("redis-cluster://", "redis://");
+    let redis = Redis::from_url(&url).unwrap();
+    for id in 0..20 {
+        let key = Key::new("users", id).unwrap();
+        redis.set(&key, "v".into(), MINUTE).await.unwrap();
+        assert_eq!(cluster.owner(key.as_str()).cli(&["GET", key.as_str()]), "v");
+    }
 }

@@ -30,7 +30,7 @@ async fn the_url_selects_server_and_database() {
         let server = Server::setup().password("open").start();
         let cache = cache(&[(name, &format!("redis://:open@{}/3", server.address()))]);
         cache.set(1, "ada".to_owned()).await.unwrap();
-        assert!(server.cli(&["INFO", "keyspace"]).contains("db3:keys=1"));
+        assert!(server.cli(&["INFO", "keyspace"]).contains("db3:keys="));
         assert_eq!(cache.get::<String>(1).await.unwrap().as_deref(), Some("ada"));
     }
 }
@@ -40,7 +40,7 @@ async fn cachekits_own_url_counts_before_the_common_one() {
     let (own, common) = (Server::start(), Server::start());
     let cache = cache(&[("REDIS_URL", &common.url()), ("CACHEKIT_REDIS_URL", &own.url())]);
     cache.set(1, "ada".to_owned()).await.unwrap();
-    assert_eq!((own.cli(&["DBSIZE"]), common.cli(&["DBSIZE"])), ("1".into(), "0".into()));
+    assert_eq!((own.cli(&["EXISTS", "users:1"]), common.cli(&["DBSIZE"])), ("1".into(), "0".into()));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

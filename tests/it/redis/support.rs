@@ -12,6 +12,11 @@ pub(super) const MINUTE: Duration = Duration::from_secs(60);
 /// How long commands and connects of [`hasty`] backends may take.
 pub(super) const HASTE: Duration = Duration::from_millis(300);
 
+/// For tests that listen to a bus, which waits for half as long as a command may take.
+pub(super) fn listening(url: &str) -> Redis {
+    with(url, |settings| (settings.timeout, settings.connect_timeout) = (MINUTE / 30, MINUTE / 2))
+}
+
 /// For tests in which nothing takes long unless the machine is busy.
 pub(super) fn patient(url: &str) -> Redis {
     with(url, |settings| (settings.timeout, settings.connect_timeout) = (MINUTE / 2, MINUTE / 2))

@@ -190,7 +190,9 @@ impl Server {
         let (plain, tls) = if self.setup.tls { ("0", &*port) } else { (&*port, "0") };
         command.arg("--dir").arg(&self.dir).args(["--bind", "127.0.0.1", "--port", plain, "--tls-port", tls]);
         command.args(["--save", "", "--appendonly", "no", "--logfile", "log", "--unixsocket", "socket"]);
-        command.args(["--enable-debug-command", "local", "--daemonize", "no"]).args(&self.setup.args);
+        command
+            .args(["--enable-debug-command", "local", "--daemonize", "no", "--repl-diskless-sync-delay", "0"])
+            .args(&self.setup.args);
         let mut process = Process::spawn(&mut command);
         let mut ended = false;
         wait_until("the server answers", || {

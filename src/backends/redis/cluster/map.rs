@@ -38,11 +38,11 @@ impl Node {
 
 /// The request, with the word before each command that the node was named.
 fn asking(request: Request) -> Request {
-    let commands = match request {
-        Request::One(single) => vec![single.into_command()],
-        Request::All(commands) => commands,
+    let singles = match request {
+        Request::One(single) => vec![single],
+        Request::All(singles) => singles,
     };
-    Request::All(commands.into_iter().flat_map(|command| [redis::cmd("ASKING"), command]).collect())
+    Request::All(singles.into_iter().flat_map(|single| [redis::cmd("ASKING").into(), single]).collect())
 }
 
 /// The answer to a request, from that to what [`asking`] made of it.
@@ -134,6 +134,7 @@ mod tests {
     use redis::{ConnectionAddr, IntoConnectionInfo};
 
     use super::*;
+    use crate::backends::redis::packet::Packet;
 
     fn nodes() -> Nodes {
         let info = ConnectionAddr::Tcp("seed".into(), 1).into_connection_info().unwrap();
@@ -166,10 +167,12 @@ mod tests {
 
     #[test]
     fn asking_goes_before_each_command_and_out_of_the_answer() {
-        let Request::All(commands) = asking(Request::All(vec![redis::cmd("GET"), redis::cmd("TTL")])) else {
+        let Request::All(singles) = asking(Request::All(vec![redis::cmd("GET").into(), redis::cmd("TTL").into()]))
+        else {
             panic!("several commands stay several");
         };
-        let names: Vec<_> = commands.iter().map(|command| command.get_packed_command()).collect();
+        let packet: Packet = singles.into_iter().collect();
+        let names: Vec<_> = packet.pipeline().cmd_iter().map(|command| command.get_packed_command()).collect();
         let expected = ["ASKING", "GET", "ASKING", "TTL"].map(|name| redis::cmd(name).get_packed_command());
         assert_eq!(names, expected);
         let answer = || Value::Array(vec![Value::Okay, Value::Int(1), Value::Okay, Value::Int(2)]);

@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
-use redis::{Cmd, ConnectionInfo, Value};
+use redis::{ConnectionInfo, Value};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use self::map::{Map, Node, Nodes};
@@ -126,14 +126,14 @@ impl Cluster {
         Err(error)
     }
 
-    /// Sends a command for each key, those of one node in one write; answers in the order of the keys.
+    /// Sends a request for each key, those of one node in one write; answers in the order of the keys.
     ///
     /// A node that fails takes nothing from the others: their commands are carried out before the error is told.
     pub(super) async fn run_each(
         self: &Arc<Self>,
         keys: &[&Key],
         load: Load,
-        make: impl Fn(Attempt, usize) -> Cmd + Send + Sync,
+        make: impl Fn(Attempt, usize) -> Single + Send + Sync,
     ) -> Result<Vec<Value>, Error> {
         let mut groups: Vec<(Arc<Node>, Vec<usize>)> = Vec::new();
         for (index, key) in keys.iter().enumerate() {
@@ -160,7 +160,7 @@ impl Cluster {
         group: &[usize],
         keys: &[&Key],
         load: Load,
-        make: &(impl Fn(Attempt, usize) -> Cmd + Send + Sync),
+        make: &(impl Fn(Attempt, usize) -> Single + Send + Sync),
     ) -> Result<Vec<Value>, Error> {
         let together = |attempt| Request::All(group.iter().map(|&index| make(attempt, index)).collect());
         match node.slots.run(load, together).await {
@@ -175,9 +175,9 @@ impl Cluster {
         }
         let mut answers = Vec::with_capacity(group.len());
         for some in group.chunks(ALONE) {
-            let alone = some.iter().map(|&index| {
-                self.run(keys[index], load, move |attempt| Request::One(Single::Command(make(attempt, index))))
-            });
+            let alone = some
+                .iter()
+                .map(|&index| self.run(keys[index], load, move |attempt| Request::One(make(attempt, index))));
             for answer in join::all(alone).await {
                 answers.push(answer?);
             }

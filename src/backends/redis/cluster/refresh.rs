@@ -15,7 +15,7 @@ use super::map::{Map, Node};
 use super::{Cluster, table};
 use crate::backends::redis::error;
 use crate::backends::redis::slot::no_runtime;
-use crate::backends::redis::wire::{Load, Request, Single};
+use crate::backends::redis::wire::{Load, Request};
 use crate::error::{Error, ErrorKind};
 
 /// The reading that goes on, and when the last one ended.
@@ -105,7 +105,7 @@ impl Cluster {
         let mut asked = JoinSet::new();
         for node in some.into_iter().take(ASKED) {
             asked.spawn(async move {
-                let answer = node.slots.run(Load::Light, |_| Request::One(Single::Command(table::question()))).await;
+                let answer = node.slots.run(Load::Light, |_| Request::One(table::question().into())).await;
                 answer.and_then(|answer| table::read(&answer, &node.host).ok_or_else(|| no_table(&answer, &node)))
             });
         }

@@ -1,0 +1,63 @@
+//! Opening: the wire that settings ask for.
+//!
+//! Nothing is connected to here. What a build lacks is refused, and never replaced by something less.
+
+use std::sync::Arc;
+
+use redis::ConnectionAddr;
+
+#[cfg(feature = "redis-cluster")]
+use super::cluster::Cluster;
+use super::held::Limits;
+#[cfg(feature = "redis-sentinel")]
+use super::sentinel;
+use super::server::{self, Server};
+use super::slots::Slots;
+use super::wire::Wire;
+#[cfg(feature = "redis-cluster")]
+use crate::config::Host;
+use crate::config::{RedisSettings, Topology};
+use crate::error::{Error, ErrorKind};
+
+/// The way to what the URL names.
+pub(super) fn wire(settings: &RedisSettings) -> Result<Wire, Error> {
+    let target = settings.target();
+    if target.tls && cfg!(not(feature = "redis-tls")) {
+        return Err(lacks("TLS", "redis-tls"));
+    }
+    match &target.topology {
+        Topology::Server(host) => server(server::address(host, target.tls), settings),
+        Topology::Socket(path) => server(ConnectionAddr::Unix(path.clone()), settings),
+        #[cfg(feature = "redis-cluster")]
+        Topology::Cluster(nodes) => cluster(nodes, settings),
+        #[cfg(not(feature = "redis-cluster"))]
+        Topology::Cluster(_) => Err(lacks("a cluster", "redis-cluster")),
+        #[cfg(feature = "redis-sentinel")]
+        Topology::Sentinel { sentinels, master, login } => {
+            let source = sentinel::Sentinels::new(sentinels, master, login.as_ref(), settings)?;
+            Ok(Wire::Slots(Slots::new(Arc::new(source), settings.pool_size, limits(settings))))
+        }
+        #[cfg(not(feature = "redis-sentinel"))]
+        Topology::Sentinel { .. } => Err(lacks("sentinels", "redis-sentinel")),
+    }
+}
+
+fn server(address: ConnectionAddr, settings: &RedisSettings) -> Result<Wire, Error> {
+    Ok(Wire::Slots(Slots::new(Arc::new(Server::new(address, settings)?), settings.pool_size, limits(settings))))
+}
+
+#[cfg(feature = "redis-cluster")]
+fn cluster(nodes: &[Host], settings: &RedisSettings) -> Result<Wire, Error> {
+    let first = nodes.first().expect("a URL names at least one host");
+    let info = server::connection_info(server::address(first, settings.target().tls), settings)?;
+    Ok(Wire::Cluster(Arc::new(Cluster::new(nodes, info, settings.pool_size, limits(settings)))))
+}
+
+fn limits(settings: &RedisSettings) -> Limits {
+    Limits { command: settings.timeout, connect: settings.connect_timeout }
+}
+
+fn lacks(what: &str, feature: &str) -> Error {
+    let message = format!("the URL of Redis asks for {what}: build cachekit with its feature `{feature}`");
+    Error::new(ErrorKind::Unsupported, message)
+}

@@ -1,0 +1,124 @@
+//! Packets: several requests in one write, and what each is answered.
+
+use redis::{Cmd, Pipeline, RedisError, Value};
+
+use super::commands;
+use super::held::Answer;
+use super::wire::Single;
+
+/// Requests that travel one behind another.
+#[derive(Default)]
+pub(super) struct Packet {
+    pipeline: Pipeline,
+    /// How many commands each request is.
+    counts: Vec<usize>,
+}
+
+impl Packet {
+    /// Adds a request behind the others.
+    pub(super) fn push(&mut self, request: Single) {
+        let before = self.pipeline.len();
+        match request {
+            Single::Atomic(commands) => {
+                self.pipeline.add_command(word("MULTI"));
+                for command in commands {
+                    self.pipeline.add_command(command);
+                }
+                self.pipeline.add_command(word("EXEC"));
+            }
+            Single::Read(key) => {
+                self.pipeline.add_command(commands::on(b"GET", &key));
+            }
+            Single::Command(command) => {
+                self.pipeline.add_command(command);
+            }
+        }
+        self.counts.push(self.pipeline.len() - before);
+    }
+
+    /// The commands.
+    pub(super) fn pipeline(&self) -> &Pipeline {
+        &self.pipeline
+    }
+
+    /// The answer to each request, from those to the commands.
+    pub(super) fn answers(self, values: Vec<Value>) -> impl Iterator<Item = Answer> {
+        let mut values = values.into_iter();
+        self.counts.into_iter().map(move |count| last(values.by_ref().take(count)))
+    }
+}
+
+impl FromIterator<Single> for Packet {
+    fn from_iter<I: IntoIterator<Item = Single>>(requests: I) -> Self {
+        let mut packet = Self::default();
+        requests.into_iter().for_each(|request| packet.push(request));
+        packet
+    }
+}
+
+/// The last of several answers, or the first error: what EXEC says of a command that was refused is only that. Takes
+/// them all, so that the next request finds its own.
+fn last(values: impl Iterator<Item = Value>) -> Answer {
+    let mut last = Err(RedisError::from((redis::ErrorKind::Parse, "an answer is missing")));
+    let mut failed = None;
+    for value in values {
+        match value.extract_error() {
+            Ok(value) => last = Ok(value),
+            Err(error) => failed = failed.or(Some(error)),
+        }
+    }
+    failed.map_or(last, Err)
+}
+
+fn word(word: &str) -> Cmd {
+    let mut command = Cmd::with_capacity(1, word.len());
+    command.arg(word);
+    command
+}
+
+#[cfg(test)]
+mod tests {
+    use redis::{ServerErrorKind, cmd};
+
+    use super::*;
+
+    fn packet() -> Packet {
+        [Single::Command(cmd("A")), Single::Atomic(vec![cmd("B"), cmd("C")]), Single::Command(cmd("D"))]
+            .into_iter()
+            .collect()
+    }
+
+    fn refused(line: &str) -> Value {
+        redis::parse_redis_value(line.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn what_is_atomic_goes_between_multi_and_exec_and_has_one_answer() {
+        let names: Vec<_> = packet().pipeline().cmd_iter().map(Cmd::get_packed_command).collect();
+        assert_eq!(names, ["A", "MULTI", "B", "C", "EXEC", "D"].map(|name| cmd(name).get_packed_command()));
+        let executed = Value::Array(vec![Value::Okay, Value::Int(2)]);
+        let queued = || Value::SimpleString("QUEUED".into());
+        let values = vec![Value::Int(1), Value::Okay, queued(), queued(), executed.clone(), Value::Int(3)];
+        let answers: Result<Vec<Value>, _> = packet().answers(values).collect();
+        assert_eq!(answers.unwrap(), [Value::Int(1), executed, Value::Int(3)]);
+    }
+
+    #[test]
+    fn a_command_that_is_refused_is_the_error_and_the_others_have_their_answers() {
+        let aborted = refused("-EXECABORT Transaction discarded because of previous errors.\r\n");
+        let oom = refused("-OOM command not allowed\r\n");
+        let values = vec![Value::Int(1), Value::Okay, oom, Value::Okay, aborted, Value::Int(3)];
+        let answers: Vec<Answer> = packet().answers(values).collect();
+        assert_eq!(answers[1].as_ref().unwrap_err().code(), Some("OOM"));
+        assert_eq!((answers[0].as_ref().unwrap(), answers[2].as_ref().unwrap()), (&Value::Int(1), &Value::Int(3)));
+    }
+
+    #[test]
+    fn an_error_inside_exec_is_an_error_and_so_is_an_answer_that_is_missing() {
+        let inside = Value::Array(vec![Value::Okay, refused("-NOSCRIPT No matching script.\r\n")]);
+        let values = vec![Value::Int(1), Value::Okay, Value::Okay, Value::Okay, inside];
+        let answers: Vec<Answer> = packet().answers(values).collect();
+        assert_eq!(answers[1].as_ref().unwrap_err().kind(), redis::ErrorKind::Server(ServerErrorKind::NoScript));
+        assert!(answers[2].is_err());
+    }
+}
