@@ -118,17 +118,11 @@ impl Versions {
             self.note(generation, asked);
             return Ok(generation);
         }
-        self.write(guard, &self.generation).await?;
-        // Another process may have been faster: what stands there now is everybody's.
+        // Asked anew: whoever makes one knows that it stands since.
         let asked = self.asked();
-        match guard.get(&self.generation).await?.as_ref().and_then(number) {
-            Some(generation) => {
-                self.note(generation, asked);
-                Ok(generation)
-            }
-            // The backend keeps nothing, and an unknown generation is not that of before.
-            None => Ok(fastrand::u64(..)),
-        }
+        let generation = self.make(guard, &self.generation).await?;
+        self.note(generation, asked);
+        Ok(generation)
     }
 
     /// What holds now, for a computation that starts now.
@@ -227,25 +221,36 @@ impl Versions {
         slots.iter().map(|slot| known.versions.get(slot).copied()).collect()
     }
 
-    /// Makes a version that is lost or was never there. Entries that carry another are of the past.
+    /// Makes a number that is lost or was never there. Entries that carry another version are of the past.
     async fn make<B: Backend>(&self, guard: &Guard<B>, key: &Key) -> Result<u64, Error> {
         if !guard.capabilities().leases {
-            let version = self.write(guard, key).await?;
+            self.write(guard, key).await?;
             // Of several who make one the last wins; the others learn of it by a new generation.
-            self.write(guard, &self.generation).await?;
-            return Ok(version);
+            if *key != self.generation {
+                self.write(guard, &self.generation).await?;
+            }
+            let found = guard.get(key).await?.as_ref().and_then(number);
+            // A backend that keeps nothing knows nothing of before.
+            return Ok(found.unwrap_or_else(|| fastrand::u64(..)));
         }
         // By a lease, so that of several who make one the first wins, and an invalidation over all.
         for _ in 0..ATTEMPTS {
-            if let Lease::Granted(token) = guard.lease(key, HOLD).await? {
-                let version = fastrand::u64(..);
-                if guard.put(key, bytes(version), self.keep(guard), Some(token)).await? {
-                    return Ok(version);
-                }
-            } else {
+            let lease = guard.lease(key, HOLD).await?;
+            if lease == Lease::Held {
                 self.clock.sleep(PAUSE).await;
             }
-            if let Some(version) = guard.get(key).await?.as_ref().and_then(number) {
+            // Whoever held the lease before may have made it.
+            let found = guard.get(key).await?.as_ref().and_then(number);
+            if let Lease::Granted(token) = lease {
+                if found.is_none() {
+                    let made = fastrand::u64(..);
+                    if guard.put(key, bytes(made), self.keep(guard), Some(token)).await? {
+                        return Ok(made);
+                    }
+                }
+                guard.release(key, token).await?;
+            }
+            if let Some(version) = found {
                 return Ok(version);
             }
         }

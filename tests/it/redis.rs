@@ -8,6 +8,7 @@ mod contract;
 mod degraded;
 mod errors;
 mod failover;
+mod forgetting;
 mod outages;
 mod processes;
 mod retries;

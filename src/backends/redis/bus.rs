@@ -61,21 +61,16 @@ impl Stream {
         *self.reader.lock().unwrap_or_else(PoisonError::into_inner) = Some(reader);
     }
 
-    /// What stands behind `id`, and the run of the server, if that is known. A broken connection is replaced.
+    /// What stands behind `id`, and the run of the server, if that is known. Broken connections are replaced.
     async fn read(&self, id: &str) -> Result<(Entries, Option<Box<str>>), Error> {
-        let mut left = BROKEN;
         // Short enough that a server silent for longer than a command may take is known to be dead.
         let patience = (self.shared.wire.timeout() / 2).min(PATIENCE);
+        let mut left = BROKEN;
         loop {
-            let Some(reader) = self.reader().await? else { return Ok((self.poll(id, patience).await?, None)) };
             let asked = Instant::now();
-            match reader.ask(stream::read(self.name.as_str(), id, Some(patience))).await {
-                Ok(answer) => {
-                    let run = reader.run().into();
-                    self.give_back(reader);
-                    let entries = stream::entries(answer).ok_or_else(|| self.shared.strange())?;
-                    return Ok((entries, Some(run)));
-                }
+            match self.wait(id, patience).await {
+                Ok(Some((entries, run))) => return Ok((entries, Some(run))),
+                Ok(None) => return Ok((self.poll(id, patience).await?, None)),
                 // A connection that broke while it waited was good; those that break at once are likely to go on so.
                 Err(error) if error.kind() == ErrorKind::Unavailable && left > 0 => {
                     left = if asked.elapsed() > POLL { BROKEN } else { left - 1 };
@@ -83,6 +78,16 @@ impl Stream {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Waits on a connection of the caller's own; `None` if the pool has no room for one.
+    async fn wait(&self, id: &str, patience: Duration) -> Result<Option<(Entries, Box<str>)>, Error> {
+        let Some(reader) = self.reader().await? else { return Ok(None) };
+        let answer = reader.ask(stream::read(self.name.as_str(), id, Some(patience))).await?;
+        let run = reader.run().into();
+        self.give_back(reader);
+        let entries = stream::entries(answer).ok_or_else(|| self.shared.strange())?;
+        Ok(Some((entries, run)))
     }
 
     /// What stands behind `id`, asked for again and again over the connection of all.

@@ -16,7 +16,7 @@ use crate::servers::{Authority, Cluster, Sentinels, Server};
 const PRECISION: Duration = Duration::from_millis(50);
 
 /// Fails unless entries and messages at `url` keep every sentence that those of `Memory` keep.
-async fn keeps_the_contract(url: &str, change: impl Fn(&mut RedisSettings)) {
+async fn keeps_the_contract(url: &str, change: impl Fn(&mut RedisSettings) + Send + Sync) {
     let redis = |timeout| {
         with(url, |settings| {
             (settings.timeout, settings.connect_timeout) = (timeout, MINUTE / 2);
@@ -39,7 +39,7 @@ async fn keeps_the_contract(url: &str, change: impl Fn(&mut RedisSettings)) {
 /// Those that the buses of `backend` keep.
 async fn sentences(backend: &impl Backend, options: BackendOptions) -> Vec<&'static str> {
     let make = async |name: Key| backend.bus(&name).expect("the backend has a bus");
-    bus(|name| make(name), options).await
+    bus(make, options).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -58,7 +58,7 @@ async fn a_server_keeps_it_however_it_is_reached() {
     suites.join_all().await;
 }
 
-/// For entries, `INFO` is not needed; the bus learns by it of restarts.
+/// Only the bus needs `INFO`: it learns by it of restarts.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_user_with_just_the_permissions_it_needs_keeps_it() {
     let rules =

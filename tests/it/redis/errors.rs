@@ -1,9 +1,10 @@
 //! Errors: each says what is wrong and what to do, and none says a secret.
 
+use bytes::Bytes;
 use cachekit::backends::Redis;
-use cachekit::{Backend, CacheBuilder, Error, ErrorKind, Intent, RedisSettings};
+use cachekit::{Backend, CacheBuilder, Error, ErrorKind, Intent, Lease, LeaseToken, RedisSettings};
 
-use super::support::{HASTE, MINUTE, every_text, hasty, key, patient, with};
+use super::support::{HASTE, MINUTE, at_once, every_text, hasty, key, patient, with};
 use crate::servers::{Authority, Mood, Proxy, Sentinels, Server, full_backlog, silent, unused, wait_until};
 
 const USER: &str = "adalovelace";
@@ -100,9 +101,47 @@ async fn what_a_user_may_not_do_is_denied() {
     let allowed = cachekit::Key::new("allowed", 1).unwrap();
     redis.set(&allowed, "v".into(), MINUTE).await.unwrap();
 
+<<<<<<< HEAD
     server.cli(&["ACL", "SETUSER", USER, "-@transaction", "-get"]);
+=======
+    server.cli(&["ACL", "SETUSER", USER, "-@write", "-@scripting", "-get", "-mget"]);
+>>>>>>> wip-servers
     says(&redis.get(&allowed).await.unwrap_err(), ErrorKind::Denied, &["NOPERM"]);
     says(&redis.set(&allowed, "v".into(), MINUTE).await.unwrap_err(), ErrorKind::Denied, &["NOPERM"]);
+}
+
+/// Requests of many tasks travel together. The refusal of some must not be the answer to others.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_refused_takes_nothing_from_what_is_not() {
+    let server = guarded();
+    let redis = patient(&login(&server, &format!("{USER}:{PASSWORD}")));
+    let ask = |id: usize| {
+        let redis = redis.clone();
+        async move {
+            let allowed = cachekit::Key::new("allowed", id).unwrap();
+            for round in 0..20 {
+                if id.is_multiple_of(3) {
+                    let refused = match round % 4 {
+                        0 => redis.get(&key(id)).await.unwrap_err(),
+                        1 => redis.set(&key(id), VALUE.into(), MINUTE).await.unwrap_err(),
+                        2 => redis.lease(&key(id), MINUTE).await.unwrap_err(),
+                        _ => redis.fill(&key(id), VALUE.into(), MINUTE, LeaseToken::random()).await.unwrap_err(),
+                    };
+                    assert_eq!(refused.kind(), ErrorKind::Denied);
+                    continue;
+                }
+                let value: Bytes = format!("{id} {round}").into();
+                redis.set(&allowed, value.clone(), MINUTE).await.unwrap();
+                assert_eq!(redis.get(&allowed).await.unwrap(), Some(value.clone()));
+                let Lease::Granted(token) = redis.lease(&allowed, MINUTE).await.unwrap() else { panic!("held") };
+                assert!(redis.fill(&allowed, value.clone(), MINUTE, token).await.unwrap());
+                assert_eq!(redis.get(&allowed).await.unwrap(), Some(value));
+                redis.remove(&allowed).await.unwrap();
+                assert_eq!(redis.get(&allowed).await.unwrap(), None);
+            }
+        }
+    };
+    at_once(96, ask).await;
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@
 use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{ChildStdin, Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{LazyLock, Mutex};
 
@@ -27,7 +27,7 @@ rm -rf -- "$1"
 "#;
 
 struct Reaper {
-    input: Mutex<ChildStdin>,
+    shell: Mutex<Child>,
     root: PathBuf,
 }
 
@@ -35,8 +35,8 @@ static REAPER: LazyLock<Reaper> = LazyLock::new(|| {
     let root = tempfile::Builder::new().prefix("cachekit-servers-").tempdir().unwrap().keep();
     let mut command = Command::new("bash");
     command.args(["-c", SCRIPT, "reaper"]).arg(&root).process_group(0);
-    let mut shell = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    Reaper { input: Mutex::new(shell.stdin.take().unwrap()), root }
+    let shell = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    Reaper { shell: Mutex::new(shell), root }
 });
 
 /// Before a server runs: it would outlive us if we cannot tell of it.
@@ -53,7 +53,8 @@ pub(super) fn ended(pid: u32) {
 }
 
 fn tell(line: &str) {
-    REAPER.input.lock().unwrap().write_all(line.as_bytes()).unwrap();
+    let mut shell = REAPER.shell.lock().unwrap();
+    shell.stdin.as_mut().expect("a pipe").write_all(line.as_bytes()).unwrap();
 }
 
 /// A fresh directory, removed when this process has ended.
