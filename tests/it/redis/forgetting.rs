@@ -21,7 +21,7 @@ async fn in_l1(cache: &Pages, id: usize) -> Option<u64> {
 }
 
 /// Does `work` for the keys `0..count`, 64 at once.
-async fn each<F>(count: usize, work: impl Fn(usize) -> F + Clone + Send + 'static)
+async fn each<F>(count: usize, work: impl Fn(usize) -> F + Clone + Send + Sync + 'static)
 where
     F: Future<Output = ()> + Send + 'static,
 {
@@ -54,10 +54,10 @@ async fn invalidate_all(cache: &Pages, count: usize) {
     .await;
 }
 
-async fn get_all(cache: &Pages, count: usize, expected: impl Fn(usize) -> Option<u64> + Clone + Send + 'static) {
-    let cache = cache.clone();
+async fn get_all(cache: &Pages, count: usize, expected: impl Fn(usize) -> Option<u64> + Send + Sync) {
+    let (cache, expected) = (cache.clone(), (0..count).map(expected).collect::<Vec<_>>());
     each(count, move |id| {
-        let (cache, expected) = (cache.clone(), expected(id));
+        let (cache, expected) = (cache.clone(), expected[id]);
         async move { assert_eq!(cache.get(id).await.unwrap(), expected, "{id}") }
     })
     .await;
@@ -163,11 +163,8 @@ async fn a_namespace_is_forgotten_by_a_few_commands_however_many_entries_it_has(
     let wanted = |line: &&String| !line.contains("XREAD") && !line.contains("XRANGE");
     let changes: Vec<_> = commands.iter().filter(wanted).collect();
     assert!(changes.len() <= 20, "{changes:?}");
-    for word in ["\"SCAN\"", "\"KEYS\"", "\"FLUSHDB\"", "\"UNLINK\"", "\"DEL\""] {
-        assert!(
-            !commands.iter().any(|line| line.to_uppercase().contains(word) && !line.contains("lua")),
-            "{commands:?}"
-        );
+    for word in ["\"SCAN\"", "\"KEYS\"", "\"FLUSHDB\"", "\"UNLINK\""] {
+        assert!(!commands.iter().any(|line| line.to_uppercase().contains(word)), "{commands:?}");
     }
     get_all(&one, 1_000, |_| None).await;
     eventually("the other process follows", async || two.get::<u64>(1usize).await.unwrap().is_none()).await;
