@@ -60,13 +60,15 @@ impl Stream {
     }
 
     /// What stands behind `id`, and the run of the server, if that is known. A broken connection is replaced, once.
-    async fn read(&self, id: &str) -> Result<(Entries, Option<Box<str>>), Error> {
+    /// Behind a position of another run than `seen` there is a gap already, and nothing is waited for.
+    async fn read(&self, id: &str, seen: &str) -> Result<(Entries, Option<Box<str>>), Error> {
         let mut again = false;
         // Short enough that a server silent for longer than a command may take is known to be dead.
         let patience = (self.shared.wire.timeout() / 2).min(PATIENCE);
         loop {
             let Some(reader) = self.reader().await? else { return Ok((self.poll(id, patience).await?, None)) };
-            match reader.ask(stream::read(self.name.as_str(), id, Some(patience))).await {
+            let patience = (seen.is_empty() || reader.run() == seen).then_some(patience);
+            match reader.ask(stream::read(self.name.as_str(), id, patience)).await {
                 Ok(answer) => {
                     let run = reader.run().into();
                     self.give_back(reader);
@@ -118,7 +120,7 @@ impl Bus for Stream {
             return Ok(Batch { messages: Vec::new(), position: self.now().await?, gap: false });
         };
         let (id, seen) = after.as_str().split_once('@').unwrap_or((after.as_str(), ""));
-        let (entries, run) = self.read(id).await?;
+        let (entries, run) = self.read(id, seen).await?;
         let run = run.as_deref().unwrap_or(seen);
         let gap = !entries.unbroken || !seen.is_empty() && run != seen;
         let position = match entries.last {
