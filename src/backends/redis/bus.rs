@@ -62,13 +62,13 @@ impl Stream {
     }
 
     /// What stands behind `id`, and the run of the server, if that is known. Broken connections are replaced.
-    async fn read(&self, id: &str) -> Result<(Entries, Option<Box<str>>), Error> {
+    async fn read(&self, id: &str, seen: &str) -> Result<(Entries, Option<Box<str>>), Error> {
         // Short enough that a server silent for longer than a command may take is known to be dead.
         let patience = (self.shared.wire.timeout() / 2).min(PATIENCE);
         let mut left = BROKEN;
         loop {
             let asked = Instant::now();
-            match self.wait(id, patience).await {
+            match self.wait(id, seen, patience).await {
                 Ok(Some((entries, run))) => return Ok((entries, Some(run))),
                 Ok(None) => return Ok((self.poll(id, patience).await?, None)),
                 // A connection that broke while it waited was good; those that break at once are likely to go on so.
@@ -80,10 +80,12 @@ impl Stream {
         }
     }
 
-    /// Waits on a connection of the caller's own; `None` if the pool has no room for one.
-    async fn wait(&self, id: &str, patience: Duration) -> Result<Option<(Entries, Box<str>)>, Error> {
+    /// Waits on a connection of the caller's own; `None` if the pool has no room for one. Behind a position of another
+    /// run than `seen` there is a gap already, and nothing is waited for.
+    async fn wait(&self, id: &str, seen: &str, patience: Duration) -> Result<Option<(Entries, Box<str>)>, Error> {
         let Some(reader) = self.reader().await? else { return Ok(None) };
-        let answer = reader.ask(stream::read(self.name.as_str(), id, Some(patience))).await?;
+        let block = (seen.is_empty() || reader.run() == seen).then_some(patience);
+        let answer = reader.ask(stream::read(self.name.as_str(), id, block)).await?;
         let run = reader.run().into();
         self.give_back(reader);
         let entries = stream::entries(answer).ok_or_else(|| self.shared.strange())?;
@@ -129,7 +131,7 @@ impl Bus for Stream {
             return Ok(Batch { messages: Vec::new(), position: self.now().await?, gap: false });
         };
         let (id, seen) = after.as_str().split_once('@').unwrap_or((after.as_str(), ""));
-        let (entries, run) = self.read(id).await?;
+        let (entries, run) = self.read(id, seen).await?;
         let run = run.as_deref().unwrap_or(seen);
         let gap = !entries.unbroken || !seen.is_empty() && run != seen;
         let position = match entries.last {

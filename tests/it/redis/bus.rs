@@ -1,13 +1,13 @@
 //! The bus of Redis: what is kept, what is lost, and what is said about it.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use cachekit::backends::Redis;
 use cachekit::{Backend, Bus, Key, Position};
 
-use super::support::{HASTE, MINUTE, fill_in, hasty, key, listening, value_of};
+use super::support::{HASTE, MINUTE, fill_in, hasty, key, listening, value_of, with};
 use crate::servers::{Mood, PATIENCE, Proxy, Sentinels, Server, eventually, wait_until};
 
 const NAME: &str = "users:k:bus";
@@ -106,6 +106,25 @@ async fn what_was_lost_is_said_to_be() {
         let (messages, _, gap) = hear(&*bus, position, 1).await;
         assert_eq!((messages.last(), gap), (Some(&message(3)), false), "after loss {index}");
     }
+}
+
+/// Whoever waits for messages hears of a restart at once, not when the wait is over.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restart_is_not_waited_out() {
+    let server = Server::start();
+    let bus = bus(&with(&server.url(), |settings| settings.timeout = PATIENCE * 10));
+    let position = now(&*bus).await;
+    let reader = tokio::spawn({
+        let bus = Arc::clone(&bus);
+        async move { hear(&*bus, position, 1).await }
+    });
+    eventually("the reader waits", async || server.cli(&["CLIENT", "LIST"]).contains("cmd=xread")).await;
+    let start = Instant::now();
+    server.kill();
+    server.restart();
+    assert!(reader.await.unwrap().2);
+    // The longest wait of a bus is ten seconds.
+    assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -163,6 +163,9 @@ async fn a_namespace_is_forgotten_by_a_few_commands_however_many_entries_it_has(
     let wanted = |line: &&String| !line.contains("XREAD") && !line.contains("XRANGE");
     let changes: Vec<_> = commands.iter().filter(wanted).collect();
     assert!(changes.len() <= 20, "{changes:?}");
+    // A set ends the lease on its key.
+    let removes = |line: &&String| line.contains("\"DEL\"") && !line.contains(":lock\"");
+    assert_eq!(commands.iter().find(removes), None);
     for word in ["\"SCAN\"", "\"KEYS\"", "\"FLUSHDB\"", "\"UNLINK\""] {
         assert!(!commands.iter().any(|line| line.to_uppercase().contains(word)), "{commands:?}");
     }
