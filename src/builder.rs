@@ -61,7 +61,24 @@ struct Rest {
 }
 
 /// Makes the backend, when everything else is known.
-type Source<B> = Box<dyn FnOnce(Option<&Environment>) -> Result<Option<B>, Error> + Send>;
+type Source<B> = Box<dyn FnOnce(Option<&Environment>) -> Result<Chosen<B>, Error> + Send>;
+
+/// A backend, if there is to be one.
+struct Chosen<B> {
+    backend: Option<B>,
+    /// What to say once, if it does not answer.
+    hint: Option<&'static str>,
+}
+
+impl<B> From<Option<B>> for Chosen<B> {
+    fn from(backend: Option<B>) -> Self {
+        Self { backend, hint: None }
+    }
+}
+
+/// The hint for the backend that nobody asked for.
+const NOBODY_CHOSE: &str = "no variable selects a backend, and Redis at redis://localhost:6379/0, the default, does not answer: the \
+                            cache goes on with L1 alone; set CACHEKIT_REDIS_URL, or call .l1_only()";
 
 impl CacheBuilder<NoBackend, Postcard, Production> {
     /// A builder that reads no environment: L1 alone, [`Postcard`], [`Production`].
@@ -73,7 +90,7 @@ impl CacheBuilder<NoBackend, Postcard, Production> {
             observers: Vec::new(),
             clock: Arc::new(SystemClock),
         };
-        Self { source: Box::new(|_| Ok(None)), codec: Postcard, preset: Production, rest: Box::new(rest) }
+        Self { source: Box::new(|_| Ok(None.into())), codec: Postcard, preset: Production, rest: Box::new(rest) }
     }
 }
 
@@ -98,7 +115,11 @@ impl CacheBuilder<AnyBackend, Postcard, Production> {
     /// # Ok::<(), cachekit::Error>(())
     /// ```
     pub fn from_environment(environment: Environment) -> Self {
-        let source = |environment: Option<&Environment>| environment.map(AnyBackend::from_environment).transpose();
+        let source = |environment: Option<&Environment>| {
+            let backend = environment.map(AnyBackend::from_environment).transpose()?;
+            let is_default = environment.is_some_and(|environment| matches!(environment.selected, Ok(None)));
+            Ok(Chosen { backend, hint: is_default.then_some(NOBODY_CHOSE) })
+        };
         let mut builder = CacheBuilder::new().with_source(Box::new(source));
         builder.rest.environment = Some(environment);
         builder
@@ -132,12 +153,12 @@ impl CacheBuilder<AnyBackend, Compressed<Postcard>, Production> {
 impl<B: Backend, C: Codec, P: Preset> CacheBuilder<B, C, P> {
     /// Keeps entries in `backend`, whatever the environment says. [`intent::Io`](crate::intent::Io) replaces it.
     pub fn backend<B2: Backend>(self, backend: B2) -> CacheBuilder<B2, C, P> {
-        self.with_source(Box::new(|_| Ok(Some(backend))))
+        self.with_source(Box::new(|_| Ok(Some(backend).into())))
     }
 
     /// Keeps entries in L1 alone, whatever the environment says.
     pub fn l1_only(self) -> CacheBuilder<NoBackend, C, P> {
-        self.with_source(Box::new(|_| Ok(None)))
+        self.with_source(Box::new(|_| Ok(None.into())))
     }
 
     /// Serializes with `codec`. The intent wraps it: no codec named here can strip encryption or checksums.
@@ -204,7 +225,8 @@ impl<B: Backend, C: Codec, P: Preset> CacheBuilder<B, C, P> {
             Ok(codec)
         });
         let chosen = (self.source)(environment);
-        let backend = chosen.and_then(|chosen| self.preset.backend(chosen));
+        let hint = chosen.as_ref().ok().and_then(|chosen| chosen.hint);
+        let backend = chosen.and_then(|chosen| self.preset.backend(chosen.backend));
         if let Ok(Some(backend)) = &backend {
             let can = backend.capabilities();
             policy.operation_timeout = settings.operation_timeout.unwrap_or(can.timeout);
@@ -231,7 +253,7 @@ impl<B: Backend, C: Codec, P: Preset> CacheBuilder<B, C, P> {
         if backend.is_none() && policy.l1_max_size.is_none() {
             observers.tell(Event::Warning { message: "L1 is off and there is no backend: nothing is cached" });
         }
-        Ok(Cache::assemble(Parts { namespace, policy, clock, observers, backend, codec }))
+        Ok(Cache::assemble(Parts { namespace, policy, clock, observers, backend, hint, codec }))
     }
 
     fn with_source<B2>(self, source: Source<B2>) -> CacheBuilder<B2, C, P> {

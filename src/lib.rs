@@ -25,6 +25,7 @@
 //! - A [`Value`] is anything serde reads and writes; an [`IntoKey`] names it: text, integers, tuples of these.
 //! - [`Settings`] is what can be asked, [`Policy`] what was decided, [`Environment`] what the variables say.
 //! - [`Stats`] counts what happened, an [`Observer`] hears of each [`Event`].
+//! - A [`Bus`] carries what one process forgets to the others; backends bring their own.
 //! - [`ComputeError`] is why a call has no value, [`Error`] everything else that goes wrong.
 //! - `testing` (feature `testing`) has a manual clock, conformance suites and a backend that fails on demand.
 //!

@@ -89,18 +89,20 @@ pub(crate) struct Parts<B, C> {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) observers: Observers,
     pub(crate) backend: Option<B>,
+    /// What to say once, if the backend does not answer.
+    pub(crate) hint: Option<&'static str>,
     pub(crate) codec: C,
 }
 
 impl<B: Backend, C: Codec> Cache<B, C> {
     pub(crate) fn assemble(parts: Parts<B, C>) -> Self {
-        let Parts { namespace, policy, clock, observers, backend, codec } = parts;
+        let Parts { namespace, policy, clock, observers, backend, hint, codec } = parts;
         let limits = Limits {
             operation_timeout: policy.operation_timeout,
             max_value_size: policy.max_value_size,
             max_chunk_size: policy.max_chunk_size,
         };
-        let guard = backend.map(|backend| Guard::new(backend, limits, Arc::clone(&clock), observers.clone()));
+        let guard = backend.map(|backend| Guard::new(backend, hint, limits, Arc::clone(&clock), observers.clone()));
         let local = Arc::new(Local::new(policy.l1_max_size));
         let versions = (guard.is_some() && policy.namespace_index)
             .then(|| Arc::new(Versions::new(namespace.root(), Arc::clone(&clock))));

@@ -4,7 +4,7 @@
 //! that nothing above knows of timeouts or chunks.
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -29,6 +29,8 @@ pub(crate) struct Guard<B> {
     limits: Limits,
     clock: Arc<dyn Clock>,
     observers: Observers,
+    /// What to say at the first failure, until it is said.
+    hint: Mutex<Option<&'static str>>,
 }
 
 /// The limits a guard keeps.
@@ -40,9 +42,15 @@ pub(crate) struct Limits {
 }
 
 impl<B: Backend> Guard<B> {
-    pub(crate) fn new(backend: B, limits: Limits, clock: Arc<dyn Clock>, observers: Observers) -> Self {
+    pub(crate) fn new(
+        backend: B,
+        hint: Option<&'static str>,
+        limits: Limits,
+        clock: Arc<dyn Clock>,
+        observers: Observers,
+    ) -> Self {
         let capabilities = backend.capabilities();
-        Self { backend, capabilities, limits, clock, observers }
+        Self { backend, capabilities, limits, clock, observers, hint: Mutex::new(hint) }
     }
 
     pub(crate) fn capabilities(&self) -> Capabilities {
@@ -176,6 +184,11 @@ impl<B: Backend> Guard<B> {
         });
         if let Err(error) = &result {
             self.observers.tell(Event::BackendFailed { key, operation, error });
+            if error.is_temporary()
+                && let Some(message) = self.hint.lock().ok().and_then(|mut hint| hint.take())
+            {
+                self.observers.tell(Event::Warning { message });
+            }
         }
         result
     }
@@ -188,4 +201,43 @@ pub(crate) fn check_size(size: usize, max: usize) -> Result<(), Error> {
     }
     let message = format!("a value of {size} bytes is larger than the {max} bytes of the setting max_value_size");
     Err(Error::new(ErrorKind::TooLarge, message))
+}
+
+#[cfg(all(test, feature = "testing"))]
+mod tests {
+    use super::*;
+    use crate::backends::Memory;
+    use crate::clock::SystemClock;
+    use crate::event::Observer;
+    use crate::testing::{Chaos, Fault};
+
+    #[derive(Debug, Default)]
+    struct Warnings(Mutex<Vec<String>>);
+
+    impl Observer for Warnings {
+        fn event(&self, event: &Event<'_>) {
+            if let Event::Warning { message } = event {
+                self.0.lock().expect("no test panics under it").push((*message).to_owned());
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn the_hint_is_said_once_and_only_if_the_backend_does_not_answer() {
+        let chaos = Chaos::new(Memory::new(1 << 20));
+        let (control, warnings) = (chaos.control(), Arc::new(Warnings::default()));
+        let observers = Observers::new(None, vec![Arc::clone(&warnings) as _], false);
+        let second = Duration::from_secs(1);
+        let limits = Limits { operation_timeout: second, max_value_size: 1 << 20, max_chunk_size: 1 << 20 };
+        let guard = Guard::new(chaos, Some("start a server"), limits, Arc::new(SystemClock), observers);
+        let said = || warnings.0.lock().expect("no test panics under it").clone();
+        let key = Key::new("users", 1).expect("neither empty nor long");
+        assert!(guard.get(&key).await.is_ok());
+        assert!(said().is_empty());
+        control.inject(Operation::Get, Fault::Refuse);
+        for _ in 0..3 {
+            assert!(guard.get(&key).await.is_err());
+        }
+        assert_eq!(said(), ["start a server"]);
+    }
 }

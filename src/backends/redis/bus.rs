@@ -30,6 +30,8 @@ pub(super) struct Stream {
 
 /// How often a reader without a connection of its own asks.
 const POLL: Duration = Duration::from_millis(25);
+/// Connections that may break one after another, each at once, within one wait.
+const BROKEN: u32 = 4;
 /// The longest wait for messages.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -59,26 +61,36 @@ impl Stream {
         *self.reader.lock().unwrap_or_else(PoisonError::into_inner) = Some(reader);
     }
 
-    /// What stands behind `id`, and the run of the server, if that is known. A broken connection is replaced, once.
-    /// Behind a position of another run than `seen` there is a gap already, and nothing is waited for.
+    /// What stands behind `id`, and the run of the server, if that is known. Broken connections are replaced. `seen` is
+    /// the run of the position.
     async fn read(&self, id: &str, seen: &str) -> Result<(Entries, Option<Box<str>>), Error> {
-        let mut again = false;
         // Short enough that a server silent for longer than a command may take is known to be dead.
         let patience = (self.shared.wire.timeout() / 2).min(PATIENCE);
+        let mut left = BROKEN;
         loop {
-            let Some(reader) = self.reader().await? else { return Ok((self.poll(id, patience).await?, None)) };
-            let patience = (seen.is_empty() || reader.run() == seen).then_some(patience);
-            match reader.ask(stream::read(self.name.as_str(), id, patience)).await {
-                Ok(answer) => {
-                    let run = reader.run().into();
-                    self.give_back(reader);
-                    let entries = stream::entries(answer).ok_or_else(|| self.shared.strange())?;
-                    return Ok((entries, Some(run)));
+            let asked = Instant::now();
+            match self.wait(id, seen, patience).await {
+                Ok(Some((entries, run))) => return Ok((entries, Some(run))),
+                Ok(None) => return Ok((self.poll(id, patience).await?, None)),
+                // A connection that broke while it waited was good; those that break at once are likely to go on so.
+                Err(error) if error.kind() == ErrorKind::Unavailable && left > 0 => {
+                    left = if asked.elapsed() > POLL { BROKEN } else { left - 1 };
                 }
-                Err(error) if error.kind() == ErrorKind::Unavailable && !again => again = true,
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Waits on a connection of the caller's own; `None` if the pool has no room for one. Another run of the server than
+    /// `seen` is a gap already, for which nobody waits.
+    async fn wait(&self, id: &str, seen: &str, patience: Duration) -> Result<Option<(Entries, Box<str>)>, Error> {
+        let Some(reader) = self.reader().await? else { return Ok(None) };
+        let block = (seen.is_empty() || reader.run() == seen).then_some(patience);
+        let answer = reader.ask(stream::read(self.name.as_str(), id, block)).await?;
+        let run = reader.run().into();
+        self.give_back(reader);
+        let entries = stream::entries(answer).ok_or_else(|| self.shared.strange())?;
+        Ok(Some((entries, run)))
     }
 
     /// What stands behind `id`, asked for again and again over the connection of all.

@@ -21,7 +21,7 @@ async fn in_l1(cache: &Pages, id: usize) -> Option<u64> {
 }
 
 /// Does `work` for the keys `0..count`, 64 at once.
-async fn each<F>(count: usize, work: impl Fn(usize) -> F + Clone + Send + 'static)
+async fn each<F>(count: usize, work: impl Fn(usize) -> F + Clone + Send + Sync + 'static)
 where
     F: Future<Output = ()> + Send + 'static,
 {
@@ -54,10 +54,10 @@ async fn invalidate_all(cache: &Pages, count: usize) {
     .await;
 }
 
-async fn get_all(cache: &Pages, count: usize, expected: impl Fn(usize) -> Option<u64> + Clone + Send + 'static) {
-    let cache = cache.clone();
+async fn get_all(cache: &Pages, count: usize, expected: impl Fn(usize) -> Option<u64> + Send + Sync) {
+    let (cache, expected) = (cache.clone(), (0..count).map(expected).collect::<Vec<_>>());
     each(count, move |id| {
-        let (cache, expected) = (cache.clone(), expected(id));
+        let (cache, expected) = (cache.clone(), expected[id]);
         async move { assert_eq!(cache.get(id).await.unwrap(), expected, "{id}") }
     })
     .await;
