@@ -101,11 +101,7 @@ async fn what_a_user_may_not_do_is_denied() {
     let allowed = cachekit::Key::new("allowed", 1).unwrap();
     redis.set(&allowed, "v".into(), MINUTE).await.unwrap();
 
-<<<<<<< HEAD
-    server.cli(&["ACL", "SETUSER", USER, "-@transaction", "-get"]);
-=======
     server.cli(&["ACL", "SETUSER", USER, "-@write", "-@scripting", "-get", "-mget"]);
->>>>>>> wip-servers
     says(&redis.get(&allowed).await.unwrap_err(), ErrorKind::Denied, &["NOPERM"]);
     says(&redis.set(&allowed, "v".into(), MINUTE).await.unwrap_err(), ErrorKind::Denied, &["NOPERM"]);
 }
