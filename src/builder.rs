@@ -6,19 +6,21 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::backends::{AnyBackend, Backend, Capabilities, NoBackend};
+use crate::backends::{AnyBackend, Backend, NoBackend};
 use crate::cache::{Cache, Parts};
 use crate::clock::{Clock, SystemClock};
 #[cfg(feature = "compression")]
 use crate::codec::Compressed;
 use crate::codec::{Codec, Postcard};
-use crate::config::{Environment, Fault, Grace, Policy, Problem, Settings, Tracing};
-use crate::error::{Error, ErrorKind};
+use crate::config::{Environment, Grace, Policy, Settings, Tracing};
+use crate::error::Error;
 #[cfg(feature = "tracing")]
 use crate::event::TracingObserver;
 use crate::event::{Counters, Event, Observer, Observers};
 use crate::intent::{Preset, Production};
 use crate::key::Namespace;
+
+mod check;
 
 /// Builds a [`Cache`].
 ///
@@ -211,6 +213,10 @@ impl<B: Backend, C: Codec, P: Preset> CacheBuilder<B, C, P> {
     /// # Errors
     /// [`ErrorKind::Config`] with a line for every problem: where it is, the rule, and the fix. If the one problem is the namespace,
     /// [`ErrorKind::Key`]; if it is what this version or feature set lacks, [`ErrorKind::Unsupported`].
+    ///
+    /// [`ErrorKind::Config`]: crate::ErrorKind::Config
+    /// [`ErrorKind::Key`]: crate::ErrorKind::Key
+    /// [`ErrorKind::Unsupported`]: crate::ErrorKind::Unsupported
     #[expect(clippy::type_complexity, reason = "the type says what the intent makes of the builder's choices")]
     pub fn build(self) -> Result<Cache<P::Backend<B>, P::Codec<C>>, Error> {
         let Rest { namespace, explicit, environment, observers, clock } = *self.rest;
@@ -231,13 +237,13 @@ impl<B: Backend, C: Codec, P: Preset> CacheBuilder<B, C, P> {
             let can = backend.capabilities();
             policy.operation_timeout = settings.operation_timeout.unwrap_or(can.timeout);
             let has_bus = namespace.as_ref().is_ok_and(|namespace| backend.bus(&namespace.bus()).is_some());
-            check_capabilities(&explicit, &policy, can, has_bus, &mut problems);
+            check::capabilities(&explicit, &policy, can, has_bus, &mut problems);
         }
         let (namespace, codec, backend) = match (namespace, codec, backend) {
             (Ok(namespace), Ok(codec), Ok(backend)) if problems.is_empty() => (namespace, codec, backend),
             (namespace, codec, backend) => {
                 let others = [namespace.err(), codec.err(), backend.err()];
-                return Err(everything_wrong(problems, others.into_iter().flatten()));
+                return Err(check::everything_wrong(problems, others.into_iter().flatten()));
             }
         };
         let observers = listeners(&policy, observers);
@@ -352,53 +358,4 @@ fn listeners(policy: &Policy, listeners: Vec<Arc<dyn Observer>>) -> Observers {
         listeners
     };
     Observers::new(counters, listeners, hits)
-}
-
-/// Refuses what was asked for explicitly and the backend cannot do.
-fn check_capabilities(
-    explicit: &Settings,
-    policy: &Policy,
-    can: Capabilities,
-    has_bus: bool,
-    problems: &mut Vec<Problem>,
-) {
-    if explicit.invalidation_enabled == Some(true) && !has_bus {
-        problems.push(Problem::new(
-            "invalidation_enabled",
-            Fault::new(
-                format!("the {} backend has no bus to other processes", can.name),
-                "leave invalidation_enabled out, or use a backend that has one",
-            ),
-        ));
-    }
-    if explicit.leases == Some(true) && !can.leases {
-        problems.push(Problem::new(
-            "leases",
-            Fault::new(
-                format!("the {} backend has no leases", can.name),
-                "leave leases out, or use a backend that has them",
-            ),
-        ));
-    }
-    let longest = policy.ttl.saturating_add(policy.stale_if_error.of(policy.ttl));
-    if longest > can.max_ttl {
-        problems.push(Problem::new(
-            "ttl",
-            Fault::new(
-                format!("the {} backend keeps entries for at most {} s", can.name, can.max_ttl.as_secs()),
-                "shorten ttl or stale_if_error: their sum is how long an entry is kept",
-            ),
-        ));
-    }
-}
-
-/// One error for all that is wrong.
-fn everything_wrong(problems: Vec<Problem>, others: impl Iterator<Item = Error>) -> Error {
-    let mut others: Vec<Error> = others.collect();
-    if problems.is_empty() && others.len() == 1 {
-        return others.remove(0);
-    }
-    let lines: Vec<String> =
-        problems.iter().map(ToString::to_string).chain(others.iter().map(ToString::to_string)).collect();
-    Error::new(ErrorKind::Config, lines.join("\n"))
 }

@@ -1,8 +1,8 @@
 //! Batches: requests of many tasks that travel as one.
 //!
-//! What comes while others are in flight waits for the next turn of the scheduler; then all of it is one write, its reads
-//! are one MGET, and one answer wakes everybody. That more than doubles what a connection carries, and leaves TCP no
-//! reason to hold segments back.
+//! What comes while others are in flight waits for the next turn of the scheduler; then all of it is one write, its
+//! reads are one MGET, and one answer wakes everybody. That more than doubles what a connection carries, and leaves TCP
+//! no reason to hold segments back.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

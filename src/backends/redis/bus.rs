@@ -1,8 +1,8 @@
 //! The bus: a stream that every process appends to.
 //!
-//! A reader asks for what stands behind the last entry it saw, and whether that entry is still there. The server drops the
-//! oldest first, so as long as it is, nothing behind it was trimmed. What a crash or a failover took are the newest; so
-//! a position says which run of the server it is of, and any other run is a gap.
+//! A reader asks for what stands behind the last entry it saw, and whether that entry is still there. The server drops
+//! the oldest first, so as long as it is, nothing behind it was trimmed. What a crash or a failover took are the
+//! newest; so a position says which run of the server it is of, and any other run is a gap.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -81,8 +81,8 @@ impl Stream {
         }
     }
 
-    /// Waits on a connection of the caller's own; `None` if the pool has no room for one. Another run of the server than
-    /// `seen` is a gap already, for which nobody waits.
+    /// Waits on a connection of the caller's own; `None` if the pool has no room for one. Another run of the server
+    /// than `seen` is a gap already, for which nobody waits.
     async fn wait(&self, id: &str, seen: &str, patience: Duration) -> Result<Option<(Entries, Box<str>)>, Error> {
         let Some(reader) = self.reader().await? else { return Ok(None) };
         let block = (seen.is_empty() || reader.run() == seen).then_some(patience);

@@ -1,7 +1,8 @@
 //! Scripts: what the server must decide and do in one step.
 //!
 //! The first key is the entry's, the second its lock's; all are on one server. Each may be carried out twice without
-//! harm, because an answer can be lost with its connection. Long values stay out of scripts: they would be copied there.
+//! harm, because an answer can be lost with its connection. Long values stay out of scripts: they would be copied
+//! there.
 
 use std::sync::OnceLock;
 

@@ -1,7 +1,7 @@
 //! Sizes: which keys are likely to hold large values.
 //!
-//! A read does not say how long its answer will be. What was large last time is expected to be large again, by one bit for
-//! each hash of a key; a wrong guess takes the other connection and is corrected.
+//! A read does not say how long its answer will be. What was large last time is expected to be large again, by one bit
+//! for each hash of a key; a wrong guess takes the other connection and is corrected.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

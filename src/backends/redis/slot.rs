@@ -1,7 +1,8 @@
 //! A slot: one connection, opened once for all.
 //!
-//! Opening is a task of its own, so that nobody who waits for it can stop it, and its outcome is everybody's: 64 callers
-//! and a dead address cost one connect. A failure is forgotten as soon as it is told; the next caller tries again.
+//! Opening is a task of its own, so that nobody who waits for it can stop it, and its outcome is everybody's: 64
+//! callers and a dead address cost one connect. A failure is forgotten as soon as it is told; the next caller tries
+//! again.
 
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};

@@ -1,8 +1,8 @@
 //! Slots: connections that stay checked out and are shared.
 //!
 //! A multiplexed connection carries thousands of commands at once, so one is enough until it is crowded. The first slot
-//! is opened at first use and waited for; every other one is opened in the background and used once it is there, so that
-//! no operation ever waits or fails for the want of a further connection.
+//! is opened at first use and waited for; every other one is opened in the background and used once it is there, so
+//! that no operation ever waits or fails for the want of a further connection.
 
 use std::fmt;
 use std::sync::Arc;

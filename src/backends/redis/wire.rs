@@ -200,7 +200,8 @@ impl Wire {
     }
 }
 
-/// The command that reads one key where each has to be named alone: as MGET does, it reads what is no string as nothing.
+/// The command that reads one key where each has to be named alone: as MGET does, it reads what is no string as
+/// nothing.
 #[cfg(feature = "redis-cluster")]
 fn read_one(key: &Key) -> Cmd {
     commands::on_all(b"MGET", std::iter::once(key.as_str()))

@@ -50,8 +50,8 @@ pub struct RedisSettings {
     pub timeout: Duration,
     /// The longest one connect may take; above zero, at most 3,650 days. Default 1 s.
     pub connect_timeout: Duration,
-    /// A PEM file of roots trusted beside those of the system, where the URL asks for TLS. Default none; the environment
-    /// names it as [`Environment::ca_bundle`](crate::Environment::ca_bundle) says.
+    /// A PEM file of roots trusted beside those of the system, where the URL asks for TLS. Default none; the
+    /// environment names it as [`Environment::ca_bundle`](crate::Environment::ca_bundle) says.
     pub ca_bundle: Option<PathBuf>,
 }
 

@@ -17,8 +17,8 @@ use crate::config::secret::Secret;
 /// | `redis-sentinel://host1[:26379][,host2]/master[/db][?sentinel_user=..&sentinel_pass=..]` | the master of that name, by any of its sentinels (feature `redis-sentinel`) |
 ///
 /// `rediss`, `rediss-cluster` and `rediss-sentinel` encrypt every connection (feature `redis-tls`). One user and
-/// password, percent-encoded, stand before the first host and serve all servers; `sentinel_user` and `sentinel_pass` are
-/// those of the sentinels. A user needs a password, a password no user. Every form takes `?protocol=2` or `3`, the
+/// password, percent-encoded, stand before the first host and serve all servers; `sentinel_user` and `sentinel_pass`
+/// are those of the sentinels. A user needs a password, a password no user. Every form takes `?protocol=2` or `3`, the
 /// version of the wire protocol; the default is 2.
 #[derive(Clone)]
 pub struct RedisUrl {

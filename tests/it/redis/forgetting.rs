@@ -102,8 +102,8 @@ async fn nobody_reads_what_was_computed_before_another_process_invalidated_it() 
     assert_eq!(new, 2);
 }
 
-/// Fills the L1 of a cache behind a proxy, cuts it off, lets another invalidate everything, and shows that nothing of it
-/// is left once the first is back.
+/// Fills the L1 of a cache behind a proxy, cuts it off, lets another invalidate everything, and shows that nothing of
+/// it is left once the first is back.
 async fn away(count: usize, lose: impl FnOnce(&Server), gaps: bool) {
     let server = Server::start();
     let proxy = Proxy::of(server.port());

@@ -29,7 +29,8 @@ impl Lossy {
         Self { server, proxy, redis }
     }
 
-    /// Runs `call`; its first answer is lost once `done` is what the server answers to `probe`, and `meanwhile` is over.
+    /// Runs `call`; its first answer is lost once `done` is what the server answers to `probe`, and `meanwhile` is
+    /// over.
     async fn lose<T: Send + 'static>(
         &self,
         call: impl Future<Output = T> + Send + 'static,

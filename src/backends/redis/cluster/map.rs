@@ -24,7 +24,8 @@ pub(super) struct Node {
 }
 
 impl Node {
-    /// Sends a request to this node while it is only being given the slot: only then is it answered before all is there.
+    /// Sends a request to this node while it is only being given the slot: only then is it answered before all is
+    /// there.
     pub(super) async fn ask(
         &self,
         load: Load,

@@ -1,0 +1,54 @@
+//! What `build` refuses, and how it says so.
+
+use crate::backends::Capabilities;
+use crate::config::{Fault, Policy, Problem, Settings};
+use crate::error::{Error, ErrorKind};
+
+/// Refuses what was asked for explicitly and the backend cannot do.
+pub(super) fn capabilities(
+    explicit: &Settings,
+    policy: &Policy,
+    can: Capabilities,
+    has_bus: bool,
+    problems: &mut Vec<Problem>,
+) {
+    if explicit.invalidation_enabled == Some(true) && !has_bus {
+        problems.push(Problem::new(
+            "invalidation_enabled",
+            Fault::new(
+                format!("the {} backend has no bus to other processes", can.name),
+                "leave invalidation_enabled out, or use a backend that has one",
+            ),
+        ));
+    }
+    if explicit.leases == Some(true) && !can.leases {
+        problems.push(Problem::new(
+            "leases",
+            Fault::new(
+                format!("the {} backend has no leases", can.name),
+                "leave leases out, or use a backend that has them",
+            ),
+        ));
+    }
+    let longest = policy.ttl.saturating_add(policy.stale_if_error.of(policy.ttl));
+    if longest > can.max_ttl {
+        problems.push(Problem::new(
+            "ttl",
+            Fault::new(
+                format!("the {} backend keeps entries for at most {} s", can.name, can.max_ttl.as_secs()),
+                "shorten ttl or stale_if_error: their sum is how long an entry is kept",
+            ),
+        ));
+    }
+}
+
+/// One error for all that is wrong.
+pub(super) fn everything_wrong(problems: Vec<Problem>, others: impl Iterator<Item = Error>) -> Error {
+    let mut others: Vec<Error> = others.collect();
+    if problems.is_empty() && others.len() == 1 {
+        return others.remove(0);
+    }
+    let lines: Vec<String> =
+        problems.iter().map(ToString::to_string).chain(others.iter().map(ToString::to_string)).collect();
+    Error::new(ErrorKind::Config, lines.join("\n"))
+}
