@@ -61,7 +61,8 @@ impl Stream {
         *self.reader.lock().unwrap_or_else(PoisonError::into_inner) = Some(reader);
     }
 
-    /// What stands behind `id`, and the run of the server, if that is known. Broken connections are replaced.
+    /// What stands behind `id`, and the run of the server, if that is known. Broken connections are replaced. `seen` is
+    /// the run of the position.
     async fn read(&self, id: &str, seen: &str) -> Result<(Entries, Option<Box<str>>), Error> {
         // Short enough that a server silent for longer than a command may take is known to be dead.
         let patience = (self.shared.wire.timeout() / 2).min(PATIENCE);
@@ -80,8 +81,8 @@ impl Stream {
         }
     }
 
-    /// Waits on a connection of the caller's own; `None` if the pool has no room for one. Behind a position of another
-    /// run than `seen` there is a gap already, and nothing is waited for.
+    /// Waits on a connection of the caller's own; `None` if the pool has no room for one. Another run of the server than
+    /// `seen` is a gap already, for which nobody waits.
     async fn wait(&self, id: &str, seen: &str, patience: Duration) -> Result<Option<(Entries, Box<str>)>, Error> {
         let Some(reader) = self.reader().await? else { return Ok(None) };
         let block = (seen.is_empty() || reader.run() == seen).then_some(patience);
