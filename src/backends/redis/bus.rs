@@ -66,7 +66,7 @@ impl Stream {
     async fn read(&self, id: &str, seen: &str) -> Result<(Entries, Option<Box<str>>), Error> {
         // Short enough that a server silent for longer than a command may take is known to be dead.
         let patience = (self.shared.wire.timeout() / 2).min(PATIENCE);
-        let mut left = BROKEN;
+        let (start, mut left) = (Instant::now(), BROKEN);
         loop {
             let asked = Instant::now();
             match self.wait(id, seen, patience).await {
@@ -74,7 +74,8 @@ impl Stream {
                 Ok(None) => return Ok((self.poll(id, patience).await?, None)),
                 // A connection that broke while it waited was good; those that break at once are likely to go on so.
                 Err(error) if error.kind() == ErrorKind::Unavailable && left > 0 => {
-                    left = if asked.elapsed() > POLL { BROKEN } else { left - 1 };
+                    let was_good = asked.elapsed() > POLL && start.elapsed() <= patience;
+                    left = if was_good { BROKEN } else { left - 1 };
                 }
                 Err(error) => return Err(error),
             }

@@ -49,14 +49,16 @@ mod wire;
 /// replaced without the caller's notice. It has leases and a bus, needs Redis 6.2 or newer, and works on several tokio
 /// runtimes one after another.
 ///
-/// Keys are stored as they are, values as raw bytes. The lease on a key is a lock of the name `<key>:lock`, in a
-/// cluster `{<key>}:lock`; a user's key never has such a name. A long value that waits for the decision on its lease
-/// stands under `<key>:fill`.
+/// Keys are stored as they are, values as raw bytes. The lease on a key is a lock of the name `<key>:lock`, in a cluster
+/// `{<key>}:lock`; a user's key never has such a name. A long value stands under `<key>:fill` until the server has
+/// decided on its lease, in the same step. A user of an ACL needs these keys and the commands of `@read`, `@write`,
+/// `@transaction`, `@scripting` and `@connection`; without `INFO`, the bus takes each reconnect for a gap.
 ///
 /// # Connections
 /// At most [`RedisSettings::pool_size`] of them, in a cluster to each node: one that carries the commands of all tasks,
 /// further ones while more than 512 commands are in flight on each, one for values of 64 KiB and more, so that small
-/// ones do not wait behind them, and one for each bus that is listened to.
+/// ones do not wait behind them, and one for each bus that is listened to. What several tasks ask in the same turn of
+/// the scheduler travels together, reads as one `MGET`.
 ///
 /// # Clusters and sentinels
 /// In a cluster each node has connections and failures of its own: the keys of a lost node fail, all others go on. A
