@@ -42,15 +42,8 @@ async fn sentences(backend: &impl Backend, options: BackendOptions) -> Vec<&'sta
     bus(make, options).await
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_keeps_it_however_it_is_reached() {
-    let server = Server::start();
-    let ways: [(_, fn(&mut RedisSettings)); 4] = [
-        (server.url(), |_| ()),
-        (format!("{}?protocol=3", server.url()), |_| ()),
-        (format!("unix://{}", server.socket().display()), |_| ()),
-        (server.url(), |settings| settings.pool_size = 1),
-    ];
+/// Much of it is waiting, so the ways are tried at once.
+async fn all_keep_the_contract(ways: impl IntoIterator<Item = (String, fn(&mut RedisSettings))>) {
     let mut suites = JoinSet::new();
     for (url, change) in ways {
         suites.spawn(async move { keeps_the_contract(&url, change).await });
@@ -59,19 +52,31 @@ async fn a_server_keeps_it_however_it_is_reached() {
 }
 
 /// Only the bus needs `INFO`: it learns by it of restarts.
+const PERMISSIONS: &str =
+    "on >sesame ~conformance-* resetchannels -@all +@read +@write +@scripting +@transaction +@connection +info";
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_user_with_just_the_permissions_it_needs_keeps_it() {
-    let rules =
-        "on >sesame ~conformance-* resetchannels -@all +@read +@write +@scripting +@transaction +@connection +info";
-    let server = Server::setup().password("open").user("ada", rules).start();
-    keeps_the_contract(&format!("redis://ada:sesame@{}", server.address()), |_| ()).await;
+async fn a_server_keeps_it_however_it_is_reached() {
+    let server = Server::setup().password("open").user("ada", PERMISSIONS).start();
+    let socket = server.socket().display().to_string();
+    all_keep_the_contract([
+        (server.url(), (|_| ()) as fn(&mut RedisSettings)),
+        (format!("{}?protocol=3", server.url()), |_| ()),
+        (format!("redis://ada:sesame@{}", server.address()), |_| ()),
+        (format!("unix://{socket}?pass=open"), |_| ()),
+        (server.url(), |settings| settings.pool_size = 1),
+    ])
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_behind_tls_keeps_it() {
+async fn servers_behind_tls_keep_it() {
     let authority = Authority::new();
-    let server = Server::setup().password("open").tls(&authority).start();
-    keeps_the_contract(&server.url(), |settings| settings.ca_bundle = Some(authority.bundle().to_owned())).await;
+    let setup = Server::setup().password("open").tls(&authority);
+    let (server, cluster) = (setup.clone().start(), Cluster::start_with(setup));
+    let trust = |settings: &mut RedisSettings| settings.ca_bundle = Some(authority.bundle().to_owned());
+    let (server_url, cluster_url) = (server.url(), cluster.url());
+    tokio::join!(keeps_the_contract(&server_url, trust), keeps_the_contract(&cluster_url, trust));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -82,19 +87,11 @@ async fn a_cluster_keeps_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cluster_behind_tls_keeps_it() {
-    let authority = Authority::new();
-    let cluster = Cluster::start_with(Server::setup().password("open").tls(&authority));
-    keeps_the_contract(&cluster.url(), |settings| settings.ca_bundle = Some(authority.bundle().to_owned())).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_master_that_sentinels_name_keeps_it() {
     let group = Sentinels::start_with(Server::setup().password("open"), Server::setup().password("watch"));
     keeps_the_contract(&group.url(), |_| ()).await;
 }
 
-/// The forms of a URL that need no scheme of their own lead to the same servers.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn several_hosts_are_a_cluster() {
     let cluster = Cluster::start();
