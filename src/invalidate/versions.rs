@@ -19,6 +19,7 @@ use crate::clock::Clock;
 use crate::error::{Error, ErrorKind};
 use crate::guard::Guard;
 use crate::key::Key;
+use crate::random;
 use crate::seal::Marks;
 
 /// How long a generation is believed, in ticks.
@@ -127,7 +128,7 @@ impl Versions {
                 Ok(generation)
             }
             // The backend keeps nothing, and an unknown generation is not that of before.
-            None => Ok(fastrand::u64(..)),
+            None => Ok(random::number()),
         }
     }
 
@@ -192,6 +193,8 @@ impl Versions {
     }
 
     /// The versions of slots, and the generation that was found after they were read, or in which they are known.
+    ///
+    /// They are remembered if it is the `generation` of before: otherwise they may have changed after they were read.
     async fn versions<B: Backend>(
         &self,
         guard: &Guard<B>,
@@ -211,12 +214,12 @@ impl Versions {
             });
         }
         let found = guard.get(&self.generation).await?;
-        let generation = self.learn(guard, found.as_ref(), asked).await?;
+        let now = self.learn(guard, found.as_ref(), asked).await?;
         let mut known = self.lock();
-        if known.generation == generation && known.distrusts == asked.distrusts {
+        if now == generation && known.generation == generation && known.distrusts == asked.distrusts {
             known.versions.extend(slots.iter().copied().zip(versions.iter().copied()));
         }
-        Ok((generation, versions))
+        Ok((now, versions))
     }
 
     fn remembered(&self, slots: &[Slot], generation: u64) -> Option<Vec<u64>> {
@@ -238,7 +241,7 @@ impl Versions {
         // By a lease, so that of several who make one the first wins, and an invalidation over all.
         for _ in 0..ATTEMPTS {
             if let Lease::Granted(token) = guard.lease(key, HOLD).await? {
-                let version = fastrand::u64(..);
+                let version = random::number();
                 if guard.put(key, bytes(version), self.keep(guard), Some(token)).await? {
                     return Ok(version);
                 }
@@ -253,7 +256,7 @@ impl Versions {
     }
 
     async fn write<B: Backend>(&self, guard: &Guard<B>, key: &Key) -> Result<u64, Error> {
-        let number = fastrand::u64(..);
+        let number = random::number();
         guard.put(key, bytes(number), self.keep(guard), None).await?;
         Ok(number)
     }
