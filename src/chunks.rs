@@ -14,6 +14,7 @@ use bytes::Bytes;
 
 use crate::frame::{self, Fields, Kind};
 use crate::key::Key;
+use crate::random;
 
 /// The bytes a chunk needs for itself.
 const OVERHEAD: usize = 3 + 8 + 4;
@@ -35,7 +36,7 @@ pub(crate) struct Manifest {
 
 /// Splits `value` into chunks whose stored form is at most `size` bytes, and the manifest that names them.
 pub(crate) fn split(key: &Key, value: &Bytes, size: usize) -> (Vec<(Key, Bytes)>, Bytes) {
-    let write = fastrand::u64(..);
+    let write = random::number();
     let part = size.saturating_sub(OVERHEAD).max(1);
     let chunks: Vec<_> = value
         .chunks(part)

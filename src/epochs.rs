@@ -70,21 +70,19 @@ impl Epochs {
         self.all.load(SeqCst) > since
     }
 
-    /// Whether what began in the epoch `since` and has these tags was forgotten, in an epoch up to `until`.
-    pub(crate) fn forgot(&self, since: u64, until: u64, tags: &[u64]) -> bool {
-        let within = |epoch: u64| since < epoch && epoch <= until;
+    /// Whether what began in the epoch `since` and has these tags was forgotten after it.
+    pub(crate) fn forgot(&self, since: u64, tags: &[u64]) -> bool {
         if self.now() <= since {
             return false;
         }
-        // Later orders to forget everything hide earlier ones, which is the safe side.
-        if self.forgot_all(since) && since < until {
+        if self.forgot_all(since) {
             return true;
         }
         if tags.is_empty() {
             return false;
         }
         let raised = self.tags();
-        tags.iter().any(|tag| within(raised.epochs.peek(tag).copied().unwrap_or(raised.others)))
+        tags.iter().any(|tag| raised.epochs.peek(tag).copied().unwrap_or(raised.others) > since)
     }
 
     fn tags(&self) -> MutexGuard<'_, Raised> {
@@ -104,10 +102,9 @@ mod tests {
         epochs.raise_tag(1);
         let between = epochs.now();
         epochs.raise_tag(2);
-        let forgot = |since, tags: &[u64]| epochs.forgot(since, u64::MAX, tags);
+        let forgot = |since, tags: &[u64]| epochs.forgot(since, tags);
         assert!(forgot(before, &[1]) && forgot(before, &[3, 2]) && !forgot(before, &[3]) && !forgot(before, &[]));
         assert!(!forgot(between, &[1]) && forgot(between, &[2]) && !forgot(epochs.now(), &[1, 2]));
-        assert!(!epochs.forgot(before, between, &[2]) && epochs.forgot(before, between, &[1]));
         assert!(!epochs.forgot_all(before));
     }
 
@@ -116,9 +113,8 @@ mod tests {
         let epochs = Epochs::new();
         let before = epochs.now();
         epochs.raise_all();
-        assert!(epochs.forgot_all(before) && epochs.forgot(before, u64::MAX, &[]));
-        assert!(!epochs.forgot_all(epochs.now()) && !epochs.forgot(epochs.now(), u64::MAX, &[1]));
-        assert!(!epochs.forgot(before, before, &[]), "not yet, for who asked in that epoch");
+        assert!(epochs.forgot_all(before) && epochs.forgot(before, &[]));
+        assert!(!epochs.forgot_all(epochs.now()) && !epochs.forgot(epochs.now(), &[1]));
     }
 
     #[test]
@@ -129,8 +125,8 @@ mod tests {
             epochs.raise_tag(tag);
         }
         assert_eq!(epochs.tags().epochs.len(), MAX_TAGS);
-        assert!(epochs.forgot(before, u64::MAX, &[0]), "no longer remembered by name");
-        assert!(epochs.forgot(before, u64::MAX, &[u64::MAX]), "nobody can tell");
-        assert!(!epochs.forgot(before + 1, u64::MAX, &[u64::MAX]));
+        assert!(epochs.forgot(before, &[0]), "no longer remembered by name");
+        assert!(epochs.forgot(before, &[u64::MAX]), "nobody can tell");
+        assert!(!epochs.forgot(before + 1, &[u64::MAX]));
     }
 }

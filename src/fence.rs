@@ -42,6 +42,8 @@ struct State {
     version: u64,
     /// The fence that raised the version last.
     owner: u64,
+    /// How often another process changed the key.
+    heard: u64,
     /// How many computations were stored.
     stores: u64,
     /// The youngest fence under which one was.
@@ -69,14 +71,14 @@ impl Fences {
         let epoch = self.epochs.now();
         let mut shard = self.shard(key);
         let lane = Arc::clone(shard.entry(key.clone()).or_default());
-        let (id, version, stores) = {
+        let (id, version, heard, stores) = {
             let mut state = lane.state();
             state.users += 1;
             state.taken += 1;
-            (state.taken, state.version, state.stores)
+            (state.taken, state.version, state.heard, state.stores)
         };
         drop(shard);
-        Fence { fences: Arc::clone(self), key: key.clone(), lane, id, version, stores, epoch }
+        Fence { fences: Arc::clone(self), key: key.clone(), lane, id, version, heard, stores, epoch }
     }
 
     /// How many lanes there are.
@@ -107,6 +109,7 @@ pub(crate) struct Fence {
     lane: Arc<Lane>,
     id: u64,
     version: u64,
+    heard: u64,
     stores: u64,
     epoch: u64,
 }
@@ -118,9 +121,9 @@ impl Fence {
     }
 
     /// Whether something with these tags, whose making began with this fence, was forgotten by its tags, or with
-    /// everything, in an epoch up to `until`.
-    pub(crate) fn forgot(&self, tags: &[u64], until: u64) -> bool {
-        self.fences.epochs.forgot(self.epoch, until, tags)
+    /// everything.
+    pub(crate) fn forgot(&self, tags: &[u64]) -> bool {
+        self.fences.epochs.forgot(self.epoch, tags)
     }
 
     /// The epoch in which the fence was taken.
@@ -141,6 +144,21 @@ impl Fence {
         state.version += 1;
         state.owner = self.id;
         state.version
+    }
+
+    /// Voids every fence of the key, because another process changed it. What this process changes meanwhile may be the
+    /// older of the two.
+    pub(crate) fn hear(&self) {
+        let mut state = self.lane.state();
+        state.version += 1;
+        state.owner = self.id;
+        state.heard += 1;
+    }
+
+    /// Whether this fence holds and no other process has changed the key since it was taken.
+    pub(crate) fn holds_for_all(&self) -> bool {
+        let state = self.lane.state();
+        self.holds_in(&state) && state.heard == self.heard
     }
 
     /// Asks to store a computation. Granted if this fence holds and nothing was stored that began later.
@@ -209,9 +227,7 @@ mod tests {
         let (raised, untouched) = (fences.take(&key), fences.take(&Key::new("n", "other").unwrap()));
         raised.raise();
         epochs.raise_tag(7);
-        assert!(
-            raised.holds() && untouched.is_current() && raised.forgot(&[7], u64::MAX) && !raised.forgot(&[8], u64::MAX)
-        );
+        assert!(raised.holds() && untouched.is_current() && raised.forgot(&[7]) && !raised.forgot(&[8]));
         epochs.raise_all();
         assert!(!raised.holds() && !untouched.holds() && !raised.claim());
         assert!(fences.take(&key).holds());

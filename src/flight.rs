@@ -202,14 +202,14 @@ impl<T: Send + Sync, E: Send + Sync> Flight<T, E> {
         match self.landed.get() {
             None => now < self.deadline() && !self.is_void() && !self.forgot_fallback(),
             Some(Landing::Value { expires, tags, .. }) => {
-                reads.older() && now < *expires && self.may_store() && !self.fence.forgot(tags, u64::MAX)
+                reads.older() && now < *expires && self.may_store() && !self.fence.forgot(tags)
             }
             Some(_) => false,
         }
     }
 
     fn forgot_fallback(&self) -> bool {
-        self.fallback.get().is_some_and(|(_, tags)| self.fence.forgot(tags, u64::MAX))
+        self.fallback.get().is_some_and(|(_, tags)| self.fence.forgot(tags))
     }
 
     pub(crate) fn deadline(&self) -> u64 {
@@ -246,8 +246,8 @@ impl<T: Send + Sync, E: Send + Sync> Flight<T, E> {
         let _ = self.fallback.set((value, tags));
     }
 
-    pub(crate) fn fallback(&self) -> Option<&Arc<T>> {
-        self.fallback.get().map(|(value, _)| value)
+    pub(crate) fn fallback(&self) -> Option<&(Arc<T>, Tags)> {
+        self.fallback.get()
     }
 
     /// Answers those who ask before the tick `until` with the fallback, while the computation goes on.
@@ -285,8 +285,8 @@ impl<T: Send + Sync, E: Send + Sync> Flight<T, E> {
             }
             if !early_is_over && early.as_mut().poll(context).is_ready() {
                 early_is_over = true;
-                if let Some(value) = self.fallback() {
-                    return Poll::Ready(Answer::Early(Arc::clone(value)));
+                if let Some(fallback) = self.fallback() {
+                    return Poll::Ready(Answer::Early(fallback));
                 }
             }
             Poll::Pending
@@ -298,7 +298,7 @@ impl<T: Send + Sync, E: Send + Sync> Flight<T, E> {
 /// What [`Flight::wait`] waited for.
 pub(crate) enum Answer<'a, T, E> {
     Landed(&'a Landing<T, E>),
-    Early(Arc<T>),
+    Early(&'a (Arc<T>, Tags)),
 }
 
 impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Pass<T, E> {

@@ -88,6 +88,7 @@ mod invalidate;
 mod key;
 mod memory;
 mod negative;
+mod random;
 mod schema;
 mod seal;
 mod stack;

@@ -14,6 +14,7 @@ use crate::bus::Bus;
 use crate::config::LONGEST;
 use crate::error::Error;
 use crate::key::Key;
+use crate::random;
 
 mod any;
 mod cachekitio;
@@ -203,7 +204,7 @@ pub struct LeaseToken(u128);
 impl LeaseToken {
     /// A fresh random token.
     pub fn random() -> Self {
-        Self(fastrand::u128(..))
+        Self(u128::from(random::number()) << 64 | u128::from(random::number()))
     }
 
     /// The token as a number, for backends that send it over a wire.

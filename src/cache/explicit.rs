@@ -39,6 +39,9 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             self.observers.tell(Event::Answered { key: &key, outcome: Outcome::Stale });
             return Ok(stale);
         }
+        if !options.skip_l2_read {
+            self.listen().await;
+        }
         let (found, failure) = self.consult::<T>(&key, options).await;
         let (outcome, value) = match (found, failure) {
             (Some(Found { value, age: Age::Fresh, in_l1: true, .. }), _) => (Outcome::L1Hit, Ok(Some(value))),
@@ -62,7 +65,9 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         let key = self.key(key)?;
         let plan = self.plan(options, None, &value)?;
         let value = Arc::new(value);
-        let tags = Tags::from(tags);
+        // Before the versions are looked at: an invalidation that comes in between voids the value in both tiers.
+        let origin = Origin { epoch: self.local.epochs.now(), tags: Tags::from(tags) };
+        let tags = Arc::clone(&origin.tags);
         let to_l2 = self.guard.is_some() && !options.skip_l2_write;
         // Sealed here, so that a value that cannot be written changes nothing; once more where its versions are not known.
         let known =
@@ -78,7 +83,6 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         let size = frame.as_ref().map_or_else(|| memory::weigh(&*value), Bytes::len);
         check_size(size, self.policy.max_value_size)?;
         let change = Change::begin(self, key);
-        let origin = Origin { epoch: change.fence.epoch(), tags: Arc::clone(&tags) };
         if self.guard.is_none() {
             change.void();
             if options.skip_l1_write {
@@ -98,7 +102,12 @@ impl<B: Backend, C: Codec> Inner<B, C> {
                     let frame = match (&known, &cache.versions) {
                         (None, Some(versions)) => {
                             let marks = versions.now(guard, &tags).await;
-                            marks.and_then(|marks| seal(&cache, &change.key, &value, &marks))
+                            // What an invalidation has overtaken keeps the marks of nothing: the older entry must go, too.
+                            if change.fence.forgot(&tags) {
+                                marks.map(|_| frame.clone())
+                            } else {
+                                marks.and_then(|marks| seal(&cache, &change.key, &value, &marks))
+                            }
                         }
                         _ => Ok(frame.clone()),
                     };
@@ -112,7 +121,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             change.end(&mut turn, &result);
             if !options.skip_l1_write {
                 // Too large for L1 is no failure where there is a backend.
-                let _ = cache.keep(&change.key, &value, frame, plan, origin, || change.fence.holds());
+                let _ = cache.keep(&change.key, &value, frame, plan, origin, || change.fence.holds_for_all());
             }
             result?;
             if to_l2 { cache.tell_others(&change.key, Message::Key(change.key.as_str())).await } else { Ok(()) }

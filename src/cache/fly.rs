@@ -79,6 +79,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<Computed<T>, E>> + Send + 'static,
     {
+        self.listen().await;
         let flight = Arc::clone(&pass.flight);
         let Some(read_failed) = self.ask_tiers(pass, key, options, &mut permit).await else { return };
         let stamp = if read_failed || options.skip_l2_write { None } else { self.stamp().await.ok() };
@@ -138,7 +139,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
                 flight.land(found.landing());
                 return None;
             }
-            flight.fall_back_on(Arc::clone(&found.value), Arc::clone(&found.tags));
+            flight.fall_back_on(Arc::clone(&found.value), found.tags.clone().unwrap_or_default());
             if found.age == Age::Stale && self.policy.background {
                 flight.answer_early(found.expires);
                 *permit = permit.take().or_else(|| Arc::clone(&self.refreshes).try_acquire_owned().ok());
@@ -198,7 +199,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
                 && let Ok(Some(found)) = self.read::<T>(key, options, None, &flight.fence, || flight.may_store()).await
                 && found.age == Age::Fresh
                 && !flight.is_void()
-                && !flight.fence.forgot(&found.tags, u64::MAX)
+                && !flight.fence.forgot(found.tags())
             {
                 return Turn::Found(found, lease);
             }
@@ -360,14 +361,15 @@ impl<T> Found<T> {
             Age::Fresh => Outcome::L2Hit,
             _ => Outcome::Stale,
         };
-        Landing::Value { value: Arc::clone(&self.value), source, expires: self.expires, tags: Arc::clone(&self.tags) }
+        let tags = self.tags.clone().unwrap_or_default();
+        Landing::Value { value: Arc::clone(&self.value), source, expires: self.expires, tags }
     }
 }
 
 /// The flight's older value as its landing.
 fn stand_in<T: Value, E: Send + Sync>(flight: &Flight<T, E>) -> Option<Landing<T, E>> {
-    let value = Arc::clone(flight.fallback()?);
-    Some(Landing::Value { value, source: Outcome::Stale, expires: 0, tags: Tags::default() })
+    let (value, tags) = flight.fallback()?.clone();
+    Some(Landing::Value { value, source: Outcome::Stale, expires: 0, tags })
 }
 
 /// Runs a future. `None` if it panics.

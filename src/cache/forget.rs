@@ -51,7 +51,12 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         }
     }
 
-    /// Sees to it that this process hears of what others change, before it reads what they may.
+    /// Whether this process no longer hears of what others change, so that L1 must hold nothing.
+    pub(super) fn is_deaf(&self) -> bool {
+        self.subscription.as_ref().is_some_and(|Subscription(bulletin)| bulletin.is_stopped())
+    }
+
+    /// Sees to it that this process hears of what others change, before it reads or computes what they may.
     #[inline]
     pub(super) async fn listen(&self) {
         if let Some(Subscription(bulletin)) = &self.subscription {

@@ -11,6 +11,7 @@ use super::tiers::Found;
 use crate::backends::Backend;
 use crate::clock::{millis, within};
 use crate::codec::Codec;
+use crate::epochs::Tags;
 use crate::error::{ComputeError, Error, ErrorKind};
 use crate::event::{Event, Outcome};
 use crate::flight::{Ancestry, Answer, Flight, Flights, Landing, Limits, Role};
@@ -175,12 +176,13 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         if self.guard.is_none() {
             return 0;
         }
-        // An entry is read in two operations if it was split: once at first, and once after the last lease was asked for.
-        let operations = millis(self.policy.operation_timeout).saturating_mul(5);
+        // An entry that was split is read in two operations, and its versions in three: at first, and after the last lease
+        // was asked for. The versions are also read for the stamp.
+        let operations = millis(self.policy.operation_timeout).saturating_mul(14);
         operations.saturating_add(self.policy.leases.map_or(0, |leases| millis(leases.wait)))
     }
 
-    /// Waits for a flight until its deadline. `None` if its task was lost, or if a tag of its value had been
+    /// Waits for a flight until its deadline. `None` if its task was lost, or if a tag of what it answers may have been
     /// invalidated before this call `joined` it, in that epoch.
     async fn wait<T: Value, E: Send + Sync>(
         &self,
@@ -188,12 +190,13 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         key: &Key,
         joined: Option<u64>,
     ) -> Option<Result<Arc<T>, ComputeError<E>>> {
+        // An invalidation after this call may hide one before it, so any counts.
+        let came_later = joined.is_some_and(|joined| flight.fence.epoch() < joined);
+        let forgot = |tags: &Tags| came_later && flight.fence.forgot(tags);
         let (outcome, answer) = match self.answer_of(flight).await {
             Some(Answer::Landed(Landing::Lost)) => return None,
             Some(Answer::Landed(Landing::Error(error))) => (Outcome::Failed, Err(error.clone())),
-            Some(Answer::Landed(Landing::Value { tags, .. }))
-                if joined.is_some_and(|joined| flight.fence.forgot(tags, joined)) =>
-            {
+            Some(Answer::Landed(Landing::Value { tags, .. }) | Answer::Early((_, tags))) if forgot(tags) => {
                 return None;
             }
             Some(Answer::Landed(Landing::Value { value, source, .. })) => {
@@ -202,12 +205,12 @@ impl<B: Backend, C: Codec> Inner<B, C> {
                 let outcome = if joined.is_some() && *source == Outcome::Computed { Outcome::Joined } else { *source };
                 (outcome, Ok(Arc::clone(value)))
             }
-            Some(Answer::Early(value)) => (Outcome::Stale, Ok(value)),
+            Some(Answer::Early((value, _))) => (Outcome::Stale, Ok(Arc::clone(value))),
             None => {
                 flight.give_up();
                 match flight.fallback() {
-                    Some(value) => (Outcome::Stale, Ok(Arc::clone(value))),
-                    None => (Outcome::Failed, Err(ComputeError::TimedOut)),
+                    Some((value, tags)) if !forgot(tags) => (Outcome::Stale, Ok(Arc::clone(value))),
+                    _ => (Outcome::Failed, Err(ComputeError::TimedOut)),
                 }
             }
         };

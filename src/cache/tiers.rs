@@ -29,7 +29,14 @@ pub(super) struct Found<T> {
     pub(super) in_l1: bool,
     /// The tick from which it is expired.
     pub(super) expires: u64,
-    pub(super) tags: Tags,
+    /// `None` is none, or that nobody asked for them.
+    pub(super) tags: Option<Tags>,
+}
+
+impl<T> Found<T> {
+    pub(super) fn tags(&self) -> &[u64] {
+        self.tags.as_deref().unwrap_or_default()
+    }
 }
 
 /// The dates an entry is stored with.
@@ -55,10 +62,21 @@ pub(super) struct Origin {
 }
 
 impl<B: Backend, C: Codec> Inner<B, C> {
-    /// What L1 holds for a key, if it is a `T`.
+    /// What L1 holds for a key, if it is a `T`, without its tags.
     #[inline]
     pub(super) fn look_l1<T: Value>(&self, hash: u64, text: &str) -> Option<Found<T>> {
-        let Hit { held, age, expires } = self.local.l1.as_ref()?.get(hash, text, self.clock.ticks())?;
+        self.open_hit(hash, text, self.local.l1.as_ref()?.get(hash, text, self.clock.ticks())?)
+    }
+
+    /// What L1 holds for a key, if it is a `T`, with its tags.
+    fn look_l1_tagged<T: Value>(&self, key: &Key) -> Option<Found<T>> {
+        let (hash, text) = (key.hash64(), key.as_str());
+        self.open_hit(hash, text, self.local.l1.as_ref()?.get_tagged(hash, text, self.clock.ticks())?)
+    }
+
+    #[inline]
+    fn open_hit<T: Value>(&self, hash: u64, text: &str, hit: Hit) -> Option<Found<T>> {
+        let Hit { held, age, expires, tags } = hit;
         let value = if C::CONFIDENTIAL {
             let frame = held.downcast_ref::<Bytes>().ok_or(Unreadable::Foreign);
             frame.and_then(|frame| self.sealer.open(text, frame)).map(|(value, ..)| Arc::new(value))
@@ -66,7 +84,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             held.downcast().map_err(|_| Unreadable::Schema)
         };
         match value {
-            Ok(value) => Some(Found { value, age, in_l1: true, expires, tags: Tags::default() }),
+            Ok(value) => Some(Found { value, age, in_l1: true, expires, tags }),
             Err(reason) => {
                 self.observers.tell(Event::Unreadable { key: &Key::from_parts(text, hash), reason });
                 None
@@ -79,21 +97,21 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     /// What a change overtook while it was read is older than the change, so it is read anew. Where changes go on and
     /// on there is nothing.
     pub(super) async fn consult<T: Value>(&self, key: &Key, options: Options) -> (Option<Found<T>>, Option<Error>) {
-        if !options.skip_l2_read {
-            self.listen().await;
-        }
         for _ in 0..8 {
             let fence = self.local.fence(key);
-            let found = if options.skip_l1_read { None } else { self.look_l1::<T>(key.hash64(), key.as_str()) };
+            let found = if options.skip_l1_read { None } else { self.look_l1_tagged::<T>(key) };
             if options.skip_l2_read || found.as_ref().is_some_and(|found| found.age == Age::Fresh) {
                 return (found, None);
             }
             match self.read(key, options, found.as_ref(), &fence, || fence.is_current()).await {
                 Err(error) => return (found, Some(error)),
-                Ok(in_l2) if fence.is_current() && !fence.forgot(tags_of(in_l2.as_ref()), u64::MAX) => {
-                    return (in_l2.or(found), None);
+                Ok(in_l2) => {
+                    let found = in_l2.or(found);
+                    let tags = found.as_ref().map_or(&[][..], Found::tags);
+                    if fence.is_current() && !fence.forgot(tags) {
+                        return (found, None);
+                    }
                 }
-                Ok(_) => {}
             }
         }
         (None, None)
@@ -147,7 +165,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             let origin = Origin { epoch: fence.epoch(), tags: Arc::clone(&tags) };
             let _ = self.keep(key, &value, Some(bytes), plan, origin, admit);
         }
-        Ok(Some(Found { value, age, in_l1: false, expires, tags }))
+        Ok(Some(Found { value, age, in_l1: false, expires, tags: Some(tags) }))
     }
 
     /// The frame under `key`, and with it the generation of the versions where that is due.
@@ -241,6 +259,9 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         admit: impl Fn() -> bool,
     ) -> Result<bool, Error> {
         let Some(l1) = &self.local.l1 else { return Ok(false) };
+        if self.is_deaf() {
+            return Ok(false);
+        }
         let (held, weight, handle) = match sealed {
             Some(bytes) if C::CONFIDENTIAL => {
                 let weight = bytes.len();
@@ -266,10 +287,6 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         let held = l1.put(key, entry, ticks, admit);
         size.map(|()| held)
     }
-}
-
-fn tags_of<T>(found: Option<&Found<T>>) -> &[u64] {
-    found.map_or(&[], |found| &found.tags)
 }
 
 fn check_fits(l1: &L1, key: &Key, weight: usize) -> Result<(), Error> {

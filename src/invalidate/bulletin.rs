@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::SetOnce;
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, yield_now};
 
 use super::local::Local;
 use super::message::{Message, Refusal};
@@ -18,11 +19,12 @@ use crate::bus::{Batch, Bus, Position};
 use crate::clock::{Clock, within};
 use crate::event::{Event, Observers, Operation, Unreadable};
 use crate::key::Key;
+use crate::random;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// How long an operation waits for the bus at most, once: what is read before this process listens is not believed
+/// How long the first operations wait for the bus at most: what is read before this process listens is not believed
 /// later.
 const PATIENCE: Duration = Duration::from_millis(250);
 
@@ -37,7 +39,7 @@ pub(crate) struct Bulletin {
     observers: Observers,
     reader: Mutex<Reader>,
     listening: AtomicBool,
-    /// Set once the first attempt to listen has ended, either way.
+    /// Set once the first attempt to listen has ended, either way, or somebody has waited long enough.
     tried: SetOnce<()>,
 }
 
@@ -62,7 +64,7 @@ impl Bulletin {
         Arc::new(Self {
             bus,
             name,
-            source: fastrand::u64(..),
+            source: random::number(),
             local,
             versions,
             clock,
@@ -88,14 +90,18 @@ impl Bulletin {
         if self.tried.get().is_some() && self.listening.load(SeqCst) {
             return;
         }
-        self.start();
+        let Ok(runtime) = Handle::try_current() else {
+            self.reader().was_deaf = true;
+            return;
+        };
+        self.start(&runtime);
         if self.tried.get().is_none() && within(&*self.clock, PATIENCE, self.tried.wait()).await.is_none() {
             self.reader().was_deaf = true;
+            let _ = self.tried.set(());
         }
     }
 
-    fn start(self: &Arc<Self>) {
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+    fn start(self: &Arc<Self>, runtime: &Handle) {
         let mut reader = self.reader();
         if reader.stopped || self.listening.swap(true, SeqCst) {
             return;
@@ -113,6 +119,8 @@ impl Bulletin {
                 Ok(batch) => {
                     pause = FIRST_PAUSE;
                     self.take(batch, position.is_none());
+                    // A bus that never waits must not keep others from running.
+                    yield_now().await;
                 }
                 Err(error) => {
                     self.reader().was_deaf |= position.is_none();
@@ -183,6 +191,11 @@ impl Bulletin {
         drop(reader);
         let _ = self.tried.set(());
         self.forget_all();
+    }
+
+    /// Whether this process listens no more.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.reader().stopped
     }
 
     fn reader(&self) -> MutexGuard<'_, Reader> {

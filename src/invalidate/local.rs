@@ -35,9 +35,9 @@ impl Local {
         }
     }
 
-    /// Forgets `key`, and voids what is under way for it.
+    /// Forgets `key`, which another process changed, and voids what is under way for it.
     pub(crate) fn forget(&self, key: &Key) {
-        self.fence(key).raise();
+        self.fence(key).hear();
         self.evict(key);
     }
 

@@ -19,6 +19,7 @@ use crate::clock::Clock;
 use crate::error::{Error, ErrorKind};
 use crate::guard::Guard;
 use crate::key::Key;
+use crate::random;
 use crate::seal::Marks;
 
 /// How long a generation is believed, in ticks.
@@ -186,6 +187,8 @@ impl Versions {
     }
 
     /// The versions of slots, and the generation that was found after they were read, or in which they are known.
+    ///
+    /// They are remembered if it is the `generation` of before: otherwise they may have changed after they were read.
     async fn versions<B: Backend>(
         &self,
         guard: &Guard<B>,
@@ -205,12 +208,12 @@ impl Versions {
             });
         }
         let found = guard.get(&self.generation).await?;
-        let generation = self.learn(guard, found.as_ref(), asked).await?;
+        let now = self.learn(guard, found.as_ref(), asked).await?;
         let mut known = self.lock();
-        if known.generation == generation && known.distrusts == asked.distrusts {
+        if now == generation && known.generation == generation && known.distrusts == asked.distrusts {
             known.versions.extend(slots.iter().copied().zip(versions.iter().copied()));
         }
-        Ok((generation, versions))
+        Ok((now, versions))
     }
 
     fn remembered(&self, slots: &[Slot], generation: u64) -> Option<Vec<u64>> {
@@ -231,7 +234,7 @@ impl Versions {
             }
             let found = guard.get(key).await?.as_ref().and_then(number);
             // A backend that keeps nothing knows nothing of before.
-            return Ok(found.unwrap_or_else(|| fastrand::u64(..)));
+            return Ok(found.unwrap_or_else(|| random::number()));
         }
         // By a lease, so that of several who make one the first wins, and an invalidation over all.
         for _ in 0..ATTEMPTS {
@@ -243,7 +246,7 @@ impl Versions {
             let found = guard.get(key).await?.as_ref().and_then(number);
             if let Lease::Granted(token) = lease {
                 if found.is_none() {
-                    let made = fastrand::u64(..);
+                    let made = random::number();
                     if guard.put(key, bytes(made), self.keep(guard), Some(token)).await? {
                         return Ok(made);
                     }
@@ -258,7 +261,7 @@ impl Versions {
     }
 
     async fn write<B: Backend>(&self, guard: &Guard<B>, key: &Key) -> Result<u64, Error> {
-        let number = fastrand::u64(..);
+        let number = random::number();
         guard.put(key, bytes(number), self.keep(guard), None).await?;
         Ok(number)
     }

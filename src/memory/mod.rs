@@ -76,6 +76,8 @@ pub(crate) struct Hit {
     pub(crate) age: Age,
     /// The tick from which it is expired.
     pub(crate) expires: u64,
+    /// If there are any, and they were asked for.
+    pub(crate) tags: Option<Tags>,
 }
 
 /// The in-process tier.
@@ -117,13 +119,24 @@ impl L1 {
     /// What is held for a key, and how old it is at `now`. Removes it if it is gone or was forgotten.
     #[inline(always)]
     pub(crate) fn get(&self, hash: u64, text: &str, now: u64) -> Option<Hit> {
+        self.find(hash, text, now, false)
+    }
+
+    /// Like [`get`](L1::get), with the tags, which cost another counter to be raised.
+    pub(crate) fn get_tagged(&self, hash: u64, text: &str, now: u64) -> Option<Hit> {
+        self.find(hash, text, now, true)
+    }
+
+    #[inline(always)]
+    fn find(&self, hash: u64, text: &str, now: u64, tagged: bool) -> Option<Hit> {
         let shard = self.lock(hash);
         let node = shard.peek(hash).filter(|node| node.is_of(text))?;
         if let Some(age) = node.age(now)
             && node.is_good(&self.epochs)
         {
             node.touch();
-            return Some(Hit { held: Arc::clone(&node.held), age, expires: node.expires });
+            let tags = if tagged { node.tags() } else { None };
+            return Some(Hit { held: Arc::clone(&node.held), age, expires: node.expires, tags });
         }
         self.forget(shard, hash, text);
         None

@@ -88,6 +88,10 @@ impl Node {
         self.weight as usize
     }
 
+    pub(super) fn tags(&self) -> Option<Tags> {
+        self.tags.as_deref().map(Arc::clone)
+    }
+
     /// How old the entry is, or `None` once it is gone.
     #[inline]
     pub(super) fn age(&self, now: u64) -> Option<Age> {
@@ -110,7 +114,7 @@ impl Node {
     #[cold]
     fn is_still_good(&self, epochs: &Epochs, epoch: u64, now: u64) -> bool {
         let tags = self.tags.as_deref().map_or(&[][..], |tags| tags);
-        if epochs.forgot(epoch, u64::MAX, tags) {
+        if epochs.forgot(epoch, tags) {
             return false;
         }
         // Of several readers any may win: each epoch written here was found good.

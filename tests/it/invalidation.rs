@@ -16,6 +16,8 @@ use cachekit::{
 
 use crate::support::{Broken, Journal, Note, Slow, forward, settle};
 
+mod overtaken;
+
 type Pages<B> = Cache<B, Checked<Postcard>>;
 
 fn memory(clock: &ManualClock) -> Memory {
