@@ -234,7 +234,7 @@ impl Versions {
             }
             let found = guard.get(key).await?.as_ref().and_then(number);
             // A backend that keeps nothing knows nothing of before.
-            return Ok(found.unwrap_or_else(|| random::number()));
+            return Ok(found.unwrap_or_else(random::number));
         }
         // By a lease, so that of several who make one the first wins, and an invalidation over all.
         for _ in 0..ATTEMPTS {
