@@ -5,6 +5,7 @@
 //! that no operation ever waits or fails for the want of a further connection.
 
 use std::fmt;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -71,7 +72,7 @@ impl Slots {
         };
         let busy = Busy::new(&slot.busy);
         let alone = busy.before < SPARSE || load == Load::Heavy;
-        if let Ok(result) = timeout(limit, self.attempts(&mut held, alone, make)).await {
+        if let Ok(result) = timeout(limit, pin!(self.attempts(&mut held, alone, make))).await {
             return result;
         }
         Err(self.no_answer(held.as_ref(), limit))
