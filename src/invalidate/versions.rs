@@ -69,7 +69,7 @@ struct Known {
     versions: HashMap<Slot, u64>,
     /// The tick from which on they were gathered.
     since: u64,
-    /// How often all of this was distrusted.
+    /// How often the generation was distrusted.
     distrusts: u64,
 }
 
@@ -100,11 +100,10 @@ impl Versions {
         (!believed).then_some((&self.generation, Asked { tick: now, distrusts: known.distrusts }))
     }
 
-    /// Believes nothing that was asked before.
+    /// Asks for the generation anew before anything is believed. What is known of a generation stays true.
     pub(crate) fn distrust(&self) {
         let mut known = self.lock();
         known.asked = None;
-        known.versions.clear();
         known.distrusts += 1;
     }
 
@@ -119,17 +118,10 @@ impl Versions {
             self.note(generation, asked);
             return Ok(generation);
         }
-        self.write(guard, &self.generation).await?;
-        // Another process may have been faster: what stands there now is everybody's.
-        let asked = self.asked();
-        match guard.get(&self.generation).await?.as_ref().and_then(number) {
-            Some(generation) => {
-                self.note(generation, asked);
-                Ok(generation)
-            }
-            // The backend keeps nothing, and an unknown generation is not that of before.
-            None => Ok(random::number()),
-        }
+        // Of several who make one the last wins. What the others note is believed for no longer than any other.
+        let generation = self.write(guard, &self.generation).await?;
+        self.note(generation, asked);
+        Ok(generation)
     }
 
     /// What holds now, for a computation that starts now.
@@ -216,7 +208,7 @@ impl Versions {
         let found = guard.get(&self.generation).await?;
         let now = self.learn(guard, found.as_ref(), asked).await?;
         let mut known = self.lock();
-        if now == generation && known.generation == generation && known.distrusts == asked.distrusts {
+        if now == generation && known.generation == generation {
             known.versions.extend(slots.iter().copied().zip(versions.iter().copied()));
         }
         Ok((now, versions))
@@ -271,7 +263,7 @@ impl Versions {
 
     fn note(&self, generation: u64, asked: Asked) {
         let mut known = self.lock();
-        if known.distrusts != asked.distrusts || known.asked.is_some_and(|newest| asked.tick < newest) {
+        if known.distrusts != asked.distrusts {
             return;
         }
         if known.generation != generation || asked.tick.saturating_sub(known.since) >= REMEMBERED {
