@@ -199,7 +199,6 @@ impl<B: Backend, C: Codec> Inner<B, C> {
                 && let Ok(Some(found)) = self.read::<T>(key, options, None, &flight.fence, || flight.may_store()).await
                 && found.age == Age::Fresh
                 && !flight.is_void()
-                && !flight.fence.forgot(found.tags())
             {
                 return Turn::Found(found, lease);
             }

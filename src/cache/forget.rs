@@ -79,9 +79,6 @@ impl<B: Backend, C: Codec> Sweep<B, C> {
     }
 
     fn forget(&self) {
-        if let Some(versions) = &self.cache.versions {
-            versions.distrust();
-        }
         match self.what {
             Message::Tag(tag) => self.cache.local.forget_tag(tag),
             Message::Key(_) | Message::Namespace => self.cache.local.forget_all(),
@@ -91,6 +88,10 @@ impl<B: Backend, C: Codec> Sweep<B, C> {
 
 impl<B: Backend, C: Codec> Drop for Sweep<B, C> {
     fn drop(&mut self) {
+        // First: what is read from the backend in between must not be judged by the versions of before.
+        if let Some(versions) = &self.cache.versions {
+            versions.distrust();
+        }
         self.forget();
     }
 }

@@ -322,7 +322,8 @@ impl<B: Backend, C: Codec> Cache<B, C> {
     /// Waits until everything the cache has begun is done, at most `deadline`, and begins nothing more.
     ///
     /// Afterwards calls still answer: from the tiers, or by computing for themselves without storing. `set` and
-    /// `invalidate` work as before. All clones are closed.
+    /// `invalidate` work as before, but that L1 keeps nothing where other caches can no longer be heard. All clones are
+    /// closed.
     ///
     /// # Errors
     /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) with the number of tasks that were stopped at the deadline.

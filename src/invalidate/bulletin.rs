@@ -118,7 +118,7 @@ impl Bulletin {
             match self.bus.receive(position.as_ref()).await {
                 Ok(batch) => {
                     pause = FIRST_PAUSE;
-                    self.take(batch, position.is_none());
+                    self.take(batch);
                     // A bus that never waits must not keep others from running.
                     yield_now().await;
                 }
@@ -134,7 +134,7 @@ impl Bulletin {
         }
     }
 
-    fn take(&self, batch: Batch, first: bool) {
+    fn take(&self, batch: Batch) {
         if batch.gap {
             self.forget_all();
             self.observers.tell(Event::Gap { name: &self.name });
@@ -151,7 +151,7 @@ impl Bulletin {
         }
         let mut reader = self.reader();
         reader.position = Some(batch.position);
-        let was_deaf = first && std::mem::take(&mut reader.was_deaf);
+        let was_deaf = std::mem::take(&mut reader.was_deaf);
         drop(reader);
         if was_deaf {
             self.forget_all();
@@ -164,6 +164,7 @@ impl Bulletin {
             Message::Key(text) => self.local.forget(&Key::from_text(text)),
             Message::Namespace => self.forget_all(),
             Message::Tag(tag) => {
+                // First: what is read from the backend in between must not be judged by the versions of before.
                 self.forget_versions();
                 self.local.forget_tag(tag);
             }

@@ -70,7 +70,7 @@ struct Known {
     versions: HashMap<Slot, u64, RandomState>,
     /// The tick from which on they were gathered.
     since: u64,
-    /// How often all of this was distrusted.
+    /// How often the generation was distrusted.
     distrusts: u64,
 }
 
@@ -118,11 +118,10 @@ impl Versions {
         (!known.is_believed(now)).then_some((&self.generation, Asked { tick: now, distrusts: known.distrusts }))
     }
 
-    /// Believes nothing that was asked before.
+    /// Asks for the generation anew before anything is believed. What is known of a generation stays true.
     pub(crate) fn distrust(&self) {
         let mut known = self.lock();
         known.asked = None;
-        known.versions.clear();
         known.distrusts += 1;
     }
 
@@ -232,7 +231,7 @@ impl Versions {
         let found = guard.get(&self.generation).await?;
         let now = self.learn(guard, found.as_ref(), asked).await?;
         let mut known = self.lock();
-        if now == generation && known.generation == generation && known.distrusts == asked.distrusts {
+        if now == generation && known.generation == generation {
             known.versions.extend(slots.iter().copied().zip(versions.iter().copied()));
         }
         Ok((now, versions))
@@ -298,7 +297,7 @@ impl Versions {
 
     fn note(&self, generation: u64, asked: Asked) {
         let mut known = self.lock();
-        if known.distrusts != asked.distrusts || known.asked.is_some_and(|newest| asked.tick < newest) {
+        if known.distrusts != asked.distrusts {
             return;
         }
         if known.generation != generation || asked.tick.saturating_sub(known.since) >= REMEMBERED {

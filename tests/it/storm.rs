@@ -259,7 +259,7 @@ impl Storm {
 
 #[test]
 fn no_read_on_one_thread_sees_what_an_earlier_change_made_void() {
-    for seed in 0..Weather::KINDS * 30 {
+    for seed in 0..Weather::KINDS * 20 {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(Storm::new(seed, Some(ManualClock::new())).blow(6, 40));
     }

@@ -241,7 +241,11 @@ impl<B: Backend> Late<B> {
 }
 
 impl<B: Backend> Backend for Late<B> {
-    forward!(inner: capabilities exists ttl touch get_many set_many remove_many release ping bus);
+    forward!(inner: capabilities exists ttl touch set_many remove_many release ping bus);
+    async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Bytes>>, Error> {
+        let answer = self.inner.get_many(keys).await;
+        self.answer(Operation::Get, answer).await
+    }
     async fn get(&self, key: &Key) -> Result<Option<Bytes>, Error> {
         let answer = self.inner.get(key).await;
         self.answer(Operation::Get, answer).await

@@ -6,30 +6,6 @@ use super::*;
 use crate::support::{Late, poll_once};
 
 #[tokio::test]
-async fn versions_read_while_another_process_changes_them_are_not_remembered() {
-    let clock = ManualClock::new();
-    let memory = memory(&clock);
-    let chaos = Chaos::with_clock(memory.clone(), Arc::new(clock.clone()));
-    let control = chaos.control();
-    let one = builder(&clock, memory).invalidation_enabled(false).build().unwrap();
-    let two = builder(&clock, chaos).invalidation_enabled(false).l1_enabled(false).build().unwrap();
-    one.set("home", 1u32).await.unwrap();
-    let gate = control.gate(Operation::Get);
-    let read = tokio::spawn({
-        let two = two.clone();
-        async move { two.get::<u32>("home").await.unwrap() }
-    });
-    // The entry with the generation, the versions, the generation once more.
-    gate.admit(2);
-    until("the versions were read", async || control.count(Operation::Get) == 3).await;
-    one.invalidate_namespace().await.unwrap();
-    gate.open();
-    assert_eq!(read.await.unwrap(), Some(1), "it began before");
-    clock.advance(Duration::from_secs(1));
-    assert_eq!(two.get::<u32>("home").await.unwrap(), None);
-}
-
-#[tokio::test]
 async fn who_asks_after_a_tag_was_invalidated_is_not_answered_with_an_older_entry_of_l1_as_a_stand_in() {
     for early in [false, true] {
         let clock = ManualClock::new();
@@ -54,6 +30,7 @@ async fn who_asks_after_a_tag_was_invalidated_is_not_answered_with_an_older_entr
             async move { cache.get_or_compute("home", || async { Ok::<_, Broken>(2u32) }).await }
         });
         settle().await;
+        assert!(new.is_finished(), "it waits for no flight that it will not believe");
         slow.finish(1);
         assert_eq!(old.await.unwrap().unwrap(), 1, "who asked before gets the older one");
         assert_eq!(new.await.unwrap().unwrap(), 2, "early answers: {early}");
@@ -168,34 +145,6 @@ async fn what_was_computed_without_a_look_at_the_backend_is_heard_of_too() {
     assert_eq!(two.get::<u32>("home").await.unwrap(), None);
 }
 
-#[test]
-fn reads_and_changes_outside_a_runtime_do_not_wait_for_the_bus() {
-    let cache = CacheBuilder::new().backend(Memory::new(1 << 20)).intent(Intent::Production).build().unwrap();
-    let set = poll_once(&mut Box::pin(cache.set("home", 1u32)));
-    assert!(matches!(set, std::task::Poll::Ready(Ok(()))), "{set:?}");
-    let got = poll_once(&mut Box::pin(cache.entry("home").skip_l1_read().get::<u32>()));
-    assert!(matches!(got, std::task::Poll::Ready(Ok(Some(1)))), "{got:?}");
-}
-
-#[tokio::test]
-async fn a_bus_that_hangs_holds_up_those_who_come_first_and_nobody_later() {
-    let clock = ManualClock::new();
-    let chaos = Chaos::with_clock(memory(&clock), Arc::new(clock.clone()));
-    chaos.control().inject(Operation::Receive, Fault::Hang);
-    let cache = pages(&clock, chaos);
-    let first = tokio::spawn({
-        let cache = cache.clone();
-        async move { cache.set("home", 1u32).await.unwrap() }
-    });
-    settle().await;
-    assert!(!first.is_finished());
-    clock.advance(Duration::from_millis(250));
-    first.await.unwrap();
-    let second = tokio::spawn(async move { cache.get::<u32>("else").await.unwrap() });
-    settle().await;
-    assert!(second.is_finished());
-}
-
 #[tokio::test]
 async fn a_backend_that_is_slow_but_never_too_slow_fails_no_computation() {
     let clock = ManualClock::new();
@@ -222,72 +171,125 @@ async fn a_backend_that_is_slow_but_never_too_slow_fails_no_computation() {
     assert_eq!(call.await.unwrap().unwrap(), [2]);
 }
 
-/// Has a bus that never waits for messages.
-#[derive(Debug)]
-struct Restless(Memory, Arc<std::sync::atomic::AtomicUsize>);
-
-#[derive(Debug)]
-struct RestlessBus(Arc<dyn Bus>, Arc<std::sync::atomic::AtomicUsize>);
-
-const ROUNDS: usize = 100_000;
-
-#[async_trait::async_trait]
-impl Bus for RestlessBus {
-    async fn publish(&self, message: Bytes) -> Result<(), Error> {
-        self.0.publish(message).await
-    }
-    async fn receive(&self, after: Option<&cachekit::Position>) -> Result<cachekit::Batch, Error> {
-        // An end, so that who never lets others run is found out.
-        if self.1.fetch_add(1, SeqCst) >= ROUNDS {
-            std::future::pending::<()>().await;
-        }
-        match after {
-            Some(position) => Ok(cachekit::Batch { messages: Vec::new(), position: position.clone(), gap: false }),
-            None => self.0.receive(None).await,
-        }
-    }
-}
-
-impl Backend for Restless {
-    forward!(0: capabilities get set remove exists ttl touch get_many set_many remove_many lease release ping);
-    async fn fill(&self, key: &Key, value: Bytes, ttl: Duration, token: LeaseToken) -> Result<bool, Error> {
-        self.0.fill(key, value, ttl, token).await
-    }
-    fn bus(&self, name: &Key) -> Option<Arc<dyn Bus>> {
-        self.0.bus(name).map(|bus| Arc::new(RestlessBus(bus, Arc::clone(&self.1))) as _)
-    }
-}
-
 #[tokio::test]
-async fn a_bus_that_never_waits_keeps_nobody_from_running() {
+async fn who_asks_after_a_tag_was_invalidated_waits_for_no_write_of_an_older_value() {
     let clock = ManualClock::new();
-    let rounds = Arc::default();
-    let cache = pages(&clock, Restless(memory(&clock), Arc::clone(&rounds)));
-    cache.set("home", 1u32).await.unwrap();
-    assert!(rounds.load(SeqCst) < ROUNDS);
+    let late = Late::new(memory(&clock));
+    let cache = pages(&clock, late.clone());
+    cache.entry("else").tags(["t"]).set(0u32).await.unwrap();
+    late.hold(Operation::Set);
+    let compute = |value: u32| move || async move { Ok::<_, Broken>(Computed::new(value).tags(["t"])) };
+    assert_eq!(*cache.entry("home").get_or_decide(compute(1)).await.unwrap(), 1);
+    late.wait_until_done().await;
+    cache.invalidate_tag("t").await.unwrap();
+    let new = tokio::spawn(async move { *cache.entry("home").get_or_decide(compute(2)).await.unwrap() });
+    until("it computes for itself", async || new.is_finished()).await;
+    assert_eq!(new.await.unwrap(), 2);
+    late.let_go();
 }
 
 #[tokio::test]
-async fn processes_that_seed_their_random_numbers_alike_hear_one_another() {
+async fn who_asks_after_the_namespace_was_invalidated_waits_for_no_older_computation() {
+    let cache = CacheBuilder::new().intent(Intent::Minimal).build().unwrap();
+    let slow = Slow::new();
+    let old = tokio::spawn({
+        let (cache, slow) = (cache.clone(), slow.clone());
+        async move { cache.get_or_compute("home", move || slow.run(Ok(1u32))).await.unwrap() }
+    });
+    slow.wait_for_start().await;
+    cache.invalidate_namespace().await.unwrap();
+    let new = tokio::spawn(async move {
+        let value = cache.get_or_compute("home", || async { Ok::<_, Broken>(2u32) }).await.unwrap();
+        (value, cache)
+    });
+    settle().await;
+    assert!(new.is_finished());
+    slow.finish(1);
+    assert_eq!(old.await.unwrap(), 1);
+    let (value, cache) = new.await.unwrap();
+    assert_eq!((value, cache.get::<u32>("home").await.unwrap()), (2, Some(2)));
+}
+
+#[tokio::test]
+async fn a_read_that_an_invalidation_of_its_tag_overtakes_is_done_anew() {
     let clock = ManualClock::new();
     let memory = memory(&clock);
-    let seeded = || {
-        fastrand::seed(7);
-        pages(&clock, memory.clone())
-    };
-    let (one, two) = (seeded(), seeded());
-    one.set("home", 1u32).await.unwrap();
-    assert_eq!(two.get("home").await.unwrap(), Some(1u32));
-    one.invalidate("home").await.unwrap();
-    settle().await;
-    assert_eq!(two.get::<u32>("home").await.unwrap(), None);
-    for name in ["a", "b"] {
-        one.set(name, 1u32).await.unwrap();
-        assert_eq!(two.get(name).await.unwrap(), Some(1u32));
-        for cache in [&one, &two] {
-            fastrand::seed(7);
-            cache.invalidate_namespace().await.unwrap();
-        }
-        assert_eq!(one.get::<u32>(name).await.unwrap(), None, "{name}");
+    let chaos = Chaos::with_clock(memory.clone(), Arc::new(clock.clone()));
+    let control = chaos.control();
+    pages(&clock, memory).entry("home").tags(["t"]).set(1u32).await.unwrap();
+    let cache = pages(&clock, chaos);
+    let gate = control.gate(Operation::Get);
+    let read = tokio::spawn({
+        let cache = cache.clone();
+        async move { cache.get::<u32>("home").await.unwrap() }
+    });
+    // The entry with the generation, the versions, the generation once more.
+    gate.admit(2);
+    until("the versions were read", async || control.count(Operation::Get) == 3).await;
+    cache.invalidate_tag("t").await.unwrap();
+    gate.open();
+    assert_eq!(read.await.unwrap(), None);
+    assert_eq!(in_l1(&cache, "home").await, None);
+}
+
+#[tokio::test]
+async fn what_was_asked_before_an_invalidation_is_not_believed_after_it() {
+    let clock = ManualClock::new();
+    let late = Late::new(memory(&clock));
+    let cache = quiet(&clock, late.clone());
+    cache.entry("home").tags(["t"]).set(1u32).await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(cache.get("home").await.unwrap(), Some(1u32));
+    }
+    clock.advance(Duration::from_secs(1));
+    late.hold(Operation::Get);
+    let read = tokio::spawn({
+        let cache = cache.clone();
+        async move { cache.get::<u32>("home").await.unwrap() }
+    });
+    late.wait_until_done().await;
+    cache.invalidate_tag("t").await.unwrap();
+    late.let_go();
+    assert_eq!(read.await.unwrap(), None);
+    assert_eq!(cache.get::<u32>("home").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn what_was_computed_before_a_tag_was_invalidated_is_not_kept_by_a_cache_without_a_backend() {
+    let cache = CacheBuilder::new().intent(Intent::Minimal).build().unwrap();
+    let slow = Slow::new();
+    let old = tokio::spawn({
+        let (cache, slow) = (cache.clone(), slow.clone());
+        async move { cache.entry("home").tags(["t"]).get_or_compute(move || slow.run(Ok(1u32))).await.unwrap() }
+    });
+    slow.wait_for_start().await;
+    cache.invalidate_tag("t").await.unwrap();
+    slow.finish(1);
+    assert_eq!(old.await.unwrap(), 1);
+    assert_eq!(cache.get::<u32>("home").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn an_invalidation_under_way_is_heeded_here_before_the_backend_answers() {
+    for tag in [None, Some("t")] {
+        let clock = ManualClock::new();
+        let chaos = Chaos::with_clock(memory(&clock), Arc::new(clock.clone()));
+        let control = chaos.control();
+        let cache = pages(&clock, chaos);
+        cache.entry("home").tags(["t"]).set(1u32).await.unwrap();
+        control.inject(Operation::Set, Fault::Hang);
+        let mut invalidation = {
+            let cache = cache.clone();
+            Box::pin(async move {
+                if let Some(tag) = tag { cache.invalidate_tag(tag).await } else { cache.invalidate_namespace().await }
+            })
+        };
+        assert!(poll_once(&mut invalidation).is_pending());
+        settle().await;
+        assert_eq!(in_l1(&cache, "home").await, None, "{tag:?}");
+        drop(invalidation);
+        control.heal();
+        settle().await;
+        assert_eq!(cache.get::<u32>("home").await.unwrap(), None, "it goes on without its caller");
     }
 }

@@ -84,7 +84,7 @@ impl Storm {
 
     async fn compute<B: Backend>(self: &Arc<Self>, process: &Process<B>, key: usize, forced: bool, rng: &mut Rng) {
         let floor = process.floors[key].load(SeqCst);
-        let (storm, turns, asked_with_tags) = (Arc::clone(self), rng.u8(0..8), rng.bool());
+        let (storm, turns, asked_with_tags) = (Arc::clone(self), rng.u8(0..8) * rng.u8(1..10), rng.bool());
         let compute = move || async move {
             let count = storm.counts[key].load(SeqCst);
             turns_pass(turns).await;
