@@ -31,9 +31,13 @@ use crate::seal::{Marks, Value};
 impl<B: Backend, C: Codec> Inner<B, C> {
     pub(super) async fn fetch<T: Value>(&self, key: &impl IntoKey, options: Options) -> Result<Option<Arc<T>>, Error> {
         options.check()?;
-        let Other { key, stale } = match self.look(key, &options)? {
-            Look::Fresh(value) => return Ok(Some(value)),
-            Look::Other(other) => *other,
+        let Other { key, stale } = if self.local.l1.is_none() {
+            Other { key: self.key(key)?, stale: None }
+        } else {
+            match self.look(key, &options)? {
+                Look::Fresh(value) => return Ok(Some(value)),
+                Look::Other(other) => *other,
+            }
         };
         if stale.is_some() {
             self.observers.tell(Event::Answered { key: &key, outcome: Outcome::Stale });
@@ -152,23 +156,27 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     }
 
     /// Runs a change on a task: a caller who leaves does not cut it short, and one who is parked keeps nobody waiting.
-    pub(super) async fn change(
+    pub(super) fn change(
         &self,
         work: impl Future<Output = Result<(), Error>> + Send + 'static,
-    ) -> Result<(), Error> {
+    ) -> impl Future<Output = Result<(), Error>> + Send {
         let (tell, told) = oneshot::channel();
+        // Boxed, because it is large and would be moved several times.
+        let work = Box::pin(work);
         let task = async move {
             // Whoever asked may have left.
             let _ = tell.send(work.await);
         };
-        // A closed cache spawns nothing: the call does its own work.
-        if let Err(task) = self.tasks.spawn(task) {
-            task.await;
+        async move {
+            // A closed cache spawns nothing: the call does its own work.
+            if let Err(task) = self.tasks.spawn(task) {
+                task.await;
+            }
+            told.await.unwrap_or_else(|_| {
+                let message = "the change was cut short: the cache was closed or its runtime shut down before it ended";
+                Err(Error::new(ErrorKind::Closed, message))
+            })
         }
-        told.await.unwrap_or_else(|_| {
-            let message = "the change was cut short: the cache was closed or its runtime shut down before it ended";
-            Err(Error::new(ErrorKind::Closed, message))
-        })
     }
 
     pub(super) async fn exists(&self, key: &impl IntoKey) -> Result<bool, Error> {

@@ -4,6 +4,7 @@
 //! that nothing above knows of timeouts or chunks.
 
 use std::future::Future;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -59,7 +60,7 @@ impl<B: Backend> Guard<B> {
 
     /// Reads the bytes under `key`, joined if they were split. Torn ones are told of and are `None`.
     pub(crate) async fn get(&self, key: &Key) -> Result<Option<Bytes>, Error> {
-        let bytes = self.run(key, Operation::Get, self.backend.get(key)).await?;
+        let bytes = self.run(key, Operation::Get, pin!(self.backend.get(key))).await?;
         self.whole(key, bytes).await
     }
 
@@ -73,7 +74,7 @@ impl<B: Backend> Guard<B> {
     /// Reads the items under some keys, at least one.
     pub(crate) async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Bytes>>, Error> {
         let Some(first) = keys.first() else { return Ok(Vec::new()) };
-        let found = self.run(first, Operation::Get, self.backend.get_many(keys)).await?;
+        let found = self.run(first, Operation::Get, pin!(self.backend.get_many(keys))).await?;
         if found.len() == keys.len() {
             return Ok(found);
         }
@@ -102,30 +103,30 @@ impl<B: Backend> Guard<B> {
         }
         let (parts, manifest) = chunks::split(key, &value, size);
         for (part, bytes) in parts {
-            self.run(key, Operation::Set, self.backend.set(&part, bytes, ttl)).await?;
+            self.run(key, Operation::Set, pin!(self.backend.set(&part, bytes, ttl))).await?;
         }
         self.put_item(key, manifest, ttl, lease).await
     }
 
     pub(crate) async fn remove(&self, key: &Key) -> Result<(), Error> {
-        self.run(key, Operation::Remove, self.backend.remove(key)).await
+        self.run(key, Operation::Remove, pin!(self.backend.remove(key))).await
     }
 
     pub(crate) async fn lease(&self, key: &Key, hold: Duration) -> Result<Lease, Error> {
-        self.run(key, Operation::Lease, self.backend.lease(key, hold)).await
+        self.run(key, Operation::Lease, pin!(self.backend.lease(key, hold))).await
     }
 
     pub(crate) async fn release(&self, key: &Key, token: LeaseToken) -> Result<(), Error> {
-        self.run(key, Operation::Lease, self.backend.release(key, token)).await
+        self.run(key, Operation::Lease, pin!(self.backend.release(key, token))).await
     }
 
     pub(crate) async fn ping(&self, key: &Key) -> Result<(), Error> {
-        self.run(key, Operation::Ping, self.backend.ping()).await
+        self.run(key, Operation::Ping, pin!(self.backend.ping())).await
     }
 
     /// Tells other processes of a change of `key`.
     pub(crate) async fn publish(&self, key: &Key, bus: &dyn Bus, message: Bytes) -> Result<(), Error> {
-        self.run(key, Operation::Publish, bus.publish(message)).await
+        self.run(key, Operation::Publish, pin!(bus.publish(message))).await
     }
 
     /// The bus of this name, if the backend has one.
@@ -135,8 +136,8 @@ impl<B: Backend> Guard<B> {
 
     async fn put_item(&self, key: &Key, value: Bytes, ttl: Duration, lease: Option<LeaseToken>) -> Result<bool, Error> {
         match lease {
-            Some(token) => self.run(key, Operation::Set, self.backend.fill(key, value, ttl, token)).await,
-            None => self.run(key, Operation::Set, self.backend.set(key, value, ttl)).await.map(|()| true),
+            Some(token) => self.run(key, Operation::Set, pin!(self.backend.fill(key, value, ttl, token))).await,
+            None => self.run(key, Operation::Set, pin!(self.backend.set(key, value, ttl))).await.map(|()| true),
         }
     }
 
@@ -162,7 +163,7 @@ impl<B: Backend> Guard<B> {
             Ok(manifest.is_complete(&whole).then(|| Bytes::from(whole)))
         };
         // One operation, however many chunks: a caller waits for them all.
-        let whole = self.run(key, Operation::Get, parts).await?;
+        let whole = self.run(key, Operation::Get, pin!(parts)).await?;
         Ok(whole.or_else(|| self.torn(key)))
     }
 
@@ -171,11 +172,12 @@ impl<B: Backend> Guard<B> {
         None
     }
 
+    /// Does one operation. It stays where it was made: futures of backends are large, and moving them shows.
     async fn run<T>(
         &self,
         key: &Key,
         operation: Operation,
-        work: impl Future<Output = Result<T, Error>> + Send,
+        work: Pin<&mut (impl Future<Output = Result<T, Error>> + Send)>,
     ) -> Result<T, Error> {
         let limit = self.limits.operation_timeout;
         let result = within(&*self.clock, limit, work).await.unwrap_or_else(|| {
