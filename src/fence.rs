@@ -21,11 +21,14 @@ use crate::key::Key;
 const SHARDS: usize = 64;
 
 type Lanes = HashMap<Key, Arc<Lane>, RandomState>;
-type Shard = Mutex<Lanes>;
 
 /// The lanes of all keys being worked on.
-pub(crate) struct Fences {
-    shards: Box<[Shard]>,
+pub(crate) struct Fences(Box<[Arc<Shard>]>);
+
+/// The lanes of some keys. Each fence holds its own shard, so that threads that work on different keys share no
+/// counter.
+struct Shard {
+    lanes: Mutex<Lanes>,
     epochs: Arc<Epochs>,
 }
 
@@ -62,38 +65,38 @@ impl Lane {
 }
 
 impl Fences {
-    pub(crate) fn new(epochs: Arc<Epochs>) -> Arc<Self> {
-        Arc::new(Self { shards: (0..SHARDS).map(|_| Shard::default()).collect(), epochs })
+    pub(crate) fn new(epochs: &Arc<Epochs>) -> Self {
+        let shard = || Arc::new(Shard { lanes: Mutex::default(), epochs: Arc::clone(epochs) });
+        Self((0..SHARDS).map(|_| shard()).collect())
     }
 
     /// Takes the present version of `key`.
-    pub(crate) fn take(self: &Arc<Self>, key: &Key) -> Fence {
-        let epoch = self.epochs.now();
-        let mut shard = self.shard(key);
-        let lane = Arc::clone(shard.entry(key.clone()).or_default());
+    pub(crate) fn take(&self, key: &Key) -> Fence {
+        let shard = &self.0[key.hash64() as usize % SHARDS];
+        let epoch = shard.epochs.now();
+        let mut lanes = shard.lanes();
+        let lane = Arc::clone(lanes.entry(key.clone()).or_default());
         let (id, version, heard, stores) = {
             let mut state = lane.state();
             state.users += 1;
             state.taken += 1;
             (state.taken, state.version, state.heard, state.stores)
         };
-        drop(shard);
-        Fence { fences: Arc::clone(self), key: key.clone(), lane, id, version, heard, stores, epoch }
+        drop(lanes);
+        Fence { shard: Arc::clone(shard), key: key.clone(), lane, id, version, heard, stores, epoch }
     }
 
     /// How many lanes there are.
     pub(crate) fn len(&self) -> usize {
-        self.shards.iter().map(|shard| lock(shard).len()).sum()
-    }
-
-    fn shard(&self, key: &Key) -> MutexGuard<'_, Lanes> {
-        lock(&self.shards[key.hash64() as usize % SHARDS])
+        self.0.iter().map(|shard| shard.lanes().len()).sum()
     }
 }
 
-fn lock(shard: &Shard) -> MutexGuard<'_, Lanes> {
-    // A map operation that panics leaves the map usable.
-    shard.lock().unwrap_or_else(PoisonError::into_inner)
+impl Shard {
+    fn lanes(&self) -> MutexGuard<'_, Lanes> {
+        // A map operation that panics leaves the map usable.
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl fmt::Debug for Fences {
@@ -104,7 +107,7 @@ impl fmt::Debug for Fences {
 
 /// The version of a key at one moment.
 pub(crate) struct Fence {
-    fences: Arc<Fences>,
+    shard: Arc<Shard>,
     key: Key,
     lane: Arc<Lane>,
     id: u64,
@@ -123,7 +126,7 @@ impl Fence {
     /// Whether something with these tags, whose making began with this fence, was forgotten by its tags, or with
     /// everything.
     pub(crate) fn forgot(&self, tags: &[u64]) -> bool {
-        self.fences.epochs.forgot(self.epoch, tags)
+        self.shard.epochs.forgot(self.epoch, tags)
     }
 
     /// The epoch in which the fence was taken.
@@ -178,17 +181,17 @@ impl Fence {
     }
 
     fn holds_in(&self, state: &State) -> bool {
-        (state.owner == self.id || state.version == self.version) && !self.fences.epochs.forgot_all(self.epoch)
+        (state.owner == self.id || state.version == self.version) && !self.shard.epochs.forgot_all(self.epoch)
     }
 }
 
 impl Drop for Fence {
     fn drop(&mut self) {
-        let mut shard = self.fences.shard(&self.key);
+        let mut lanes = self.shard.lanes();
         let mut state = self.lane.state();
         state.users -= 1;
         if state.users == 0 {
-            shard.remove(&self.key);
+            lanes.remove(&self.key);
         }
     }
 }
@@ -201,7 +204,7 @@ impl fmt::Debug for Fence {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Barrier};
+    use std::sync::Barrier;
 
     use super::Fences;
     use crate::epochs::Epochs;
@@ -209,7 +212,7 @@ mod tests {
 
     #[test]
     fn whoever_raises_holds_and_nobody_else() {
-        let (fences, key) = (Fences::new(Epochs::new()), Key::new("n", "k").unwrap());
+        let (fences, key) = (Fences::new(&Epochs::new()), Key::new("n", "k").unwrap());
         let (first, second) = (fences.take(&key), fences.take(&key));
         assert!(first.holds() && second.holds());
         let begun = first.raise();
@@ -223,7 +226,7 @@ mod tests {
     #[test]
     fn no_fence_holds_once_everything_is_forgotten() {
         let epochs = Epochs::new();
-        let (fences, key) = (Fences::new(Arc::clone(&epochs)), Key::new("n", "k").unwrap());
+        let (fences, key) = (Fences::new(&epochs), Key::new("n", "k").unwrap());
         let (raised, untouched) = (fences.take(&key), fences.take(&Key::new("n", "other").unwrap()));
         raised.raise();
         epochs.raise_tag(7);
@@ -235,7 +238,7 @@ mod tests {
 
     #[test]
     fn the_computation_that_began_last_is_stored_last_and_reads_before_it_are_not_kept() {
-        let (fences, key) = (Fences::new(Epochs::new()), Key::new("n", "k").unwrap());
+        let (fences, key) = (Fences::new(&Epochs::new()), Key::new("n", "k").unwrap());
         let [older, younger, read] = [(); 3].map(|()| fences.take(&key));
         assert!(older.claim() && older.is_current());
         assert!(read.holds() && !read.is_current());
@@ -248,7 +251,7 @@ mod tests {
 
     #[test]
     fn no_lane_outlives_its_fences_even_if_all_are_dropped_at_once() {
-        let (fences, start) = (Fences::new(Epochs::new()), Barrier::new(2));
+        let (fences, start) = (Fences::new(&Epochs::new()), Barrier::new(2));
         std::thread::scope(|scope| {
             for _ in 0..2 {
                 scope.spawn(|| {

@@ -12,7 +12,7 @@ use crate::memory::L1;
 #[derive(Debug)]
 pub(crate) struct Local {
     pub(crate) l1: Option<L1>,
-    pub(crate) fences: Arc<Fences>,
+    pub(crate) fences: Fences,
     pub(crate) epochs: Arc<Epochs>,
 }
 
@@ -20,7 +20,7 @@ impl Local {
     pub(crate) fn new(l1_max_size: Option<usize>) -> Self {
         let epochs = Epochs::new();
         let l1 = l1_max_size.map(|size| L1::new(size, Arc::clone(&epochs)));
-        Self { l1, fences: Fences::new(Arc::clone(&epochs)), epochs }
+        Self { l1, fences: Fences::new(&epochs), epochs }
     }
 
     /// Takes the present version of `key`.
