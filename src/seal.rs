@@ -74,6 +74,9 @@ impl Marks {
 
     /// The fingerprints of the tags.
     pub(crate) fn names(&self) -> Tags {
+        if self.tags.is_empty() {
+            return Tags::default();
+        }
         self.tags.iter().map(|(tag, _)| *tag).collect()
     }
 }

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use foldhash::fast::RandomState;
 
 use crate::backends::{Backend, Lease};
 use crate::clock::Clock;
@@ -66,11 +67,29 @@ struct Known {
     /// The tick at which the generation was asked for, if it is believed.
     asked: Option<u64>,
     /// Of this generation.
-    versions: HashMap<Slot, u64>,
+    versions: HashMap<Slot, u64, RandomState>,
     /// The tick from which on they were gathered.
     since: u64,
     /// How often all of this was distrusted.
     distrusts: u64,
+}
+
+impl Known {
+    fn is_believed(&self, now: u64) -> bool {
+        self.asked.is_some_and(|asked| now.saturating_sub(asked) < BELIEVED)
+    }
+
+    /// Whether these marks are those of now, if that is known.
+    fn admits(&self, found: &Marks, now: u64) -> Option<bool> {
+        if !self.is_believed(now) {
+            return None;
+        }
+        let mut admitted = *self.versions.get(&Slot::Namespace)? == found.namespace;
+        for (tag, version) in &found.tags {
+            admitted &= self.versions.get(&Slot::of(*tag))? == version;
+        }
+        Some(admitted)
+    }
 }
 
 /// The moment at which a generation was asked for.
@@ -96,8 +115,7 @@ impl Versions {
     /// The key of the generation, if the next read should bring it along.
     pub(crate) fn due(&self) -> Option<(&Key, Asked)> {
         let (now, known) = (self.clock.ticks(), self.lock());
-        let believed = known.asked.is_some_and(|asked| now.saturating_sub(asked) < BELIEVED);
-        (!believed).then_some((&self.generation, Asked { tick: now, distrusts: known.distrusts }))
+        (!known.is_believed(now)).then_some((&self.generation, Asked { tick: now, distrusts: known.distrusts }))
     }
 
     /// Believes nothing that was asked before.
@@ -166,6 +184,10 @@ impl Versions {
 
     /// Whether an entry with these marks has not been invalidated.
     pub(crate) async fn admit<B: Backend>(&self, guard: &Guard<B>, found: &Marks) -> Result<bool, Error> {
+        let now = self.clock.ticks();
+        if let Some(admitted) = self.lock().admits(found, now) {
+            return Ok(admitted);
+        }
         let generation = self.generation(guard).await?;
         let names = found.names();
         let (_, versions) = self.versions(guard, &slots(&names), generation).await?;

@@ -10,9 +10,11 @@
 
 use std::any::{TypeId, type_name};
 use std::collections::HashMap;
+use std::hash::BuildHasher;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{LazyLock, PoisonError, RwLock};
+use std::sync::{LazyLock, OnceLock, PoisonError, RwLock};
 
+use foldhash::fast::FixedState;
 use serde::de::DeserializeOwned;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -24,6 +26,9 @@ mod tracer;
 use self::shapes::Shapes;
 use self::tracer::Tracer;
 
+/// Fingerprints that are found without a lock: every read of a backend asks for one.
+static AT_HAND: [OnceLock<(TypeId, u64)>; 256] = [const { OnceLock::new() }; 256];
+
 /// How often a type is driven at most.
 const MAX_RUNS: usize = 4096;
 
@@ -32,8 +37,21 @@ const MAX_RUNS: usize = 4096;
 /// The same in every process and build. The first call for a type traces it (microseconds for a plain struct, up to a
 /// fraction of a second for the largest); further calls look it up. Grows with the types of the program.
 pub(crate) fn fingerprint_of<T: DeserializeOwned + 'static>() -> u64 {
-    static KNOWN: LazyLock<RwLock<HashMap<TypeId, u64>>> = LazyLock::new(RwLock::default);
     let id = TypeId::of::<T>();
+    let place = &AT_HAND[FixedState::default().hash_one(id) as usize % AT_HAND.len()];
+    match place.get() {
+        Some((at_hand, fingerprint)) if *at_hand == id => *fingerprint,
+        _ => {
+            let fingerprint = look_up::<T>(id);
+            // Another type may have the place; this one is looked up every time then.
+            let _ = place.set((id, fingerprint));
+            fingerprint
+        }
+    }
+}
+
+fn look_up<T: DeserializeOwned + 'static>(id: TypeId) -> u64 {
+    static KNOWN: LazyLock<RwLock<HashMap<TypeId, u64>>> = LazyLock::new(RwLock::default);
     let known = KNOWN.read().unwrap_or_else(PoisonError::into_inner).get(&id).copied();
     if let Some(fingerprint) = known {
         return fingerprint;
