@@ -3,11 +3,15 @@
 //! What comes while others are in flight waits for the next turn of the scheduler; then all of it is one write, its
 //! reads are one MGET, and one answer wakes everybody. That more than doubles what a connection carries, and leaves TCP
 //! no reason to hold segments back.
+//!
+//! A batch is of one runtime: a runtime that stands still holds up none of another's requests, and whoever waits is on
+//! the one whose timer ends the batch.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use redis::{RedisError, Value};
+use tokio::runtime;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
@@ -18,7 +22,14 @@ use super::wire::Single;
 
 /// What travels next on a connection. Whoever puts the first request in starts the task that sends them all.
 #[derive(Default)]
-pub(super) struct Queue(Mutex<Vec<Waiting>>);
+pub(super) struct Queue(Mutex<Next>);
+
+#[derive(Default)]
+struct Next {
+    waiting: Vec<Waiting>,
+    /// Of the first that waits.
+    runtime: Option<runtime::Id>,
+}
 
 /// A request, and who waits for its answer.
 struct Waiting {
@@ -30,22 +41,33 @@ struct Waiting {
 const MOST: usize = 128;
 
 impl Queue {
-    /// Sends a request over `held`, whose queue this is.
-    pub(super) async fn send(&self, held: &Arc<Held>, request: Single) -> Answer {
+    /// Sends a request over `held`, whose queue this is, from within the runtime of this name. Gives it back if those
+    /// that wait are of another.
+    pub(super) fn send(
+        &self,
+        held: &Arc<Held>,
+        request: Single,
+        runtime: runtime::Id,
+    ) -> Result<impl Future<Output = Answer> + Send + use<>, Single> {
         let (tell, answer) = oneshot::channel();
         let first = {
-            let mut waiting = self.lock();
-            waiting.push(Waiting { request, tell });
-            waiting.len() == 1
+            let mut next = self.lock();
+            let first = next.waiting.is_empty();
+            if !first && next.runtime != Some(runtime) {
+                return Err(request);
+            }
+            next.runtime = Some(runtime);
+            next.waiting.push(Waiting { request, tell });
+            first
         };
         if first {
             tokio::spawn(Turn { held: Arc::clone(held), taken: false }.take());
         }
         // Without an answer the task is gone with its runtime, and so is the connection's.
-        answer.await.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::BrokenPipe).into()))
+        Ok(async { answer.await.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::BrokenPipe).into())) })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Waiting>> {
+    fn lock(&self) -> MutexGuard<'_, Next> {
         // Nothing between lock and unlock can panic half way through a change.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -63,9 +85,9 @@ impl Turn {
         tokio::task::yield_now().await;
         self.taken = true;
         let mut batch = {
-            let mut waiting = self.held.queue().lock();
+            let waiting = &mut self.held.queue().lock().waiting;
             let room = Vec::with_capacity(waiting.len());
-            std::mem::replace(&mut *waiting, room)
+            std::mem::replace(waiting, room)
         };
         while batch.len() > MOST {
             let rest = batch.split_off(MOST);
@@ -80,7 +102,7 @@ impl Drop for Turn {
     /// If its runtime ended first: lets those who wait know, and the next begin anew.
     fn drop(&mut self) {
         if !self.taken {
-            self.held.queue().lock().clear();
+            self.held.queue().lock().waiting.clear();
         }
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, RedisError, Value};
+use tokio::runtime;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
@@ -92,9 +93,14 @@ impl Held {
         answer.extract_error()
     }
 
-    /// Sends a request together with those that others make in this turn of the scheduler.
-    pub(super) async fn share(self: &Arc<Self>, request: Single) -> Answer {
-        self.queue.send(self, request).await
+    /// Sends a request together with those that others make in this turn of the scheduler, within the time of a
+    /// command. Gives it back where those are of another runtime.
+    pub(super) fn share(
+        self: &Arc<Self>,
+        request: Single,
+        runtime: runtime::Id,
+    ) -> Result<impl Future<Output = Answer> + Send + use<>, Single> {
+        self.queue.send(self, request, runtime)
     }
 
     /// Sends several requests, and returns the answer to each.

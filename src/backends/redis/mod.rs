@@ -41,6 +41,7 @@ mod source;
 mod stream;
 #[cfg(feature = "redis-tls")]
 mod tls;
+mod watch;
 mod wire;
 
 /// Entries on a Redis server, in a cluster, or behind sentinels.

@@ -11,15 +11,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use redis::{ErrorKind, RedisError, ServerErrorKind, Value};
-use tokio::runtime::Handle;
+use tokio::runtime::{self, Handle};
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
 
 use super::dedicated::Dedicated;
 use super::error;
 use super::held::{Held, Limits};
 use super::slot::{Slot, no_runtime};
 use super::source::Source;
+use super::watch::Watch;
 use super::wire::{Attempt, Load, Request};
 use crate::error::Error;
 
@@ -64,15 +64,16 @@ impl Slots {
         load: Load,
         make: impl Fn(Attempt) -> Request + Send + Sync,
     ) -> Result<Value, Error> {
-        in_runtime()?;
+        let runtime = runtime()?;
         let (slot, mut held) = self.choose(load);
         let limit = match held {
             Some(_) => self.limits.command,
             None => self.limits.whole(),
         };
         let busy = Busy::new(&slot.busy);
-        let alone = busy.before < SPARSE || load == Load::Heavy;
-        if let Ok(result) = timeout(limit, pin!(self.attempts(&mut held, alone, make))).await {
+        let shares = (busy.before >= SPARSE && load == Load::Light).then_some(runtime);
+        let watch = Watch::new();
+        if let Some(result) = watch.limit(limit, pin!(self.attempts(&mut held, shares, &watch, make))).await {
             return result;
         }
         Err(self.no_answer(held.as_ref(), limit))
@@ -95,11 +96,13 @@ impl Slots {
         }
     }
 
-    /// Sends the request until it is answered, at most twice over a fresh connection.
+    /// Sends the request until it is answered, at most twice over a fresh connection, and together with others of the
+    /// runtime that it `shares` a connection on.
     async fn attempts(
         &self,
         held: &mut Option<Arc<Held>>,
-        mut alone: bool,
+        mut shares: Option<runtime::Id>,
+        watch: &Watch,
         make: impl Fn(Attempt) -> Request + Send + Sync,
     ) -> Result<Value, Error> {
         let mut attempt = Attempt::default();
@@ -108,14 +111,17 @@ impl Slots {
                 Some(open) => open,
                 None => held.insert(self.first.open(&self.source, self.limits).await?),
             };
-            let answer = match make(attempt) {
-                Request::One(single) if !alone => open.share(single).await,
-                request => open.send(request).await,
+            let answer = match (make(attempt), shares) {
+                (Request::One(single), Some(runtime)) => match open.share(single, runtime) {
+                    Ok(answer) => watch.pause(answer).await,
+                    Err(single) => open.send(Request::One(single)).await,
+                },
+                (request, _) => open.send(request).await,
             };
             match answer {
                 Ok(value) => return Ok(value),
                 // What one of a batch may not read keeps the others from nothing.
-                Err(error) if !alone && error.code() == Some("NOPERM") => alone = true,
+                Err(error) if shares.is_some() && error.code() == Some("NOPERM") => shares = None,
                 Err(error) if error::is_no_script(&error) && !attempt.in_full => attempt.in_full = true,
                 Err(error) if error.is_timeout() => return Err(self.no_answer(Some(open), self.limits.command)),
                 Err(error) => {
@@ -179,7 +185,7 @@ impl Slots {
 
     /// A connection of the caller's own, or `None` if the pool has no room.
     pub(super) async fn dedicated(&self) -> Result<Option<Dedicated>, Error> {
-        in_runtime()?;
+        runtime()?;
         let Ok(permit) = Arc::clone(&self.spare).try_acquire_owned() else { return Ok(None) };
         Dedicated::open(Arc::clone(&self.source), self.limits, permit).await.map(Some)
     }
@@ -194,8 +200,8 @@ impl Slots {
 }
 
 /// Timers and tasks panic where there is no runtime.
-fn in_runtime() -> Result<(), Error> {
-    Handle::try_current().map(drop).map_err(|_| no_runtime())
+fn runtime() -> Result<runtime::Id, Error> {
+    Handle::try_current().map(|runtime| runtime.id()).map_err(|_| no_runtime())
 }
 
 /// Whether nothing more can come of the connection. A server that has become a replica is no use either.

@@ -213,6 +213,28 @@ fn several_runtimes_may_use_it_one_after_another() {
     assert!(server.connections() <= 2, "what a dead runtime held is given back");
 }
 
+/// What another runtime has begun and does not go on with is its own: on this one nothing waits for it.
+#[test]
+fn a_runtime_that_stands_still_holds_up_no_other() {
+    let server = Server::start();
+    let redis = patient(&server.url());
+    let [still, running] = [(); 2].map(|()| Builder::new_current_thread().enable_all().build().unwrap());
+    running.block_on(fill_in(&redis, 10));
+    let keys: Vec<_> = (0..10).map(key).collect();
+    let mut begun: Vec<_> = keys.iter().map(|key| Box::pin(redis.get(key))).collect();
+    still.block_on(async { begun.iter_mut().for_each(|get| assert!(poll_once(get).is_pending())) });
+    let found = running.block_on(async {
+        let copy = redis.clone();
+        at_once(10, move |id| {
+            let redis = copy.clone();
+            async move { redis.get(&key(id)).await }
+        })
+        .await
+    });
+    assert!(found.into_iter().all(|value| value.unwrap().is_some()));
+    drop(still);
+}
+
 #[test]
 fn without_a_runtime_there_is_an_error_and_no_panic() {
     let server = Server::start();
