@@ -94,27 +94,43 @@ impl<B: Backend, C: Codec> Inner<B, C> {
 
     /// The best that L1 and the backend have, and the backend's failure.
     ///
-    /// What a change overtook while it was read is older than the change, so it is read anew. Where changes go on and
-    /// on there is nothing.
+    /// What a change overtook while it was read is older than the change, so it is read anew; where changes go on and
+    /// on, between two of them.
     pub(super) async fn consult<T: Value>(&self, key: &Key, options: Options) -> (Option<Found<T>>, Option<Error>) {
-        for _ in 0..8 {
+        for _ in 0..3 {
             let fence = self.local.fence(key);
-            let found = if options.skip_l1_read { None } else { self.look_l1_tagged::<T>(key) };
-            if options.skip_l2_read || found.as_ref().is_some_and(|found| found.age == Age::Fresh) {
-                return (found, None);
-            }
-            match self.read(key, options, found.as_ref(), &fence, || fence.is_current()).await {
-                Err(error) => return (found, Some(error)),
-                Ok(in_l2) => {
-                    let found = in_l2.or(found);
-                    let tags = found.as_ref().map_or(&[][..], Found::tags);
-                    if fence.is_current() && !fence.forgot(tags) {
-                        return (found, None);
-                    }
-                }
+            let (found, failure) = self.consult_under(key, options, &fence).await;
+            if failure.is_some() || fence.is_current() && !fence.forgot(tags_of(&found)) {
+                return (found, failure);
             }
         }
-        (None, None)
+        self.consult_in_turn(key, options).await
+    }
+
+    /// Like [`consult`](Self::consult), while no change of this process can end.
+    #[cold]
+    async fn consult_in_turn<T: Value>(&self, key: &Key, options: Options) -> (Option<Found<T>>, Option<Error>) {
+        let lane = self.local.fence(key);
+        let _turn = lane.turn().await;
+        let fence = self.local.fence(key);
+        let (found, failure) = Box::pin(self.consult_under(key, options, &fence)).await;
+        (found.filter(|found| !fence.forgot(found.tags())), failure)
+    }
+
+    async fn consult_under<T: Value>(
+        &self,
+        key: &Key,
+        options: Options,
+        fence: &Fence,
+    ) -> (Option<Found<T>>, Option<Error>) {
+        let found = if options.skip_l1_read { None } else { self.look_l1_tagged::<T>(key) };
+        if options.skip_l2_read || found.as_ref().is_some_and(|found| found.age == Age::Fresh) {
+            return (found, None);
+        }
+        match self.read(key, options, found.as_ref(), fence, || fence.is_current()).await {
+            Err(error) => (found, Some(error)),
+            Ok(in_l2) => (in_l2.or(found), None),
+        }
     }
 
     /// Reads the backend, and keeps what it has in L1 for the rest of its life. `None` if it has nothing newer than
@@ -287,6 +303,10 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         let held = l1.put(key, entry, ticks, admit);
         size.map(|()| held)
     }
+}
+
+fn tags_of<T>(found: &Option<Found<T>>) -> &[u64] {
+    found.as_ref().map_or(&[], Found::tags)
 }
 
 fn check_fits(l1: &L1, key: &Key, weight: usize) -> Result<(), Error> {

@@ -10,8 +10,7 @@ use cachekit::backends::Memory;
 use cachekit::codec::{Checked, Postcard};
 use cachekit::testing::{Chaos, Fault, ManualClock};
 use cachekit::{
-    Backend, Bus, Cache, CacheBuilder, Computed, Error, ErrorKind, Intent, Key, LeaseToken, Operation, Outcome,
-    Unreadable,
+    Backend, Bus, Cache, CacheBuilder, Computed, Error, ErrorKind, Intent, Key, Operation, Outcome, Unreadable,
 };
 
 use crate::support::{Broken, Journal, Note, Slow, forward, settle};
@@ -314,7 +313,7 @@ struct Leaky {
 }
 
 impl Backend for Leaky {
-    forward!(inner: capabilities set remove exists ttl touch set_many remove_many lease release ping bus);
+    forward!(inner: capabilities set remove exists ttl touch set_many remove_many lease fill release ping bus);
     async fn get(&self, key: &Key) -> Result<Option<Bytes>, Error> {
         if key.as_str().contains(self.what) && self.leaks.swap(false, SeqCst) {
             self.inner.remove(key).await?;
@@ -327,9 +326,6 @@ impl Backend for Leaky {
             found.push(self.get(key).await?);
         }
         Ok(found)
-    }
-    async fn fill(&self, key: &Key, value: Bytes, ttl: Duration, token: LeaseToken) -> Result<bool, Error> {
-        self.inner.fill(key, value, ttl, token).await
     }
 }
 
@@ -498,10 +494,7 @@ struct Spy {
 }
 
 impl Backend for Spy {
-    forward!(inner: capabilities get set remove exists ttl touch get_many set_many remove_many lease release ping);
-    async fn fill(&self, key: &Key, value: Bytes, ttl: Duration, token: LeaseToken) -> Result<bool, Error> {
-        self.inner.fill(key, value, ttl, token).await
-    }
+    forward!(inner: capabilities get set remove exists ttl touch get_many set_many remove_many lease fill release ping);
     fn bus(&self, name: &Key) -> Option<Arc<dyn Bus>> {
         let bus = self.inner.bus(name);
         *self.bus.lock().unwrap() = bus.clone();
@@ -545,10 +538,7 @@ async fn what_the_backend_cannot_do_is_said_at_once() {
 struct Deaf(Memory);
 
 impl Backend for Deaf {
-    forward!(0: capabilities get set remove exists ttl touch get_many set_many remove_many lease release ping);
-    async fn fill(&self, key: &Key, value: Bytes, ttl: Duration, token: LeaseToken) -> Result<bool, Error> {
-        self.0.fill(key, value, ttl, token).await
-    }
+    forward!(0: capabilities get set remove exists ttl touch get_many set_many remove_many lease fill release ping);
     fn bus(&self, _: &Key) -> Option<Arc<dyn Bus>> {
         None
     }

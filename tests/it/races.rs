@@ -1,14 +1,16 @@
 //! Old and new at once: the newer value stays.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use bytes::Bytes;
 use cachekit::backends::Memory;
 use cachekit::codec::Postcard;
 use cachekit::testing::{Chaos, Fault, ManualClock};
-use cachekit::{Backend, Cache, CacheBuilder, Grace, Intent, Key, Lease, Operation};
+use cachekit::{Backend, Cache, CacheBuilder, Error, Grace, Intent, Key, Lease, Operation};
 
-use crate::support::{Broken, Late, Slow, poll_once, settle};
+use crate::support::{Broken, Late, Slow, forward, poll_once, settle};
 
 fn over<B: Backend>(backend: B) -> Cache<B, Postcard> {
     CacheBuilder::new().intent(Intent::Minimal).backend(backend).build().unwrap()
@@ -508,4 +510,38 @@ async fn what_was_delivered_and_then_invalidated_answers_nobody() {
         clock.advance(Duration::from_secs(1));
     }
     assert_eq!(caller.await.unwrap().unwrap(), 9);
+}
+
+/// A backend under which a `set` of the key begins during each read.
+#[derive(Debug, Clone)]
+struct Restless {
+    memory: Memory,
+    cache: Arc<OnceLock<Cache<Self, Postcard>>>,
+    reads: Arc<AtomicU32>,
+}
+
+impl Backend for Restless {
+    async fn get(&self, key: &Key) -> Result<Option<Bytes>, Error> {
+        let found = self.memory.get(key).await;
+        let read = self.reads.fetch_add(1, SeqCst) + 1;
+        let cache = self.cache.get().unwrap().clone();
+        tokio::spawn(async move { cache.set("key", read).await.unwrap() });
+        settle().await;
+        found
+    }
+
+    forward!(memory: capabilities set remove exists ttl touch get_many set_many remove_many lease fill release ping bus);
+}
+
+#[tokio::test]
+async fn a_read_that_is_overtaken_again_and_again_finds_the_newest_that_was_there() {
+    let (memory, reads) = (Memory::new(1 << 20), Arc::<AtomicU32>::default());
+    let backend = Restless { memory, cache: Arc::default(), reads: Arc::clone(&reads) };
+    let cache = backend.cache.get_or_init(|| over(backend.clone()));
+    cache.entry("key").skip_l1_write().set(0u32).await.unwrap();
+    let found = cache.entry("key").skip_l1_read().get::<u32>().await.unwrap();
+    let last = reads.load(SeqCst);
+    assert_eq!(found, Some(last - 1), "what was set during the read before");
+    settle().await;
+    assert_eq!(cache.get::<u32>("key").await.unwrap(), Some(last), "nothing older was kept");
 }

@@ -151,6 +151,16 @@ macro_rules! forward {
     (@ $inner:tt lease) => {
         forward!(% $inner lease(key: &cachekit::Key, hold: std::time::Duration) -> cachekit::Lease);
     };
+    (@ $inner:tt fill) => {
+        forward!(
+            % $inner fill(
+                key: &cachekit::Key,
+                value: bytes::Bytes,
+                ttl: std::time::Duration,
+                token: cachekit::LeaseToken
+            ) -> bool
+        );
+    };
     (@ $inner:tt release) => { forward!(% $inner release(key: &cachekit::Key, token: cachekit::LeaseToken) -> ()); };
     (@ $inner:tt ping) => { forward!(% $inner ping() -> ()); };
     (% $inner:tt $method:ident($($name:ident: $type:ty),*) -> $answer:ty) => {

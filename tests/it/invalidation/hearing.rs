@@ -67,10 +67,7 @@ impl Bus for RestlessBus {
 }
 
 impl Backend for Restless {
-    forward!(0: capabilities get set remove exists ttl touch get_many set_many remove_many lease release ping);
-    async fn fill(&self, key: &Key, value: Bytes, ttl: Duration, token: LeaseToken) -> Result<bool, Error> {
-        self.0.fill(key, value, ttl, token).await
-    }
+    forward!(0: capabilities get set remove exists ttl touch get_many set_many remove_many lease fill release ping);
     fn bus(&self, name: &Key) -> Option<Arc<dyn Bus>> {
         self.0.bus(name).map(|bus| Arc::new(RestlessBus(bus, Arc::clone(&self.1))) as _)
     }

@@ -190,10 +190,7 @@ impl Backend for Unleased {
     fn capabilities(&self) -> cachekit::Capabilities {
         self.0.capabilities().leases(false)
     }
-    forward!(0: get set remove exists ttl touch get_many set_many remove_many lease release ping bus);
-    async fn fill(&self, key: &Key, value: Bytes, ttl: Duration, token: LeaseToken) -> Result<bool, Error> {
-        self.0.fill(key, value, ttl, token).await
-    }
+    forward!(0: get set remove exists ttl touch get_many set_many remove_many lease fill release ping bus);
 }
 
 #[tokio::test]
