@@ -8,6 +8,7 @@
 //! the one whose timer ends the batch.
 
 use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use redis::{RedisError, Value};
@@ -39,6 +40,25 @@ struct Waiting {
 
 /// The most requests that travel as one: the server answers nobody else meanwhile.
 const MOST: usize = 128;
+
+/// How long the values are that a connection reads, on the average of late.
+#[derive(Default)]
+pub(super) struct Average(AtomicUsize);
+
+impl Average {
+    /// Bytes.
+    pub(super) fn get(&self) -> usize {
+        self.0.load(Relaxed)
+    }
+
+    fn note(&self, values: &[Value]) {
+        let length = |value: &Value| if let Value::BulkString(bytes) = value { bytes.len() } else { 0 };
+        let now = values.iter().map(length).sum::<usize>() / values.len().max(1);
+        let before = self.get();
+        // Two batches at once may note only one of them: it is an estimate.
+        self.0.store(before - before / 4 + now / 4, Relaxed);
+    }
+}
 
 impl Queue {
     /// Sends a request over `held`, whose queue this is, from within the runtime of this name. Gives it back if those
@@ -135,6 +155,9 @@ async fn deliver(held: Arc<Held>, batch: Vec<Waiting>) {
                 let _ = tell.send(answer);
             }
             if let Some(answer) = answers.next() {
+                if let Ok(Value::Array(values)) = &answer {
+                    held.average().note(values);
+                }
                 tell_readers(readers, answer);
             }
         }
@@ -158,4 +181,25 @@ fn tell_readers(readers: Vec<oneshot::Sender<Answer>>, answer: Answer) {
 
 fn tell_all(all: impl Iterator<Item = oneshot::Sender<Answer>>, error: &RedisError) {
     all.for_each(|tell| drop(tell.send(Err(error.clone()))));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_average_follows_what_is_read() {
+        let average = Average::default();
+        let page = || Value::BulkString(vec![0; 16_000]);
+        for _ in 0..32 {
+            average.note(&[page(), page()]);
+        }
+        assert!((15_000..=16_000).contains(&average.get()), "{}", average.get());
+        average.note(&[page(), Value::Nil, Value::Nil, Value::Nil]);
+        assert!((12_000..=13_000).contains(&average.get()), "{}", average.get());
+        for _ in 0..64 {
+            average.note(&[Value::BulkString(vec![0; 200])]);
+        }
+        assert!(average.get() < 300, "{}", average.get());
+    }
 }

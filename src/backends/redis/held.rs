@@ -11,7 +11,7 @@ use tokio::runtime;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
-use super::batch::Queue;
+use super::batch::{Average, Queue};
 use super::commands;
 use super::error;
 use super::packet::Packet;
@@ -26,6 +26,7 @@ pub(super) struct Held {
     silent: AtomicU32,
     /// What travels next.
     queue: Queue,
+    average: Average,
     limits: Limits,
     _object: Box<dyn Send + Sync>,
     _permit: Option<OwnedSemaphorePermit>,
@@ -64,8 +65,8 @@ impl Held {
             return Err(error::no_connection(source, limits.connect));
         };
         let Pooled { connection, object } = opened?;
-        let (silent, queue) = (AtomicU32::new(0), Queue::default());
-        Ok(Self { connection, silent, queue, limits, _object: object, _permit: permit })
+        let (silent, queue, average) = Default::default();
+        Ok(Self { connection, silent, queue, average, limits, _object: object, _permit: permit })
     }
 
     /// Sends a request alone. The caller bounds the time.
@@ -124,6 +125,10 @@ impl Held {
 
     pub(super) fn queue(&self) -> &Queue {
         &self.queue
+    }
+
+    pub(super) fn average(&self) -> &Average {
+        &self.average
     }
 
     pub(super) fn limits(&self) -> Limits {

@@ -39,8 +39,12 @@ pub(super) struct Slots {
 
 /// Requests in flight on a connection below which one more travels alone, at once.
 const SPARSE: usize = 2;
-/// Commands in flight on a connection that make it crowded.
+/// Commands in flight on a connection that make it crowded, however short their answers are. Measured with values of
+/// 200 bytes and 256 tasks: one connection carries 1.1 times what four do, because more travels together.
 const CROWDED: usize = 512;
+/// Bytes on their way over a connection that make it crowded. Measured with values of 16 KiB and 64 tasks: crowded by
+/// 24 commands, connections carry 1.3 times what one does, because they are read at the same time.
+const CROWDED_BYTES: usize = 24 * 16 * 1024;
 /// The most connections for light requests.
 const MOST_LIGHT: usize = 8;
 
@@ -146,16 +150,17 @@ impl Slots {
         {
             return (&self.heavy, Some(open));
         }
-        let first = self.first.current();
-        if self.first.busy.load(Ordering::Relaxed) < CROWDED || first.is_none() {
-            return (&self.first, first);
+        let Some(first) = self.first.current() else { return (&self.first, None) };
+        let crowded = (CROWDED_BYTES / first.average().get().max(1)).clamp(SPARSE, CROWDED);
+        if self.first.busy.load(Ordering::Relaxed) < crowded {
+            return (&self.first, Some(first));
         }
-        self.least_crowded(first)
+        self.least_crowded(first, crowded)
     }
 
     #[cold]
-    fn least_crowded(&self, first: Option<Arc<Held>>) -> (&Arc<Slot>, Option<Arc<Held>>) {
-        let mut best = (&self.first, first);
+    fn least_crowded(&self, first: Arc<Held>, crowded: usize) -> (&Arc<Slot>, Option<Arc<Held>>) {
+        let mut best = (&self.first, Some(first));
         for slot in &self.further {
             // One permit is left for the heavy slot or a bus.
             let Some(open) = self.open_or_begin(slot, 1) else { break };
@@ -163,7 +168,7 @@ impl Slots {
             if crowd < best.0.busy.load(Ordering::Relaxed) {
                 best = (slot, Some(open));
             }
-            if crowd < CROWDED {
+            if crowd < crowded {
                 break;
             }
         }
