@@ -91,6 +91,26 @@ async fn no_load_opens_more_connections_than_the_pool_has() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn medium_values_travel_over_more_connections_than_small_ones() {
+    for (size, most) in [(200, 1), (16 << 10, 8)] {
+        let server = Server::start();
+        let redis = patient(&server.url());
+        let value = Bytes::from(vec![7; size]);
+        redis.set(&key(1), value.clone(), MINUTE).await.unwrap();
+        for _ in 0..20 {
+            let (redis, value) = (redis.clone(), value.clone());
+            let wrong = at_once(64, move |_| {
+                let (redis, value) = (redis.clone(), value.clone());
+                async move { redis.get(&key(1)).await.unwrap() != Some(value) }
+            });
+            assert!(wrong.await.into_iter().all(|wrong| !wrong));
+        }
+        let connections = server.connections();
+        assert!((most.min(2)..=most).contains(&connections), "{connections} connections for {size} bytes");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_large_value_does_not_hold_up_small_ones() {
     let server = Server::start();
     let proxy = Proxy::of(server.port());
