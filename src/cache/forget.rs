@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Inner;
+use super::recovery::{Target, Work};
 use crate::backends::Backend;
 use crate::codec::Codec;
 use crate::error::{Error, ErrorKind};
@@ -33,10 +34,10 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             let cache = Arc::clone(&sweep.cache);
             let (Some(guard), Some(versions)) = (&cache.guard, &cache.versions) else { return Ok(()) };
             let tag = if let Message::Tag(tag) = what { Some(tag) } else { None };
-            let result = versions.invalidate(guard, tag).await;
+            let made = versions.invalidate(guard, tag).await;
             drop(sweep);
-            result?;
-            cache.tell_others(&cache.namespace.root(), what).await
+            let target = tag.map_or(Target::Namespace, Target::Tag);
+            cache.conclude(target, &cache.namespace.root(), 0, made, || Work::Sweep).await
         })
         .await
     }

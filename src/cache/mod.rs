@@ -4,18 +4,19 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
 use crate::backends::Backend;
-use crate::clock::Clock;
+use crate::clock::{Clock, millis};
 use crate::codec::Codec;
 use crate::config::Policy;
 use crate::error::{ComputeError, Error};
 use crate::event::{Observers, Stats};
 use crate::flight::Flights;
-use crate::guard::{Guard, Limits, Throttle};
+use crate::guard::{Guard, Throttle};
 use crate::invalidate::{Bulletin, Local, Subscription, Versions};
 use crate::key::{IntoKey, Namespace};
 use crate::memory::L1;
@@ -28,10 +29,12 @@ mod fly;
 mod forget;
 mod options;
 mod path;
+mod recovery;
 mod tiers;
 
 use self::options::Options;
 use self::path::Look;
+use self::recovery::Recovery;
 
 pub use self::entry::Entry;
 pub use self::options::Computed;
@@ -79,6 +82,9 @@ pub(crate) struct Inner<B: Backend, C: Codec> {
     flights: Arc<Flights>,
     throttle: Throttle,
     refreshes: Arc<Semaphore>,
+    recovery: Recovery<B, C>,
+    /// The longest that an entry was given to be kept, in milliseconds.
+    longest: AtomicU64,
     tasks: Tasks,
 }
 
@@ -97,12 +103,7 @@ pub(crate) struct Parts<B, C> {
 impl<B: Backend, C: Codec> Cache<B, C> {
     pub(crate) fn assemble(parts: Parts<B, C>) -> Self {
         let Parts { namespace, policy, clock, observers, backend, hint, codec } = parts;
-        let limits = Limits {
-            operation_timeout: policy.operation_timeout,
-            max_value_size: policy.max_value_size,
-            max_chunk_size: policy.max_chunk_size,
-        };
-        let guard = backend.map(|backend| Guard::new(backend, hint, limits, Arc::clone(&clock), observers.clone()));
+        let guard = backend.map(|backend| Guard::new(backend, hint, &policy, Arc::clone(&clock), observers.clone()));
         let local = Arc::new(Local::new(policy.l1_max_size));
         let versions = (guard.is_some() && policy.namespace_index)
             .then(|| Arc::new(Versions::new(namespace.root(), Arc::clone(&clock))));
@@ -121,6 +122,8 @@ impl<B: Backend, C: Codec> Cache<B, C> {
             flights: Flights::new(policy.max_flights),
             throttle: Throttle::new(policy.throttle),
             refreshes: Arc::new(Semaphore::new(policy.max_refreshes.min(Semaphore::MAX_PERMITS))),
+            recovery: Recovery::default(),
+            longest: AtomicU64::new(millis(policy.ttl.saturating_add(policy.stale_if_error.of(policy.ttl)))),
             tasks: Tasks::default(),
             namespace,
             policy,

@@ -7,8 +7,7 @@ use std::time::Duration;
 
 /// How a cache behaves, after explicit calls, the environment, the intent and the defaults were weighed.
 ///
-/// Read it with [`Cache::policy`](crate::Cache::policy). This version does not act on `breaker`, `adaptive_timeout`,
-/// `backpressure` and `metrics`.
+/// Read it with [`Cache::policy`](crate::Cache::policy). This version does not act on `metrics`.
 ///
 /// # Examples
 /// ```
@@ -43,6 +42,8 @@ pub struct Policy {
     pub throttle: Duration,
     /// The longest one backend operation may take.
     pub operation_timeout: Duration,
+    /// How often a backend operation is tried again that the backend was not there for.
+    pub retries: u32,
     /// Whether callers wait until the backend has stored what was computed for them.
     pub wait_for_write: bool,
     /// Whether the cache may work after it has answered.
