@@ -153,7 +153,9 @@ impl Door {
                 _ => return result,
             };
             let Some(pause) = self.retries.pause(tried, error) else { return result };
-            self.clock.sleep(pause).await;
+            if !pause.is_zero() {
+                self.clock.sleep(pause).await;
+            }
         }
     }
 

@@ -19,7 +19,7 @@ pub(crate) struct Retries {
 const PRICE: u32 = 10;
 /// Ten retries.
 const FULL: u32 = 10 * PRICE;
-/// The longest pause before the first retry; twice that before the next.
+/// The longest pause before the second retry; twice that before the next. The first does not wait.
 const PAUSE: Duration = Duration::from_millis(10);
 
 impl Retries {
@@ -36,7 +36,7 @@ impl Retries {
         }
         let pay = |budget: u32| budget.checked_sub(PRICE);
         self.budget.fetch_update(Relaxed, Relaxed, pay).ok()?;
-        Some((PAUSE * tried).mul_f64(fastrand::f64()))
+        Some((PAUSE * (tried - 1)).mul_f64(fastrand::f64()))
     }
 
     pub(crate) fn succeeded(&self) {
@@ -57,8 +57,8 @@ mod tests {
         let retries = Retries::new(2);
         let error = |kind| Error::new(kind, "-");
         let gone = error(ErrorKind::Unavailable);
-        assert!(retries.pause(1, &gone).is_some_and(|pause| pause <= PAUSE));
-        assert!(retries.pause(2, &gone).is_some_and(|pause| pause <= PAUSE * 2));
+        assert_eq!(retries.pause(1, &gone), Some(Duration::ZERO));
+        assert!(retries.pause(2, &gone).is_some_and(|pause| pause <= PAUSE));
         assert_eq!(retries.pause(3, &gone), None);
         for kind in [ErrorKind::Timeout, ErrorKind::Denied, ErrorKind::Backend, ErrorKind::TooLarge] {
             assert_eq!(retries.pause(1, &error(kind)), None, "{kind:?}");
