@@ -101,7 +101,7 @@ pub use self::intent as Intent;
 pub use crate::backends::{Backend, Capabilities, Lease, LeaseToken};
 pub use crate::builder::CacheBuilder;
 pub use crate::bus::{Batch, Bus, Position};
-pub use crate::cache::{Cache, Computed, Entry};
+pub use crate::cache::{Cache, Computed, Entry, Health};
 pub use crate::clock::{Clock, SystemClock};
 pub use crate::codec::Codec;
 pub use crate::config::{

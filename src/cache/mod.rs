@@ -27,6 +27,7 @@ mod entry;
 mod explicit;
 mod fly;
 mod forget;
+mod health;
 mod options;
 mod path;
 mod recovery;
@@ -37,6 +38,7 @@ use self::path::Look;
 use self::recovery::Recovery;
 
 pub use self::entry::Entry;
+pub use self::health::Health;
 pub use self::options::Computed;
 
 /// A two-tier cache: process memory, then `B`, then your closure, once.
@@ -83,6 +85,7 @@ pub(crate) struct Inner<B: Backend, C: Codec> {
     throttle: Throttle,
     refreshes: Arc<Semaphore>,
     recovery: Recovery<B, C>,
+    checked: health::Checked,
     /// The longest that an entry was given to be kept, in milliseconds.
     longest: AtomicU64,
     tasks: Tasks,
@@ -123,6 +126,7 @@ impl<B: Backend, C: Codec> Cache<B, C> {
             throttle: Throttle::new(policy.throttle),
             refreshes: Arc::new(Semaphore::new(policy.max_refreshes.min(Semaphore::MAX_PERMITS))),
             recovery: Recovery::default(),
+            checked: health::Checked::default(),
             longest: AtomicU64::new(millis(policy.ttl.saturating_add(policy.stale_if_error.of(policy.ttl)))),
             tasks: Tasks::default(),
             namespace,
@@ -295,6 +299,11 @@ impl<B: Backend, C: Codec> Cache<B, C> {
     /// What the backend says, or a timeout.
     pub async fn ping(&self) -> Result<(), Error> {
         self.inner.ping().await
+    }
+
+    /// How the backend, the circuit breaker and what is left to do are. Pings the backend at most once a second.
+    pub async fn health(&self) -> Health {
+        self.inner.health().await
     }
 
     /// What the cache has done so far. All zero where the intent keeps no stats.
