@@ -20,7 +20,7 @@ pub(super) struct Failure {
 /// What a failure says of the server and the connections to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Trouble {
-    /// Nothing: the server works, and refused this operation.
+    /// Nothing: it refused this operation, or was not asked.
     None,
     /// It did not answer in time.
     Silent,

@@ -175,7 +175,6 @@ impl Fleet {
     /// Draws the conclusions of a failure, and gives back what to say.
     fn failed(&self, index: usize, era: u64, failure: Failure) -> Error {
         if failure.trouble == Trouble::None {
-            self.succeeded(index, era);
             return failure.error;
         }
         let now = self.clock.ticks();

@@ -4,8 +4,9 @@
 //! A connection whose answer was not read to its end is dropped, so a late answer is nobody's.
 
 use std::fmt;
+use std::future::Future;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use memcache::exp::{AsyncMetaClient, Op, OpResult, Operation};
 use tokio::runtime::{Handle, Id};
@@ -54,11 +55,6 @@ impl Server {
         &self.place
     }
 
-    /// How long an operation takes at most.
-    pub(super) fn patience(&self) -> Duration {
-        self.limits.connect.saturating_add(self.limits.exchange)
-    }
-
     /// Carries out one operation, and once more if its connection broke. It must do no harm twice.
     pub(super) async fn run<O: Operation + Send + Sync>(
         &self,
@@ -66,13 +62,11 @@ impl Server {
     ) -> Result<O::Output, Failure> {
         let runtime = runtime()?;
         let _slot = self.slot().await?;
-        let tried = async {
-            match self.once(runtime, make()).await {
-                Err(failure) if failure.trouble == Trouble::Broken => self.once(runtime, make()).await,
-                result => result,
-            }
-        };
-        timeout(self.patience(), tried).await.unwrap_or_else(|_| Err(too_late(&self.place, self.patience())))
+        let start = Instant::now();
+        match self.once(runtime, make()).await {
+            Err(failure) if failure.trouble == Trouble::Broken => self.in_time(start, self.once(runtime, make())).await,
+            result => result,
+        }
     }
 
     /// Carries out several operations in one round trip, in their order, and once more if their connection broke.
@@ -80,29 +74,27 @@ impl Server {
     pub(super) async fn run_all(&self, make: impl Fn() -> Vec<Op> + Send + Sync) -> Result<Vec<OpResult>, Failure> {
         let runtime = runtime()?;
         let _slot = self.slot().await?;
-        let tried = async {
-            match self.all_once(runtime, make()).await {
-                Err(failure) if failure.trouble == Trouble::Broken => self.all_once(runtime, make()).await,
-                result => result,
+        let start = Instant::now();
+        match self.all_once(runtime, make()).await {
+            Err(failure) if failure.trouble == Trouble::Broken => {
+                self.in_time(start, self.all_once(runtime, make())).await
             }
-        };
-        timeout(self.patience(), tried).await.unwrap_or_else(|_| Err(too_late(&self.place, self.patience())))
+            result => result,
+        }
     }
 
     /// Like [`run`](Self::run), of one that must not be done twice.
     pub(super) async fn run_once<O: Operation + Send + Sync>(&self, operation: O) -> Result<O::Output, Failure> {
         let runtime = runtime()?;
         let _slot = self.slot().await?;
-        let tried = timeout(self.patience(), self.once(runtime, operation)).await;
-        tried.unwrap_or_else(|_| Err(too_late(&self.place, self.patience())))
+        self.once(runtime, operation).await
     }
 
     /// Like [`run_all`](Self::run_all), of some that must not be done twice.
     pub(super) async fn run_all_once(&self, operations: Vec<Op>) -> Result<Vec<OpResult>, Failure> {
         let runtime = runtime()?;
         let _slot = self.slot().await?;
-        let tried = timeout(self.patience(), self.all_once(runtime, operations)).await;
-        tried.unwrap_or_else(|_| Err(too_late(&self.place, self.patience())))
+        self.all_once(runtime, operations).await
     }
 
     /// Checks that the server answers.
@@ -119,6 +111,17 @@ impl Server {
     /// Forgets the connections and what the name resolved to.
     pub(super) fn forget(&self) {
         self.lock().clear();
+    }
+
+    /// A second attempt of what began at `start`: together they take no longer than one may.
+    async fn in_time<T>(
+        &self,
+        start: Instant,
+        again: impl Future<Output = Result<T, Failure>> + Send,
+    ) -> Result<T, Failure> {
+        let limit = self.limits.connect.saturating_add(self.limits.exchange);
+        let again = timeout(limit.saturating_sub(start.elapsed()), again).await;
+        again.unwrap_or_else(|_| Err(too_late(&self.place, limit)))
     }
 
     async fn once<O: Operation + Send + Sync>(&self, runtime: Id, operation: O) -> Result<O::Output, Failure> {
@@ -160,7 +163,10 @@ impl Server {
             .max_connections(None)
             .connect_timeout(Some(self.limits.connect))
             .io_timeout(Some(self.limits.exchange));
-        let client = builder.connect_async(self.place.as_str()).await.map_err(|error| self.failure(error))?;
+        // This resolves the name and connects to nothing.
+        let client = timeout(self.limits.connect, builder.connect_async(self.place.as_str())).await;
+        let client = client.map_err(|_| too_late(&self.place, self.limits.connect))?;
+        let client = client.map_err(|error| self.failure(error))?;
         let mut clients = self.lock();
         if let Some((_, known)) = clients.iter().rfind(|(id, _)| *id == runtime) {
             return Ok(known.clone());

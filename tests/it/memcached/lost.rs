@@ -66,7 +66,7 @@ impl Pair {
     async fn found(&self) -> Option<String> {
         let found = self.memcached.get(&key(self.id)).await.unwrap();
         let many = self.memcached.get_many(&[key(self.id)]).await.unwrap();
-        assert_eq!(many, [found.clone()]);
+        assert_eq!(many, std::slice::from_ref(&found));
         assert_eq!(self.memcached.exists(&key(self.id)).await.unwrap(), found.is_some());
         found.map(|found| String::from_utf8(found.to_vec()).unwrap())
     }
