@@ -80,20 +80,22 @@ async fn one_of_three_servers_killed_under_load_is_missed_by_nobody() {
     let watched = Watched::new(on_clock(&servers.each_ref(), &clock, |_| ()));
     let ended = Arc::new(AtomicBool::new(false));
     let crowd = watched.crowd(32, &ended);
+    // The lost server may have the versions that every read asks for: until its keys move, nothing is a hit.
+    let time = tokio::spawn({
+        let (clock, step) = (clock.clone(), Duration::from_millis(10));
+        async move {
+            loop {
+                tokio::time::sleep(step).await;
+                clock.advance(step);
+            }
+        }
+    });
     watched.hits("the cache is warm", 2_000).await;
 
     servers[1].kill();
     let computations = watched.cache.stats().computations;
-    let failing = async || watched.cache.stats().computations > computations + 200;
-    eventually("its share misses", failing).await;
+    eventually("its share misses", async || watched.cache.stats().computations > computations + 200).await;
     assert!(watched.cache.stats().backend_failures > 0);
-    watched.hits("the others' shares are hits", 500).await;
-    for _ in 0..3 {
-        clock.advance(Duration::from_secs(1));
-        let failures = watched.cache.stats().backend_failures;
-        watched.hits("answers go on", 500).await;
-        assert!(watched.cache.stats().backend_failures > failures || failures > 0);
-    }
     let settled = async || {
         let failures = watched.cache.stats().backend_failures;
         watched.hits("the cache is warm again", 1_000).await;
@@ -106,6 +108,7 @@ async fn one_of_three_servers_killed_under_load_is_missed_by_nobody() {
     eventually("it has its share again", async || servers[1].stat("curr_items") > 20).await;
     watched.hits("the cache is warm again", 2_000).await;
     ended.store(true, SeqCst);
+    time.abort();
     assert!(crowd.join_all().await.iter().all(|answers| *answers > 0));
     assert_eq!(watched.overlaps.load(SeqCst), 0, "computations of one key at once");
 }
