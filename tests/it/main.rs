@@ -18,6 +18,7 @@ mod keys;
 mod laws;
 mod leases;
 mod lifecycle;
+mod memcached;
 mod memory_bus;
 mod quickstart;
 mod races;
