@@ -20,9 +20,11 @@
 mod fault;
 mod http;
 mod path;
+mod python;
 mod routes;
 mod serve;
 mod store;
+mod tests;
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
