@@ -4,13 +4,13 @@
 //! first and is tried with the second, so whoever passes here speaks what the service speaks. It is as strict as the
 //! protocol allows: a client that leaves out what the protocol asks for is refused.
 //!
-//! It has a thread and a runtime of its own, so that no test can starve it. Over HTTP/1.1 by hand, for only so can it
-//! answer as no server should.
+//! It has a thread and a runtime of its own, so that no test can starve it. It writes HTTP/1.1 by hand, for only so can
+//! it answer as no server should.
 //!
 //! Facts about the protocol that are not evident from the code:
 //! - Everything lies under `/v1/cache/`, health too: `GET /v1/cache/health`.
 //! - The key is checked after it is decoded, once: `[A-Za-z0-9_.:-]`, at most 400, no `..`, so escapes do not help.
-//! - The store keeps whole seconds. An entry lives until the second it was written in plus its TTL: up to a second less.
+//! - The store keeps whole seconds. An entry lives until the second it was written in plus its TTL: up to 1 s less.
 //! - A lock that is held is no error: status 200 and `{"lock_id": null}`.
 //! - Nothing but reads tells whether a key exists: `DELETE` and `PATCH` of an absent key answer 200.
 //! - The original client trusts what `SSL_CERT_FILE` names and does not read `REQUESTS_CA_BUNDLE`.
@@ -130,8 +130,8 @@ impl Api {
         self.state().store.stop_clock();
     }
 
-    /// Fails requests as told: those of one method if [`Fault::on`] says so, the next few if [`Fault::times`] does, else
-    /// all until [`clear`](Self::clear). Of several faults that fit, the one told first happens.
+    /// Fails requests as told: those of one method if [`Fault::on`] says so, the next few if [`Fault::times`] does,
+    /// else all until [`clear`](Self::clear). Of several faults that fit, the one told first happens.
     pub(crate) fn fault(&self, rule: impl Into<Rule>) {
         self.state().faults.push(rule.into());
     }

@@ -211,6 +211,12 @@ fn error_classes() {
         api.fault(fault.times(1));
         assert_eq!(client.error(json!(["get", "a"])), class, "{told}");
     }
+}
+
+#[test]
+fn refused_requests() {
+    let api = api();
+    let mut client = Original::of(&api);
     for key in ["", ".", "..", "health", "ttl", "lock"] {
         let asked = api.requests().len();
         assert_eq!(client.error(json!(["get", key])), "permanent", "{key}");
