@@ -41,7 +41,7 @@ impl AnyBackend {
         let what = match selected {
             Some(Selection::File) => return Self::file(environment),
             Some(Selection::Redis) | None => return Self::redis(environment),
-            Some(Selection::Memcached) => "Memcached",
+            Some(Selection::Memcached) => return Self::memcached(environment),
             Some(Selection::CachekitIo) => "CachekitIO",
         };
         let message = format!(
@@ -60,6 +60,18 @@ impl AnyBackend {
     fn redis(_: &Environment) -> Result<Self, Error> {
         let message = "the Redis backend, selected or used by default, is not in this build: build cachekit with its \
                        feature `redis`, set CACHEKIT_FILE_CACHE_DIR alone, or call .backend(..) or .l1_only()";
+        Err(Error::new(ErrorKind::Unsupported, message))
+    }
+
+    #[cfg(feature = "memcached")]
+    fn memcached(environment: &Environment) -> Result<Self, Error> {
+        super::Memcached::new(environment.memcached.clone()).map(Self::new)
+    }
+
+    #[cfg(not(feature = "memcached"))]
+    fn memcached(_: &Environment) -> Result<Self, Error> {
+        let message =
+            "CACHEKIT_MEMCACHED_SERVERS selects the Memcached backend: build cachekit with its feature `memcached`";
         Err(Error::new(ErrorKind::Unsupported, message))
     }
 

@@ -20,6 +20,10 @@ mod any;
 mod cachekitio;
 #[cfg(feature = "file")]
 mod file;
+#[cfg(any(feature = "redis-cluster", feature = "memcached"))]
+mod join;
+#[cfg(feature = "memcached")]
+mod memcached;
 mod memory;
 mod none;
 #[cfg(feature = "redis")]
@@ -29,6 +33,8 @@ pub use self::any::AnyBackend;
 pub use self::cachekitio::CachekitIo;
 #[cfg(feature = "file")]
 pub use self::file::File;
+#[cfg(feature = "memcached")]
+pub use self::memcached::Memcached;
 pub use self::memory::Memory;
 pub use self::none::NoBackend;
 #[cfg(feature = "redis")]

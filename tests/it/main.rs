@@ -19,6 +19,7 @@ mod keys;
 mod laws;
 mod leases;
 mod lifecycle;
+mod memcached;
 mod memory_bus;
 mod quickstart;
 mod races;

@@ -16,11 +16,11 @@ use super::dedicated::Dedicated;
 use super::error::{self, Detour};
 use super::held::Limits;
 use super::wire::{Attempt, Load, Request, Single};
+use crate::backends::join;
 use crate::config::Host;
 use crate::error::{Error, ErrorKind};
 use crate::key::Key;
 
-mod join;
 mod map;
 mod refresh;
 mod table;

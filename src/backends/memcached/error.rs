@@ -1,0 +1,149 @@
+//! Errors of memcached, in our words.
+//!
+//! The client's own errors quote keys and a server's words may quote anything, so neither becomes a source. What the
+//! operating system says of a connection does.
+
+use std::io;
+use std::time::Duration;
+
+use memcache::exp;
+
+use crate::error::{Error, ErrorKind};
+
+/// What a failed exchange means.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) error: Error,
+    pub(super) trouble: Trouble,
+}
+
+/// What a failure says of the server and the connections to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Trouble {
+    /// Nothing: it refused this operation, or was not asked.
+    None,
+    /// It did not answer in time.
+    Silent,
+    /// It cannot be connected to.
+    Away,
+    /// A connection broke, as all do when a server starts anew.
+    Broken,
+}
+
+impl Failure {
+    /// What `error` of the server at `place` means.
+    pub(super) fn of(error: exp::Error, place: &str) -> Self {
+        let (error, ambiguous) = match error {
+            exp::Error::Ambiguous { source, .. } => (*source, true),
+            error => (error, false),
+        };
+        match error {
+            exp::Error::Timeout { .. } => Self::silent(place, ambiguous),
+            exp::Error::Io(error) => Self::of_stream(error, place, ambiguous),
+            exp::Error::Server(text) => Self::refused(&text, place),
+            _ => Self { error: strange(place), trouble: Trouble::None },
+        }
+    }
+
+    fn silent(place: &str, ambiguous: bool) -> Self {
+        let message = format!("memcached at {place} did not answer in time{}", doubt(ambiguous));
+        Self { error: Error::new(ErrorKind::Timeout, message), trouble: Trouble::Silent }
+    }
+
+    fn of_stream(error: io::Error, place: &str, ambiguous: bool) -> Self {
+        use io::ErrorKind as Kind;
+        let (what, trouble) = match error.kind() {
+            Kind::TimedOut => return Self::silent(place, ambiguous),
+            Kind::UnexpectedEof
+            | Kind::ConnectionReset
+            | Kind::ConnectionAborted
+            | Kind::BrokenPipe
+            | Kind::NotConnected
+            | Kind::WriteZero => ("broke the connection", Trouble::Broken),
+            _ => ("cannot be connected to", Trouble::Away),
+        };
+        let message = format!("memcached at {place} {what}{}: see whether the server is up", doubt(ambiguous));
+        Self { error: Error::with_source(ErrorKind::Unavailable, message, error), trouble }
+    }
+
+    fn refused(text: &str, place: &str) -> Self {
+        let error = if text.contains("too large") {
+            let message = format!("the value is too large for memcached at {place}: see its -I and max_item_size");
+            Error::new(ErrorKind::TooLarge, message)
+        } else {
+            let message = format!("memcached at {place} has no room or no time for the operation: see its -m and -c");
+            Error::new(ErrorKind::Unavailable, message)
+        };
+        Self { error, trouble: Trouble::None }
+    }
+}
+
+fn doubt(ambiguous: bool) -> &'static str {
+    if ambiguous { "; the change may have been made or not" } else { "" }
+}
+
+/// The whole of an operation, connecting included, did not end within `limit`.
+pub(super) fn too_late(place: &str, limit: Duration) -> Failure {
+    let message = format!(
+        "memcached at {place} was not reached within {limit:?}: see whether the address can be reached, or raise the \
+         timeouts"
+    );
+    Failure { error: Error::new(ErrorKind::Timeout, message), trouble: Trouble::Silent }
+}
+
+/// No connection came free within `limit`.
+pub(super) fn no_slot(place: &str, limit: Duration) -> Failure {
+    let message = format!("all connections to memcached at {place} were in use for {limit:?}: raise max_pool_size");
+    Failure { error: Error::new(ErrorKind::Timeout, message), trouble: Trouble::None }
+}
+
+/// The server failed lately, and is left alone for so many milliseconds.
+pub(super) fn left_alone(place: &str, millis: u64) -> Error {
+    let message = format!("memcached at {place} failed and is tried again in {millis} ms");
+    Error::new(ErrorKind::Unavailable, message)
+}
+
+/// The server answered something that is no answer to the command.
+pub(super) fn strange(place: &str) -> Error {
+    let message = format!(
+        "{place} does not answer as memcached does: see whether it is one, 1.6 or newer, that does not ask for a login \
+         or TLS"
+    );
+    Error::new(ErrorKind::Backend, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn io(kind: io::ErrorKind) -> exp::Error {
+        exp::Error::Io(io::Error::from(kind))
+    }
+
+    fn ambiguous(source: exp::Error) -> exp::Error {
+        exp::Error::Ambiguous { key: b"secret".to_vec(), source: Box::new(source) }
+    }
+
+    #[test]
+    fn each_error_has_its_kind_and_none_tells_the_key() {
+        let timeout = || exp::Error::Timeout { key: b"secret".to_vec() };
+        for (error, kind, trouble) in [
+            (timeout(), ErrorKind::Timeout, Trouble::Silent),
+            (ambiguous(timeout()), ErrorKind::Timeout, Trouble::Silent),
+            (io(io::ErrorKind::TimedOut), ErrorKind::Timeout, Trouble::Silent),
+            (io(io::ErrorKind::ConnectionRefused), ErrorKind::Unavailable, Trouble::Away),
+            (ambiguous(io(io::ErrorKind::ConnectionReset)), ErrorKind::Unavailable, Trouble::Broken),
+            (exp::Error::Server("object too large for cache".into()), ErrorKind::TooLarge, Trouble::None),
+            (exp::Error::Server("out of memory, secret".into()), ErrorKind::Unavailable, Trouble::None),
+            (exp::Error::Rejected("secret".into()), ErrorKind::Backend, Trouble::None),
+            (exp::Error::Protocol("secret".into()), ErrorKind::Backend, Trouble::None),
+        ] {
+            let was = format!("{error:?}");
+            let failure = Failure::of(error, "mc1:11211");
+            assert_eq!((failure.error.kind(), failure.trouble), (kind, trouble), "{was}");
+            let told = format!("{0} {0:?}", failure.error);
+            assert!(told.contains("mc1:11211") && !told.contains("secret"), "{told}");
+            assert!(!was.contains("Ambiguous") || told.contains("may have been made"), "{told}");
+        }
+    }
+}

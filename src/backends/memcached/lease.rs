@@ -1,0 +1,226 @@
+//! Leases: where they stand, and why they fence.
+//!
+//! The id that a server gives each entry at each write (`cas`) is the fence: a value is filled in only where the entry
+//! still has the id it had when the lease was granted, and the server compares and stores in one step.
+//!
+//! **A key without a value** gets a placeholder under its own name, stored only where nothing is (`add`), with the
+//! lease's token as its value and the hold as its life. Readers know it by its client flags, whatever bytes values have,
+//! and take it for a miss. `set` and `remove` replace and remove it, its life ends it, and `fill` and `release` name its
+//! id after they have seen its token. The id alone would not do: a server that starts anew counts anew.
+//!
+//! **A key with a value** keeps it, because others go on reading it. Its lease is a lock beside it, `<key>:lock`, at the
+//! same server, which holds the token and the id of the value. Whoever takes the lock looks at the value again after
+//! that, and gives the lock back if the value is another; whoever puts a placeholder looks for a lock after that. So of
+//! two that find the key in either state at once, at least one sees the other.
+//!
+//! **A value that ends by itself** while it is being renewed must not end the lease, or a busy key would be computed
+//! twice at each end. `fill` then puts a placeholder, ends the lock, and stores only if the lock was still there. `remove`
+//! takes the key, the lock and the key again, in this order: what `fill` has put before it took the lock, the second
+//! removal finds; and after the lock is gone, `fill` gives up. `set` stores first, which changes the id, and ends the lock
+//! after that.
+//!
+//! The last bit of a token says which of the two it is.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use memcache::exp::{Delete, Get, GetResult, LeaseState, Meta, Op, OpResult, Set};
+
+use super::Shared;
+use super::error::strange;
+use super::fleet::Route;
+use super::life;
+use crate::backends::{Lease, LeaseToken};
+use crate::error::Error;
+use crate::key::Key;
+
+/// The client flags of placeholders and locks.
+const FLAGS: u32 = 0x6c65_6173;
+/// How long a placeholder lives that is replaced by its value at once, in seconds.
+const SHORT: u32 = 31;
+/// No MessagePack begins so: for readers that do not look at flags, a placeholder is no value.
+const MAGIC: u8 = 0xC1;
+
+/// Whether an entry is a placeholder: ours, or one that the server made for another client.
+pub(super) fn is_placeholder(found: &GetResult) -> bool {
+    found.client_flags == Some(FLAGS) || found.lease_state != LeaseState::None
+}
+
+/// What placeholders and locks hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Note {
+    token: u128,
+    /// The id of the value whose lock this is; zero for a placeholder.
+    id: u64,
+}
+
+impl Note {
+    fn encode(self) -> Vec<u8> {
+        let mut out = vec![MAGIC];
+        out.extend_from_slice(&self.token.to_be_bytes());
+        out.extend_from_slice(&self.id.to_be_bytes());
+        out
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let (token, rest) = bytes.strip_prefix(&[MAGIC])?.split_first_chunk()?;
+        let id = rest.try_into().ok()?;
+        Some(Self { token: u128::from_be_bytes(*token), id: u64::from_be_bytes(id) })
+    }
+
+    /// The note in an entry, and the entry's id.
+    fn of(found: &GetResult) -> Option<(Self, u64)> {
+        if found.client_flags != Some(FLAGS) {
+            return None;
+        }
+        Some((Self::decode(found.value.as_deref()?)?, found.item.cas?))
+    }
+}
+
+/// The names of a key and its lock, and where they are.
+struct Place<'a> {
+    route: Route<'a>,
+    name: String,
+    lock: String,
+}
+
+impl Shared {
+    async fn place(&self, key: &Key) -> Result<Place<'_>, Error> {
+        let name = self.name(key);
+        Ok(Place { route: self.fleet.route(&name).await?, name, lock: self.lock(key) })
+    }
+
+    pub(super) async fn lease(&self, key: &Key, hold: Duration) -> Result<Lease, Error> {
+        let hold = life::wire(hold, self.clock.wall())?;
+        let place = self.place(key).await?;
+        let token = LeaseToken::random().as_u128();
+        if let Some(token) = place.lease(token, hold).await? {
+            Ok(Lease::Granted(LeaseToken(token)))
+        } else {
+            Ok(Lease::Held)
+        }
+    }
+
+    pub(super) async fn fill(&self, key: &Key, value: &Bytes, ttl: Duration, token: LeaseToken) -> Result<bool, Error> {
+        let ttl = life::wire(ttl, self.clock.wall())?;
+        let place = self.place(key).await?;
+        let store = |id| Set::new(&place.name, value).ttl_raw(ttl).compare_cas(id);
+        let Some((note, id)) = place.held(token.0).await? else { return Ok(false) };
+        if !is_lock(token.0) {
+            return Ok(place.route.run_once(store(id)).await?.applied());
+        }
+        let stored = place.route.run_once(store(note.id)).await?;
+        if stored.status != memcache::exp::MutationStatus::NotFound {
+            place.route.run(|| Delete::new(&place.lock).compare_cas(id)).await?;
+            return Ok(stored.applied());
+        }
+        let Some(id) = place.revive(note, id).await? else { return Ok(false) };
+        Ok(place.route.run_once(store(id)).await?.applied())
+    }
+
+    pub(super) async fn release(&self, key: &Key, token: LeaseToken) -> Result<(), Error> {
+        let place = self.place(key).await?;
+        let Some((_, id)) = place.held(token.0).await? else { return Ok(()) };
+        let name = if is_lock(token.0) { &place.lock } else { &place.name };
+        place.route.run(|| Delete::new(name).compare_cas(id)).await.map(drop)
+    }
+}
+
+fn is_lock(token: u128) -> bool {
+    token & 1 == 1
+}
+
+impl Place<'_> {
+    /// Takes the lease; the token says in its last bit how.
+    async fn lease(&self, token: u128, hold: u32) -> Result<Option<u128>, Error> {
+        let token = token & !1;
+        let put = Set::new(&self.name, Note { token, id: 0 }.encode()).client_flags(FLAGS).ttl_raw(hold);
+        let look = Get::new(&self.name).without_value().no_lru_bump().meta(Meta::NONE.cas());
+        let lock = Get::new(&self.lock).meta(Meta::NONE.cas());
+        let answers = self.route.run_all_once(vec![put.add().return_cas().into(), lock.into(), look.into()]).await?;
+        let [OpResult::Mutation(put), OpResult::Get(lock), OpResult::Get(found)] = &answers[..] else {
+            return Err(strange(self.route.place()));
+        };
+        let lock = Note::of(lock);
+        if put.applied() {
+            if lock.is_none() {
+                return Ok(Some(token));
+            }
+            // A value that is being renewed has ended: its lease has not.
+            self.route.run(|| Delete::new(&self.name).compare_cas(put.cas.unwrap_or(0))).await?;
+            return Ok(None);
+        }
+        let id = match found.item.cas {
+            Some(id) if found.hit() && !is_placeholder(found) => id,
+            _ => return Ok(None),
+        };
+        match lock {
+            Some((note, _)) if note.id == id => Ok(None),
+            lock => self.lock(Note { token: token | 1, id }, lock.map(|(_, id)| id), hold).await,
+        }
+    }
+
+    /// Takes the lock of the value with this id, in place of an earlier value's lock if there is one.
+    async fn lock(&self, note: Note, earlier: Option<u64>, hold: u32) -> Result<Option<u128>, Error> {
+        let set = Set::new(&self.lock, note.encode()).client_flags(FLAGS).ttl_raw(hold).return_cas();
+        let set = match earlier {
+            Some(earlier) => set.compare_cas(earlier),
+            None => set.add(),
+        };
+        let look = Get::new(&self.name).without_value().no_lru_bump().meta(Meta::NONE.cas());
+        let answers = self.route.run_all_once(vec![set.into(), look.into()]).await?;
+        let [OpResult::Mutation(set), OpResult::Get(found)] = &answers[..] else {
+            return Err(strange(self.route.place()));
+        };
+        if !set.applied() {
+            return Ok(None);
+        }
+        if found.hit() && found.item.cas == Some(note.id) {
+            return Ok(Some(note.token));
+        }
+        self.route.run(|| Delete::new(&self.lock).compare_cas(set.cas.unwrap_or(0))).await?;
+        Ok(None)
+    }
+
+    /// The note of this token and the id of the entry it is in, if the lease has not ended.
+    async fn held(&self, token: u128) -> Result<Option<(Note, u64)>, Error> {
+        let name = if is_lock(token) { &self.lock } else { &self.name };
+        let found = self.route.run(|| Get::new(name).no_lru_bump().meta(Meta::NONE.cas())).await?;
+        match Note::of(&found).filter(|(note, _)| note.token == token) {
+            Some(held) if self.route.believes(Some(held.1)).await? => Ok(Some(held)),
+            _ => Ok(None),
+        }
+    }
+
+    /// Puts a placeholder where a value has ended, and ends its lock of this id. The placeholder's id, if the lock was
+    /// still there.
+    async fn revive(&self, note: Note, lock: u64) -> Result<Option<u64>, Error> {
+        let put = Set::new(&self.name, note.encode()).client_flags(FLAGS).ttl_raw(SHORT).add().return_cas();
+        let unlock: Op = Delete::new(&self.lock).compare_cas(lock).into();
+        let answers = self.route.run_all_once(vec![put.into(), unlock]).await?;
+        let [OpResult::Mutation(put), OpResult::Mutation(unlocked)] = &answers[..] else {
+            return Err(strange(self.route.place()));
+        };
+        if put.applied() && !unlocked.applied() {
+            self.route.run(|| Delete::new(&self.name).compare_cas(put.cas.unwrap_or(0))).await?;
+            return Ok(None);
+        }
+        Ok(put.cas.filter(|_| put.applied()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_whole_note_is_one() {
+        let note = Note { token: 7 << 100, id: 9 };
+        let bytes = note.encode();
+        assert_eq!(Note::decode(&bytes), Some(note));
+        for length in 0..bytes.len() {
+            assert_eq!(Note::decode(&bytes[..length]), None, "{length} bytes");
+        }
+        assert_eq!(Note::decode(&[&bytes[..], &[0]].concat()), None);
+    }
+}

@@ -1,0 +1,199 @@
+//! One server: its connections, and what they carry.
+//!
+//! Connections are made when they are needed, by the name as it resolves then, and belong to the runtime that made them.
+//! A connection whose answer was not read to its end is dropped, so a late answer is nobody's.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use memcache::exp::{AsyncMetaClient, Op, OpResult, Operation};
+use tokio::runtime::{Handle, Id};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::timeout;
+
+use super::error::{Failure, Trouble, no_slot, too_late};
+use crate::config::MemcachedSettings;
+use crate::error::{Error, ErrorKind};
+
+/// The way to one server.
+pub(super) struct Server {
+    place: String,
+    limits: Limits,
+    /// The client's own bound cannot be told from a silent server.
+    slots: Semaphore,
+    /// The last is the newest.
+    clients: Mutex<Vec<(Id, AsyncMetaClient)>>,
+}
+
+/// How patient to be.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    connect: Duration,
+    exchange: Duration,
+    connections: usize,
+}
+
+/// The most runtimes whose connections are kept.
+const RUNTIMES: usize = 4;
+
+impl Server {
+    /// The server at `host` and `port`. Connects to nothing.
+    pub(super) fn new(host: &str, port: u16, settings: &MemcachedSettings) -> Self {
+        let place = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+        let limits = Limits {
+            connect: settings.connect_timeout,
+            exchange: settings.timeout,
+            connections: settings.max_pool_size,
+        };
+        Self { place, limits, slots: Semaphore::new(limits.connections), clients: Mutex::default() }
+    }
+
+    /// `host:port`, as it is connected to.
+    pub(super) fn place(&self) -> &str {
+        &self.place
+    }
+
+    /// Carries out one operation, and once more if its connection broke. It must do no harm twice.
+    pub(super) async fn run<O: Operation + Send + Sync>(
+        &self,
+        make: impl Fn() -> O + Send + Sync,
+    ) -> Result<O::Output, Failure> {
+        let runtime = runtime()?;
+        let _slot = self.slot().await?;
+        let start = Instant::now();
+        match self.once(runtime, make()).await {
+            Err(failure) if failure.trouble == Trouble::Broken => self.in_time(start, self.once(runtime, make())).await,
+            result => result,
+        }
+    }
+
+    /// Carries out several operations in one round trip, in their order, and once more if their connection broke.
+    /// Succeeds if all do.
+    pub(super) async fn run_all(&self, make: impl Fn() -> Vec<Op> + Send + Sync) -> Result<Vec<OpResult>, Failure> {
+        let runtime = runtime()?;
+        let _slot = self.slot().await?;
+        let start = Instant::now();
+        match self.all_once(runtime, make()).await {
+            Err(failure) if failure.trouble == Trouble::Broken => {
+                self.in_time(start, self.all_once(runtime, make())).await
+            }
+            result => result,
+        }
+    }
+
+    /// Like [`run`](Self::run), of one that must not be done twice.
+    pub(super) async fn run_once<O: Operation + Send + Sync>(&self, operation: O) -> Result<O::Output, Failure> {
+        let runtime = runtime()?;
+        let _slot = self.slot().await?;
+        self.once(runtime, operation).await
+    }
+
+    /// Like [`run_all`](Self::run_all), of some that must not be done twice.
+    pub(super) async fn run_all_once(&self, operations: Vec<Op>) -> Result<Vec<OpResult>, Failure> {
+        let runtime = runtime()?;
+        let _slot = self.slot().await?;
+        self.all_once(runtime, operations).await
+    }
+
+    /// Checks that the server answers.
+    pub(super) async fn ping(&self) -> Result<(), Error> {
+        let tried = async {
+            let runtime = runtime()?;
+            let _slot = self.slot().await?;
+            let client = self.client(runtime).await?;
+            client.noop().await.map_err(|error| self.failure(error))
+        };
+        tried.await.map_err(|failure: Failure| failure.error)
+    }
+
+    /// Forgets the connections and what the name resolved to.
+    pub(super) fn forget(&self) {
+        self.lock().clear();
+    }
+
+    /// A second attempt of what began at `start`: together they take no longer than one may.
+    async fn in_time<T>(
+        &self,
+        start: Instant,
+        again: impl Future<Output = Result<T, Failure>> + Send,
+    ) -> Result<T, Failure> {
+        let limit = self.limits.connect.saturating_add(self.limits.exchange);
+        let again = timeout(limit.saturating_sub(start.elapsed()), again).await;
+        again.unwrap_or_else(|_| Err(too_late(&self.place, limit)))
+    }
+
+    async fn once<O: Operation + Send + Sync>(&self, runtime: Id, operation: O) -> Result<O::Output, Failure> {
+        let client = self.client(runtime).await?;
+        client.run(operation).await.map_err(|error| self.failure(error))
+    }
+
+    async fn all_once(&self, runtime: Id, operations: Vec<Op>) -> Result<Vec<OpResult>, Failure> {
+        let client = self.client(runtime).await?;
+        let answers = client.run_batch(operations).await.map_err(|error| self.failure(error))?;
+        answers.into_iter().collect::<Result<_, _>>().map_err(|error| self.failure(error))
+    }
+
+    fn failure(&self, error: memcache::exp::Error) -> Failure {
+        let failure = Failure::of(error, &self.place);
+        if matches!(failure.trouble, Trouble::Broken | Trouble::Away) {
+            self.forget();
+        }
+        failure
+    }
+
+    async fn slot(&self) -> Result<SemaphorePermit<'_>, Failure> {
+        if let Ok(slot) = self.slots.try_acquire() {
+            return Ok(slot);
+        }
+        match timeout(self.limits.exchange, self.slots.acquire()).await {
+            Ok(Ok(slot)) => Ok(slot),
+            _ => Err(no_slot(&self.place, self.limits.exchange)),
+        }
+    }
+
+    /// The client of this runtime. Whoever is the first resolves the name.
+    async fn client(&self, runtime: Id) -> Result<AsyncMetaClient, Failure> {
+        if let Some((_, client)) = self.lock().iter().rfind(|(id, _)| *id == runtime) {
+            return Ok(client.clone());
+        }
+        let builder = AsyncMetaClient::builder()
+            .max_idle(self.limits.connections)
+            .max_connections(None)
+            .connect_timeout(Some(self.limits.connect))
+            .io_timeout(Some(self.limits.exchange));
+        // This resolves the name and connects to nothing.
+        let client = timeout(self.limits.connect, builder.connect_async(self.place.as_str())).await;
+        let client = client.map_err(|_| too_late(&self.place, self.limits.connect))?;
+        let client = client.map_err(|error| self.failure(error))?;
+        let mut clients = self.lock();
+        if let Some((_, known)) = clients.iter().rfind(|(id, _)| *id == runtime) {
+            return Ok(known.clone());
+        }
+        if clients.len() == RUNTIMES {
+            clients.remove(0);
+        }
+        clients.push((runtime, client.clone()));
+        Ok(client)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<(Id, AsyncMetaClient)>> {
+        // Nothing between lock and unlock can panic half way through a change.
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The runtime of the caller, whose timers and sockets are needed.
+fn runtime() -> Result<Id, Failure> {
+    Handle::try_current().map(|handle| handle.id()).map_err(|_| {
+        let message = "there is no tokio runtime to reach memcached from: call it from within one";
+        Failure { error: Error::new(ErrorKind::Closed, message), trouble: Trouble::None }
+    })
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("place", &self.place).field("limits", &self.limits).finish_non_exhaustive()
+    }
+}

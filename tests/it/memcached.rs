@@ -1,0 +1,14 @@
+//! The Memcached backend, against real servers.
+#![cfg(all(unix, feature = "memcached"))]
+#![cfg(test)]
+
+mod contract;
+mod degraded;
+mod keys;
+mod leases;
+mod lost;
+mod settings;
+mod sizes;
+mod support;
+mod times;
+mod traps;
