@@ -20,16 +20,22 @@ use serde::de::DeserializeOwned;
 use crate::config::Policy;
 use crate::error::Error;
 
+#[cfg(feature = "encryption")]
+mod aad;
 mod checked;
 #[cfg(feature = "compression")]
 mod compressed;
 #[cfg(feature = "encryption")]
 mod encrypted;
 mod json;
+#[cfg(feature = "encryption")]
+mod keyring;
 mod limited;
 #[cfg(feature = "messagepack")]
 mod messagepack;
 mod postcard;
+#[cfg(feature = "encryption")]
+mod scratch;
 mod verify;
 
 pub use self::checked::Checked;
@@ -38,6 +44,8 @@ pub use self::compressed::Compressed;
 #[cfg(feature = "encryption")]
 pub use self::encrypted::Encrypted;
 pub use self::json::Json;
+#[cfg(feature = "encryption")]
+pub use self::keyring::Keyring;
 #[cfg(feature = "messagepack")]
 pub use self::messagepack::MessagePack;
 pub use self::postcard::Postcard;

@@ -14,6 +14,7 @@ mod redis;
 mod secret;
 mod select;
 mod settings;
+mod setup;
 #[cfg(test)]
 mod tests;
 mod variables;
@@ -29,5 +30,7 @@ pub(crate) use self::problem::{Fault, Problem, error};
 pub(crate) use self::redis::{Host, Login, Topology};
 pub use self::redis::{RedisSettings, RedisUrl};
 pub use self::secret::Secret;
+pub(crate) use self::secret::{MasterKey, Secrets};
 pub(crate) use self::select::Selection;
 pub use self::settings::Settings;
+pub(crate) use self::setup::{Alarm, Setup};
