@@ -57,7 +57,7 @@
 //! |---|---|
 //! | `file` (default) | `backends::File` |
 //! | `compression` (default) | `codec::Compressed`, `codec::Standard`, `CacheBuilder::from_env`, `CacheBuilder::from_vars` |
-//! | `encryption` (default) | the types `codec::Encrypted` and `intent::Secure` |
+//! | `encryption` (default) | `codec::Encrypted`, `codec::Keyring`, `intent::Secure`, `Sensitive`, tenants |
 //! | `redis` (default) | `backends::Redis` |
 //! | `redis-tls` | `rediss://`, by rustls with ring |
 //! | `redis-cluster` | `redis-cluster://` |
@@ -91,6 +91,7 @@ mod negative;
 mod random;
 mod schema;
 mod seal;
+mod sensitive;
 mod stack;
 mod tasks;
 #[cfg(feature = "testing")]
@@ -112,6 +113,9 @@ pub use crate::error::{ComputeError, Error, ErrorKind};
 pub use crate::event::{Event, Observer, Operation, Outcome, Stats, Unreadable};
 pub use crate::key::{IntoKey, Key, KeyPart, KeyWriter, PartWriter};
 pub use crate::seal::Value;
+#[cfg(feature = "encryption")]
+pub use crate::sensitive::Sensitive;
+pub use crate::sensitive::Storable;
 
 #[cfg(all(doctest, feature = "compression"))]
 #[doc = include_str!("../README.md")]
