@@ -167,8 +167,10 @@ impl Tenant {
             0 => Err(Error::new(ErrorKind::Key, "the tenant's id is empty: give it a name")),
             1..=Self::MAX_LEN => Ok(Self(id.into())),
             length => {
-                let message =
-                    format!("a tenant's id of {length} bytes is longer than the {} accepted: use a shorter one", Self::MAX_LEN);
+                let message = format!(
+                    "a tenant's id of {length} bytes is longer than the {} accepted: use a shorter one",
+                    Self::MAX_LEN
+                );
                 Err(Error::new(ErrorKind::Key, message))
             }
         }

@@ -254,7 +254,7 @@ impl io::Write for Lines {
 }
 
 /// Begins to listen to this thread. One subscriber serves all tests: a second would race with the first.
-fn listen() {
+pub(crate) fn listen() {
     static SUBSCRIBER: Once = Once::new();
     SUBSCRIBER.call_once(|| {
         let level = tracing_subscriber::filter::LevelFilter::TRACE;
@@ -263,13 +263,18 @@ fn listen() {
     LINES.set(Some(Vec::new()));
 }
 
+/// What was told on this thread since it began to listen.
+pub(crate) fn heard() -> String {
+    String::from_utf8(LINES.take().unwrap()).unwrap()
+}
+
 async fn told<P: Preset>(intent: P) -> (bool, bool) {
     listen();
     let bench = bench(intent);
     bench.computes(1).await;
     bench.control.inject_all(cachekit::testing::Fault::Refuse);
     let _ = bench.cache.invalidate("key").await;
-    let text = String::from_utf8(LINES.take().unwrap()).unwrap();
+    let text = heard();
     assert!(!text.contains("default:key"), "no raw key: {text}");
     (text.contains("answered"), text.contains("backend failed"))
 }

@@ -70,7 +70,8 @@ impl DataKey {
         // Random, not counted: a counter runs twice in a forked process, or in a virtual machine set back.
         let mut nonce = [0; NONCE_LEN];
         let random = SystemRandom::new().fill(&mut nonce);
-        random.map_err(|_| Error::new(ErrorKind::Encode, "the operating system gives no random bytes to encrypt with"))?;
+        random
+            .map_err(|_| Error::new(ErrorKind::Encode, "the operating system gives no random bytes to encrypt with"))?;
         let sealed = self.key.seal_in_place_separate_tag(Nonce::assume_unique_for_key(nonce), Aad::from(aad), plain);
         let tag = sealed.map_err(|_| Error::new(ErrorKind::Encode, "the value is too large to be encrypted"))?;
         Ok((nonce, tag))
