@@ -14,15 +14,14 @@ use crate::codec::Compressed;
 #[cfg(feature = "encryption")]
 use crate::codec::Keyring;
 use crate::codec::{Codec, Postcard};
-use crate::config::{Alarm, Environment, Grace, Policy, Secrets, Settings, Setup, Tracing};
+use crate::config::{Environment, Grace, Secrets, Settings, Setup, Tracing};
 use crate::error::Error;
-#[cfg(feature = "tracing")]
-use crate::event::TracingObserver;
-use crate::event::{Counters, Event, Observer, Observers};
+use crate::event::{Event, Observer};
 use crate::intent::{Preset, Production};
 use crate::key::Namespace;
 
 mod check;
+mod fittings;
 
 /// Builds a [`Cache`].
 ///
@@ -248,9 +247,9 @@ impl<B: Backend, C: Codec, P: Preset> CacheBuilder<B, C, P> {
         let settings = explicit.clone().or(from_environment).or(self.preset.settings());
         let mut policy = settings.decide(&mut problems);
         let mut namespace = Namespace::new(&namespace);
-        let observers = listeners(&policy, observers);
+        let observers = fittings::listeners(&policy, observers);
         let has_key = secrets.is_some() || environment.is_some_and(|environment| environment.secrets.master.is_some());
-        policy.setup = setup(secrets, environment, observers.clone());
+        policy.setup = fittings::setup(secrets, environment, observers.clone());
         let codec = self.preset.codec(self.codec).and_then(|mut codec| {
             codec.configure(&policy)?;
             Ok(codec)
@@ -377,25 +376,4 @@ impl<B, C: fmt::Debug, P: fmt::Debug> fmt::Debug for CacheBuilder<B, C, P> {
             .field("explicit", &self.rest.explicit)
             .finish_non_exhaustive()
     }
-}
-
-/// What codecs are handed beside the policy.
-fn setup(secrets: Option<Secrets>, environment: Option<&Environment>, observers: Observers) -> Setup {
-    let secrets = secrets.or_else(|| environment.map(|environment| environment.secrets.clone())).unwrap_or_default();
-    let alarm: Alarm = Arc::new(move |message| observers.tell(Event::Warning { message }));
-    Setup { secrets, alarm: Some(alarm), ..Setup::default() }
-}
-
-fn listeners(policy: &Policy, listeners: Vec<Arc<dyn Observer>>) -> Observers {
-    let counters = policy.stats.then(Arc::<Counters>::default);
-    let hits = !listeners.is_empty() || policy.tracing == Tracing::Verbose;
-    #[cfg(feature = "tracing")]
-    let listeners = {
-        let mut listeners = listeners;
-        if policy.tracing != Tracing::Off {
-            listeners.push(Arc::new(TracingObserver { verbose: policy.tracing == Tracing::Verbose }));
-        }
-        listeners
-    };
-    Observers::new(counters, listeners, hits)
 }

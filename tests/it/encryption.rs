@@ -26,10 +26,7 @@ fn keyring(byte: u8) -> Keyring {
 }
 
 /// A cache that encrypts, without work in the background, so that a test sees what it did.
-fn secure<B: Backend>(backend: &B, keyring: Keyring) -> Cache<B, Encrypted<Postcard>>
-where
-    B: Clone,
-{
+fn secure<B: Backend + Clone>(backend: &B, keyring: Keyring) -> Cache<B, Encrypted<Postcard>> {
     told(backend, keyring, &Arc::default(), |_| {})
 }
 

@@ -89,7 +89,7 @@ async fn the_environments_keys_are_those_of_secure() {
     let spy = Spy::new();
     let vars = [("CACHEKIT_MASTER_KEY", hex(1)), ("CACHEKIT_PREVIOUS_MASTER_KEYS", hex(2))];
     let cache = CacheBuilder::from_vars(vars).intent(Intent::Secure).codec(Postcard).backend(spy.clone());
-    let cache = cache.namespace("users").build().unwrap();
+    let cache = cache.namespace("users").namespace_index(false).build().unwrap();
     secure(&spy, keyring(2)).set("old", 7u32).await.unwrap();
     assert_eq!(cache.get::<u32>("old").await.unwrap(), Some(7));
     cache.set("new", 8u32).await.unwrap();

@@ -71,12 +71,12 @@ async fn plays_its_role() {
             let cache = builder.intent(Intent::Secure).keyring(keyring(1)).build().unwrap();
             work(&cache, &masked).await;
             work(&cache.tenant("acme").unwrap(), &masked).await;
-            wait(&masked, &cache);
+            wait(&masked, &cache).await;
         }
         "plain" => {
             let cache = builder.intent(Intent::Production).build().unwrap();
             work(&cache, &masked).await;
-            wait(&masked, &cache);
+            wait(&masked, &cache).await;
         }
         _ => panic!("no such role: {role}"),
     }
@@ -105,7 +105,10 @@ async fn work<C: Codec>(cache: &Cache<File, C>, masked: &[u8; LENGTH]) {
     }
 }
 
-fn wait<C: Codec>(masked: &[u8; LENGTH], cache: &Cache<File, C>) {
+async fn wait<C: Codec>(masked: &[u8; LENGTH], cache: &Cache<File, C>) {
+    while cache.pending() > 0 {
+        tokio::task::yield_now().await;
+    }
     assert!(cache.l1_len() > 3, "L1 holds the entries");
     let hex: String = masked.iter().map(|byte| format!("{byte:02x}")).collect();
     stderr().write_all(format!("{hex}\n").as_bytes()).unwrap();
