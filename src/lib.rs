@@ -25,6 +25,8 @@
 //! - A [`Value`] is anything serde reads and writes; an [`IntoKey`] names it: text, integers, tuples of these.
 //! - [`Settings`] is what can be asked, [`Policy`] what was decided, [`Environment`] what the variables say.
 //! - [`Stats`] counts what happened, an [`Observer`] hears of each [`Event`].
+//! - `Intent::Secure` encrypts, with a `codec::Keyring`; `docs/security.md` says against whom. What a cache takes is
+//!   [`Storable`] with its codec; a `Sensitive` value only with `Encrypted<_>`.
 //! - A [`Bus`] carries what one process forgets to the others; backends bring their own.
 //! - [`ComputeError`] is why a call has no value, [`Error`] everything else that goes wrong.
 //! - `testing` (feature `testing`) has a manual clock, conformance suites and a backend that fails on demand.
@@ -120,3 +122,7 @@ pub use crate::sensitive::Storable;
 #[cfg(all(doctest, feature = "compression"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+#[cfg(all(doctest, feature = "compression", feature = "encryption"))]
+#[doc = include_str!("../docs/security.md")]
+struct Security;
