@@ -68,6 +68,23 @@ pub(crate) use self::verify::Verified;
 #[cfg(feature = "compression")]
 pub type Standard = Checked<Compressed<Postcard>>;
 
+/// The stack of a cache from the environment with [`intent::Secure`](crate::intent::Secure): compact, compressed where
+/// that pays, encrypted.
+///
+/// # Examples
+/// ```no_run
+/// use cachekit::backends::AnyBackend;
+/// use cachekit::codec::Confidential;
+/// use cachekit::{Cache, CacheBuilder, Intent};
+/// struct App {
+///     cards: Cache<AnyBackend, Confidential>,
+/// }
+/// let app = App { cards: CacheBuilder::from_env().intent(Intent::Secure).namespace("cards").build()? };
+/// # Ok::<(), cachekit::Error>(())
+/// ```
+#[cfg(all(feature = "compression", feature = "encryption"))]
+pub type Confidential = Encrypted<Compressed<Postcard>>;
+
 /// A way to turn values into bytes and back.
 ///
 /// # Contract

@@ -14,6 +14,7 @@ pub(crate) type Alarm = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// Keys to encrypt with, whom to warn, and a place for the key of hashed names.
 #[derive(Clone, Default)]
+#[cfg_attr(not(feature = "encryption"), allow(dead_code, reason = "what reads it encrypts"))]
 pub(crate) struct Setup {
     pub(crate) secrets: Secrets,
     pub(crate) alarm: Option<Alarm>,

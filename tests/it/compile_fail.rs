@@ -1,7 +1,7 @@
 //! What the types refuse, in which words, and what they allow.
 
 use cachekit::backends::{AnyBackend, Memory, NoBackend};
-use cachekit::codec::{Checked, Compressed, Encrypted, Json, Keyring, Postcard, Standard};
+use cachekit::codec::{Checked, Compressed, Confidential, Encrypted, Json, Keyring, Postcard, Standard};
 use cachekit::{Backend, Cache, CacheBuilder, Codec, Error, Intent};
 
 /// Each file breaks one rule; the messages are part of what users see. `TRYBUILD=overwrite` writes them anew.
@@ -76,6 +76,8 @@ fn a_cache_from_the_environment_has_a_name() {
     let _standard: Cache<AnyBackend, Standard> = CacheBuilder::from_vars(vars).build().unwrap();
     let _small: Cache<AnyBackend, Compressed<Postcard>> =
         CacheBuilder::from_vars(vars).intent(Intent::Minimal).build().unwrap();
+    let _confidential: Result<Cache<AnyBackend, Confidential>, Error> =
+        CacheBuilder::from_vars(vars).intent(Intent::Secure).build();
     let _io: Result<Cache<cachekit::backends::CachekitIo, Standard>, Error> =
         CacheBuilder::from_vars(vars).intent(Intent::Io).build();
 }
