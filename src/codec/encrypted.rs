@@ -16,7 +16,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use zeroize::Zeroize;
 
-use super::aad::{self, Parts};
+use super::aad::Binding;
 use super::keyring::{DataKey, ID_LEN, Keyring, NONCE_LEN, TAG_LEN, TenantKeys};
 use super::scratch::Scratch;
 use super::{Codec, Context};
@@ -69,9 +69,6 @@ use crate::memory;
 #[derive(Clone)]
 pub struct Encrypted<C> {
     inner: C,
-    /// The name of `inner`, which each entry is bound to.
-    format: Arc<str>,
-    compressed: bool,
     keys: Option<Keys>,
     alarm: Option<Alarm>,
 }
@@ -80,11 +77,15 @@ pub struct Encrypted<C> {
 struct Keys {
     ring: Keyring,
     tenant: Arc<TenantKeys>,
+    binding: Arc<Binding>,
 }
 
 impl Keys {
-    fn new(ring: Keyring, tenant: &Tenant) -> Self {
-        Self { tenant: ring.tenant(tenant), ring }
+    /// The keys of `tenant`, for entries of the stack `format`.
+    fn new(ring: Keyring, tenant: &Tenant, format: &str) -> Self {
+        // The name of a wrapper starts with what it does.
+        let binding = Binding::new(tenant.as_str(), format, format.contains("compressed("));
+        Self { tenant: ring.tenant(tenant), ring, binding: Arc::new(binding) }
     }
 }
 
@@ -93,23 +94,21 @@ const HEAD: usize = ID_LEN + NONCE_LEN;
 impl<C: Codec> Encrypted<C> {
     /// Encrypts the bytes of `inner` with the keys of `keyring`, whatever the settings say.
     pub fn new(inner: C, keyring: Keyring) -> Self {
-        Self { keys: Some(Keys::new(keyring, &Tenant::default())), ..Self::from_settings(inner) }
+        let keys = Keys::new(keyring, &Tenant::default(), &inner.name());
+        Self { keys: Some(keys), ..Self::from_settings(inner) }
     }
 
     /// Encrypts the bytes of `inner` with the keys that the builder or the environment names; `build` refuses where
     /// neither does. For presets: used without a cache, it refuses every value.
     pub fn from_settings(inner: C) -> Self {
         const { assert!(!C::CONFIDENTIAL, "the codec inside of Encrypted encrypts already: encrypt once") };
-        let format = inner.name();
-        // The name of a wrapper starts with what it does.
-        let compressed = format.contains("compressed(");
-        Self { inner, format: format.into(), compressed, keys: None, alarm: None }
+        Self { inner, keys: None, alarm: None }
     }
 
     /// The same codec with the keys of `tenant`.
     pub(crate) fn tenant(&self, tenant: &Tenant) -> Result<Self, Error> {
         let ring = self.keys()?.ring.clone();
-        Ok(Self { keys: Some(Keys::new(ring, tenant)), ..self.clone() })
+        Ok(Self { keys: Some(Keys::new(ring, tenant, &self.inner.name())), ..self.clone() })
     }
 
     /// What hides the names of this tenant's keys.
@@ -119,21 +118,18 @@ impl<C: Codec> Encrypted<C> {
 
     fn keys(&self) -> Result<&Keys, Error> {
         self.keys.as_ref().ok_or_else(|| {
-            let message = "there is no key to encrypt with: make one with `openssl rand -hex 32`, and set                            CACHEKIT_MASTER_KEY, or name it by .keyring(..); for data that may be stored in the clear, use                            another intent than Intent::Secure";
+            let message = "there is no key to encrypt with: make one with `openssl rand -hex 32`, and set \
+                           CACHEKIT_MASTER_KEY, or name it by .keyring(..); for data that may be stored in the clear, use \
+                           another intent than Intent::Secure";
             Error::new(ErrorKind::Config, message)
         })
-    }
-
-    fn bind(&self, aad: &mut Vec<u8>, keys: &TenantKeys, context: Context<'_>, id: &[u8; ID_LEN]) {
-        let tenant = keys.tenant.as_str();
-        let parts = Parts { tenant, key: context.key(), format: &self.format, compressed: self.compressed };
-        aad::write(aad, parts, &[context.header(), id]);
     }
 
     fn count(&self, key: &DataKey) {
         if let (Some(seals), Some(alarm)) = (key.wear(), &self.alarm) {
             alarm(&format!(
-                "this process has encrypted {seals} entries with one key; all processes together should encrypt no more than                  4294967296 with it: rotate the master key, or give tenants keys of their own"
+                "this process has encrypted {seals} entries with one key; all processes together should encrypt no more than \
+                 4294967296 with it: rotate the master key, or give tenants keys of their own"
             ));
         }
     }
@@ -144,12 +140,13 @@ impl<C: Codec> Codec for Encrypted<C> {
     const CONFIDENTIAL: bool = true;
 
     fn name(&self) -> String {
-        format!("encrypted({})", self.format)
+        format!("encrypted({})", self.inner.name())
     }
 
     fn configure(&mut self, policy: &Policy) -> Result<(), Error> {
         if self.keys.is_none() {
-            self.keys = Keyring::from_secrets(&policy.setup.secrets)?.map(|ring| Keys::new(ring, &Tenant::default()));
+            let (ring, tenant) = (Keyring::from_secrets(&policy.setup.secrets)?, Tenant::default());
+            self.keys = ring.map(|ring| Keys::new(ring, &tenant, &self.inner.name()));
         }
         self.alarm = policy.setup.alarm.clone();
         // Whoever is first gives the key: there is one codec to a cache.
@@ -158,8 +155,8 @@ impl<C: Codec> Codec for Encrypted<C> {
     }
 
     fn encode<T: Serialize>(&self, value: &T, context: Context<'_>, out: &mut Vec<u8>) -> Result<(), Error> {
-        let keys = &*self.keys()?.tenant;
-        let key = &keys.current;
+        let keys = self.keys()?;
+        let key = &keys.tenant.current;
         let start = out.len();
         out.reserve(HEAD + TAG_LEN + memory::weigh(value).saturating_mul(2));
         out.extend_from_slice(&key.id);
@@ -167,7 +164,7 @@ impl<C: Codec> Codec for Encrypted<C> {
         let mut plain = Plain { out, start: start + HEAD, is_sealed: false };
         self.inner.encode(value, context, plain.out)?;
         let (nonce, tag) = Scratch::with(|scratch| {
-            self.bind(&mut scratch.aad, keys, context, &key.id);
+            keys.binding.write(&mut scratch.aad, context.key(), &[context.header(), &key.id]);
             key.seal(&scratch.aad, &mut plain.out[start + HEAD..])
         })?;
         plain.is_sealed = true;
@@ -182,16 +179,16 @@ impl<C: Codec> Codec for Encrypted<C> {
     }
 
     fn decode<T: DeserializeOwned>(&self, bytes: &[u8], context: Context<'_>) -> Result<T, Error> {
-        let keys = &*self.keys()?.tenant;
+        let keys = self.keys()?;
         let Some((id, rest)) = bytes.split_first_chunk() else { return Err(unauthentic()) };
         let Some((nonce, sealed)) = rest.split_first_chunk() else { return Err(unauthentic()) };
         if sealed.len() < TAG_LEN {
             return Err(unauthentic());
         }
         Scratch::with(|scratch| {
-            self.bind(&mut scratch.aad, keys, context, id);
+            keys.binding.write(&mut scratch.aad, context.key(), &[context.header(), id]);
             let mut value = None;
-            for key in keys.with_id(*id) {
+            for key in keys.tenant.with_id(*id) {
                 let mut buffer = scratch.plain.copy_of(sealed);
                 if let Some(plain) = key.open(*nonce, &scratch.aad, buffer.bytes()) {
                     value = Some(self.inner.decode(plain, context));

@@ -59,7 +59,6 @@ struct Ring {
 
 /// The derived keys of one tenant.
 pub(super) struct TenantKeys {
-    pub(super) tenant: Tenant,
     /// Seals, and opens.
     pub(super) current: DataKey,
     /// Open only.
@@ -72,7 +71,6 @@ impl TenantKeys {
     fn derive(ring: &Ring, tenant: &Tenant) -> Self {
         let key = |master: &MasterKey| DataKey::derive(master.expose(), tenant);
         Self {
-            tenant: tenant.clone(),
             current: key(&ring.master),
             previous: ring.previous.iter().map(key).collect(),
             names: NameKey::new(*derive(ring.master.expose(), Domain::CacheKeys, tenant)),
