@@ -12,8 +12,8 @@ use std::{env, fmt};
 use cachekit::backends::{File, Redis};
 use cachekit::codec::{Encrypted, Postcard};
 use cachekit::{Cache, CacheBuilder, Codec, FileLimits, Intent, RedisSettings};
-use serde::de::{Deserialize, Deserializer, Visitor};
-use serde::{Serialize, Serializer};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, SeqAccess, Visitor};
+use serde::ser::{Serialize, SerializeSeq, Serializer};
 
 use super::{contains, keyring};
 use crate::servers::Server;
@@ -37,25 +37,58 @@ impl Drop for Wiped {
     }
 }
 
+/// In pieces, so that the buffer it is written to grows while there is something in it.
 impl Serialize for Wiped {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(&self.0)
+        struct Piece<'a>(&'a [u8]);
+        impl Serialize for Piece<'_> {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_bytes(self.0)
+            }
+        }
+        let mut pieces = serializer.serialize_seq(Some(self.0.len() / PIECE))?;
+        self.0.chunks(PIECE).try_for_each(|piece| pieces.serialize_element(&Piece(piece)))?;
+        pieces.end()
     }
 }
 
 impl<'de> Deserialize<'de> for Wiped {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Bytes;
-        impl Visitor<'_> for Bytes {
+        struct Pieces;
+        impl<'de> Visitor<'de> for Pieces {
             type Value = Wiped;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("bytes")
+                f.write_str("pieces")
             }
-            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Wiped, E> {
-                Ok(Wiped(bytes.to_vec()))
+            fn visit_seq<A: SeqAccess<'de>>(self, mut pieces: A) -> Result<Wiped, A::Error> {
+                // As large as the largest from the start, so that the test's own vector leaves nothing behind.
+                let mut wiped = Wiped(Vec::with_capacity(LENGTH * 4_000));
+                while pieces.next_element_seed(Piece(&mut wiped.0))?.is_some() {}
+                Ok(wiped)
             }
         }
-        deserializer.deserialize_bytes(Bytes)
+        deserializer.deserialize_seq(Pieces)
+    }
+}
+
+/// Where the next piece goes.
+struct Piece<'a>(&'a mut Vec<u8>);
+
+impl<'de> DeserializeSeed<'de> for Piece<'_> {
+    type Value = ();
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_bytes(self)
+    }
+}
+
+impl Visitor<'_> for Piece<'_> {
+    type Value = ();
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("bytes")
+    }
+    fn visit_bytes<E>(self, bytes: &[u8]) -> Result<(), E> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
     }
 }
 
@@ -84,7 +117,7 @@ async fn plays_its_role() {
 
 /// Stores and reads, in every way, and lets go of every value it had.
 async fn work<C: Codec>(cache: &Cache<File, C>, masked: &[u8; LENGTH]) {
-    for (key, times) in [("small", 1), ("large", 4_000)] {
+    for (key, times) in [("large", 4_000), ("middling", 400), ("modest", 40), ("little", 10), ("small", 1)] {
         let mask = *masked;
         let value = move || {
             let mut bytes = Vec::with_capacity(LENGTH * times);
