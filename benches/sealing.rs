@@ -1,7 +1,7 @@
 //! Encryption against the bare cipher.
 //!
-//! Both do the same work in one run: write postcard behind a nonce and seal it there; copy what is sealed, open it there
-//! and read it. Ends with how much of the bare cipher's speed is left. `cargo bench --bench sealing`.
+//! Both do the same work in one run: write postcard behind a nonce and seal it there; copy what is sealed, open it
+//! there and read it. Ends with how much of the bare cipher's speed is left. `cargo bench --bench sealing`.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};

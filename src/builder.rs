@@ -278,7 +278,8 @@ impl<B: Backend, C: Codec, P: Preset> CacheBuilder<B, C, P> {
             observers.tell(Event::Warning { message });
         }
         if has_key && !<P::Codec<C> as Codec>::CONFIDENTIAL {
-            let message = "CACHEKIT_MASTER_KEY is set or .keyring(..) named, but this cache does not encrypt: a key is no switch, use Intent::Secure";
+            let message = "CACHEKIT_MASTER_KEY is set or .keyring(..) named, but this cache does not encrypt: a key is no \
+                           switch, use Intent::Secure";
             observers.tell(Event::Warning { message });
         }
         if backend.is_none() && policy.l1_max_size.is_none() {

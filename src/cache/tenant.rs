@@ -14,8 +14,8 @@ use crate::key::Tenant;
 impl<B: Backend, C: Codec> Cache<B, Encrypted<C>> {
     /// The part of this cache that belongs to the tenant `id`: 1 to 256 bytes of any text.
     ///
-    /// Its entries are encrypted with a key derived for the tenant, and bound to its id: an entry that somebody copies to
-    /// another tenant's name is not authentic there. Its names cannot be those of another tenant, or of this cache.
+    /// Its entries are encrypted with a key derived for the tenant, and bound to its id: an entry that somebody copies
+    /// to another tenant's name is not authentic there. Its names cannot be those of another tenant, or of this cache.
     ///
     /// It is the same cache otherwise: one L1, one backend, one `close`. Tags and
     /// [`invalidate_namespace`](Cache::invalidate_namespace) reach all tenants of the namespace. Of a tenant's handle
@@ -25,8 +25,8 @@ impl<B: Backend, C: Codec> Cache<B, Encrypted<C>> {
     /// [`ErrorKind::Key`](crate::ErrorKind::Key) if the id is empty or too long.
     ///
     /// # Cost
-    /// An allocation, and some microseconds for deriving keys unless the tenant is among the 256 used last. A handle kept
-    /// costs nothing.
+    /// An allocation, and some microseconds for deriving keys unless the tenant is among the 256 used last. A handle
+    /// kept costs nothing.
     ///
     /// # Examples
     /// ```

@@ -164,8 +164,8 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         Ok(Some(Found { value, age, in_l1: false, expires, tags: Some(tags) }))
     }
 
-    /// Deals with an entry that cannot be read: nothing of what encryption promises to find stays in the backend, unless
-    /// the cache is set to fail closed.
+    /// Deals with an entry that cannot be read. One that is not authentic leaves the backend, unless the cache is set to
+    /// fail closed.
     async fn reject(&self, guard: &Guard<B>, key: &Key, reason: Unreadable) -> Result<(), Error> {
         if reason != Unreadable::Unauthentic || !C::CONFIDENTIAL {
             return Ok(());

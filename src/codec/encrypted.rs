@@ -32,8 +32,8 @@ use crate::memory;
 /// What is not authentic (changed, cut, moved to another key or tenant, in the clear, of a key that is not in the ring)
 /// is a miss, or an error where the cache is set to fail closed.
 ///
-/// Compress inside: `Encrypted<Compressed<C>>`. The other way round, or twice, does not compile, because ciphertext does
-/// not shrink.
+/// Compress inside: `Encrypted<Compressed<C>>`. The other way round does not compile, because ciphertext does not
+/// shrink; nor does encrypting twice.
 ///
 /// # Nonces
 /// Each seal takes 96 random bits from the operating system. One key should seal no more than 2^32 times, by all
@@ -41,9 +41,9 @@ use crate::memory;
 /// [`Event::Warning`](crate::Event::Warning). Tenants have keys of their own.
 ///
 /// # Cost
-/// 32 bytes an entry. A read copies the entry once, into a buffer of its thread, and wipes it there. A write measures the
-/// value first, so that the plain bytes do not leave copies behind where their buffer grows; a value that its codec
-/// writes at more than twice its size in memory may do so once. Each thread that reads keeps up to 1 MiB.
+/// 32 bytes an entry. A read copies the entry once, into a buffer of its thread, and wipes it there. A write measures
+/// the value first, so that the plain bytes leave no copies behind where their buffer grows; a value that its codec
+/// writes at more than twice its size in memory may. Each thread that reads keeps up to 1 MiB.
 ///
 /// # Examples
 /// ```
@@ -119,8 +119,8 @@ impl<C: Codec> Encrypted<C> {
     fn keys(&self) -> Result<&Keys, Error> {
         self.keys.as_ref().ok_or_else(|| {
             let message = "there is no key to encrypt with: make one with `openssl rand -hex 32`, and set \
-                           CACHEKIT_MASTER_KEY, or name it by .keyring(..); for data that may be stored in the clear, use \
-                           another intent than Intent::Secure";
+                           CACHEKIT_MASTER_KEY, or name it by .keyring(..); for data that may be stored in the \
+                           clear, use another intent than Intent::Secure";
             Error::new(ErrorKind::Config, message)
         })
     }
@@ -128,8 +128,8 @@ impl<C: Codec> Encrypted<C> {
     fn count(&self, key: &DataKey) {
         if let (Some(seals), Some(alarm)) = (key.wear(), &self.alarm) {
             alarm(&format!(
-                "this process has encrypted {seals} entries with one key; all processes together should encrypt no more than \
-                 4294967296 with it: rotate the master key, or give tenants keys of their own"
+                "this process has encrypted {seals} entries with one key; all processes together should encrypt no \
+                 more than 4294967296 with it: rotate the master key, or give tenants keys of their own"
             ));
         }
     }

@@ -91,7 +91,8 @@ pub type Confidential = Encrypted<Compressed<Postcard>>;
 /// - `decode` of what `encode` wrote, with an equal [`Context`], gives an equal value.
 /// - `decode` reads all of `bytes`: anything left over is an error.
 /// - `decode` never panics and never allocates more than a small multiple of its input, whatever the bytes.
-/// - Both are pure: same codec, same result, but for the random numbers of encryption. A codec that binds its context refuses bytes written under another.
+/// - Both are pure: same codec, same result, but for the random numbers of encryption. A codec that binds its context
+///   refuses bytes written under another.
 ///
 /// # Wrappers
 /// `Name<C>` reads from the outside in: `Checked<Compressed<Postcard>>` serializes, compresses, then adds a checksum. A
