@@ -11,16 +11,17 @@ use crate::cache::{Cache, Parts};
 use crate::clock::{Clock, SystemClock};
 #[cfg(feature = "compression")]
 use crate::codec::Compressed;
+#[cfg(feature = "encryption")]
+use crate::codec::Keyring;
 use crate::codec::{Codec, Postcard};
-use crate::config::{Environment, Grace, Policy, Settings, Tracing};
+use crate::config::{Environment, Grace, Secrets, Settings, Setup, Tracing};
 use crate::error::Error;
-#[cfg(feature = "tracing")]
-use crate::event::TracingObserver;
-use crate::event::{Counters, Event, Observer, Observers};
+use crate::event::{Event, Observer};
 use crate::intent::{Preset, Production};
 use crate::key::Namespace;
 
 mod check;
+mod fittings;
 
 /// Builds a [`Cache`].
 ///
@@ -58,6 +59,7 @@ struct Rest {
     namespace: String,
     explicit: Settings,
     environment: Option<Environment>,
+    secrets: Option<Secrets>,
     observers: Vec<Arc<dyn Observer>>,
     clock: Arc<dyn Clock>,
 }
@@ -89,6 +91,7 @@ impl CacheBuilder<NoBackend, Postcard, Production> {
             namespace: String::from("default"),
             explicit: Settings::default(),
             environment: None,
+            secrets: None,
             observers: Vec::new(),
             clock: Arc::new(SystemClock),
         };
@@ -208,6 +211,24 @@ impl<B: Backend, C: Codec, P: Preset> CacheBuilder<B, C, P> {
         self
     }
 
+    /// Encrypts with these keys, whatever the environment says. A key is a source, not a switch: it is
+    /// [`Intent::Secure`](crate::intent::Secure) that encrypts, or another intent whose codec asks for keys. Keys named
+    /// here stand in for all of the environment's.
+    ///
+    /// # Examples
+    /// ```
+    /// use cachekit::codec::Keyring;
+    /// use cachekit::{CacheBuilder, Intent};
+    /// # let key = "ab".repeat(32);
+    /// let cards = CacheBuilder::new().intent(Intent::Secure).keyring(Keyring::from_hex(&key)?).build()?;
+    /// # Ok::<(), cachekit::Error>(())
+    /// ```
+    #[cfg(feature = "encryption")]
+    pub fn keyring(mut self, keyring: Keyring) -> Self {
+        self.rest.secrets = Some(keyring.secrets());
+        self
+    }
+
     /// Builds the cache. Connects to nothing.
     ///
     /// # Errors
@@ -219,17 +240,24 @@ impl<B: Backend, C: Codec, P: Preset> CacheBuilder<B, C, P> {
     /// [`ErrorKind::Unsupported`]: crate::ErrorKind::Unsupported
     #[expect(clippy::type_complexity, reason = "the type says what the intent makes of the builder's choices")]
     pub fn build(self) -> Result<Cache<P::Backend<B>, P::Codec<C>>, Error> {
-        let Rest { namespace, explicit, environment, observers, clock } = *self.rest;
+        let Rest { namespace, explicit, environment, secrets, observers, clock } = *self.rest;
         let environment = environment.as_ref();
         let mut problems = environment.map(|environment| environment.problems.clone()).unwrap_or_default();
         let from_environment = environment.map(|environment| environment.settings.clone()).unwrap_or_default();
         let settings = explicit.clone().or(from_environment).or(self.preset.settings());
         let mut policy = settings.decide(&mut problems);
-        let namespace = Namespace::new(&namespace);
+        let mut namespace = Namespace::new(&namespace);
+        let observers = fittings::listeners(&policy, observers);
+        let has_key = secrets.is_some() || environment.is_some_and(|environment| environment.secrets.master.is_some());
+        policy.setup = fittings::setup(secrets, environment, observers.clone());
         let codec = self.preset.codec(self.codec).and_then(|mut codec| {
             codec.configure(&policy)?;
             Ok(codec)
         });
+        let Setup { names, .. } = std::mem::take(&mut policy.setup);
+        if let (Ok(namespace), true) = (&mut namespace, policy.hashed_keys) {
+            namespace.hide_names(names.get().cloned());
+        }
         let chosen = (self.source)(environment);
         let hint = chosen.as_ref().ok().and_then(|chosen| chosen.hint);
         let backend = chosen.and_then(|chosen| self.preset.backend(chosen.backend));
@@ -246,14 +274,12 @@ impl<B: Backend, C: Codec, P: Preset> CacheBuilder<B, C, P> {
                 return Err(check::everything_wrong(problems, others.into_iter().flatten()));
             }
         };
-        let observers = listeners(&policy, observers);
         for message in environment.into_iter().flat_map(|environment| &environment.warnings) {
             observers.tell(Event::Warning { message });
         }
-        let has_key = environment.is_some_and(|environment| environment.secrets.master.is_some());
         if has_key && !<P::Codec<C> as Codec>::CONFIDENTIAL {
-            let message =
-                "CACHEKIT_MASTER_KEY is set, but this cache does not encrypt: a key is no switch, use Intent::Secure";
+            let message = "CACHEKIT_MASTER_KEY is set or .keyring(..) named, but this cache does not encrypt: a key is no \
+                           switch, use Intent::Secure";
             observers.tell(Event::Warning { message });
         }
         if backend.is_none() && policy.l1_max_size.is_none() {
@@ -368,6 +394,13 @@ setters! {
     /// Whether an entry that a confidential codec finds not authentic is kept and reported as an error, instead of
     /// being a miss. Default false.
     fail_closed(bool);
+    /// Whether keys are stored as hashes under their namespace, so that the backend, and who listens to the bus, see no
+    /// names: keyed hashes with a codec that encrypts, plain BLAKE2b-256 otherwise. Default false.
+    ///
+    /// Costs a hash for each call. A plain hash of a name that can be guessed can be found. The key of hashes goes with
+    /// the current master key, so a cache starts cold after a rotation, and processes with different current keys do
+    /// not see one another's changes.
+    hashed_keys(bool);
     /// A number that makes entries stored under another number misses, for changes of meaning that the type does not
     /// show. Default 0.
     schema_version(u32);
@@ -381,18 +414,4 @@ impl<B, C: fmt::Debug, P: fmt::Debug> fmt::Debug for CacheBuilder<B, C, P> {
             .field("explicit", &self.rest.explicit)
             .finish_non_exhaustive()
     }
-}
-
-fn listeners(policy: &Policy, listeners: Vec<Arc<dyn Observer>>) -> Observers {
-    let counters = policy.stats.then(Arc::<Counters>::default);
-    let hits = !listeners.is_empty() || policy.tracing == Tracing::Verbose;
-    #[cfg(feature = "tracing")]
-    let listeners = {
-        let mut listeners = listeners;
-        if policy.tracing != Tracing::Off {
-            listeners.push(Arc::new(TracingObserver { verbose: policy.tracing == Tracing::Verbose }));
-        }
-        listeners
-    };
-    Observers::new(counters, listeners, hits)
 }

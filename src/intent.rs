@@ -17,7 +17,7 @@
 //! | leases | - | - | - | yes | yes | yes |
 //! | jitter, work after the answer | yes | - | yes | yes | yes | yes |
 //!
-//! This version decides metrics, and does not act on them. It cannot build `Secure` and `Io`, and says so instead of building less.
+//! This version decides metrics, and does not act on them. It cannot build `Io`, and says so instead of building less.
 
 use std::fmt;
 use std::time::Duration;
@@ -141,8 +141,8 @@ presets! {
 
 /// Everything on, and entries encrypted with AES-256-GCM: `Cache<B, Encrypted<C>>`.
 ///
-/// Needs a master key (`CACHEKIT_MASTER_KEY`) and the feature `encryption`. This version cannot encrypt: `build`
-/// refuses.
+/// Needs a master key, from [`CacheBuilder::keyring`](crate::CacheBuilder::keyring) or `CACHEKIT_MASTER_KEY`, and the
+/// feature `encryption`. Without a key `build` refuses. No later call of the builder takes the encryption away.
 #[cfg(feature = "encryption")]
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Secure;
@@ -152,10 +152,8 @@ impl Preset for Secure {
     type Codec<C: Codec> = Encrypted<C>;
     type Backend<B: Backend> = B;
 
-    fn codec<C: Codec>(&self, _base: C) -> Result<Encrypted<C>, Error> {
-        let message = "Intent::Secure encrypts with the key of CACHEKIT_MASTER_KEY, which this version of cachekit cannot do, \
-                       and never stores plain entries; use another intent for data that may be stored in the clear";
-        Err(Error::new(ErrorKind::Unsupported, message))
+    fn codec<C: Codec>(&self, base: C) -> Result<Encrypted<C>, Error> {
+        Ok(Encrypted::from_settings(base))
     }
 
     fn backend<B: Backend>(&self, chosen: Option<B>) -> Result<Option<B>, Error> {

@@ -2,23 +2,28 @@
 //!
 //! The text of a key is `namespace:part` or `namespace:part/part/...`. Every byte of a part outside
 //! `A-Z a-z 0-9 . _ -` is written `%XX`, so the separators cannot be forged and different parts never
-//! give one text. A user key holds exactly one `:`; reserved names (locks, chunks, versions) hold more,
-//! so no user key can collide with them. Texts longer than [`Key::MAX_LEN`] keep a readable head and
-//! end in `~` and a BLAKE2b-256 tail; `~` never appears otherwise.
+//! give one text. A user key holds exactly one `:`; reserved names (locks, chunks, versions) and the keys of tenants
+//! (`namespace:@tenant:part/...`) hold more, so no user key can collide with them. Texts longer than
+//! [`Key::MAX_LEN`] keep a readable head and end in `~` and a BLAKE2b-256 tail; `~` never appears otherwise. Where
+//! names are hidden a key is `namespace:#` and a hash; `@` and `#` never appear otherwise, either.
 
 use std::borrow::Cow;
-use std::cell::Cell;
 use std::fmt::{self, Write as _};
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::{Arc, LazyLock};
 
 use blake2::digest::consts::U8;
-use blake2::{Blake2b, Blake2b256, Digest};
+use blake2::{Blake2b, Digest};
 
 use self::escape::{ESCAPES, PLAIN};
 use crate::error::{Error, ErrorKind};
 
 mod escape;
+mod namespace;
+
+#[cfg(feature = "encryption")]
+pub(crate) use self::namespace::Tenant;
+pub(crate) use self::namespace::{NameKey, Namespace};
 
 /// The name of one cache entry, as every backend sees it.
 ///
@@ -122,80 +127,12 @@ impl fmt::Debug for Key {
     }
 }
 
-/// A namespace, escaped once, ready to be the head of keys.
-#[derive(Debug, Clone)]
-pub(crate) struct Namespace(Box<str>);
-
-impl Namespace {
-    pub(crate) fn new(namespace: &str) -> Result<Self, Error> {
-        if namespace.is_empty() {
-            return Err(Error::new(ErrorKind::Key, "the namespace is empty: give it a name"));
-        }
-        let mut text = String::new();
-        let mut writer = KeyWriter { text: &mut text, input: 0, parts: 0 };
-        writer.part(&namespace);
-        writer.check()?;
-        text.push(':');
-        Ok(Self(text.into()))
-    }
-
-    /// The name of what the cache keeps for the whole namespace. Its reserved names hold two `:`, as no user key does.
-    pub(crate) fn root(&self) -> Key {
-        Key::from_text(&self.0)
-    }
-
-    /// The name of the bus of all caches of this namespace.
-    pub(crate) fn bus(&self) -> Key {
-        self.root().reserved("bus")
-    }
-
-    /// Writes the text of `key` into a buffer of this thread, hashes it once, and hands both to `f`.
-    ///
-    /// Allocates nothing once the buffer has grown, so an L1 hit can look up by it.
-    #[inline]
-    pub(crate) fn with<R>(&self, key: &impl IntoKey, f: impl FnOnce(&str, u64) -> R) -> Result<R, Error> {
-        let Buffer(text) = &mut Buffer(BUFFER.take());
-        text.clear();
-        text.push_str(&self.0);
-        let mut writer = KeyWriter { text, input: 0, parts: 0 };
-        key.write_key(&mut writer);
-        writer.check()?;
-        if text.len() > Key::MAX_LEN {
-            shorten(text);
-        }
-        Ok(f(text, hash(text)))
-    }
-}
-
-thread_local!(static BUFFER: Cell<String> = const { Cell::new(String::new()) });
-
-/// This thread's buffer, until dropped. Taken, not borrowed: a key type that itself asks a cache finds an empty one,
-/// not a panic.
-struct Buffer(String);
-
-impl Drop for Buffer {
-    #[inline]
-    fn drop(&mut self) {
-        self.0.shrink_to(4 * 1024);
-        BUFFER.set(std::mem::take(&mut self.0));
-    }
-}
-
 #[inline]
 fn hash(text: &str) -> u64 {
     static SEED: LazyLock<foldhash::quality::RandomState> = LazyLock::new(Default::default);
     let mut hasher = SEED.build_hasher();
     hasher.write(text.as_bytes());
     hasher.finish()
-}
-
-#[cold]
-fn shorten(text: &mut String) {
-    const TAIL: usize = 64;
-    let digest = Blake2b256::digest(text.as_bytes());
-    text.truncate(Key::MAX_LEN - TAIL - 1);
-    text.push('~');
-    push_hex(text, &digest);
 }
 
 fn push_hex(out: &mut String, bytes: &[u8]) {

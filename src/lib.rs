@@ -25,6 +25,8 @@
 //! - A [`Value`] is anything serde reads and writes; an [`IntoKey`] names it: text, integers, tuples of these.
 //! - [`Settings`] is what can be asked, [`Policy`] what was decided, [`Environment`] what the variables say.
 //! - [`Stats`] counts what happened, an [`Observer`] hears of each [`Event`].
+//! - `Intent::Secure` encrypts, with a `codec::Keyring`; `docs/security.md` says against whom. What a cache takes is
+//!   [`Storable`] with its codec; a `Sensitive` value only with `Encrypted<_>`.
 //! - A [`Bus`] carries what one process forgets to the others; backends bring their own.
 //! - [`ComputeError`] is why a call has no value, [`Error`] everything else that goes wrong.
 //! - `testing` (feature `testing`) has a manual clock, conformance suites and a backend that fails on demand.
@@ -57,7 +59,7 @@
 //! |---|---|
 //! | `file` (default) | `backends::File` |
 //! | `compression` (default) | `codec::Compressed`, `codec::Standard`, `CacheBuilder::from_env`, `CacheBuilder::from_vars` |
-//! | `encryption` (default) | the types `codec::Encrypted` and `intent::Secure` |
+//! | `encryption` (default) | `codec::Encrypted`, `codec::Keyring`, `intent::Secure`, `Sensitive`, tenants |
 //! | `redis` (default) | `backends::Redis` |
 //! | `redis-tls` | `rediss://`, by rustls with ring |
 //! | `redis-cluster` | `redis-cluster://` |
@@ -92,6 +94,7 @@ mod negative;
 mod random;
 mod schema;
 mod seal;
+mod sensitive;
 mod stack;
 mod tasks;
 #[cfg(feature = "testing")]
@@ -113,7 +116,14 @@ pub use crate::error::{ComputeError, Error, ErrorKind};
 pub use crate::event::{BreakerState, Event, Observer, Operation, Outcome, Refusal, Stats, Unreadable};
 pub use crate::key::{IntoKey, Key, KeyPart, KeyWriter, PartWriter};
 pub use crate::seal::Value;
+#[cfg(feature = "encryption")]
+pub use crate::sensitive::Sensitive;
+pub use crate::sensitive::Storable;
 
 #[cfg(all(doctest, feature = "compression"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+#[cfg(all(doctest, feature = "compression", feature = "encryption"))]
+#[doc = include_str!("../docs/security.md")]
+struct Security;

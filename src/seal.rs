@@ -5,6 +5,7 @@
 
 use std::any::type_name;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -88,7 +89,7 @@ pub(crate) struct Sealer<C> {
     stack: u32,
     /// What the manual schema version adds to the fingerprint of a type; nothing for version 0.
     version: u64,
-    verified: Verified,
+    verified: Arc<Verified>,
 }
 
 impl<C: Codec> Sealer<C> {
@@ -98,7 +99,18 @@ impl<C: Codec> Sealer<C> {
             0 => 0,
             version => frame::fingerprint(&format!("schema version {version}")),
         };
-        Self { codec, stack, version, verified: Verified::default() }
+        Self { codec, stack, version, verified: Arc::default() }
+    }
+
+    #[cfg(feature = "encryption")]
+    pub(crate) fn codec(&self) -> &C {
+        &self.codec
+    }
+
+    /// The same with a codec that differs in its keys alone.
+    #[cfg(feature = "encryption")]
+    pub(crate) fn with_codec(&self, codec: C) -> Self {
+        Self { codec, stack: self.stack, version: self.version, verified: Arc::clone(&self.verified) }
     }
 
     /// The frame of `value`, as it is stored.

@@ -13,6 +13,7 @@ use crate::config::Grace;
 use crate::error::{ComputeError, Error};
 use crate::key::IntoKey;
 use crate::seal::Value;
+use crate::sensitive::Storable;
 
 /// A call under way: a key, and what this call asks for beyond the cache's policy.
 ///
@@ -125,8 +126,8 @@ impl<'a, B: Backend, C: Codec, K: IntoKey> Entry<'a, B, C, K> {
     ///
     /// # Errors
     /// As [`Cache::get`].
-    pub async fn get<T: Value + Clone>(self) -> Result<Option<T>, Error> {
-        Ok(self.get_arc().await?.map(Arc::unwrap_or_clone))
+    pub async fn get<T: Storable<C, Form: Clone>>(self) -> Result<Option<T>, Error> {
+        Ok(self.get_arc().await?.map(|form| T::from_form(Arc::unwrap_or_clone(form))))
     }
 
     /// Like [`Cache::get_arc`].
@@ -141,8 +142,8 @@ impl<'a, B: Backend, C: Codec, K: IntoKey> Entry<'a, B, C, K> {
     ///
     /// # Errors
     /// As [`Cache::set`].
-    pub async fn set<T: Value>(self, value: T) -> Result<(), Error> {
-        self.cache.inner.set(&self.key, self.options, &self.tags, value).await
+    pub async fn set<T: Storable<C>>(self, value: T) -> Result<(), Error> {
+        self.cache.inner.set(&self.key, self.options, &self.tags, value.into_form()).await
     }
 
     /// Like [`Cache::get_or_compute`].
@@ -151,19 +152,21 @@ impl<'a, B: Backend, C: Codec, K: IntoKey> Entry<'a, B, C, K> {
     /// As [`Cache::get_or_compute`].
     pub async fn get_or_compute<T, E, F, Fut>(self, compute: F) -> Result<T, ComputeError<E>>
     where
-        T: Value + Clone,
+        T: Storable<C, Form: Clone>,
         E: Send + Sync + 'static,
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<T, E>> + Send + 'static,
     {
         self.options.check()?;
-        match self.cache.inner.look(&self.key, &self.options)? {
-            Look::Fresh(value) => Ok(T::clone(&value)),
+        let form = match self.cache.inner.look(&self.key, &self.options)? {
+            Look::Fresh(form) => T::Form::clone(&form),
             Look::Other(other) => {
-                let compute = || async move { compute().await.map(|value| Computed::new(value).also(self.tags)) };
-                self.cache.inner.answer(other, self.options, compute).await.map(Arc::unwrap_or_clone)
+                let compute =
+                    || async move { compute().await.map(|value| Computed::new(value.into_form()).also(self.tags)) };
+                self.cache.inner.answer(other, self.options, compute).await.map(Arc::unwrap_or_clone)?
             }
-        }
+        };
+        Ok(T::from_form(form))
     }
 
     /// Like [`Cache::get_or_compute_arc`].

@@ -77,11 +77,11 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         let known =
             self.versions.as_ref().filter(|_| to_l2).map_or(Some(Marks::unversioned(tags)), |all| all.known(tags));
         let seal = {
-            let (key, value) = (key.clone(), Arc::clone(&value));
-            move |cache: &Self, marks: &Marks| cache.sealer.seal(&key, &*value, plan.dates, Duration::ZERO, marks)
+            let (sealer, key, value) = (Arc::clone(&self.sealer), key.clone(), Arc::clone(&value));
+            move |marks: &Marks| sealer.seal(&key, &*value, plan.dates, Duration::ZERO, marks)
         };
         let frame = if to_l2 || C::CONFIDENTIAL {
-            Some(seal(self, known.as_ref().unwrap_or(&Marks::unversioned(tags)))?)
+            Some(seal(known.as_ref().unwrap_or(&Marks::unversioned(tags)))?)
         } else {
             None
         };
@@ -108,6 +108,8 @@ impl<B: Backend, C: Codec> Inner<B, C> {
                 _ => Ok(()),
             };
             change.end(&mut turn, &written);
+            // What hides values does not keep them; what is sealed is right if its versions were known.
+            let again = frame.clone().filter(|_| C::CONFIDENTIAL && known.is_some());
             if !options.skip_l1_write {
                 // Too large for L1 is no failure where there is a backend.
                 let _ = cache.keep(&change.key, &value, frame, plan, origin, || change.fence.holds_for_all());
@@ -115,7 +117,11 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             if !to_l2 {
                 return Ok(());
             }
-            let work = || Work::Set { seal: Box::new(seal), tags, keep: plan.keep() };
+            let work = || match again {
+                Some(frame) => Work::Set { seal: Box::new(move |_| Ok(frame.clone())), tags, keep: plan.keep() },
+                None if C::CONFIDENTIAL => Work::Remove,
+                None => Work::Set { seal: Box::new(seal), tags, keep: plan.keep() },
+            };
             cache.conclude(Target::Key(change.key.clone()), &change.key, change.begun, written, work).await
         })
         .await
@@ -150,7 +156,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         key: &Key,
         begun: u64,
         made: Result<(), Error>,
-        work: impl FnOnce() -> Work<B, C>,
+        work: impl FnOnce() -> Work,
     ) -> Result<(), Error> {
         if let Err(error) = made {
             // What cannot be stored must at least not leave the older value.
@@ -253,7 +259,7 @@ impl<B: Backend, C: Codec> Change<B, C> {
         frame: &Bytes,
         versioned: bool,
         tags: &[u64],
-        seal: impl Fn(&Inner<B, C>, &Marks) -> Result<Bytes, Error>,
+        seal: impl Fn(&Marks) -> Result<Bytes, Error>,
         keep: Duration,
     ) -> Result<(), Error> {
         let Some(guard) = &self.cache.guard else { return Ok(()) };
@@ -261,7 +267,7 @@ impl<B: Backend, C: Codec> Change<B, C> {
             Some(versions) if !versioned => {
                 let marks = versions.now(guard, tags).await?;
                 // What an invalidation has overtaken keeps the marks of nothing: the older entry must go, too.
-                if self.fence.forgot(tags) { frame.clone() } else { seal(&self.cache, &marks)? }
+                if self.fence.forgot(tags) { frame.clone() } else { seal(&marks)? }
             }
             _ => frame.clone(),
         };

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::Inner;
 use super::recovery::{Target, Work};
+use super::{Inner, Shared};
 use crate::backends::Backend;
 use crate::codec::Codec;
 use crate::error::{Error, ErrorKind};
@@ -42,16 +42,6 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         .await
     }
 
-    /// Tells other processes what to forget. The backend has forgotten it by then, so they cannot read it again.
-    pub(super) async fn tell_others(&self, key: &Key, what: Message<'_>) -> Result<(), Error> {
-        match (&self.guard, &self.subscription) {
-            (Some(guard), Some(Subscription(bulletin))) => {
-                guard.publish(key, bulletin.bus(), what.to_bytes(bulletin.source())).await
-            }
-            _ => Ok(()),
-        }
-    }
-
     /// Whether this process no longer hears of what others change, so that L1 must hold nothing.
     pub(super) fn is_deaf(&self) -> bool {
         self.subscription.as_ref().is_some_and(|Subscription(bulletin)| bulletin.is_stopped())
@@ -62,6 +52,18 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     pub(super) async fn listen(&self) {
         if let Some(Subscription(bulletin)) = &self.subscription {
             bulletin.listen().await;
+        }
+    }
+}
+
+impl<B: Backend> Shared<B> {
+    /// Tells other processes what to forget. The backend has forgotten it by then, so they cannot read it again.
+    pub(super) async fn tell_others(&self, key: &Key, what: Message<'_>) -> Result<(), Error> {
+        match (&self.guard, &self.subscription) {
+            (Some(guard), Some(Subscription(bulletin))) => {
+                guard.publish(key, bulletin.bus(), what.to_bytes(bulletin.source())).await
+            }
+            _ => Ok(()),
         }
     }
 }

@@ -3,6 +3,7 @@
 //! [`Cache`] is a handle; the path of a call is in `path`, the tiers it passes in `tiers`.
 
 use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -21,6 +22,7 @@ use crate::invalidate::{Bulletin, Local, Subscription, Versions};
 use crate::key::{IntoKey, Namespace};
 use crate::memory::L1;
 use crate::seal::{Sealer, Value};
+use crate::sensitive::Storable;
 use crate::tasks::Tasks;
 
 mod entry;
@@ -31,6 +33,8 @@ mod health;
 mod options;
 mod path;
 mod recovery;
+#[cfg(feature = "encryption")]
+mod tenant;
 mod tiers;
 
 use self::options::Options;
@@ -73,22 +77,36 @@ pub struct Cache<B: Backend, C: Codec> {
 /// What clones of a cache share.
 pub(crate) struct Inner<B: Backend, C: Codec> {
     namespace: Namespace,
-    policy: Policy,
+    sealer: Arc<Sealer<C>>,
     clock: Arc<dyn Clock>,
     observers: Observers,
     local: Arc<Local>,
+    shared: Arc<Shared<B>>,
+}
+
+/// What the tenants of a cache share, too; what a hit in L1 needs is not behind this.
+pub(crate) struct Shared<B: Backend> {
+    policy: Policy,
     guard: Option<Guard<B>>,
     versions: Option<Arc<Versions>>,
     subscription: Option<Subscription>,
-    sealer: Sealer<C>,
     flights: Arc<Flights>,
     throttle: Throttle,
     refreshes: Arc<Semaphore>,
-    recovery: Recovery<B, C>,
+    recovery: Recovery,
     checked: health::Checked,
     /// The longest that an entry was given to be kept, in milliseconds.
     longest: AtomicU64,
     tasks: Tasks,
+}
+
+impl<B: Backend, C: Codec> Deref for Inner<B, C> {
+    type Target = Shared<B>;
+
+    #[inline]
+    fn deref(&self) -> &Shared<B> {
+        &self.shared
+    }
 }
 
 /// What a builder decided.
@@ -116,12 +134,11 @@ impl<B: Backend, C: Codec> Cache<B, C> {
             let (local, clock) = (Arc::clone(&local), Arc::clone(&clock));
             Subscription(Bulletin::new(bus, name, local, versions.clone(), clock, observers.clone()))
         });
-        let inner = Inner {
-            local,
+        let sealer = Arc::new(Sealer::new(codec, policy.schema_version));
+        let shared = Arc::new(Shared {
             guard,
             versions,
             subscription,
-            sealer: Sealer::new(codec, policy.schema_version),
             flights: Flights::new(policy.max_flights),
             throttle: Throttle::new(policy.throttle),
             refreshes: Arc::new(Semaphore::new(policy.max_refreshes.min(Semaphore::MAX_PERMITS))),
@@ -129,11 +146,9 @@ impl<B: Backend, C: Codec> Cache<B, C> {
             checked: health::Checked::default(),
             longest: AtomicU64::new(millis(policy.ttl.saturating_add(policy.stale_if_error.of(policy.ttl)))),
             tasks: Tasks::default(),
-            namespace,
             policy,
-            clock,
-            observers,
-        };
+        });
+        let inner = Inner { namespace, sealer, clock, observers, local, shared };
         Self { inner: Arc::new(inner) }
     }
 
@@ -156,20 +171,20 @@ impl<B: Backend, C: Codec> Cache<B, C> {
     /// An L1 hit hashes the key once, takes one shard lock and clones the value; it allocates only if the clone does.
     pub async fn get_or_compute<T, E, F, Fut>(&self, key: impl IntoKey, compute: F) -> Result<T, ComputeError<E>>
     where
-        T: Value + Clone,
+        T: Storable<C, Form: Clone>,
         E: Send + Sync + 'static,
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<T, E>> + Send + 'static,
     {
         let look = self.inner.look(&key, &Options::default())?;
-        match look {
-            Look::Fresh(value) => Ok(T::clone(&value)),
-            Look::Other(other) => self
-                .inner
-                .answer(other, Options::default(), || async move { compute().await.map(Computed::new) })
-                .await
-                .map(Arc::unwrap_or_clone),
-        }
+        let form = match look {
+            Look::Fresh(form) => T::Form::clone(&form),
+            Look::Other(other) => {
+                let compute = || async move { compute().await.map(|value| Computed::new(value.into_form())) };
+                self.inner.answer(other, Options::default(), compute).await.map(Arc::unwrap_or_clone)?
+            }
+        };
+        Ok(T::from_form(form))
     }
 
     /// Like [`get_or_compute`](Cache::get_or_compute), without cloning the value: all callers share it.
@@ -207,7 +222,7 @@ impl<B: Backend, C: Codec> Cache<B, C> {
     ///
     /// # Errors
     /// If the key is unusable, or the backend fails: a failure is not an absence. An entry that cannot be read is one.
-    pub async fn get<T: Value + Clone>(&self, key: impl IntoKey) -> Result<Option<T>, Error> {
+    pub async fn get<T: Storable<C, Form: Clone>>(&self, key: impl IntoKey) -> Result<Option<T>, Error> {
         self.entry(key).get().await
     }
 
@@ -229,7 +244,7 @@ impl<B: Backend, C: Codec> Cache<B, C> {
     /// If the key is unusable, the TTL is longer than the backend can keep, or the value is too large or not readable
     /// by its codec: nothing has changed then, save that a value that only L1 finds too large replaces an older one by
     /// nothing. If the backend fails: this process has the new value in L1, others may still read an older one.
-    pub async fn set<T: Value>(&self, key: impl IntoKey, value: T) -> Result<(), Error> {
+    pub async fn set<T: Storable<C>>(&self, key: impl IntoKey, value: T) -> Result<(), Error> {
         self.entry(key).set(value).await
     }
 
@@ -365,8 +380,8 @@ impl<B: Backend, C: Codec> fmt::Debug for Cache<B, C> {
 }
 
 impl<B: Backend, C: Codec> Inner<B, C> {
-    /// Tells caches apart.
+    /// Tells caches apart; the tenants of one are one.
     fn id(&self) -> usize {
-        std::ptr::from_ref(self).addr()
+        Arc::as_ptr(&self.shared).addr()
     }
 }

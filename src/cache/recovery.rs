@@ -14,27 +14,27 @@ use std::time::Duration;
 use bytes::Bytes;
 use lru::LruCache;
 
-use super::Inner;
+use super::{Inner, Shared};
 use crate::backends::Backend;
-use crate::clock::millis;
+use crate::clock::{Clock, millis};
 use crate::codec::Codec;
 use crate::epochs::Tags;
 use crate::error::Error;
-use crate::event::Event;
+use crate::event::{Event, Observers};
 use crate::fence::Fence;
 use crate::invalidate::Message;
 use crate::key::Key;
 use crate::seal::Marks;
 
 /// What is to be made again, the oldest first.
-pub(super) struct Recovery<B: Backend, C: Codec> {
-    queue: Mutex<Queue<B, C>>,
+pub(super) struct Recovery {
+    queue: Mutex<Queue>,
     /// How many there are.
     len: AtomicUsize,
 }
 
-struct Queue<B: Backend, C: Codec> {
-    all: LruCache<Target, Arc<Pending<B, C>>>,
+struct Queue {
+    all: LruCache<Target, Arc<Pending>>,
     running: bool,
 }
 
@@ -47,9 +47,9 @@ pub(super) enum Target {
 }
 
 /// What is left to do for a change.
-pub(super) enum Work<B: Backend, C: Codec> {
+pub(super) enum Work {
     Set {
-        seal: Seal<B, C>,
+        seal: Seal,
         tags: Tags,
         keep: Duration,
     },
@@ -59,7 +59,7 @@ pub(super) enum Work<B: Backend, C: Codec> {
     Sweep,
 }
 
-impl<B: Backend, C: Codec> Work<B, C> {
+impl Work {
     /// What is left to do where this cannot be done.
     pub(super) fn or_remove(self) -> Self {
         if let Self::Set { .. } = self { Self::Remove } else { self }
@@ -67,10 +67,10 @@ impl<B: Backend, C: Codec> Work<B, C> {
 }
 
 /// Makes the frame of a value again, with these marks.
-pub(super) type Seal<B, C> = Box<dyn Fn(&Inner<B, C>, &Marks) -> Result<Bytes, Error> + Send + Sync>;
+pub(super) type Seal = Box<dyn Fn(&Marks) -> Result<Bytes, Error> + Send + Sync>;
 
-struct Pending<B: Backend, C: Codec> {
-    work: Work<B, C>,
+struct Pending {
+    work: Work,
     /// Since the change ended.
     fence: Fence,
     /// The version that the change began.
@@ -85,13 +85,13 @@ const MOST: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
 const SHORTEST: Duration = Duration::from_millis(50);
 const LONGEST: Duration = Duration::from_secs(1);
 
-impl<B: Backend, C: Codec> Default for Recovery<B, C> {
+impl Default for Recovery {
     fn default() -> Self {
         Self { queue: Mutex::new(Queue { all: LruCache::sparse(MOST), running: false }), len: AtomicUsize::new(0) }
     }
 }
 
-impl<B: Backend, C: Codec> Recovery<B, C> {
+impl Recovery {
     /// How many changes wait.
     pub(super) fn len(&self) -> usize {
         self.len.load(SeqCst)
@@ -114,7 +114,7 @@ impl<B: Backend, C: Codec> Recovery<B, C> {
 
     /// Adds a change, in place of an older one of its target. Returns one that is given up for it, and whether nobody
     /// works on them.
-    fn add(&self, target: Target, pending: Pending<B, C>) -> (Option<Arc<Pending<B, C>>>, bool) {
+    fn add(&self, target: Target, pending: Pending) -> (Option<Arc<Pending>>, bool) {
         let mut queue = self.lock();
         let gone = queue.all.push(target.clone(), Arc::new(pending));
         self.len.store(queue.all.len(), SeqCst);
@@ -131,7 +131,7 @@ impl<B: Backend, C: Codec> Recovery<B, C> {
         }
     }
 
-    fn first(&self) -> Option<(Target, Arc<Pending<B, C>>)> {
+    fn first(&self) -> Option<(Target, Arc<Pending>)> {
         let mut queue = self.lock();
         let first = queue.all.peek_lru().map(|(target, pending)| (target.clone(), Arc::clone(pending)));
         queue.running &= first.is_some();
@@ -139,7 +139,7 @@ impl<B: Backend, C: Codec> Recovery<B, C> {
     }
 
     /// Takes a change off, unless a later one has its place.
-    fn remove(&self, target: &Target, done: &Arc<Pending<B, C>>) {
+    fn remove(&self, target: &Target, done: &Arc<Pending>) {
         let mut queue = self.lock();
         if queue.all.peek(target).is_some_and(|pending| Arc::ptr_eq(pending, done)) {
             queue.all.pop(target);
@@ -147,7 +147,7 @@ impl<B: Backend, C: Codec> Recovery<B, C> {
         self.len.store(queue.all.len(), SeqCst);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Queue<B, C>> {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
         // Nothing under the lock panics half way through a change.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -155,7 +155,7 @@ impl<B: Backend, C: Codec> Recovery<B, C> {
 
 impl<B: Backend, C: Codec> Inner<B, C> {
     /// Notes what is left to do for a change that began the version `begun` of its key, and sees to it.
-    pub(super) fn recover(self: &Arc<Self>, target: Target, key: &Key, begun: u64, work: Work<B, C>) {
+    pub(super) fn recover(&self, target: Target, key: &Key, begun: u64, work: Work) {
         if !self.policy.background || self.tasks.closed() {
             return;
         }
@@ -167,26 +167,16 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             self.observers.tell(Event::GivenUp { key: gone.fence.key() });
         }
         if idle {
-            let worker = Worker { cache: Arc::downgrade(self), ended: false };
+            let (clock, observers) = (Arc::clone(&self.clock), self.observers.clone());
+            let worker = Worker { cache: Arc::downgrade(&self.shared), clock, observers, ended: false };
             // Where nothing can be spawned, the next one that fails tries again.
             let _ = self.tasks.spawn(worker.run());
         }
     }
+}
 
-    /// Makes changes again until one fails that may not fail later. Says whether any is left.
-    async fn recover_all(self: &Arc<Self>) -> bool {
-        while let Some((target, pending)) = self.recovery.first() {
-            match self.make_again(&target, &pending).await {
-                Err(error) if error.is_temporary() && self.clock.ticks() < pending.until => return true,
-                Err(_) => self.observers.tell(Event::GivenUp { key: pending.fence.key() }),
-                Ok(()) => {}
-            }
-            self.recovery.remove(&target, &pending);
-        }
-        false
-    }
-
-    async fn make_again(&self, target: &Target, pending: &Pending<B, C>) -> Result<(), Error> {
+impl<B: Backend> Shared<B> {
+    async fn make_again(&self, target: &Target, pending: &Pending) -> Result<(), Error> {
         let Some(guard) = &self.guard else { return Ok(()) };
         let key = pending.fence.key();
         let mut turn = pending.fence.turn().await;
@@ -206,7 +196,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
                 if pending.fence.forgot(tags) {
                     guard.remove(key).await?;
                 } else {
-                    guard.put(key, seal(self, &marks)?, *keep, None).await?;
+                    guard.put(key, seal(&marks)?, *keep, None).await?;
                 }
                 *turn = pending.begun;
             }
@@ -241,27 +231,42 @@ impl Target {
 }
 
 /// The task that makes changes again. It does not keep the cache.
-struct Worker<B: Backend, C: Codec> {
-    cache: Weak<Inner<B, C>>,
+struct Worker<B: Backend> {
+    cache: Weak<Shared<B>>,
+    clock: Arc<dyn Clock>,
+    observers: Observers,
     ended: bool,
 }
 
-impl<B: Backend, C: Codec> Worker<B, C> {
+impl<B: Backend> Worker<B> {
     async fn run(mut self) {
         let mut pause = SHORTEST;
-        while let Some(clock) = self.cache.upgrade().map(|cache| Arc::clone(&cache.clock)) {
-            clock.sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
+        loop {
+            self.clock.sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
             let Some(cache) = self.cache.upgrade() else { return };
-            if !cache.recover_all().await {
+            if !self.make_all_again(&cache).await {
                 self.ended = true;
                 return;
             }
             pause = (pause * 2).min(LONGEST);
         }
     }
+
+    /// Until one fails that may not fail later. Says whether any is left.
+    async fn make_all_again(&self, cache: &Shared<B>) -> bool {
+        while let Some((target, pending)) = cache.recovery.first() {
+            match cache.make_again(&target, &pending).await {
+                Err(error) if error.is_temporary() && self.clock.ticks() < pending.until => return true,
+                Err(_) => self.observers.tell(Event::GivenUp { key: pending.fence.key() }),
+                Ok(()) => {}
+            }
+            cache.recovery.remove(&target, &pending);
+        }
+        false
+    }
 }
 
-impl<B: Backend, C: Codec> Drop for Worker<B, C> {
+impl<B: Backend> Drop for Worker<B> {
     /// If its runtime ended first: lets the next one begin anew.
     fn drop(&mut self) {
         if !self.ended

@@ -153,11 +153,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             Ok(opened) => opened,
             Err(reason) => {
                 self.observers.tell(Event::Unreadable { key, reason });
-                if reason == Unreadable::Unauthentic && C::CONFIDENTIAL && self.policy.fail_closed {
-                    let message = "the stored entry is not authentic, and the cache is set to fail closed: \
-                                   invalidate the key once you know why";
-                    return Err(Error::new(ErrorKind::Unauthentic, message));
-                }
+                self.reject(guard, key, reason).await?;
                 return Ok(None);
             }
         };
@@ -189,6 +185,22 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             let _ = self.keep(key, &value, Some(bytes), plan, origin, admit);
         }
         Ok(Some(Found { value, age, in_l1: false, expires, tags: Some(tags) }))
+    }
+
+    /// Deals with an entry that cannot be read. One that is not authentic leaves the backend, unless the cache is set to
+    /// fail closed.
+    async fn reject(&self, guard: &Guard<B>, key: &Key, reason: Unreadable) -> Result<(), Error> {
+        if reason != Unreadable::Unauthentic || !C::CONFIDENTIAL {
+            return Ok(());
+        }
+        if self.policy.fail_closed {
+            let message = "the stored entry is not authentic, and the cache is set to fail closed: \
+                           invalidate the key once you know why";
+            return Err(Error::new(ErrorKind::Unauthentic, message));
+        }
+        // A failure is told by the guard, and is none of the read: the entry is a miss either way.
+        let _ = guard.remove(key).await;
+        Ok(())
     }
 
     /// The frame under `key`, and with it the generation of the versions where that is due.

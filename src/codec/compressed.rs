@@ -9,6 +9,7 @@
 //! costs more than compressing a small value.
 
 use std::cell::{Cell, RefCell};
+use std::hint::black_box;
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 use serde::Serialize;
@@ -31,6 +32,19 @@ const KEPT: usize = 256 * 1024;
 /// `compression_level`), else yes and 6. Whatever they say, it reads what any of them wrote.
 ///
 /// Costs one byte an entry. Each thread that compresses keeps about 300 KiB for each level it has used.
+///
+/// With encryption it goes inside, `Encrypted<Compressed<C>>`; the other way round does not compile, because ciphertext
+/// does not shrink:
+/// ```
+/// use cachekit::codec::{Compressed, Encrypted, Keyring, Postcard};
+/// let keyring = Keyring::from_hex(&"ab".repeat(32)).unwrap();
+/// let codec = Encrypted::new(Compressed::new(Postcard), keyring);
+/// ```
+/// ```compile_fail
+/// use cachekit::codec::{Compressed, Encrypted, Keyring, Postcard};
+/// let keyring = Keyring::from_hex(&"ab".repeat(32)).unwrap();
+/// let codec = Compressed::new(Encrypted::new(Postcard, keyring));
+/// ```
 ///
 /// # Limits
 /// Values above [`MAX_PLAIN`](Self::MAX_PLAIN) bytes, or that shrink more than [`MAX_RATIO`](Self::MAX_RATIO)-fold,
@@ -67,6 +81,7 @@ impl<C: Codec> Compressed<C> {
 
     /// Compresses the bytes of `inner`.
     pub fn new(inner: C) -> Self {
+        const { assert!(!C::CONFIDENTIAL, "ciphertext does not shrink: put Compressed inside of Encrypted") };
         Self { inner, level: None, threshold: None, enabled: None }
     }
 
@@ -92,7 +107,10 @@ impl<C: Codec> Compressed<C> {
 
 #[deny(clippy::missing_trait_methods)]
 impl<C: Codec> Codec for Compressed<C> {
-    const CONFIDENTIAL: bool = C::CONFIDENTIAL;
+    const CONFIDENTIAL: bool = {
+        assert!(!C::CONFIDENTIAL, "ciphertext does not shrink: put Compressed inside of Encrypted");
+        false
+    };
 
     fn name(&self) -> String {
         format!("compressed({})", self.inner.name())
@@ -123,6 +141,7 @@ impl<C: Codec> Codec for Compressed<C> {
                 return Ok(());
             }
             let length = length as u32;
+            wipe(&mut out[start..]);
             out.truncate(start);
             out.push(ZLIB);
             out.extend_from_slice(&length.to_be_bytes());
@@ -156,10 +175,18 @@ fn with_scratch<R>(work: impl FnOnce(&mut Vec<u8>) -> R) -> R {
     // Taken, not borrowed: a value that itself encodes or decodes finds an empty buffer, not a panic.
     let mut buffer = SCRATCH.take();
     let result = work(&mut buffer);
+    wipe(&mut buffer);
     buffer.clear();
     buffer.shrink_to(KEPT);
     SCRATCH.set(buffer);
     result
+}
+
+/// Leaves nothing of what was plain, for the sake of an `Encrypted` around this codec.
+fn wipe(bytes: &mut [u8]) {
+    bytes.fill(0);
+    // Otherwise a compiler may see that nobody reads the zeros.
+    black_box(bytes);
 }
 
 /// Fills the empty `stream`. `false` if with its head it would not be smaller than `plain`.

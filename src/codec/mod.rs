@@ -20,16 +20,22 @@ use serde::de::DeserializeOwned;
 use crate::config::Policy;
 use crate::error::Error;
 
+#[cfg(feature = "encryption")]
+mod aad;
 mod checked;
 #[cfg(feature = "compression")]
 mod compressed;
 #[cfg(feature = "encryption")]
 mod encrypted;
 mod json;
+#[cfg(feature = "encryption")]
+mod keyring;
 mod limited;
 #[cfg(feature = "messagepack")]
 mod messagepack;
 mod postcard;
+#[cfg(feature = "encryption")]
+mod scratch;
 mod verify;
 
 pub use self::checked::Checked;
@@ -38,6 +44,8 @@ pub use self::compressed::Compressed;
 #[cfg(feature = "encryption")]
 pub use self::encrypted::Encrypted;
 pub use self::json::Json;
+#[cfg(feature = "encryption")]
+pub use self::keyring::Keyring;
 #[cfg(feature = "messagepack")]
 pub use self::messagepack::MessagePack;
 pub use self::postcard::Postcard;
@@ -60,13 +68,31 @@ pub(crate) use self::verify::Verified;
 #[cfg(feature = "compression")]
 pub type Standard = Checked<Compressed<Postcard>>;
 
+/// The stack of a cache from the environment with [`intent::Secure`](crate::intent::Secure): compact, compressed where
+/// that pays, encrypted.
+///
+/// # Examples
+/// ```no_run
+/// use cachekit::backends::AnyBackend;
+/// use cachekit::codec::Confidential;
+/// use cachekit::{Cache, CacheBuilder, Intent};
+/// struct App {
+///     cards: Cache<AnyBackend, Confidential>,
+/// }
+/// let app = App { cards: CacheBuilder::from_env().intent(Intent::Secure).namespace("cards").build()? };
+/// # Ok::<(), cachekit::Error>(())
+/// ```
+#[cfg(all(feature = "compression", feature = "encryption"))]
+pub type Confidential = Encrypted<Compressed<Postcard>>;
+
 /// A way to turn values into bytes and back.
 ///
 /// # Contract
 /// - `decode` of what `encode` wrote, with an equal [`Context`], gives an equal value.
 /// - `decode` reads all of `bytes`: anything left over is an error.
 /// - `decode` never panics and never allocates more than a small multiple of its input, whatever the bytes.
-/// - Both are pure: same codec, same result. A codec that binds its context refuses bytes written under another.
+/// - Both are pure: same codec, same result, but for the random numbers of encryption. A codec that binds its context
+///   refuses bytes written under another.
 ///
 /// # Wrappers
 /// `Name<C>` reads from the outside in: `Checked<Compressed<Postcard>>` serializes, compresses, then adds a checksum. A

@@ -10,6 +10,7 @@ use super::parse;
 use super::policy::{AdaptiveTimeout, Backpressure, Breaker, Grace, Leases, Policy, Tracing};
 use super::problem::{Fault, Problem};
 use super::settings::Settings;
+use super::setup::Setup;
 
 /// A bound of what is counted, below what a semaphore takes.
 const MANY: usize = 1_000_000;
@@ -56,7 +57,9 @@ impl Settings {
             compression: self.compression_enabled.unwrap_or(true),
             compression_level: check.within("compression_level", self.compression_level, 6, parse::LEVELS),
             fail_closed: self.fail_closed.unwrap_or(false),
+            hashed_keys: self.hashed_keys.unwrap_or(false),
             schema_version: self.schema_version.unwrap_or(0),
+            setup: Setup::default(),
         }
     }
 

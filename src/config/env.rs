@@ -15,7 +15,7 @@ use super::memcached::MemcachedSettings;
 use super::parse;
 use super::problem::{Fault, Problem};
 use super::redis::{RedisSettings, RedisUrl};
-use super::secret::{Secret, Secrets};
+use super::secret::{MasterKey, Secrets};
 use super::select::Selection;
 use super::settings::Settings;
 use super::variables::{Variable, Variables};
@@ -165,18 +165,18 @@ fn settings(vars: &Variables, problems: &mut Vec<Problem>) -> Settings {
 }
 
 fn secrets(vars: &Variables, problems: &mut Vec<Problem>) -> Secrets {
-    let master = vars.cachekit_master_key.read(problems, Secret::from_hex);
+    let master = vars.cachekit_master_key.read(problems, MasterKey::from_hex);
     let previous = vars.cachekit_previous_master_keys.read(problems, previous_keys).unwrap_or_default();
     let secrets = Secrets { master, previous };
     secrets.check(vars.cachekit_previous_master_keys.name, problems);
     secrets
 }
 
-fn previous_keys(text: &str) -> Result<Vec<Secret<[u8]>>, Fault> {
+fn previous_keys(text: &str) -> Result<Vec<MasterKey>, Fault> {
     let keys = text.split(',').map(str::trim).enumerate();
     keys.map(|(index, key)| {
         let place = index + 1;
-        Secret::from_hex(key).map_err(|fault| Fault::new(format!("key {place} {}", fault.rule), fault.fix))
+        MasterKey::from_hex(key).map_err(|fault| Fault::new(format!("key {place} {}", fault.rule), fault.fix))
     })
     .collect()
 }

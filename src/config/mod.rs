@@ -14,6 +14,7 @@ mod redis;
 mod secret;
 mod select;
 mod settings;
+mod setup;
 #[cfg(test)]
 mod tests;
 mod variables;
@@ -28,6 +29,10 @@ pub(crate) use self::problem::{Fault, Problem, error};
 #[cfg(any(feature = "redis", test))]
 pub(crate) use self::redis::{Host, Login, Topology};
 pub use self::redis::{RedisSettings, RedisUrl};
+#[cfg(feature = "encryption")]
+pub(crate) use self::secret::MasterKey;
 pub use self::secret::Secret;
+pub(crate) use self::secret::Secrets;
 pub(crate) use self::select::Selection;
 pub use self::settings::Settings;
+pub(crate) use self::setup::{Alarm, Setup};

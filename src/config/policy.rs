@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use super::setup::Setup;
+
 /// How a cache behaves, after explicit calls, the environment, the intent and the defaults were weighed.
 ///
 /// Read it with [`Cache::policy`](crate::Cache::policy). This version does not act on `metrics`.
@@ -82,8 +84,12 @@ pub struct Policy {
     pub compression_level: u32,
     /// Whether an entry that a confidential codec finds not authentic is an error and kept, instead of a miss.
     pub fail_closed: bool,
+    /// Whether keys are stored as hashes: keyed ones with a codec that encrypts, plain BLAKE2b-256 otherwise.
+    pub hashed_keys: bool,
     /// A number mixed into the schema fingerprint of every entry.
     pub schema_version: u32,
+    /// Only while `build` configures the codec; a cache's own policy has none.
+    pub(crate) setup: Setup,
 }
 
 /// How long an expired entry is kept as a fallback.

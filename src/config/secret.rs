@@ -40,9 +40,23 @@ impl<T: ?Sized> fmt::Debug for Secret<T> {
 
 const GENERATE: &str = "make one with `openssl rand -hex 32`";
 
-impl Secret<[u8]> {
+/// A master key. Clones share one copy of its bytes, which is wiped with the last of them.
+#[derive(Clone)]
+pub(crate) struct MasterKey(Arc<Material>);
+
+struct Material(Box<[u8]>);
+
+#[cfg(feature = "encryption")]
+impl Drop for Material {
+    fn drop(&mut self) {
+        use zeroize::Zeroize;
+        self.0[..].zeroize();
+    }
+}
+
+impl MasterKey {
     /// The fewest bytes of a key.
-    pub const MIN_LEN: usize = 32;
+    pub(crate) const MIN_LEN: usize = 32;
 
     /// A key from hex digits of either case.
     ///
@@ -50,9 +64,12 @@ impl Secret<[u8]> {
     /// The fault names the number of digits, never the digits.
     pub(crate) fn from_hex(text: &str) -> Result<Self, Fault> {
         let digits = text.chars().count();
-        let Some(nibbles) = text.chars().map(|digit| digit.to_digit(16)).collect::<Option<Vec<u32>>>() else {
+        if digits == 0 {
+            return Err(Fault::new("must not be empty", GENERATE));
+        }
+        if !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
             return Err(Fault::new("must be hex digits (0-9, a-f) only", GENERATE));
-        };
+        }
         if digits % 2 == 1 {
             return Err(Fault::new(format!("must have an even number of hex digits and has {digits}"), GENERATE));
         }
@@ -60,8 +77,43 @@ impl Secret<[u8]> {
             let rule = format!("must have at least 64 hex digits (32 bytes) and has {digits} ({} bytes)", digits / 2);
             return Err(Fault::new(rule, GENERATE));
         }
-        let bytes = nibbles.chunks_exact(2).map(|pair| (pair[0] << 4 | pair[1]) as u8);
-        Ok(Self::new(bytes.collect::<Arc<[u8]>>()))
+        // As long as the key from the start, so that no copy of a part is left behind.
+        let mut material = Material(vec![0; digits / 2].into());
+        for (byte, pair) in material.0.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+            *byte = nibble(pair[0]) << 4 | nibble(pair[1]);
+        }
+        Ok(Self(Arc::new(material)))
+    }
+
+    /// A key from its bytes.
+    ///
+    /// # Errors
+    /// If there are too few.
+    #[cfg(feature = "encryption")]
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self, Fault> {
+        if bytes.len() < Self::MIN_LEN {
+            return Err(Fault::new(format!("must have at least 32 bytes and has {}", bytes.len()), GENERATE));
+        }
+        Ok(Self(Arc::new(Material(bytes.into()))))
+    }
+
+    /// The bytes, for the one place that needs them.
+    pub(crate) fn expose(&self) -> &[u8] {
+        &self.0.0
+    }
+}
+
+impl fmt::Debug for MasterKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[secret]")
+    }
+}
+
+/// The value of a hex digit.
+fn nibble(digit: u8) -> u8 {
+    match digit {
+        b'0'..=b'9' => digit - b'0',
+        _ => (digit | 0x20) - b'a' + 10,
     }
 }
 
@@ -69,9 +121,9 @@ impl Secret<[u8]> {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Secrets {
     /// Encrypts and decrypts.
-    pub master: Option<Secret<[u8]>>,
+    pub master: Option<MasterKey>,
     /// Decrypt only, at most [`MAX_PREVIOUS`](Self::MAX_PREVIOUS).
-    pub previous: Vec<Secret<[u8]>>,
+    pub previous: Vec<MasterKey>,
 }
 
 impl Secrets {

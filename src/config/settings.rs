@@ -134,6 +134,8 @@ settings! {
     /// Whether an entry that a confidential codec finds not authentic is kept and reported as an error, instead of
     /// being a miss and computed again. Default false.
     fail_closed: bool,
+    /// Whether keys are stored as hashes, so that the backend does not see names. Default false.
+    hashed_keys: bool,
     /// A number that makes entries of other numbers misses. Default 0.
     schema_version: u32,
 }

@@ -1,7 +1,7 @@
 //! What the types refuse, in which words, and what they allow.
 
 use cachekit::backends::{AnyBackend, Memory, NoBackend};
-use cachekit::codec::{Checked, Compressed, Encrypted, Json, Postcard, Standard};
+use cachekit::codec::{Checked, Compressed, Confidential, Encrypted, Json, Keyring, Postcard, Standard};
 use cachekit::{Backend, Cache, CacheBuilder, Codec, Error, Intent};
 
 /// Each file breaks one rule; the messages are part of what users see. `TRYBUILD=overwrite` writes them anew.
@@ -17,14 +17,13 @@ fn charge<B: Backend, C: Codec>(_cards: &Cache<B, Encrypted<C>>) -> &'static str
 
 #[test]
 fn an_encrypting_cache_is_accepted_where_one_is_asked_for() {
-    let cards: Result<Cache<NoBackend, Encrypted<Postcard>>, Error> =
-        CacheBuilder::new().intent(Intent::Secure).build();
-    let inner = cards.as_ref().map(charge);
-    assert_eq!(
-        inner.unwrap_err().to_string(),
-        cards.unwrap_err().to_string(),
-        "it has the type; there are no keys yet"
-    );
+    let keyring = Keyring::from_bytes(&[7; 32]).unwrap();
+    let cards: Cache<NoBackend, Encrypted<Postcard>> =
+        CacheBuilder::new().intent(Intent::Secure).keyring(keyring.clone()).build().unwrap();
+    assert!(charge(&cards).ends_with("Postcard"));
+    assert!(charge(&cards.tenant("acme").unwrap()).ends_with("Postcard"));
+    let direct = CacheBuilder::new().intent(Intent::Test).codec(Encrypted::new(Json, keyring)).build().unwrap();
+    assert!(charge(&direct).ends_with("Json"));
 }
 
 #[test]
@@ -77,6 +76,8 @@ fn a_cache_from_the_environment_has_a_name() {
     let _standard: Cache<AnyBackend, Standard> = CacheBuilder::from_vars(vars).build().unwrap();
     let _small: Cache<AnyBackend, Compressed<Postcard>> =
         CacheBuilder::from_vars(vars).intent(Intent::Minimal).build().unwrap();
+    let _confidential: Result<Cache<AnyBackend, Confidential>, Error> =
+        CacheBuilder::from_vars(vars).intent(Intent::Secure).build();
     let _io: Result<Cache<cachekit::backends::CachekitIo, Standard>, Error> =
         CacheBuilder::from_vars(vars).intent(Intent::Io).build();
 }

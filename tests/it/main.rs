@@ -8,6 +8,7 @@ mod chunks;
 mod codecs;
 mod compile_fail;
 mod conformance;
+mod encryption;
 mod errors;
 mod evolution;
 mod files;

@@ -6,6 +6,7 @@ use super::super::parse::LONGEST;
 use super::super::policy::{AdaptiveTimeout, Backpressure, Breaker, Grace, Leases, Policy, Tracing};
 use super::super::problem::Problem;
 use super::super::settings::Settings;
+use super::super::setup::Setup;
 use super::environment;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -67,7 +68,9 @@ fn the_defaults_are_the_documented_ones() {
         compression: true,
         compression_level: 6,
         fail_closed: false,
+        hashed_keys: false,
         schema_version: 0,
+        setup: Setup::default(),
     };
     assert_eq!(allowed(|_| {}), expected);
 }
@@ -121,6 +124,7 @@ fn every_setting_reaches_the_policy() {
             compression_enabled: Some(false),
             compression_level: Some(9),
             fail_closed: Some(true),
+            hashed_keys: Some(true),
             schema_version: Some(23),
         }
     });
@@ -166,7 +170,9 @@ fn every_setting_reaches_the_policy() {
         compression: false,
         compression_level: 9,
         fail_closed: true,
+        hashed_keys: true,
         schema_version: 23,
+        setup: Setup::default(),
     };
     assert_eq!(policy, expected);
 }

@@ -1,7 +1,7 @@
 //! Keys, and that no output shows a secret.
 
 use super::super::problem::error;
-use super::super::secret::{Secret, Secrets};
+use super::super::secret::{MasterKey, Secrets};
 use super::{environment, faulty};
 
 const MASTER: &str = "CACHEKIT_MASTER_KEY";
@@ -61,7 +61,7 @@ fn previous_keys_are_few_and_all_different() {
 
 #[test]
 fn keys_from_elsewhere_obey_the_same_rules() {
-    let secret = |byte| Secret::from_hex(&key(byte)).expect("the key is valid");
+    let secret = |byte| MasterKey::from_hex(&key(byte)).expect("the key is valid");
     let mut problems = Vec::new();
     Secrets { master: Some(secret(1)), previous: vec![secret(2)] }.check("previous_master_keys", &mut problems);
     assert_eq!(problems, []);

@@ -1,0 +1,29 @@
+//! What a cache is fitted out with beside its policy: listeners, keys.
+
+use std::sync::Arc;
+
+use crate::config::{Alarm, Environment, Policy, Secrets, Setup, Tracing};
+#[cfg(feature = "tracing")]
+use crate::event::TracingObserver;
+use crate::event::{Counters, Event, Observer, Observers};
+
+/// What codecs are handed beside the policy.
+pub(super) fn setup(secrets: Option<Secrets>, environment: Option<&Environment>, observers: Observers) -> Setup {
+    let secrets = secrets.or_else(|| environment.map(|environment| environment.secrets.clone())).unwrap_or_default();
+    let alarm: Alarm = Arc::new(move |message| observers.tell(Event::Warning { message }));
+    Setup { secrets, alarm: Some(alarm), ..Setup::default() }
+}
+
+pub(super) fn listeners(policy: &Policy, listeners: Vec<Arc<dyn Observer>>) -> Observers {
+    let counters = policy.stats.then(Arc::<Counters>::default);
+    let hits = !listeners.is_empty() || policy.tracing == Tracing::Verbose;
+    #[cfg(feature = "tracing")]
+    let listeners = {
+        let mut listeners = listeners;
+        if policy.tracing != Tracing::Off {
+            listeners.push(Arc::new(TracingObserver { verbose: policy.tracing == Tracing::Verbose }));
+        }
+        listeners
+    };
+    Observers::new(counters, listeners, hits)
+}

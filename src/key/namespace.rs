@@ -1,0 +1,197 @@
+//! The head of keys: a namespace, perhaps a tenant.
+
+use std::cell::Cell;
+use std::fmt;
+
+use blake2::digest::consts::U32;
+use blake2::digest::{KeyInit, Mac};
+use blake2::{Blake2b256, Blake2bMac, Digest};
+
+use super::{IntoKey, Key, KeyWriter, hash, push_hex};
+use crate::error::{Error, ErrorKind};
+
+/// A namespace, escaped once, ready to be the head of keys.
+#[derive(Debug, Clone)]
+pub(crate) struct Namespace {
+    /// What stands in front of every part of a key.
+    head: Box<str>,
+    /// How much of it names the namespace, whatever the tenant.
+    root: usize,
+    names: Names,
+}
+
+/// How much of a key the backend sees.
+#[derive(Debug, Clone)]
+enum Names {
+    Shown,
+    Hashed,
+    Keyed(NameKey),
+}
+
+/// The key under which names are hashed. Wiped when dropped.
+#[derive(Clone)]
+pub(crate) struct NameKey([u8; 32]);
+
+impl Namespace {
+    pub(crate) fn new(namespace: &str) -> Result<Self, Error> {
+        if namespace.is_empty() {
+            return Err(Error::new(ErrorKind::Key, "the namespace is empty: give it a name"));
+        }
+        let mut head = String::new();
+        let mut writer = KeyWriter { text: &mut head, input: 0, parts: 0 };
+        writer.part(&namespace);
+        writer.check()?;
+        head.push(':');
+        Ok(Self { root: head.len(), head: head.into(), names: Names::Shown })
+    }
+
+    /// Stores hashes of keys from now on: keyed ones, if there is a key.
+    pub(crate) fn hide_names(&mut self, key: Option<NameKey>) {
+        self.names = key.map_or(Names::Hashed, Names::Keyed);
+    }
+
+    /// The part of this namespace that belongs to `tenant`. `key` hides names, where they are hidden.
+    #[cfg(feature = "encryption")]
+    pub(crate) fn tenant(&self, tenant: &Tenant, key: NameKey) -> Self {
+        let mut head = String::from(&self.head[..self.root]);
+        head.push('@');
+        KeyWriter { text: &mut head, input: 0, parts: 0 }.part(tenant.as_str());
+        head.push(':');
+        let names = if matches!(self.names, Names::Shown) { Names::Shown } else { Names::Keyed(key) };
+        Self { head: head.into(), root: self.root, names }
+    }
+
+    /// The name of what the cache keeps for the whole namespace. Its reserved names hold two `:`, as no user key does.
+    pub(crate) fn root(&self) -> Key {
+        Key::from_text(&self.head[..self.root])
+    }
+
+    /// The name of the bus of all caches of this namespace.
+    pub(crate) fn bus(&self) -> Key {
+        self.root().reserved("bus")
+    }
+
+    /// Writes the text of `key` into a buffer of this thread, hashes it once, and hands both to `f`.
+    ///
+    /// Allocates nothing once the buffer has grown, so an L1 hit can look up by it.
+    #[inline]
+    pub(crate) fn with<R>(&self, key: &impl IntoKey, f: impl FnOnce(&str, u64) -> R) -> Result<R, Error> {
+        let Buffer(text) = &mut Buffer(BUFFER.take());
+        text.clear();
+        text.push_str(&self.head);
+        let mut writer = KeyWriter { text, input: 0, parts: 0 };
+        key.write_key(&mut writer);
+        writer.check()?;
+        if !matches!(self.names, Names::Shown) {
+            self.hide(text);
+        }
+        if text.len() > Key::MAX_LEN {
+            shorten(text);
+        }
+        Ok(f(text, hash(text)))
+    }
+
+    /// Leaves of a key its namespace and a hash of the whole.
+    #[cold]
+    fn hide(&self, text: &mut String) {
+        let digest = match &self.names {
+            Names::Keyed(NameKey(key)) => {
+                let mut mac = Blake2bMac::<U32>::new_from_slice(key).expect("BLAKE2b takes keys of up to 64 bytes");
+                mac.update(text.as_bytes());
+                mac.finalize().into_bytes()
+            }
+            Names::Shown | Names::Hashed => Blake2b256::digest(text.as_bytes()),
+        };
+        text.truncate(self.root);
+        text.push('#');
+        push_hex(text, &digest);
+    }
+}
+
+thread_local!(static BUFFER: Cell<String> = const { Cell::new(String::new()) });
+
+/// This thread's buffer, until dropped. Taken, not borrowed: a key type that itself asks a cache finds an empty one,
+/// not a panic.
+struct Buffer(String);
+
+impl Drop for Buffer {
+    #[inline]
+    fn drop(&mut self) {
+        self.0.shrink_to(4 * 1024);
+        BUFFER.set(std::mem::take(&mut self.0));
+    }
+}
+
+#[cold]
+fn shorten(text: &mut String) {
+    const TAIL: usize = 64;
+    let digest = Blake2b256::digest(text.as_bytes());
+    text.truncate(Key::MAX_LEN - TAIL - 1);
+    text.push('~');
+    push_hex(text, &digest);
+}
+
+#[cfg(feature = "encryption")]
+impl NameKey {
+    pub(crate) fn new(key: [u8; 32]) -> Self {
+        Self(key)
+    }
+}
+
+#[cfg(feature = "encryption")]
+impl Drop for NameKey {
+    fn drop(&mut self) {
+        use zeroize::Zeroize;
+        self.0.zeroize();
+    }
+}
+
+impl fmt::Debug for NameKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[secret]")
+    }
+}
+
+/// The name of a tenant, of a length that every part of the library accepts. `Debug` does not show it.
+#[cfg(feature = "encryption")]
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Tenant(std::sync::Arc<str>);
+
+#[cfg(feature = "encryption")]
+impl Tenant {
+    /// The longest name of a tenant, in bytes.
+    const MAX_LEN: usize = 256;
+
+    pub(crate) fn new(id: &str) -> Result<Self, Error> {
+        match id.len() {
+            0 => Err(Error::new(ErrorKind::Key, "the tenant's id is empty: give it a name")),
+            1..=Self::MAX_LEN => Ok(Self(id.into())),
+            length => {
+                let message = format!(
+                    "a tenant's id of {length} bytes is longer than the {} accepted: use a shorter one",
+                    Self::MAX_LEN
+                );
+                Err(Error::new(ErrorKind::Key, message))
+            }
+        }
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The tenant of a cache that names none.
+#[cfg(feature = "encryption")]
+impl Default for Tenant {
+    fn default() -> Self {
+        Self("default".into())
+    }
+}
+
+#[cfg(feature = "encryption")]
+impl fmt::Debug for Tenant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tenant").finish_non_exhaustive()
+    }
+}
