@@ -350,7 +350,8 @@ setters! {
     /// Whether entries of the backend carry versions of their namespace and tags, by which they can be forgotten all at
     /// once. Default: as the intent says.
     namespace_index(bool);
-    /// Whether a backend that fails is left alone for a while. Default: as the intent says.
+    /// Whether a backend that fails is left alone for a while. Without effect where the backend does so with each of its
+    /// servers ([`Capabilities::isolates`](crate::Capabilities::isolates)). Default: as the intent says.
     breaker_enabled(bool);
     /// Failures within 60 s that open the breaker, at least 1. Default 5.
     failure_threshold(u32);

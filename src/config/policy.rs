@@ -66,7 +66,7 @@ pub struct Policy {
     pub invalidation: bool,
     /// Whether entries of the backend carry versions of their namespace and tags.
     pub namespace_index: bool,
-    /// The circuit breaker, if on.
+    /// The circuit breaker, if on; without effect where the backend isolates failing servers itself.
     pub breaker: Option<Breaker>,
     /// The adaptive timeout, if on.
     pub adaptive_timeout: Option<AdaptiveTimeout>,

@@ -67,13 +67,14 @@ struct Leave<'a> {
 impl Door {
     pub(super) fn new(
         policy: &Policy,
+        isolates: bool,
         hint: Option<&'static str>,
         clock: Arc<dyn Clock>,
         observers: Observers,
     ) -> Self {
         Self {
             operation_timeout: policy.operation_timeout,
-            breaker: policy.breaker.map(Breaker::new),
+            breaker: policy.breaker.filter(|_| !isolates).map(Breaker::new),
             gate: policy.backpressure.map(|rules| Gate::new(rules, Arc::clone(&clock))),
             adaptive: policy.adaptive_timeout.map(|rules| [(); 3].map(|()| Adaptive::new(rules))),
             retries: Retries::new(policy.retries),

@@ -48,7 +48,7 @@ impl<B: Backend> Guard<B> {
         observers: Observers,
     ) -> Self {
         let capabilities = backend.capabilities();
-        let door = Door::new(policy, hint, clock, observers.clone());
+        let door = Door::new(policy, capabilities.isolates, hint, clock, observers.clone());
         let &Policy { max_value_size, max_chunk_size, .. } = policy;
         Self { backend, capabilities, max_value_size, max_chunk_size, door, observers }
     }
