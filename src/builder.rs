@@ -326,6 +326,10 @@ setters! {
     throttle(Duration);
     /// The longest one backend operation may take. Default: as the backend's own limits let it, 5 s for most.
     operation_timeout(Duration);
+    /// How often a backend operation is tried again that the backend was not there for and that may be carried out
+    /// twice, 0..=10. Retries are a tenth of all operations at most, and end within `operation_timeout`. Default: as
+    /// the intent says.
+    retries(u32);
     /// Whether callers wait for the backend's write. Default: only where `background` is false.
     wait_for_write(bool);
     /// Whether work may go on after the answer; without it nothing is served stale while it is renewed. Default true,
@@ -346,6 +350,40 @@ setters! {
     /// Whether entries of the backend carry versions of their namespace and tags, by which they can be forgotten all at
     /// once. Default: as the intent says.
     namespace_index(bool);
+    /// Whether a backend that fails is left alone for a while. Without effect where the backend does so with each of its
+    /// servers ([`Capabilities::isolates`](crate::Capabilities::isolates)). Default: as the intent says.
+    breaker_enabled(bool);
+    /// Failures within 60 s that open the breaker, at least 1. Default 5.
+    failure_threshold(u32);
+    /// How long the breaker stays open. Default 30 s.
+    recovery_timeout(Duration);
+    /// Operations let through at once while the breaker is half open, at least `success_threshold`. Default 3.
+    half_open_requests(u32);
+    /// Of these, how many have to succeed to close it, at least 1. Default 3.
+    success_threshold(u32);
+    /// Whether the time a backend operation may take follows what operations of its kind took of late. It is never
+    /// longer than `operation_timeout`. Values above 1 MiB are written without it; where such are read now and then,
+    /// raise `adaptive_min`. Default: as the intent says.
+    adaptive_timeout_enabled(bool);
+    /// That time while there are fewer than 10 samples, from `adaptive_min` to `adaptive_max`. Default 1 s.
+    adaptive_initial(Duration);
+    /// The shortest. Default 0.1 s.
+    adaptive_min(Duration);
+    /// The longest. Default 5 s.
+    adaptive_max(Duration);
+    /// Operations remembered, 10..=100,000. Default 1,000.
+    adaptive_window(usize);
+    /// The percentile of their latencies that is multiplied by 1.5, above 0 and up to 100. Default 95.
+    adaptive_percentile(f64);
+    /// Whether concurrent backend operations are bounded. What finds no room goes on without the backend. Default: as
+    /// the intent says.
+    backpressure_enabled(bool);
+    /// Backend operations that run at once, 1..=1,000,000. Default 100.
+    max_concurrent(usize);
+    /// Backend operations that wait for their turn, 0..=1,000,000. Default 1,000.
+    max_queued(usize);
+    /// How long they wait at most. Default 0.1 s.
+    queue_wait(Duration);
     /// Whether outcomes are counted. Default: as the intent says.
     stats(bool);
     /// What `tracing` is told, with feature `tracing`. Default: as the intent says.

@@ -129,6 +129,11 @@ impl Fence {
         self.shard.epochs.forgot(self.epoch, tags)
     }
 
+    /// The key whose version this is.
+    pub(crate) fn key(&self) -> &Key {
+        &self.key
+    }
+
     /// The epoch in which the fence was taken.
     pub(crate) fn epoch(&self) -> u64 {
         self.epoch

@@ -8,7 +8,7 @@
 //! | codec around the base | - | - | `Checked` | `Checked` | `Encrypted` | `Checked` |
 //! | stale-while-revalidate | - | - | yes | yes | yes | yes |
 //! | invalidation, namespace index | - | - | - | yes | yes | yes |
-//! | breaker, adaptive timeout | - | - | yes | yes | yes | yes |
+//! | breaker, adaptive timeout, retries | - | - | yes | yes | yes | yes |
 //! | backpressure | yes | - | yes | yes | yes | yes |
 //! | stats | - | yes | yes | yes | yes | yes |
 //! | tracing | - | - | verbose | yes | yes | yes |
@@ -17,8 +17,7 @@
 //! | leases | - | - | - | yes | yes | yes |
 //! | jitter, work after the answer | yes | - | yes | yes | yes | yes |
 //!
-//! This version decides invalidation, namespace index, breaker, adaptive timeout, backpressure and metrics, and acts on
-//! none of them. It cannot build `Io`, and says so instead of building less.
+//! This version decides metrics, and does not act on them. It cannot build `Io`, and says so instead of building less.
 
 use std::fmt;
 use std::time::Duration;
@@ -131,6 +130,7 @@ presets! {
         breaker_enabled: Some(true),
         adaptive_timeout_enabled: Some(true),
         backpressure_enabled: Some(true),
+        retries: Some(1),
         stats: Some(true),
         tracing: Some(Tracing::Verbose),
         ..bare()
@@ -201,6 +201,7 @@ fn bare() -> Settings {
         breaker_enabled: Some(false),
         adaptive_timeout_enabled: Some(false),
         backpressure_enabled: Some(false),
+        retries: Some(0),
         stats: Some(false),
         tracing: Some(Tracing::Off),
         metrics: Some(false),

@@ -105,7 +105,7 @@ pub use self::intent as Intent;
 pub use crate::backends::{Backend, Capabilities, Lease, LeaseToken};
 pub use crate::builder::CacheBuilder;
 pub use crate::bus::{Batch, Bus, Position};
-pub use crate::cache::{Cache, Computed, Entry};
+pub use crate::cache::{Cache, Computed, Entry, Health};
 pub use crate::clock::{Clock, SystemClock};
 pub use crate::codec::Codec;
 pub use crate::config::{
@@ -113,7 +113,7 @@ pub use crate::config::{
     Leases, LogLevel, MemcachedSettings, Policy, RedisSettings, RedisUrl, Secret, Settings, Tracing,
 };
 pub use crate::error::{ComputeError, Error, ErrorKind};
-pub use crate::event::{Event, Observer, Operation, Outcome, Stats, Unreadable};
+pub use crate::event::{BreakerState, Event, Observer, Operation, Outcome, Refusal, Stats, Unreadable};
 pub use crate::key::{IntoKey, Key, KeyPart, KeyWriter, PartWriter};
 pub use crate::seal::Value;
 #[cfg(feature = "encryption")]

@@ -156,12 +156,16 @@ pub struct Capabilities {
     /// How long an operation takes at most by the backend's own limits. The cache gives up after it, unless the setting
     /// `operation_timeout` says otherwise.
     pub timeout: Duration,
+    /// Whether it leaves a server that fails alone by itself, and goes on with the others. The cache's circuit breaker
+    /// keeps out then: it would leave them all alone.
+    pub isolates: bool,
 }
 
 impl Capabilities {
-    /// No leases, no limit on values, TTLs up to 3,650 days, operations of at most 5 s.
+    /// No leases, no limit on values, TTLs up to 3,650 days, operations of at most 5 s, failing servers not isolated.
     pub const fn new(name: &'static str) -> Self {
-        Self { name, leases: false, max_value: usize::MAX, max_ttl: LONGEST, timeout: Duration::from_secs(5) }
+        let timeout = Duration::from_secs(5);
+        Self { name, leases: false, max_value: usize::MAX, max_ttl: LONGEST, timeout, isolates: false }
     }
 
     /// Says whether leases work.
@@ -182,6 +186,16 @@ impl Capabilities {
     #[must_use]
     pub const fn max_ttl(mut self, ttl: Duration) -> Self {
         self.max_ttl = ttl;
+        self
+    }
+
+    /// Says whether a server that fails is left alone by the backend itself.
+    ///
+    /// Such a backend counts an operation that was dropped unanswered after a while as a failure of its server: the cache
+    /// may give up sooner than the backend would.
+    #[must_use]
+    pub const fn isolates(mut self, isolates: bool) -> Self {
+        self.isolates = isolates;
         self
     }
 

@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 use super::Inner;
 use super::options::Options;
 use super::path::{Look, Other};
+use super::recovery::{Target, Work};
 use super::tiers::{Found, Origin};
 use crate::backends::Backend;
 use crate::clock::{millis, within};
@@ -23,7 +24,7 @@ use crate::error::{Error, ErrorKind};
 use crate::event::{Event, Outcome};
 use crate::fence::Fence;
 use crate::guard::check_size;
-use crate::invalidate::{Message, Subscription};
+use crate::invalidate::Subscription;
 use crate::key::{IntoKey, Key};
 use crate::memory::{self, Age};
 use crate::seal::{Marks, Value};
@@ -71,16 +72,16 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         let value = Arc::new(value);
         // Before the versions are looked at: an invalidation that comes in between voids the value in both tiers.
         let origin = Origin { epoch: self.local.epochs.now(), tags: Tags::from(tags) };
-        let tags = Arc::clone(&origin.tags);
         let to_l2 = self.guard.is_some() && !options.skip_l2_write;
         // Sealed here, so that a value that cannot be written changes nothing; once more where its versions are not known.
         let known =
-            self.versions.as_ref().filter(|_| to_l2).map_or(Some(Marks::unversioned(&tags)), |all| all.known(&tags));
-        let seal = move |cache: &Self, key: &Key, value: &T, marks: &Marks| {
-            cache.sealer.seal(key, value, plan.dates, Duration::ZERO, marks)
+            self.versions.as_ref().filter(|_| to_l2).map_or(Some(Marks::unversioned(tags)), |all| all.known(tags));
+        let seal = {
+            let (sealer, key, value) = (Arc::clone(&self.sealer), key.clone(), Arc::clone(&value));
+            move |marks: &Marks| sealer.seal(&key, &*value, plan.dates, Duration::ZERO, marks)
         };
         let frame = if to_l2 || C::CONFIDENTIAL {
-            Some(seal(self, &key, &value, known.as_ref().unwrap_or(&Marks::unversioned(&tags)))?)
+            Some(seal(known.as_ref().unwrap_or(&Marks::unversioned(tags)))?)
         } else {
             None
         };
@@ -101,34 +102,27 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             if change.is_overtaken(&turn) {
                 return Ok(());
             }
-            let result = match (&cache.guard, &frame) {
-                (Some(guard), Some(frame)) if to_l2 => {
-                    let frame = match (&known, &cache.versions) {
-                        (None, Some(versions)) => {
-                            let marks = versions.now(guard, &tags).await;
-                            // What an invalidation has overtaken keeps the marks of nothing: the older entry must go, too.
-                            if change.fence.forgot(&tags) {
-                                marks.map(|_| frame.clone())
-                            } else {
-                                marks.and_then(|marks| seal(&cache, &change.key, &value, &marks))
-                            }
-                        }
-                        _ => Ok(frame.clone()),
-                    };
-                    match frame {
-                        Ok(frame) => guard.put(&change.key, frame, plan.keep(), None).await.map(|_| ()),
-                        Err(error) => Err(error),
-                    }
-                }
+            let tags = Arc::clone(&origin.tags);
+            let written = match &frame {
+                Some(frame) if to_l2 => change.write(frame, known.is_some(), &tags, &seal, plan.keep()).await,
                 _ => Ok(()),
             };
-            change.end(&mut turn, &result);
+            change.end(&mut turn, &written);
+            // What hides values does not keep them; what is sealed is right if its versions were known.
+            let again = frame.clone().filter(|_| C::CONFIDENTIAL && known.is_some());
             if !options.skip_l1_write {
                 // Too large for L1 is no failure where there is a backend.
                 let _ = cache.keep(&change.key, &value, frame, plan, origin, || change.fence.holds_for_all());
             }
-            result?;
-            if to_l2 { cache.tell_others(&change.key, Message::Key(change.key.as_str())).await } else { Ok(()) }
+            if !to_l2 {
+                return Ok(());
+            }
+            let work = || match again {
+                Some(frame) => Work::Set { seal: Box::new(move |_| Ok(frame.clone())), tags, keep: plan.keep() },
+                None if C::CONFIDENTIAL => Work::Remove,
+                None => Work::Set { seal: Box::new(seal), tags, keep: plan.keep() },
+            };
+            cache.conclude(Target::Key(change.key.clone()), &change.key, change.begun, written, work).await
         })
         .await
     }
@@ -144,15 +138,38 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             if change.is_overtaken(&turn) {
                 return Ok(());
             }
-            let result = match &cache.guard {
+            let removed = match &cache.guard {
                 Some(guard) => guard.remove(&change.key).await,
                 None => Ok(()),
             };
-            change.end(&mut turn, &result);
-            result?;
-            cache.tell_others(&change.key, Message::Key(change.key.as_str())).await
+            change.end(&mut turn, &removed);
+            let target = Target::Key(change.key.clone());
+            cache.conclude(target, &change.key, change.begun, removed, || Work::Remove).await
         })
         .await
+    }
+
+    /// Tells others of a change that the backend took. What failed is made again later, as far as that may help.
+    pub(super) async fn conclude(
+        self: &Arc<Self>,
+        target: Target,
+        key: &Key,
+        begun: u64,
+        made: Result<(), Error>,
+        work: impl FnOnce() -> Work,
+    ) -> Result<(), Error> {
+        if let Err(error) = made {
+            // What cannot be stored must at least not leave the older value.
+            let work = if error.is_temporary() { work() } else { work().or_remove() };
+            self.recover(target, key, begun, work);
+            return Err(error);
+        }
+        self.recovery.settle(&target);
+        let told = self.tell_others(key, target.message()).await;
+        if told.is_err() {
+            self.recover(target, key, begun, Work::Tell);
+        }
+        told
     }
 
     /// Runs a change on a task: a caller who leaves does not cut it short, and one who is parked keeps nobody waiting.
@@ -202,11 +219,15 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         if let Some(Subscription(bulletin)) = &self.subscription {
             bulletin.stop();
         }
-        if drained.is_some() {
+        let lost = self.recovery.len();
+        if drained.is_some() && lost == 0 {
             return Ok(());
         }
         let left = self.tasks.stop();
-        let message = format!("{left} tasks had not ended {} ms after close and were stopped", millis(deadline));
+        let message = format!(
+            "{left} tasks had not ended {} ms after close and were stopped; {lost} changes never reached the backend",
+            millis(deadline)
+        );
         Err(Error::new(ErrorKind::Timeout, message))
     }
 
@@ -230,6 +251,27 @@ impl<B: Backend, C: Codec> Change<B, C> {
         let begun = fence.raise();
         cache.local.evict(&key);
         Self { cache: Arc::clone(cache), key, fence, begun, ended: AtomicBool::new(false) }
+    }
+
+    /// Writes a value to the backend, whose `frame` is right as it is, or needs the versions of now.
+    async fn write(
+        &self,
+        frame: &Bytes,
+        versioned: bool,
+        tags: &[u64],
+        seal: impl Fn(&Marks) -> Result<Bytes, Error>,
+        keep: Duration,
+    ) -> Result<(), Error> {
+        let Some(guard) = &self.cache.guard else { return Ok(()) };
+        let frame = match &self.cache.versions {
+            Some(versions) if !versioned => {
+                let marks = versions.now(guard, tags).await?;
+                // What an invalidation has overtaken keeps the marks of nothing: the older entry must go, too.
+                if self.fence.forgot(tags) { frame.clone() } else { seal(&marks)? }
+            }
+            _ => frame.clone(),
+        };
+        guard.put(&self.key, frame, keep, None).await.map(|_| ())
     }
 
     /// Whether a change that began later has been made already: this one would undo it.

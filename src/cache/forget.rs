@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::Inner;
+use super::recovery::{Target, Work};
+use super::{Inner, Shared};
 use crate::backends::Backend;
 use crate::codec::Codec;
 use crate::error::{Error, ErrorKind};
@@ -33,22 +34,12 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             let cache = Arc::clone(&sweep.cache);
             let (Some(guard), Some(versions)) = (&cache.guard, &cache.versions) else { return Ok(()) };
             let tag = if let Message::Tag(tag) = what { Some(tag) } else { None };
-            let result = versions.invalidate(guard, tag).await;
+            let made = versions.invalidate(guard, tag).await;
             drop(sweep);
-            result?;
-            cache.tell_others(&cache.namespace.root(), what).await
+            let target = tag.map_or(Target::Namespace, Target::Tag);
+            cache.conclude(target, &cache.namespace.root(), 0, made, || Work::Sweep).await
         })
         .await
-    }
-
-    /// Tells other processes what to forget. The backend has forgotten it by then, so they cannot read it again.
-    pub(super) async fn tell_others(&self, key: &Key, what: Message<'_>) -> Result<(), Error> {
-        match (&self.guard, &self.subscription) {
-            (Some(guard), Some(Subscription(bulletin))) => {
-                guard.publish(key, bulletin.bus(), what.to_bytes(bulletin.source())).await
-            }
-            _ => Ok(()),
-        }
     }
 
     /// Whether this process no longer hears of what others change, so that L1 must hold nothing.
@@ -61,6 +52,18 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     pub(super) async fn listen(&self) {
         if let Some(Subscription(bulletin)) = &self.subscription {
             bulletin.listen().await;
+        }
+    }
+}
+
+impl<B: Backend> Shared<B> {
+    /// Tells other processes what to forget. The backend has forgotten it by then, so they cannot read it again.
+    pub(super) async fn tell_others(&self, key: &Key, what: Message<'_>) -> Result<(), Error> {
+        match (&self.guard, &self.subscription) {
+            (Some(guard), Some(Subscription(bulletin))) => {
+                guard.publish(key, bulletin.bus(), what.to_bytes(bulletin.source())).await
+            }
+            _ => Ok(()),
         }
     }
 }

@@ -5,18 +5,19 @@
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
 use crate::backends::Backend;
-use crate::clock::Clock;
+use crate::clock::{Clock, millis};
 use crate::codec::Codec;
 use crate::config::Policy;
 use crate::error::{ComputeError, Error};
 use crate::event::{Observers, Stats};
 use crate::flight::Flights;
-use crate::guard::{Guard, Limits, Throttle};
+use crate::guard::{Guard, Throttle};
 use crate::invalidate::{Bulletin, Local, Subscription, Versions};
 use crate::key::{IntoKey, Namespace};
 use crate::memory::L1;
@@ -28,16 +29,20 @@ mod entry;
 mod explicit;
 mod fly;
 mod forget;
+mod health;
 mod options;
 mod path;
+mod recovery;
 #[cfg(feature = "encryption")]
 mod tenant;
 mod tiers;
 
 use self::options::Options;
 use self::path::Look;
+use self::recovery::Recovery;
 
 pub use self::entry::Entry;
+pub use self::health::Health;
 pub use self::options::Computed;
 
 /// A two-tier cache: process memory, then `B`, then your closure, once.
@@ -72,7 +77,7 @@ pub struct Cache<B: Backend, C: Codec> {
 /// What clones of a cache share.
 pub(crate) struct Inner<B: Backend, C: Codec> {
     namespace: Namespace,
-    sealer: Sealer<C>,
+    sealer: Arc<Sealer<C>>,
     clock: Arc<dyn Clock>,
     observers: Observers,
     local: Arc<Local>,
@@ -88,6 +93,10 @@ pub(crate) struct Shared<B: Backend> {
     flights: Arc<Flights>,
     throttle: Throttle,
     refreshes: Arc<Semaphore>,
+    recovery: Recovery,
+    checked: health::Checked,
+    /// The longest that an entry was given to be kept, in milliseconds.
+    longest: AtomicU64,
     tasks: Tasks,
 }
 
@@ -115,12 +124,7 @@ pub(crate) struct Parts<B, C> {
 impl<B: Backend, C: Codec> Cache<B, C> {
     pub(crate) fn assemble(parts: Parts<B, C>) -> Self {
         let Parts { namespace, policy, clock, observers, backend, hint, codec } = parts;
-        let limits = Limits {
-            operation_timeout: policy.operation_timeout,
-            max_value_size: policy.max_value_size,
-            max_chunk_size: policy.max_chunk_size,
-        };
-        let guard = backend.map(|backend| Guard::new(backend, hint, limits, Arc::clone(&clock), observers.clone()));
+        let guard = backend.map(|backend| Guard::new(backend, hint, &policy, Arc::clone(&clock), observers.clone()));
         let local = Arc::new(Local::new(policy.l1_max_size));
         let versions = (guard.is_some() && policy.namespace_index)
             .then(|| Arc::new(Versions::new(namespace.root(), Arc::clone(&clock))));
@@ -130,7 +134,7 @@ impl<B: Backend, C: Codec> Cache<B, C> {
             let (local, clock) = (Arc::clone(&local), Arc::clone(&clock));
             Subscription(Bulletin::new(bus, name, local, versions.clone(), clock, observers.clone()))
         });
-        let sealer = Sealer::new(codec, policy.schema_version);
+        let sealer = Arc::new(Sealer::new(codec, policy.schema_version));
         let shared = Arc::new(Shared {
             guard,
             versions,
@@ -138,6 +142,9 @@ impl<B: Backend, C: Codec> Cache<B, C> {
             flights: Flights::new(policy.max_flights),
             throttle: Throttle::new(policy.throttle),
             refreshes: Arc::new(Semaphore::new(policy.max_refreshes.min(Semaphore::MAX_PERMITS))),
+            recovery: Recovery::default(),
+            checked: health::Checked::default(),
+            longest: AtomicU64::new(millis(policy.ttl.saturating_add(policy.stale_if_error.of(policy.ttl)))),
             tasks: Tasks::default(),
             policy,
         });
@@ -307,6 +314,11 @@ impl<B: Backend, C: Codec> Cache<B, C> {
     /// What the backend says, or a timeout.
     pub async fn ping(&self) -> Result<(), Error> {
         self.inner.ping().await
+    }
+
+    /// How the backend, the circuit breaker and what is left to do are. Pings the backend at most once a second.
+    pub async fn health(&self) -> Health {
+        self.inner.health().await
     }
 
     /// What the cache has done so far. All zero where the intent keeps no stats.

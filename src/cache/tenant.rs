@@ -46,7 +46,7 @@ impl<B: Backend, C: Codec> Cache<B, Encrypted<C>> {
         let codec = inner.sealer.codec().tenant(&tenant)?;
         let inner = Inner {
             namespace: inner.namespace.tenant(&tenant, codec.names()?),
-            sealer: inner.sealer.with_codec(codec),
+            sealer: Arc::new(inner.sealer.with_codec(codec)),
             clock: Arc::clone(&inner.clock),
             observers: inner.observers.clone(),
             local: Arc::clone(&inner.local),

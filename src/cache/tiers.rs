@@ -1,6 +1,7 @@
 //! The two tiers as the path sees them: look, read, plan, keep, write.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -144,6 +145,9 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         admit: impl Fn() -> bool,
     ) -> Result<Option<Found<T>>, Error> {
         let Some(guard) = &self.guard else { return Ok(None) };
+        if self.recovery.hides(key, &[]) {
+            return Ok(None);
+        }
         let Some(bytes) = self.frame(guard, key).await? else { return Ok(None) };
         let (value, dates, marks) = match self.sealer.open::<T>(key.as_str(), &bytes) {
             Ok(opened) => opened,
@@ -171,6 +175,9 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             return Ok(None);
         }
         let (value, tags) = (Arc::new(value), marks.names());
+        if self.recovery.hides(key, &tags) {
+            return Ok(None);
+        }
         // The age of an entry from the future is unknown, so a copy in L1 could outlive it.
         if dates.created <= now && !options.skip_l1_write {
             // What does not fit into L1 is read again.
@@ -219,6 +226,9 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     pub(super) async fn has(&self, guard: &Guard<B>, key: &Key) -> Result<bool, Error> {
         let Some(bytes) = self.frame(guard, key).await? else { return Ok(false) };
         let Some((dates, marks)) = self.sealer.peek(&bytes) else { return Ok(false) };
+        if self.recovery.hides(key, &marks.names()) {
+            return Ok(false);
+        }
         Ok(dates.left(dates.ttl, self.clock.wall()) > 0 && self.admits(guard, &marks).await?)
     }
 
@@ -264,6 +274,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
                 ((ttl as f64 * ratio * spread) as u64).clamp(1, ttl)
             }
         };
+        self.longest.fetch_max(ttl.saturating_add(grace), Relaxed);
         Ok(Plan { dates: Dates { created: self.clock.wall(), fresh_for, ttl }, grace })
     }
 

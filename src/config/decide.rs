@@ -37,6 +37,7 @@ impl Settings {
             deadline,
             throttle: check.pause("throttle", self.throttle, Duration::from_secs(10)),
             operation_timeout: check.time("operation_timeout", self.operation_timeout, Duration::from_secs(5)),
+            retries: check.within("retries", self.retries, 1, 0..=10),
             wait_for_write: self.wait_for_write.unwrap_or(!background),
             background,
             max_value_size: check.value_size("max_value_size", self.max_value_size),

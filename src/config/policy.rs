@@ -9,8 +9,7 @@ use super::setup::Setup;
 
 /// How a cache behaves, after explicit calls, the environment, the intent and the defaults were weighed.
 ///
-/// Read it with [`Cache::policy`](crate::Cache::policy). This version does not act on `breaker`, `adaptive_timeout`,
-/// `backpressure` and `metrics`.
+/// Read it with [`Cache::policy`](crate::Cache::policy). This version does not act on `metrics`.
 ///
 /// # Examples
 /// ```
@@ -45,6 +44,8 @@ pub struct Policy {
     pub throttle: Duration,
     /// The longest one backend operation may take.
     pub operation_timeout: Duration,
+    /// How often a backend operation is tried again that the backend was not there for.
+    pub retries: u32,
     /// Whether callers wait until the backend has stored what was computed for them.
     pub wait_for_write: bool,
     /// Whether the cache may work after it has answered.
@@ -65,7 +66,7 @@ pub struct Policy {
     pub invalidation: bool,
     /// Whether entries of the backend carry versions of their namespace and tags.
     pub namespace_index: bool,
-    /// The circuit breaker, if on.
+    /// The circuit breaker, if on; without effect where the backend isolates failing servers itself.
     pub breaker: Option<Breaker>,
     /// The adaptive timeout, if on.
     pub adaptive_timeout: Option<AdaptiveTimeout>,

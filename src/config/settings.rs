@@ -12,8 +12,7 @@ macro_rules! settings {
         /// What a builder, an environment or a preset asks for. `None` leaves the question to the next in line.
         ///
         /// The defaults below hold where nobody in line says anything; most intents do. This version checks, and does
-        /// not act on, what is said about the breaker, the adaptive timeout, backpressure (running, queued, waiting)
-        /// and metrics.
+        /// not act on, what is said about metrics.
         ///
         /// # Examples
         /// ```
@@ -63,6 +62,9 @@ settings! {
     throttle: Duration,
     /// The longest one backend operation may take. Default: as the backend's own limits let it, 5 s for most.
     operation_timeout: Duration,
+    /// How often a backend operation is tried again that the backend was not there for and that may be carried out
+    /// twice, 0..=10. Retries are a tenth of all operations at most, and within `operation_timeout`. Default 1.
+    retries: u32,
     /// Whether callers wait for the backend's write. Default: not unless `background` is false.
     wait_for_write: bool,
     /// Whether work may go on after the answer. Default true.

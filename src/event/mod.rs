@@ -99,6 +99,22 @@ pub enum Event<'a> {
         /// Why.
         error: &'a Error,
     },
+    /// A backend operation was not tried, to spare the caller and the backend.
+    #[non_exhaustive]
+    Refused {
+        /// The key it was about.
+        key: &'a Key,
+        /// Which operation.
+        operation: Operation,
+        /// Why.
+        reason: Refusal,
+    },
+    /// The circuit breaker changed its state.
+    #[non_exhaustive]
+    Breaker {
+        /// What it is now.
+        state: BreakerState,
+    },
     /// Stored bytes were not used.
     #[non_exhaustive]
     Unreadable {
@@ -114,6 +130,13 @@ pub enum Event<'a> {
         key: &'a Key,
         /// Why: too large, not readable by its codec, or with a TTL that cannot be kept.
         error: &'a Error,
+    },
+    /// A change that the backend did not take is not tried again: there were too many, the backend refuses it, or what
+    /// it would replace has expired.
+    #[non_exhaustive]
+    GivenUp {
+        /// The key changed, or the name of the namespace.
+        key: &'a Key,
     },
     /// Messages of other processes may be lost, so everything that L1 holds is read anew when it is next asked for.
     #[non_exhaustive]
@@ -167,6 +190,30 @@ pub enum Operation {
     Publish,
     /// Hearing of the changes of other processes.
     Receive,
+}
+
+/// Why a backend operation was not tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The backend failed too often of late.
+    BreakerOpen,
+    /// Too many operations were under way, and too many waiting.
+    QueueFull,
+    /// Too many operations were under way for as long as this one may wait.
+    QueueTimeout,
+}
+
+/// What a circuit breaker does with operations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum BreakerState {
+    /// Lets them through.
+    Closed,
+    /// Lets none through.
+    Open,
+    /// Lets a few through to see whether the backend is back.
+    HalfOpen,
 }
 
 /// Why stored bytes were not used.

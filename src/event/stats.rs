@@ -7,10 +7,10 @@ use std::fmt;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use super::{Event, Outcome};
+use super::{BreakerState, Event, Outcome};
 
 const STRIPES: usize = 64;
-const COUNTERS: usize = 15;
+const COUNTERS: usize = 18;
 
 /// What a cache has done since it was built.
 ///
@@ -53,12 +53,18 @@ pub struct Stats {
     pub fenced: u64,
     /// Backend operations that failed.
     pub backend_failures: u64,
+    /// Backend operations that were not tried: the breaker was open, or too many were under way.
+    pub refused: u64,
+    /// Times that the circuit breaker opened.
+    pub breaker_opened: u64,
     /// Stored entries that could not be used.
     pub unreadable: u64,
     /// Values returned but not stored.
     pub not_stored: u64,
     /// Warnings about the configuration.
     pub warnings: u64,
+    /// Changes that the backend did not take and that are not tried again.
+    pub given_up: u64,
     /// Times that messages of other processes may have been lost.
     pub gaps: u64,
 }
@@ -110,6 +116,10 @@ impl Counters {
             Event::NotStored { .. } => self.add(12),
             Event::Warning { .. } => self.add(13),
             Event::Gap { .. } => self.add(14),
+            Event::Refused { .. } => self.add(15),
+            Event::Breaker { state: BreakerState::Open } => self.add(16),
+            Event::Breaker { .. } => {}
+            Event::GivenUp { .. } => self.add(17),
         }
     }
 
@@ -142,6 +152,9 @@ impl Counters {
             not_stored: sum(12),
             warnings: sum(13),
             gaps: sum(14),
+            refused: sum(15),
+            breaker_opened: sum(16),
+            given_up: sum(17),
         }
     }
 }

@@ -1,9 +1,9 @@
 //! Events as `tracing` events, with feature `tracing`.
 //!
 //! Target `cachekit`. Backend failures, values not stored and warnings are warnings; unreadable entries and void
-//! results are infos; outcomes and computations are debug. Keys appear as short hashes.
+//! results are infos; outcomes, computations and operations that are not tried are debug. Keys appear as short hashes.
 
-use super::{Event, Observer};
+use super::{BreakerState, Event, Observer};
 
 /// Writes events to `tracing`.
 #[derive(Debug)]
@@ -28,8 +28,18 @@ impl Observer for TracingObserver {
             Event::BackendFailed { key, operation, error } => {
                 tracing::warn!(target: "cachekit", %key, ?operation, %error, "backend failed");
             }
+            Event::Refused { key, operation, reason } => {
+                tracing::debug!(target: "cachekit", %key, ?operation, ?reason, "backend not asked");
+            }
+            Event::Breaker { state: BreakerState::Open } => {
+                tracing::warn!(target: "cachekit", "the breaker is open: the backend is left alone");
+            }
+            Event::Breaker { state } => tracing::info!(target: "cachekit", ?state, "the breaker has changed"),
             Event::Unreadable { key, reason } => tracing::info!(target: "cachekit", %key, ?reason, "entry not usable"),
             Event::NotStored { key, error } => tracing::warn!(target: "cachekit", %key, %error, "value not stored"),
+            Event::GivenUp { key } => {
+                tracing::warn!(target: "cachekit", %key, "a failed change is given up: the backend may hold an older value");
+            }
             Event::Gap { name } => tracing::warn!(target: "cachekit", %name, "messages may be lost: L1 is read anew"),
             Event::Warning { message } => tracing::warn!(target: "cachekit", message),
         }

@@ -1,11 +1,10 @@
 //! The guard: the only door to a backend.
 //!
-//! Every operation has a time limit, every failure is told once, and a value too large for one item is split here, so
-//! that nothing above knows of timeouts or chunks.
+//! Every operation passes the [`Door`], which knows when to leave a backend alone; a value too large for one item is
+//! split here, so that nothing above knows of breakers, timeouts or chunks.
 
 use std::future::Future;
-use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,45 +12,50 @@ use bytes::Bytes;
 use crate::backends::{Backend, Capabilities, Lease, LeaseToken};
 use crate::bus::Bus;
 use crate::chunks::{self, Manifest};
-use crate::clock::{Clock, millis, within};
+use crate::clock::Clock;
+use crate::config::Policy;
 use crate::error::{Error, ErrorKind};
-use crate::event::{Event, Observers, Operation, Unreadable};
+use crate::event::{BreakerState, Event, Observers, Operation, Unreadable};
 use crate::key::Key;
 
+mod adaptive;
+mod breaker;
+mod door;
+mod gate;
+mod retry;
 mod throttle;
 
+use self::door::{Door, Manner};
 pub(crate) use self::throttle::Throttle;
 
-/// A backend behind its limits.
+/// A backend behind its door.
 #[derive(Debug)]
 pub(crate) struct Guard<B> {
     backend: B,
     capabilities: Capabilities,
-    limits: Limits,
-    clock: Arc<dyn Clock>,
+    max_value_size: usize,
+    max_chunk_size: usize,
+    door: Door,
     observers: Observers,
-    /// What to say at the first failure, until it is said.
-    hint: Mutex<Option<&'static str>>,
-}
-
-/// The limits a guard keeps.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Limits {
-    pub(crate) operation_timeout: Duration,
-    pub(crate) max_value_size: usize,
-    pub(crate) max_chunk_size: usize,
 }
 
 impl<B: Backend> Guard<B> {
     pub(crate) fn new(
         backend: B,
         hint: Option<&'static str>,
-        limits: Limits,
+        policy: &Policy,
         clock: Arc<dyn Clock>,
         observers: Observers,
     ) -> Self {
         let capabilities = backend.capabilities();
-        Self { backend, capabilities, limits, clock, observers, hint: Mutex::new(hint) }
+        let door = Door::new(policy, capabilities.isolates, hint, clock, observers.clone());
+        let &Policy { max_value_size, max_chunk_size, .. } = policy;
+        Self { backend, capabilities, max_value_size, max_chunk_size, door, observers }
+    }
+
+    /// What the circuit breaker is now, if there is one.
+    pub(crate) fn breaker(&self) -> Option<BreakerState> {
+        self.door.breaker()
     }
 
     pub(crate) fn capabilities(&self) -> Capabilities {
@@ -60,7 +64,7 @@ impl<B: Backend> Guard<B> {
 
     /// Reads the bytes under `key`, joined if they were split. Torn ones are told of and are `None`.
     pub(crate) async fn get(&self, key: &Key) -> Result<Option<Bytes>, Error> {
-        let bytes = self.run(key, Operation::Get, pin!(self.backend.get(key))).await?;
+        let bytes = self.run(key, Operation::Get, || self.backend.get(key)).await?;
         self.whole(key, bytes).await
     }
 
@@ -74,7 +78,7 @@ impl<B: Backend> Guard<B> {
     /// Reads the items under some keys, at least one.
     pub(crate) async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Bytes>>, Error> {
         let Some(first) = keys.first() else { return Ok(Vec::new()) };
-        let found = self.run(first, Operation::Get, pin!(self.backend.get_many(keys))).await?;
+        let found = self.run(first, Operation::Get, || self.backend.get_many(keys)).await?;
         if found.len() == keys.len() {
             return Ok(found);
         }
@@ -90,8 +94,8 @@ impl<B: Backend> Guard<B> {
         ttl: Duration,
         lease: Option<LeaseToken>,
     ) -> Result<bool, Error> {
-        check_size(value.len(), self.limits.max_value_size)?;
-        let size = self.limits.max_chunk_size.min(self.capabilities.max_value);
+        check_size(value.len(), self.max_value_size)?;
+        let size = self.max_chunk_size.min(self.capabilities.max_value);
         if value.len() <= size {
             return self.put_item(key, value, ttl, lease).await;
         }
@@ -103,30 +107,31 @@ impl<B: Backend> Guard<B> {
         }
         let (parts, manifest) = chunks::split(key, &value, size);
         for (part, bytes) in parts {
-            self.run(key, Operation::Set, pin!(self.backend.set(&part, bytes, ttl))).await?;
+            let set = || self.backend.set(&part, bytes.clone(), ttl);
+            self.door.run(key, Operation::Set, Manner::AGAIN.write(bytes.len()), set).await?;
         }
         self.put_item(key, manifest, ttl, lease).await
     }
 
     pub(crate) async fn remove(&self, key: &Key) -> Result<(), Error> {
-        self.run(key, Operation::Remove, pin!(self.backend.remove(key))).await
+        self.run(key, Operation::Remove, || self.backend.remove(key)).await
     }
 
     pub(crate) async fn lease(&self, key: &Key, hold: Duration) -> Result<Lease, Error> {
-        self.run(key, Operation::Lease, pin!(self.backend.lease(key, hold))).await
+        self.door.run(key, Operation::Lease, Manner::ONCE, || self.backend.lease(key, hold)).await
     }
 
     pub(crate) async fn release(&self, key: &Key, token: LeaseToken) -> Result<(), Error> {
-        self.run(key, Operation::Lease, pin!(self.backend.release(key, token))).await
+        self.run(key, Operation::Lease, || self.backend.release(key, token)).await
     }
 
     pub(crate) async fn ping(&self, key: &Key) -> Result<(), Error> {
-        self.run(key, Operation::Ping, pin!(self.backend.ping())).await
+        self.door.run(key, Operation::Ping, Manner::ONCE, || self.backend.ping()).await
     }
 
     /// Tells other processes of a change of `key`.
     pub(crate) async fn publish(&self, key: &Key, bus: &dyn Bus, message: Bytes) -> Result<(), Error> {
-        self.run(key, Operation::Publish, pin!(bus.publish(message))).await
+        self.door.run(key, Operation::Publish, Manner::ONCE, || bus.publish(message.clone())).await
     }
 
     /// The bus of this name, if the backend has one.
@@ -135,16 +140,19 @@ impl<B: Backend> Guard<B> {
     }
 
     async fn put_item(&self, key: &Key, value: Bytes, ttl: Duration, lease: Option<LeaseToken>) -> Result<bool, Error> {
-        match lease {
-            Some(token) => self.run(key, Operation::Set, pin!(self.backend.fill(key, value, ttl, token))).await,
-            None => self.run(key, Operation::Set, pin!(self.backend.set(key, value, ttl))).await.map(|()| true),
-        }
+        let bytes = value.len();
+        let Some(token) = lease else {
+            let set = || self.backend.set(key, value.clone(), ttl);
+            return self.door.run(key, Operation::Set, Manner::AGAIN.write(bytes), set).await.map(|()| true);
+        };
+        let fill = || self.backend.fill(key, value.clone(), ttl, token);
+        self.door.run(key, Operation::Set, Manner::ONCE.write(bytes), fill).await
     }
 
     /// What `bytes` stand for: themselves, or the chunks they name.
     async fn whole(&self, key: &Key, bytes: Option<Bytes>) -> Result<Option<Bytes>, Error> {
         let Some(bytes) = bytes else { return Ok(None) };
-        match Manifest::read(&bytes, self.limits.max_value_size) {
+        match Manifest::read(&bytes, self.max_value_size) {
             None => Ok(Some(bytes)),
             Some(Ok(manifest)) => self.join(key, manifest).await,
             Some(Err(())) => Ok(self.torn(key)),
@@ -152,7 +160,8 @@ impl<B: Backend> Guard<B> {
     }
 
     async fn join(&self, key: &Key, manifest: Manifest) -> Result<Option<Bytes>, Error> {
-        let parts = async {
+        let manifest = &manifest;
+        let parts = || async move {
             let mut whole = Vec::new();
             for (part, index) in manifest.keys(key).zip(0u32..) {
                 let chunk = self.backend.get(&part).await?;
@@ -163,7 +172,7 @@ impl<B: Backend> Guard<B> {
             Ok(manifest.is_complete(&whole).then(|| Bytes::from(whole)))
         };
         // One operation, however many chunks: a caller waits for them all.
-        let whole = self.run(key, Operation::Get, pin!(parts)).await?;
+        let whole = self.door.run(key, Operation::Get, Manner::PARTS, parts).await?;
         Ok(whole.or_else(|| self.torn(key)))
     }
 
@@ -172,27 +181,11 @@ impl<B: Backend> Guard<B> {
         None
     }
 
-    /// Does one operation. It stays where it was made: futures of backends are large, and moving them shows.
-    async fn run<T>(
-        &self,
-        key: &Key,
-        operation: Operation,
-        work: Pin<&mut (impl Future<Output = Result<T, Error>> + Send)>,
-    ) -> Result<T, Error> {
-        let limit = self.limits.operation_timeout;
-        let result = within(&*self.clock, limit, work).await.unwrap_or_else(|| {
-            let message = format!("the backend did not answer within {} ms", millis(limit));
-            Err(Error::new(ErrorKind::Timeout, message))
-        });
-        if let Err(error) = &result {
-            self.observers.tell(Event::BackendFailed { key, operation, error });
-            if error.is_temporary()
-                && let Some(message) = self.hint.lock().ok().and_then(|mut hint| hint.take())
-            {
-                self.observers.tell(Event::Warning { message });
-            }
-        }
-        result
+    async fn run<T, F>(&self, key: &Key, operation: Operation, work: impl Fn() -> F + Send) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, Error>> + Send,
+    {
+        self.door.run(key, operation, Manner::AGAIN, work).await
     }
 }
 
@@ -207,9 +200,12 @@ pub(crate) fn check_size(size: usize, max: usize) -> Result<(), Error> {
 
 #[cfg(all(test, feature = "testing"))]
 mod tests {
+    use std::sync::Mutex;
+
     use super::*;
     use crate::backends::Memory;
     use crate::clock::SystemClock;
+    use crate::config::Settings;
     use crate::event::Observer;
     use crate::testing::{Chaos, Fault};
 
@@ -229,9 +225,8 @@ mod tests {
         let chaos = Chaos::new(Memory::new(1 << 20));
         let (control, warnings) = (chaos.control(), Arc::new(Warnings::default()));
         let observers = Observers::new(None, vec![Arc::clone(&warnings) as _], false);
-        let second = Duration::from_secs(1);
-        let limits = Limits { operation_timeout: second, max_value_size: 1 << 20, max_chunk_size: 1 << 20 };
-        let guard = Guard::new(chaos, Some("start a server"), limits, Arc::new(SystemClock), observers);
+        let policy = Settings::default().decide(&mut Vec::new());
+        let guard = Guard::new(chaos, Some("start a server"), &policy, Arc::new(SystemClock), observers);
         let said = || warnings.0.lock().expect("no test panics under it").clone();
         let key = Key::new("users", 1).expect("neither empty nor long");
         assert!(guard.get(&key).await.is_ok());

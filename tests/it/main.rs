@@ -13,6 +13,7 @@ mod errors;
 mod evolution;
 mod files;
 mod freshness;
+mod guard;
 mod intents;
 mod invalidation;
 mod keys;

@@ -225,7 +225,7 @@ fn backends_that_are_not_there_yet_are_named_with_the_way_out() {
 fn files(vars: &[(&str, &str)], dir: &Path) -> Standard<AnyBackend> {
     let dir = ("CACHEKIT_FILE_CACHE_DIR", dir.to_str().unwrap());
     let vars = [dir].into_iter().chain(vars.iter().copied());
-    CacheBuilder::from_vars(vars).namespace_index(false).build().unwrap()
+    CacheBuilder::from_vars(vars).namespace_index(false).adaptive_timeout_enabled(false).build().unwrap()
 }
 
 fn entries(dir: &Path) -> Vec<PathBuf> {

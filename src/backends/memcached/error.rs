@@ -45,7 +45,7 @@ impl Failure {
         }
     }
 
-    fn silent(place: &str, ambiguous: bool) -> Self {
+    pub(super) fn silent(place: &str, ambiguous: bool) -> Self {
         let message = format!("memcached at {place} did not answer in time{}", doubt(ambiguous));
         Self { error: Error::new(ErrorKind::Timeout, message), trouble: Trouble::Silent }
     }

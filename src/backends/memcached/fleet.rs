@@ -8,7 +8,8 @@
 //! A watermark is of this process: another one that noticed nothing of the cut goes on believing.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use memcache::exp::{Op, OpResult, Operation, Set};
 
@@ -152,7 +153,7 @@ impl Fleet {
     /// An id above those of all entries the server has by now.
     async fn newest(&self, index: usize) -> Result<u64, Failure> {
         let probe = || Set::new(&self.probe, "").ttl_raw(1).return_cas();
-        Ok(self.members[index].server.run(probe).await?.cas.unwrap_or(0))
+        Ok(self.members[index].server.run(probe, &OnceLock::new()).await?.cas.unwrap_or(0))
     }
 
     /// Takes back a watermark that the server's ids have not reached.
@@ -225,26 +226,30 @@ impl<'a> Route<'a> {
         &self,
         make: impl Fn() -> O + Send + Sync,
     ) -> Result<O::Output, Error> {
-        let result = self.fleet.members[self.index].server.run(make).await;
-        self.concluded(result)
+        let mut open = self.open();
+        let result = self.server().run(make, &open.sent).await;
+        open.conclude(result)
     }
 
     /// Carries out several operations in their order and one round trip, perhaps twice.
     pub(super) async fn run_all(&self, make: impl Fn() -> Vec<Op> + Send + Sync) -> Result<Vec<OpResult>, Error> {
-        let result = self.fleet.members[self.index].server.run_all(make).await;
-        self.concluded(result)
+        let mut open = self.open();
+        let result = self.server().run_all(make, &open.sent).await;
+        open.conclude(result)
     }
 
     /// Carries out one operation that must not be done twice.
     pub(super) async fn run_once<O: Operation + Send + Sync>(&self, operation: O) -> Result<O::Output, Error> {
-        let result = self.fleet.members[self.index].server.run_once(operation).await;
-        self.concluded(result)
+        let mut open = self.open();
+        let result = self.server().run_once(operation, &open.sent).await;
+        open.conclude(result)
     }
 
     /// Carries out several operations that must not be done twice.
     pub(super) async fn run_all_once(&self, operations: Vec<Op>) -> Result<Vec<OpResult>, Error> {
-        let result = self.fleet.members[self.index].server.run_all_once(operations).await;
-        self.concluded(result)
+        let mut open = self.open();
+        let result = self.server().run_all_once(operations, &open.sent).await;
+        open.conclude(result)
     }
 
     /// Whether the entry of this id was written while its server had the key.
@@ -265,16 +270,48 @@ impl<'a> Route<'a> {
 
     /// Where the server is.
     pub(super) fn place(&self) -> &'a str {
-        self.fleet.members[self.index].server.place()
+        self.server().place()
     }
 
-    fn concluded<T>(&self, result: Result<T, Failure>) -> Result<T, Error> {
+    fn server(&self) -> &'a Server {
+        &self.fleet.members[self.index].server
+    }
+
+    fn open(&self) -> Open<'_> {
+        Open { route: self, sent: OnceLock::new(), answered: false }
+    }
+}
+
+/// An operation under way.
+struct Open<'a> {
+    route: &'a Route<'a>,
+    sent: OnceLock<Instant>,
+    answered: bool,
+}
+
+impl Open<'_> {
+    /// Draws the conclusions for the server.
+    fn conclude<T>(&mut self, result: Result<T, Failure>) -> Result<T, Error> {
+        self.answered = true;
+        let Route { fleet, index, era, .. } = *self.route;
         match result {
             Ok(value) => {
-                self.fleet.succeeded(self.index, self.era);
+                fleet.succeeded(index, era);
                 Ok(value)
             }
-            Err(failure) => Err(self.fleet.failed(self.index, self.era, failure)),
+            Err(failure) => Err(fleet.failed(index, era, failure)),
+        }
+    }
+}
+
+/// After so long without an answer, a caller that gives up has reason to.
+const SILENT: Duration = Duration::from_millis(50);
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        if !self.answered && self.sent.get().is_some_and(|sent| sent.elapsed() >= SILENT) {
+            let Route { fleet, index, era, .. } = *self.route;
+            fleet.failed(index, era, Failure::silent(self.route.place(), true));
         }
     }
 }

@@ -46,7 +46,8 @@ mod server;
 /// # Lost servers
 /// A server that does not answer is left alone for a second: operations on its keys fail with
 /// [`ErrorKind::Unavailable`], reads too, so that a cache computes, and does not take what is out of reach for absent.
-/// After [`MemcachedSettings::retry_attempts`] more failures its keys move to the others for a minute; then one operation
+/// An operation that its caller drops after 50 ms without an answer is a failure, too. After
+/// [`MemcachedSettings::retry_attempts`] more failures its keys move to the others for a minute; then one operation
 /// tries it again. Where no other server is left, it is tried every second.
 ///
 /// What a server held before it was away is not believed when it is back, nor what a stand-in was told at an earlier
@@ -124,8 +125,8 @@ impl Memcached {
         let fleet = Fleet::new(&settings, probe, Arc::clone(&clock));
         // For a free connection, to connect, and for the answer.
         let timeout = settings.connect_timeout.saturating_add(settings.timeout.saturating_mul(2));
-        let capabilities =
-            Capabilities::new("memcached").leases(true).max_value(settings.max_item_size - OVERHEAD).timeout(timeout);
+        let capabilities = Capabilities::new("memcached").leases(true).isolates(true).timeout(timeout);
+        let capabilities = capabilities.max_value(settings.max_item_size - OVERHEAD);
         Ok(Self { shared: Arc::new(Shared { fleet, clock, prefix: settings.key_prefix.into(), capabilities }) })
     }
 }

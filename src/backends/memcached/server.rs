@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::future::Future;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use memcache::exp::{AsyncMetaClient, Op, OpResult, Operation};
@@ -55,45 +55,57 @@ impl Server {
         &self.place
     }
 
-    /// Carries out one operation, and once more if its connection broke. It must do no harm twice.
+    /// Carries out one operation, and once more if its connection broke. It must do no harm twice. Notes when it was
+    /// `sent`.
     pub(super) async fn run<O: Operation + Send + Sync>(
         &self,
         make: impl Fn() -> O + Send + Sync,
+        sent: &OnceLock<Instant>,
     ) -> Result<O::Output, Failure> {
         let runtime = runtime()?;
-        let _slot = self.slot().await?;
-        let start = Instant::now();
+        let _slot = self.slot(sent).await?;
         match self.once(runtime, make()).await {
-            Err(failure) if failure.trouble == Trouble::Broken => self.in_time(start, self.once(runtime, make())).await,
+            Err(failure) if failure.trouble == Trouble::Broken => self.in_time(sent, self.once(runtime, make())).await,
             result => result,
         }
     }
 
     /// Carries out several operations in one round trip, in their order, and once more if their connection broke.
     /// Succeeds if all do.
-    pub(super) async fn run_all(&self, make: impl Fn() -> Vec<Op> + Send + Sync) -> Result<Vec<OpResult>, Failure> {
+    pub(super) async fn run_all(
+        &self,
+        make: impl Fn() -> Vec<Op> + Send + Sync,
+        sent: &OnceLock<Instant>,
+    ) -> Result<Vec<OpResult>, Failure> {
         let runtime = runtime()?;
-        let _slot = self.slot().await?;
-        let start = Instant::now();
+        let _slot = self.slot(sent).await?;
         match self.all_once(runtime, make()).await {
             Err(failure) if failure.trouble == Trouble::Broken => {
-                self.in_time(start, self.all_once(runtime, make())).await
+                self.in_time(sent, self.all_once(runtime, make())).await
             }
             result => result,
         }
     }
 
     /// Like [`run`](Self::run), of one that must not be done twice.
-    pub(super) async fn run_once<O: Operation + Send + Sync>(&self, operation: O) -> Result<O::Output, Failure> {
+    pub(super) async fn run_once<O: Operation + Send + Sync>(
+        &self,
+        operation: O,
+        sent: &OnceLock<Instant>,
+    ) -> Result<O::Output, Failure> {
         let runtime = runtime()?;
-        let _slot = self.slot().await?;
+        let _slot = self.slot(sent).await?;
         self.once(runtime, operation).await
     }
 
     /// Like [`run_all`](Self::run_all), of some that must not be done twice.
-    pub(super) async fn run_all_once(&self, operations: Vec<Op>) -> Result<Vec<OpResult>, Failure> {
+    pub(super) async fn run_all_once(
+        &self,
+        operations: Vec<Op>,
+        sent: &OnceLock<Instant>,
+    ) -> Result<Vec<OpResult>, Failure> {
         let runtime = runtime()?;
-        let _slot = self.slot().await?;
+        let _slot = self.slot(sent).await?;
         self.all_once(runtime, operations).await
     }
 
@@ -101,7 +113,7 @@ impl Server {
     pub(super) async fn ping(&self) -> Result<(), Error> {
         let tried = async {
             let runtime = runtime()?;
-            let _slot = self.slot().await?;
+            let _slot = self.slot(&OnceLock::new()).await?;
             let client = self.client(runtime).await?;
             client.noop().await.map_err(|error| self.failure(error))
         };
@@ -113,14 +125,14 @@ impl Server {
         self.lock().clear();
     }
 
-    /// A second attempt of what began at `start`: together they take no longer than one may.
+    /// A second attempt of what was sent: together they take no longer than one may.
     async fn in_time<T>(
         &self,
-        start: Instant,
+        sent: &OnceLock<Instant>,
         again: impl Future<Output = Result<T, Failure>> + Send,
     ) -> Result<T, Failure> {
         let limit = self.limits.connect.saturating_add(self.limits.exchange);
-        let again = timeout(limit.saturating_sub(start.elapsed()), again).await;
+        let again = timeout(limit.saturating_sub(sent.get().map_or(Duration::ZERO, Instant::elapsed)), again).await;
         again.unwrap_or_else(|_| Err(too_late(&self.place, limit)))
     }
 
@@ -143,14 +155,17 @@ impl Server {
         failure
     }
 
-    async fn slot(&self) -> Result<SemaphorePermit<'_>, Failure> {
-        if let Ok(slot) = self.slots.try_acquire() {
-            return Ok(slot);
-        }
-        match timeout(self.limits.exchange, self.slots.acquire()).await {
-            Ok(Ok(slot)) => Ok(slot),
-            _ => Err(no_slot(&self.place, self.limits.exchange)),
-        }
+    /// A place among the operations under way. From then on the server is waited for.
+    async fn slot(&self, sent: &OnceLock<Instant>) -> Result<SemaphorePermit<'_>, Failure> {
+        let slot = match self.slots.try_acquire() {
+            Ok(slot) => slot,
+            Err(_) => match timeout(self.limits.exchange, self.slots.acquire()).await {
+                Ok(Ok(slot)) => slot,
+                _ => return Err(no_slot(&self.place, self.limits.exchange)),
+            },
+        };
+        let _ = sent.set(Instant::now());
+        Ok(slot)
     }
 
     /// The client of this runtime. Whoever is the first resolves the name.

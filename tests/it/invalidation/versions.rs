@@ -119,7 +119,8 @@ async fn who_made_a_version_that_another_replaced_learns_of_it_within_a_second()
 
 /// Makes `cache` distrust what it knows, by an invalidation that does not reach the backend.
 async fn distrust<B: Backend>(cache: &Pages<B>, control: &ChaosControl) {
-    control.inject_next(1, Operation::Set, Fault::Refuse);
+    // Once more than it is tried again.
+    control.inject_next(2, Operation::Set, Fault::Refuse);
     assert!(cache.invalidate_tag("other").await.is_err());
 }
 

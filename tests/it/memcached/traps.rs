@@ -9,6 +9,7 @@ use cachekit::{Backend, ErrorKind, MemcachedSettings};
 
 use super::support::{HASTE, MINUTE, at_once, every_text, hasty, key, patient, value_of, with};
 use crate::servers::{self, Mood, Proxy, eventually, full_backlog, silent};
+use crate::support::poll_once;
 
 async fn fill_in(memcached: &Memcached, count: usize) {
     let items = (0..count).map(|id| (key(id), value_of(id))).collect();
@@ -202,4 +203,23 @@ fn without_a_runtime_it_is_an_error_and_no_panic() {
     let mut asked = Box::pin(memcached.get(&key));
     let std::task::Poll::Ready(answer) = crate::support::poll_once(&mut asked) else { panic!("it cannot wait") };
     assert_eq!(answer.unwrap_err().kind(), ErrorKind::Closed);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_caller_who_gives_up_early_tells_of_a_silent_server() {
+    let server = servers::Memcached::start();
+    let memcached = with(&[&server], |settings| settings.timeout = MINUTE / 2);
+    fill_in(&memcached, 4).await;
+    server.pause();
+    for id in 0..4 {
+        let key = key(id);
+        let mut get = Box::pin(memcached.get(&key));
+        assert!(poll_once(&mut get).is_pending(), "who leaves at once has no reason to complain");
+    }
+    let waited = tokio::time::timeout(Duration::from_millis(100), memcached.get(&key(0))).await;
+    assert!(waited.is_err());
+    let error = memcached.get(&key(0)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "it is left alone: {error}");
+    server.resume();
+    eventually("it is asked again", async || memcached.get(&key(0)).await.is_ok()).await;
 }

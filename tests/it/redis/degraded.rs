@@ -27,6 +27,7 @@ struct Watched {
 impl Watched {
     fn new(redis: Redis) -> Self {
         let builder = CacheBuilder::new().intent(Intent::Production).backend(redis).namespace("users").stats(true);
+        let builder = builder.recovery_timeout(Duration::from_millis(250)).adaptive_timeout_enabled(false);
         let journal = Arc::<Journal>::default();
         let observer = Arc::<Journal>::clone(&journal) as _;
         let cache = builder.l1_enabled(false).swr_enabled(false).observer(observer).build().unwrap();

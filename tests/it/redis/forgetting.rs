@@ -12,7 +12,7 @@ type Pages = Cache<Redis, Checked<Postcard>>;
 
 fn pages(redis: Redis) -> Pages {
     let builder = CacheBuilder::new().intent(Intent::Production).namespace("pages").backend(redis);
-    builder.swr_enabled(false).build().unwrap()
+    builder.swr_enabled(false).adaptive_timeout_enabled(false).build().unwrap()
 }
 
 /// What L1 holds, whatever the server has.

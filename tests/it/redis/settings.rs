@@ -17,7 +17,8 @@ fn cache(vars: &[(&str, &str)]) -> Cache<AnyBackend, Standard> {
 
 fn observed(vars: &[(&str, &str)], journal: Arc<Journal>) -> Cache<AnyBackend, Standard> {
     let vars = vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-    CacheBuilder::from_vars(vars).namespace("users").observer(journal).l1_enabled(false).build().unwrap()
+    let builder = CacheBuilder::from_vars(vars).namespace("users").observer(journal).l1_enabled(false);
+    builder.adaptive_timeout_enabled(false).backpressure_enabled(false).build().unwrap()
 }
 
 async fn compute(cache: &Cache<AnyBackend, Standard>, id: usize) -> String {

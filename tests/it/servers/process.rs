@@ -2,7 +2,7 @@
 
 use std::process::{Child, Command, Stdio};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 
 use super::reaper;
 
@@ -24,8 +24,11 @@ impl Process {
         self.0.try_wait().unwrap().is_some()
     }
 
+    /// Returns when all its threads stand still.
     pub(super) fn pause(&self) {
         self.signal(Signal::STOP);
+        let stopped = waitpid(Some(Pid::from_child(&self.0)), WaitOptions::UNTRACED).unwrap();
+        assert!(stopped.is_some_and(|(_, status)| status.stopped()), "it has ended");
     }
 
     pub(super) fn resume(&self) {

@@ -1,0 +1,69 @@
+//! Health: how the parts of a cache are.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::Inner;
+use crate::backends::Backend;
+use crate::clock::millis;
+use crate::codec::Codec;
+use crate::error::Error;
+use crate::event::BreakerState;
+
+/// How a cache is, told by [`Cache::health`](crate::Cache::health).
+///
+/// # Examples
+/// ```
+/// use cachekit::{CacheBuilder, Intent, backends::Memory};
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// let cache = CacheBuilder::new().intent(Intent::Production).backend(Memory::new(1 << 20)).build()?;
+/// let health = cache.health().await;
+/// assert!(health.is_up() && health.backend.is_none() && health.waiting_changes == 0);
+/// # Ok::<(), cachekit::Error>(()) }).unwrap();
+/// ```
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Health {
+    /// What the backend answered to a ping, if that was an error. `None` also where there is no backend.
+    pub backend: Option<Error>,
+    /// What the circuit breaker is, where there is one.
+    pub breaker: Option<BreakerState>,
+    /// Changes that the backend has not taken yet and that are tried again.
+    pub waiting_changes: usize,
+}
+
+impl Health {
+    /// Whether the backend answers and is used. A cache whose backend is down goes on from L1 and by computing.
+    pub fn is_up(&self) -> bool {
+        self.backend.is_none() && self.breaker.is_none_or(|state| state == BreakerState::Closed)
+    }
+}
+
+/// What the last ping found, and when.
+#[derive(Debug, Default)]
+pub(super) struct Checked(Mutex<Option<(u64, Option<Error>)>>);
+
+/// How long a ping is good for.
+const FOR: Duration = Duration::from_secs(1);
+
+impl<B: Backend, C: Codec> Inner<B, C> {
+    pub(super) async fn health(self: &Arc<Self>) -> Health {
+        Health {
+            backend: self.checked().await,
+            breaker: self.guard.as_ref().and_then(|guard| guard.breaker()),
+            waiting_changes: self.recovery.len(),
+        }
+    }
+
+    async fn checked(&self) -> Option<Error> {
+        let last = self.checked.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some((tick, found)) = last
+            && self.clock.ticks().saturating_sub(tick) < millis(FOR)
+        {
+            return found;
+        }
+        let found = self.ping().await.err();
+        *self.checked.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((self.clock.ticks(), found.clone()));
+        found
+    }
+}

@@ -1,0 +1,278 @@
+//! Recovery: changes that the backend did not take.
+//!
+//! A failed `set` or invalidation is an error of its call, and is made again until the backend is back: one for each
+//! key, the last one wins. Until then nothing is read from the backend that such a change was about.
+
+use std::num::NonZeroUsize;
+use std::sync::atomic::{
+    AtomicUsize,
+    Ordering::{Relaxed, SeqCst},
+};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+use lru::LruCache;
+
+use super::{Inner, Shared};
+use crate::backends::Backend;
+use crate::clock::{Clock, millis};
+use crate::codec::Codec;
+use crate::epochs::Tags;
+use crate::error::Error;
+use crate::event::{Event, Observers};
+use crate::fence::Fence;
+use crate::invalidate::Message;
+use crate::key::Key;
+use crate::seal::Marks;
+
+/// What is to be made again, the oldest first.
+pub(super) struct Recovery {
+    queue: Mutex<Queue>,
+    /// How many there are.
+    len: AtomicUsize,
+}
+
+struct Queue {
+    all: LruCache<Target, Arc<Pending>>,
+    running: bool,
+}
+
+/// What a change is about.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum Target {
+    Key(Key),
+    Tag(u64),
+    Namespace,
+}
+
+/// What is left to do for a change.
+pub(super) enum Work {
+    Set {
+        seal: Seal,
+        tags: Tags,
+        keep: Duration,
+    },
+    Remove,
+    /// The backend has it; others have not heard.
+    Tell,
+    Sweep,
+}
+
+impl Work {
+    /// What is left to do where this cannot be done.
+    pub(super) fn or_remove(self) -> Self {
+        if let Self::Set { .. } = self { Self::Remove } else { self }
+    }
+}
+
+/// Makes the frame of a value again, with these marks.
+pub(super) type Seal = Box<dyn Fn(&Marks) -> Result<Bytes, Error> + Send + Sync>;
+
+struct Pending {
+    work: Work,
+    /// Since the change ended.
+    fence: Fence,
+    /// The version that the change began.
+    begun: u64,
+    /// The tick from which on the backend has forgotten by itself what this is about.
+    until: u64,
+}
+
+/// Changes that may wait. Of further ones the oldest is given up.
+const MOST: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
+/// Pauses between attempts.
+const SHORTEST: Duration = Duration::from_millis(50);
+const LONGEST: Duration = Duration::from_secs(1);
+
+impl Default for Recovery {
+    fn default() -> Self {
+        Self { queue: Mutex::new(Queue { all: LruCache::sparse(MOST), running: false }), len: AtomicUsize::new(0) }
+    }
+}
+
+impl Recovery {
+    /// How many changes wait.
+    pub(super) fn len(&self) -> usize {
+        self.len.load(SeqCst)
+    }
+
+    /// Whether what the backend has under `key`, with these tags, is older than a change that waits.
+    #[inline]
+    pub(super) fn hides(&self, key: &Key, tags: &[u64]) -> bool {
+        self.len() > 0 && self.hides_one(key, tags)
+    }
+
+    #[cold]
+    fn hides_one(&self, key: &Key, tags: &[u64]) -> bool {
+        let all = &self.lock().all;
+        // Of what was only not told the backend has the newest.
+        all.peek(&Target::Key(key.clone())).is_some_and(|pending| !matches!(pending.work, Work::Tell))
+            || all.contains(&Target::Namespace)
+            || tags.iter().any(|tag| all.contains(&Target::Tag(*tag)))
+    }
+
+    /// Adds a change, in place of an older one of its target. Returns one that is given up for it, and whether nobody
+    /// works on them.
+    fn add(&self, target: Target, pending: Pending) -> (Option<Arc<Pending>>, bool) {
+        let mut queue = self.lock();
+        let gone = queue.all.push(target.clone(), Arc::new(pending));
+        self.len.store(queue.all.len(), SeqCst);
+        let idle = !std::mem::replace(&mut queue.running, true);
+        (gone.filter(|(gone, _)| *gone != target).map(|(_, pending)| pending), idle)
+    }
+
+    /// Takes off what a later change of its target has made good.
+    pub(super) fn settle(&self, target: &Target) {
+        if self.len() > 0 {
+            let mut queue = self.lock();
+            queue.all.pop(target);
+            self.len.store(queue.all.len(), SeqCst);
+        }
+    }
+
+    fn first(&self) -> Option<(Target, Arc<Pending>)> {
+        let mut queue = self.lock();
+        let first = queue.all.peek_lru().map(|(target, pending)| (target.clone(), Arc::clone(pending)));
+        queue.running &= first.is_some();
+        first
+    }
+
+    /// Takes a change off, unless a later one has its place.
+    fn remove(&self, target: &Target, done: &Arc<Pending>) {
+        let mut queue = self.lock();
+        if queue.all.peek(target).is_some_and(|pending| Arc::ptr_eq(pending, done)) {
+            queue.all.pop(target);
+        }
+        self.len.store(queue.all.len(), SeqCst);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        // Nothing under the lock panics half way through a change.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<B: Backend, C: Codec> Inner<B, C> {
+    /// Notes what is left to do for a change that began the version `begun` of its key, and sees to it.
+    pub(super) fn recover(&self, target: Target, key: &Key, begun: u64, work: Work) {
+        if !self.policy.background || self.tasks.closed() {
+            return;
+        }
+        let keep = if let Work::Set { keep, .. } = &work { millis(*keep) } else { self.longest.load(Relaxed) };
+        let until = self.clock.ticks().saturating_add(keep);
+        let pending = Pending { work, fence: self.local.fence(key), begun, until };
+        let (gone, idle) = self.recovery.add(target, pending);
+        if let Some(gone) = gone {
+            self.observers.tell(Event::GivenUp { key: gone.fence.key() });
+        }
+        if idle {
+            let (clock, observers) = (Arc::clone(&self.clock), self.observers.clone());
+            let worker = Worker { cache: Arc::downgrade(&self.shared), clock, observers, ended: false };
+            // Where nothing can be spawned, the next one that fails tries again.
+            let _ = self.tasks.spawn(worker.run());
+        }
+    }
+}
+
+impl<B: Backend> Shared<B> {
+    async fn make_again(&self, target: &Target, pending: &Pending) -> Result<(), Error> {
+        let Some(guard) = &self.guard else { return Ok(()) };
+        let key = pending.fence.key();
+        let mut turn = pending.fence.turn().await;
+        if *turn > pending.begun {
+            return Ok(());
+        }
+        match &pending.work {
+            Work::Set { seal, tags, keep } => {
+                // Something newer has come: another process's change, or a computation.
+                if !pending.fence.is_current() || !pending.fence.holds_for_all() {
+                    return Ok(());
+                }
+                let marks = match &self.versions {
+                    Some(versions) => versions.now(guard, tags).await?,
+                    None => Marks::unversioned(tags),
+                };
+                if pending.fence.forgot(tags) {
+                    guard.remove(key).await?;
+                } else {
+                    guard.put(key, seal(&marks)?, *keep, None).await?;
+                }
+                *turn = pending.begun;
+            }
+            Work::Remove => {
+                guard.remove(key).await?;
+                *turn = pending.begun;
+            }
+            Work::Tell => {}
+            Work::Sweep => {
+                if let Some(versions) = &self.versions {
+                    versions.invalidate(guard, target.tag()).await?;
+                    versions.distrust();
+                }
+            }
+        }
+        self.tell_others(key, target.message()).await
+    }
+}
+
+impl Target {
+    pub(super) fn message(&self) -> Message<'_> {
+        match self {
+            Self::Key(key) => Message::Key(key.as_str()),
+            Self::Tag(tag) => Message::Tag(*tag),
+            Self::Namespace => Message::Namespace,
+        }
+    }
+
+    fn tag(&self) -> Option<u64> {
+        if let Self::Tag(tag) = self { Some(*tag) } else { None }
+    }
+}
+
+/// The task that makes changes again. It does not keep the cache.
+struct Worker<B: Backend> {
+    cache: Weak<Shared<B>>,
+    clock: Arc<dyn Clock>,
+    observers: Observers,
+    ended: bool,
+}
+
+impl<B: Backend> Worker<B> {
+    async fn run(mut self) {
+        let mut pause = SHORTEST;
+        loop {
+            self.clock.sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
+            let Some(cache) = self.cache.upgrade() else { return };
+            if !self.make_all_again(&cache).await {
+                self.ended = true;
+                return;
+            }
+            pause = (pause * 2).min(LONGEST);
+        }
+    }
+
+    /// Until one fails that may not fail later. Says whether any is left.
+    async fn make_all_again(&self, cache: &Shared<B>) -> bool {
+        while let Some((target, pending)) = cache.recovery.first() {
+            match cache.make_again(&target, &pending).await {
+                Err(error) if error.is_temporary() && self.clock.ticks() < pending.until => return true,
+                Err(_) => self.observers.tell(Event::GivenUp { key: pending.fence.key() }),
+                Ok(()) => {}
+            }
+            cache.recovery.remove(&target, &pending);
+        }
+        false
+    }
+}
+
+impl<B: Backend> Drop for Worker<B> {
+    /// If its runtime ended first: lets the next one begin anew.
+    fn drop(&mut self) {
+        if !self.ended
+            && let Some(cache) = self.cache.upgrade()
+        {
+            cache.recovery.lock().running = false;
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! The door: what every backend operation passes.
+//!
+//! The breaker says whether to try, the gate when; the adaptive timeout says for how long, the retries how often.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::SemaphorePermit;
+
+use super::adaptive::Adaptive;
+use super::breaker::{Breaker, Pass};
+use super::gate::Gate;
+use super::retry::Retries;
+use crate::clock::{Clock, millis, within};
+use crate::config::Policy;
+use crate::error::{Error, ErrorKind};
+use crate::event::{BreakerState, Event, Observers, Operation, Refusal};
+use crate::key::Key;
+
+/// The way to one backend.
+#[derive(Debug)]
+pub(super) struct Door {
+    operation_timeout: Duration,
+    breaker: Option<Breaker>,
+    gate: Option<Gate>,
+    /// Of reads, of writes and of all else.
+    adaptive: Option<[Adaptive; 3]>,
+    retries: Retries,
+    clock: Arc<dyn Clock>,
+    observers: Observers,
+    /// What to say at the first failure, until it is said.
+    hint: Mutex<Option<&'static str>>,
+}
+
+/// What an operation is like.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Manner {
+    /// Whether it may be carried out twice.
+    again: bool,
+    /// Whether it takes as long as others of its kind.
+    usual: bool,
+}
+
+impl Manner {
+    pub(super) const AGAIN: Self = Self { again: true, usual: true };
+    pub(super) const ONCE: Self = Self { again: false, usual: true };
+    /// A value of several parts.
+    pub(super) const PARTS: Self = Self { again: true, usual: false };
+
+    /// Writing a value of so many bytes.
+    pub(super) fn write(self, bytes: usize) -> Self {
+        Self { usual: bytes <= Self::LARGE, ..self }
+    }
+
+    /// The most bytes whose way takes no longer than that of a few.
+    const LARGE: usize = 1 << 20;
+}
+
+/// Leave to try.
+struct Leave<'a> {
+    pass: Option<Pass<'a>>,
+    _place: Option<SemaphorePermit<'a>>,
+}
+
+impl Door {
+    pub(super) fn new(
+        policy: &Policy,
+        isolates: bool,
+        hint: Option<&'static str>,
+        clock: Arc<dyn Clock>,
+        observers: Observers,
+    ) -> Self {
+        Self {
+            operation_timeout: policy.operation_timeout,
+            breaker: policy.breaker.filter(|_| !isolates).map(Breaker::new),
+            gate: policy.backpressure.map(|rules| Gate::new(rules, Arc::clone(&clock))),
+            adaptive: policy.adaptive_timeout.map(|rules| [(); 3].map(|()| Adaptive::new(rules))),
+            retries: Retries::new(policy.retries),
+            clock,
+            observers,
+            hint: Mutex::new(hint),
+        }
+    }
+
+    /// Does one operation, or says why not. Whatever fails is told once.
+    pub(super) async fn run<T, F>(
+        &self,
+        key: &Key,
+        operation: Operation,
+        manner: Manner,
+        work: impl Fn() -> F + Send,
+    ) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, Error>> + Send,
+    {
+        let leave = match self.admit(operation).await {
+            Ok(leave) => leave,
+            Err((reason, error)) => {
+                self.observers.tell(Event::Refused { key, operation, reason });
+                return Err(error);
+            }
+        };
+        let (limit, begun) = (self.limit(operation, manner), self.clock.ticks());
+        let result = within(&*self.clock, limit, pin!(self.attempts(manner, work))).await.unwrap_or_else(|| {
+            let message = format!("the backend did not answer within {} ms", millis(limit));
+            Err(Error::new(ErrorKind::Timeout, message))
+        });
+        let now = self.clock.ticks();
+        self.measure(operation, manner, now.saturating_sub(begun), &result);
+        match &result {
+            Ok(_) => self.succeeded(leave),
+            Err(error) => self.failed(leave, key, operation, error, now),
+        }
+        result
+    }
+
+    /// What the breaker is now, if there is one.
+    pub(super) fn breaker(&self) -> Option<BreakerState> {
+        self.breaker.as_ref().map(Breaker::state_now)
+    }
+
+    async fn admit(&self, operation: Operation) -> Result<Leave<'_>, (Refusal, Error)> {
+        if operation == Operation::Ping {
+            return Ok(Leave { pass: None, _place: None });
+        }
+        let pass = match &self.breaker {
+            None => None,
+            Some(breaker) => {
+                let admitted = breaker.admit(self.clock.ticks());
+                let (pass, begun) = admitted.map_err(|left| (Refusal::BreakerOpen, open(left)))?;
+                self.tell_breaker(begun);
+                Some(pass)
+            }
+        };
+        let place = match &self.gate {
+            None => None,
+            Some(gate) => Some(gate.enter().await.map_err(|reason| (reason, crowded()))?),
+        };
+        Ok(Leave { pass, _place: place })
+    }
+
+    async fn attempts<T, F>(&self, manner: Manner, work: impl Fn() -> F + Send) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, Error>> + Send,
+    {
+        let mut tried = 0;
+        loop {
+            let result = work().await;
+            tried += 1;
+            let error = match &result {
+                Err(error) if manner.again => error,
+                _ => return result,
+            };
+            let Some(pause) = self.retries.pause(tried, error) else { return result };
+            if !pause.is_zero() {
+                self.clock.sleep(pause).await;
+            }
+        }
+    }
+
+    fn limit(&self, operation: Operation, manner: Manner) -> Duration {
+        match self.adaptive(operation).filter(|_| manner.usual) {
+            Some(adaptive) => adaptive.timeout().min(self.operation_timeout),
+            None => self.operation_timeout,
+        }
+    }
+
+    fn measure<T>(&self, operation: Operation, manner: Manner, latency: u64, result: &Result<T, Error>) {
+        let tells = result.as_ref().map_or_else(|error| error.kind() == ErrorKind::Timeout, |_| true);
+        if let Some(adaptive) = self.adaptive(operation).filter(|_| tells && manner.usual) {
+            adaptive.note(latency);
+        }
+    }
+
+    fn adaptive(&self, operation: Operation) -> Option<&Adaptive> {
+        let [reads, writes, others] = self.adaptive.as_ref()?;
+        Some(match operation {
+            Operation::Get => reads,
+            Operation::Set => writes,
+            _ => others,
+        })
+    }
+
+    fn succeeded(&self, leave: Leave<'_>) {
+        self.retries.succeeded();
+        self.tell_breaker(leave.pass.and_then(Pass::succeeded));
+    }
+
+    fn failed(&self, leave: Leave<'_>, key: &Key, operation: Operation, error: &Error, now: u64) {
+        self.observers.tell(Event::BackendFailed { key, operation, error });
+        if error.is_temporary()
+            && let Some(message) = self.hint.lock().ok().and_then(|mut hint| hint.take())
+        {
+            self.observers.tell(Event::Warning { message });
+        }
+        // What a backend refuses for what it is says nothing of the backend.
+        let fails = [ErrorKind::Unavailable, ErrorKind::Timeout, ErrorKind::Denied, ErrorKind::Backend];
+        if fails.contains(&error.kind()) {
+            self.tell_breaker(leave.pass.and_then(|pass| pass.failed(now)));
+        }
+    }
+
+    fn tell_breaker(&self, begun: Option<BreakerState>) {
+        if let Some(state) = begun {
+            self.observers.tell(Event::Breaker { state });
+        }
+    }
+}
+
+#[cold]
+fn open(left: u64) -> Error {
+    let message = format!("the backend failed too often of late, so it is left alone for {left} ms more");
+    Error::new(ErrorKind::Unavailable, message)
+}
+
+#[cold]
+fn crowded() -> Error {
+    let message =
+        "too many backend operations are under way: raise max_concurrent, max_queued or queue_wait, or lower the load";
+    Error::new(ErrorKind::Unavailable, message)
+}
