@@ -62,6 +62,7 @@
 //! | `redis-tls` | `rediss://`, by rustls with ring |
 //! | `redis-cluster` | `redis-cluster://` |
 //! | `redis-sentinel` | `redis-sentinel://` |
+//! | `cachekitio` | `backends::CachekitIo` and what `intent::Io` needs, by ureq and rustls with ring |
 //! | `messagepack` | `codec::MessagePack` |
 //! | `tracing` | events to `tracing`, target `cachekit`, as [`Tracing`] says |
 //! | `testing` | `testing` |

@@ -41,8 +41,8 @@ impl AnyBackend {
         let what = match selected {
             Some(Selection::File) => return Self::file(environment),
             Some(Selection::Redis) | None => return Self::redis(environment),
+            Some(Selection::CachekitIo) => return Self::cachekitio(environment),
             Some(Selection::Memcached) => "Memcached",
-            Some(Selection::CachekitIo) => "CachekitIO",
         };
         let message = format!(
             "the {what} backend, which the environment selects, is not in this version of cachekit: set \
@@ -60,6 +60,17 @@ impl AnyBackend {
     fn redis(_: &Environment) -> Result<Self, Error> {
         let message = "the Redis backend, selected or used by default, is not in this build: build cachekit with its \
                        feature `redis`, set CACHEKIT_FILE_CACHE_DIR alone, or call .backend(..) or .l1_only()";
+        Err(Error::new(ErrorKind::Unsupported, message))
+    }
+
+    #[cfg(feature = "cachekitio")]
+    fn cachekitio(environment: &Environment) -> Result<Self, Error> {
+        super::CachekitIo::new(environment.cachekitio.clone()).map(Self::new)
+    }
+
+    #[cfg(not(feature = "cachekitio"))]
+    fn cachekitio(_: &Environment) -> Result<Self, Error> {
+        let message = "CACHEKIT_API_KEY selects the CachekitIO backend: build cachekit with its feature `cachekitio`";
         Err(Error::new(ErrorKind::Unsupported, message))
     }
 

@@ -18,6 +18,8 @@ mod settings;
 mod tests;
 mod variables;
 
+#[cfg(feature = "cachekitio")]
+pub(crate) use self::address::{is_forbidden, is_public};
 pub use self::cachekitio::{ApiUrl, CachekitIoSettings};
 pub use self::env::{Environment, LogLevel};
 pub use self::file::{FileLimits, FileSettings};
