@@ -5,6 +5,7 @@
 //! not run: `tests/run.sh` installs what is missing.
 #![cfg(unix)]
 
+mod api;
 mod cluster;
 mod holes;
 mod memcached;
@@ -20,6 +21,7 @@ mod tls;
 
 use std::time::{Duration, Instant};
 
+pub(crate) use self::api::{Api, Class, Fault};
 pub(crate) use self::cluster::Cluster;
 pub(crate) use self::holes::{full_backlog, silent};
 pub(crate) use self::memcached::Memcached;

@@ -38,9 +38,10 @@ impl Authority {
         &self.bundle
     }
 
-    /// A certificate for `localhost` and `127.0.0.1`, for servers and for clients.
+    /// A certificate for `localhost`, `127.0.0.1` and `cachekit.test`, for servers and for clients.
     pub(super) fn issue(&self) -> Issued {
-        let mut params = CertificateParams::new(["localhost".into(), "127.0.0.1".into()]).unwrap();
+        let names = ["localhost", "127.0.0.1", "cachekit.test"].map(String::from);
+        let mut params = CertificateParams::new(names).unwrap();
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
