@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::http::Answer;
+use super::answer::Answer;
 
 /// What goes wrong with a request.
 #[derive(Debug, Clone)]

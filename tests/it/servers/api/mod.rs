@@ -17,12 +17,16 @@
 //!   `CACHEKIT_ALLOW_CUSTOM_HOST` opens its list of names, and never loopback or private addresses, nor `localhost`: a
 //!   private server needs a name.
 
+mod answer;
+mod failing;
 mod fault;
-mod http;
 mod path;
+mod python;
+mod request;
 mod routes;
 mod serve;
 mod store;
+mod tests;
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -33,7 +37,7 @@ use std::time::Duration;
 use super::Authority;
 
 pub(crate) use self::fault::{Fault, Rule};
-pub(crate) use self::http::Request;
+pub(crate) use self::request::Request;
 use self::serve::{Shared, State};
 pub(crate) use self::store::Class;
 

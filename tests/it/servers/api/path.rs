@@ -40,16 +40,25 @@ pub(super) fn route(path: &str) -> Result<Route, Unroutable> {
 
 fn without_dots(path: &str) -> Vec<&str> {
     let mut segments = Vec::new();
-    for segment in path.split('/').skip(1) {
-        match segment.to_ascii_lowercase().replace("%2e", ".").as_str() {
-            "." => {}
-            ".." => {
-                segments.pop();
-            }
-            _ => segments.push(segment),
+    let mut parts = path.split('/').skip(1).peekable();
+    while let Some(part) = parts.next() {
+        let (is_one, is_two) = dots(part);
+        if is_two {
+            segments.pop();
+        }
+        if !is_one && !is_two {
+            segments.push(part);
+        } else if parts.peek().is_none() {
+            // What ends in dots ends in a slash.
+            segments.push("");
         }
     }
     segments
+}
+
+fn dots(segment: &str) -> (bool, bool) {
+    let plain = segment.to_ascii_lowercase().replace("%2e", ".");
+    (plain == ".", plain == "..")
 }
 
 fn decode(segment: &str) -> Result<String, Unroutable> {

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::http::{Answer, Request};
+use super::answer::Answer;
 use super::path::{self, Route, Unroutable};
+use super::request::Request;
 use super::store::{Class, MAX_TTL, Renewed, Store};
 
 /// The largest value, in bytes.

@@ -2,26 +2,26 @@
 
 use std::net::TcpListener;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
 
 use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufStream};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufStream};
 use tokio::net::TcpStream;
 use tokio::runtime;
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::fault::{Fault, Faults};
-use super::http::{self, Answer, Request, Unread};
-use super::routes;
+use super::answer::Answer;
+use super::fault::Faults;
+use super::request::{self, Request, Unread};
 use super::store::Store;
+use super::{failing, routes};
 use crate::servers::tls::Issued;
 
-type Stream = BufStream<TlsStream<TcpStream>>;
+pub(super) type Stream = BufStream<TlsStream<TcpStream>>;
 
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -50,6 +50,11 @@ impl Shared {
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap()
+    }
+
+    /// Does what is asked for, and says so.
+    pub(super) fn answer(&self, request: &Request) -> Answer {
+        routes::answer(&mut self.state().store, request)
     }
 
     pub(super) fn cut(&self) {
@@ -129,11 +134,11 @@ async fn serve(shared: &Shared, mut stream: Stream) -> std::io::Result<()> {
         if shared.state().faults.take_reset() {
             return stream.get_ref().get_ref().0.set_zero_linger();
         }
-        let request = match http::read(&mut stream).await {
+        let request = match request::read(&mut stream).await {
             Ok(request) => request,
             Err(Unread::Ended) => break,
             Err(Unread::Refused(status)) => {
-                send(&mut stream, "GET", &Answer::error(status, "malformed")).await?;
+                Answer::error(status, "malformed").send(&mut stream, "GET").await?;
                 break;
             }
         };
@@ -143,96 +148,12 @@ async fn serve(shared: &Shared, mut stream: Stream) -> std::io::Result<()> {
             state.faults.take(&request.method)
         };
         let goes_on = match fault {
-            None => send(&mut stream, &request.method, &shared.answer(&request)).await.map(|()| true),
-            Some(fault) => fail(shared, &mut stream, &request, fault).await,
+            None => shared.answer(&request).send(&mut stream, &request.method).await.map(|()| true),
+            Some(fault) => failing::fail(shared, &mut stream, &request, fault).await,
         };
         if !goes_on? || request.ends_connection() {
             break;
         }
     }
     stream.shutdown().await
-}
-
-impl Shared {
-    fn answer(&self, request: &Request) -> Answer {
-        routes::answer(&mut self.state().store, request)
-    }
-}
-
-/// Whether the connection goes on.
-async fn fail(shared: &Shared, stream: &mut Stream, request: &Request, fault: Fault) -> std::io::Result<bool> {
-    let method = request.method.as_str();
-    let large = |length| Answer::new(200, "application/octet-stream", vec![b'x'; length]);
-    match fault {
-        Fault::Instead(answer) => send(stream, method, &answer).await?,
-        Fault::Headers(headers) => {
-            let answer = headers.into_iter().fold(shared.answer(request), |answer, (name, value)| match value {
-                Some(value) => answer.with(name, value),
-                None => answer.without(name),
-            });
-            send(stream, method, &answer).await?;
-        }
-        Fault::Late(delay) => {
-            let answer = shared.answer(request);
-            tokio::time::sleep(delay).await;
-            send(stream, method, &answer).await?;
-        }
-        Fault::Truncated => {
-            let answer = shared.answer(request);
-            let told = answer.body.len().max(1);
-            write(stream, answer.head(told).as_bytes()).await?;
-            write(stream, &answer.body[..told / 2]).await?;
-            return Ok(false);
-        }
-        Fault::Drip(distance) => {
-            let answer = shared.answer(request);
-            write(stream, answer.head(answer.body.len()).as_bytes()).await?;
-            drip(stream, &answer.body, distance).await?;
-        }
-        Fault::DripHead(distance) => {
-            let answer = shared.answer(request);
-            drip(stream, answer.head(answer.body.len()).as_bytes(), distance).await?;
-            drip(stream, &answer.body, distance).await?;
-        }
-        Fault::Large(length) => send(stream, method, &large(length)).await?,
-        Fault::Endless => endless(stream, &large(0)).await?,
-        Fault::HugeHeaders(length) => send(stream, method, &large(2).with("X-Huge", "h".repeat(length))).await?,
-        Fault::Garbage => {
-            write(stream, b"\x15\x03\x01 this is not HTTP\r\n\r\n").await?;
-            return Ok(false);
-        }
-        Fault::Lost => {
-            shared.answer(request);
-            return Ok(false);
-        }
-        Fault::Close => return Ok(false),
-        Fault::Hang | Fault::Reset => while stream.read(&mut [0; 1024]).await? > 0 {},
-    }
-    Ok(true)
-}
-
-async fn send(stream: &mut Stream, method: &str, answer: &Answer) -> std::io::Result<()> {
-    write(stream, answer.head(answer.body.len()).as_bytes()).await?;
-    if method == "HEAD" { Ok(()) } else { write(stream, &answer.body).await }
-}
-
-async fn write(stream: &mut Stream, bytes: &[u8]) -> std::io::Result<()> {
-    stream.write_all(bytes).await?;
-    stream.flush().await
-}
-
-async fn drip(stream: &mut Stream, bytes: &[u8], distance: Duration) -> std::io::Result<()> {
-    for byte in bytes {
-        write(stream, &[*byte]).await?;
-        tokio::time::sleep(distance).await;
-    }
-    Ok(())
-}
-
-async fn endless(stream: &mut Stream, answer: &Answer) -> std::io::Result<()> {
-    write(stream, answer.chunked_head().as_bytes()).await?;
-    let chunk = [b"10000\r\n".as_slice(), &[b'x'; 0x1_0000], b"\r\n"].concat();
-    loop {
-        write(stream, &chunk).await?;
-    }
 }
