@@ -1,0 +1,12 @@
+//! The CachekitIO backend, against a server of its API.
+#![cfg(all(unix, feature = "cachekitio"))]
+#![cfg(test)]
+
+mod answers;
+mod bounds;
+mod caches;
+mod contract;
+mod retries;
+mod security;
+mod settings;
+mod support;
