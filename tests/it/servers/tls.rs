@@ -42,6 +42,8 @@ impl Authority {
     pub(super) fn issue(&self) -> Issued {
         let names = ["localhost", "127.0.0.1", "cachekit.test"].map(String::from);
         let mut params = CertificateParams::new(names).unwrap();
+        // Python 3.13 and later ask for it.
+        params.use_authority_key_identifier_extension = true;
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();

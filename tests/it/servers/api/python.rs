@@ -4,6 +4,7 @@
 //! client understands. Its version is pinned in `tests/requirements.txt`; `tests/run.sh` installs it.
 #![cfg(test)]
 
+use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -76,14 +77,14 @@ impl Drop for Original {
 
 /// The Python that has the original client.
 fn interpreter() -> PathBuf {
-    let python = PathBuf::from(concat!(env!("CARGO_TARGET_TMPDIR"), "/python/bin/python"));
+    let environment = Path::new(env!("CARGO_TARGET_TMPDIR")).join("python");
+    let installed = fs::read_to_string(environment.join("requirements.txt")).unwrap_or_default();
     assert!(
-        python.exists(),
-        "the original client is missing: run tests/run.sh, or make a virtual environment in {}/python with Python 3.10 \
-         or later and install tests/requirements.txt into it",
-        env!("CARGO_TARGET_TMPDIR"),
+        installed == include_str!("../../../requirements.txt"),
+        "the Python packages of tests/requirements.txt are not installed in {}: run tests/run.sh, which installs them",
+        environment.display(),
     );
-    python
+    environment.join("bin/python")
 }
 
 fn api() -> Api {

@@ -102,6 +102,8 @@ async fn accept(shared: &Arc<Shared>, listener: TcpListener, acceptor: TlsAccept
             let Ok(stream) = acceptor.accept(stream).await else { return };
             let _open = Open::new(&shared);
             tokio::select! {
+                // First, so that nothing that was sent after a cut is answered.
+                biased;
                 _ = cuts.changed() => {}
                 _ = serve(&shared, BufStream::new(stream)) => {}
             }
