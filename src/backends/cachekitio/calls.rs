@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::error;
 use super::request::{Again, Answer, Request};
 use super::service::Service;
-use super::workers::Workers;
+use super::workers::{Until, Workers};
 use crate::error::{Error, ErrorKind};
 
 /// The first pause, at most; each further one is twice as long.
@@ -50,7 +50,8 @@ impl Calls {
     /// The answer to `request`, which may be any that is no temporary failure.
     pub(super) async fn ask(&self, request: Request, deadline: Instant) -> Result<Answer, Error> {
         for attempt in 0.. {
-            let answer = self.workers.ask(request.clone(), deadline)?;
+            let until = Until { deadline, again: attempt < self.retries };
+            let answer = self.workers.ask(request.clone(), until)?;
             let (failure, again) = match self.outcome(answer.await.unwrap_or_else(|_| Err(error::lost()))) {
                 Outcome::Answer(answer) => return Ok(answer),
                 Outcome::Failure(failure, again) => (failure, again),

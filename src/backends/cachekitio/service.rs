@@ -8,7 +8,7 @@ use std::io::Read;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ureq::http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER, TRANSFER_ENCODING};
+use ureq::http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, TRANSFER_ENCODING};
 use ureq::http::request::Builder;
 use ureq::http::{HeaderName, HeaderValue, Method, Response, Uri};
 use ureq::unversioned::transport::{Connector, TcpConnector};
@@ -41,8 +41,14 @@ pub(super) struct Service {
     authorization: HeaderValue,
     /// Host and port, for messages.
     place: String,
-    /// Whether a connect may be tried twice in the time of a request.
-    spares: bool,
+}
+
+/// How long a request may take.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    pub(super) all: Duration,
+    /// Of it, the look-up and the connect, each.
+    pub(super) connect: Duration,
 }
 
 impl Service {
@@ -72,7 +78,7 @@ impl Service {
         let connector = ().chain(TcpConnector::default()).chain(Tls::new(settings.ca_bundle.as_deref())?);
         let agent = Agent::with_parts(config, connector, names.clone());
         let place = base.authority().map(ToString::to_string).unwrap_or_default();
-        Ok(Self { agent, names, authorization, place, spares: settings.max_retries > 0 })
+        Ok(Self { agent, names, authorization, place })
     }
 
     /// Host and port.
@@ -85,9 +91,9 @@ impl Service {
         self.agent.clone().shutdown();
     }
 
-    /// Makes a request within `limit`.
-    pub(super) fn ask(&self, request: &Request, limit: Duration) -> Result<Answer, Error> {
-        self.exchange(request, limit).map_err(|failure| {
+    /// Makes a request within `limits`.
+    pub(super) fn ask(&self, request: &Request, limits: Limits) -> Result<Answer, Error> {
+        self.exchange(request, limits).map_err(|failure| {
             if matches!(failure, ureq::Error::Io(_) | ureq::Error::Timeout(_)) {
                 self.names.forget();
             }
@@ -95,32 +101,32 @@ impl Service {
         })
     }
 
-    fn exchange(&self, request: &Request, limit: Duration) -> Result<Answer, ureq::Error> {
+    fn exchange(&self, request: &Request, limits: Limits) -> Result<Answer, ureq::Error> {
         let (verb, uri) = (&request.verb, Uri::clone(&request.uri));
         let head = |method| {
             let head = ureq::http::Request::builder().method(method).uri(uri);
             head.header(AUTHORIZATION, &self.authorization).header(L1_STATUS, "disabled")
         };
         let response = match verb {
-            Verb::Get(_) => self.send(head(Method::GET), (), limit),
-            Verb::Head => self.send(head(Method::HEAD), (), limit),
-            Verb::Delete => self.send(head(Method::DELETE), (), limit),
+            Verb::Get(_) => self.send(head(Method::GET), (), limits),
+            Verb::Head => self.send(head(Method::HEAD), (), limits),
+            Verb::Delete => self.send(head(Method::DELETE), (), limits),
             Verb::Put(value, ttl) => {
                 let head = head(Method::PUT).header(CONTENT_TYPE, "application/octet-stream").header(TTL, *ttl);
-                self.send(head, &value[..], limit)
+                self.send(head, &value[..], limits)
             }
             Verb::Patch(document) => {
                 let head = head(Method::PATCH).header(CONTENT_TYPE, "application/json");
-                self.send(head, &document[..], limit)
+                self.send(head, &document[..], limits)
             }
         }?;
         self.read(response, verb)
     }
 
-    fn send(&self, head: Builder, body: impl AsSendBody, limit: Duration) -> Result<Response<Body>, ureq::Error> {
-        let connect = if self.spares { limit / 2 } else { limit };
+    fn send(&self, head: Builder, body: impl AsSendBody, limits: Limits) -> Result<Response<Body>, ureq::Error> {
+        let Limits { all, connect } = limits;
         let request = self.agent.configure_request(head.body(body)?);
-        let request = request.timeout_global(Some(limit)).timeout_resolve(Some(connect)).timeout_connect(Some(connect));
+        let request = request.timeout_global(Some(all)).timeout_resolve(Some(connect)).timeout_connect(Some(connect));
         self.agent.run(request.build())
     }
 
@@ -138,7 +144,7 @@ impl Service {
             (_, Some(_)) => true,
         };
         let status = head.status.as_u16();
-        let is_whole = body.content_length().is_some() || header(&TRANSFER_ENCODING).is_some();
+        let is_whole = header(&CONTENT_LENGTH).is_some() || header(&TRANSFER_ENCODING).is_some();
         if status == 200 && matches!(verb, Verb::Get(_)) && !is_whole {
             // A body that ends with its connection cannot be told from one that was cut off.
             return Err(ureq::Error::Other(Box::new(error::strange(&self.place))));

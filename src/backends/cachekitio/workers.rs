@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 
 use super::error;
 use super::request::{Answer, Request};
-use super::service::Service;
+use super::service::{Limits, Service};
 use crate::error::Error;
 
 /// The most requests that wait for a thread.
@@ -22,6 +22,14 @@ const MAX_WAITING: usize = 4096;
 
 /// So many threads at most. They end when it is dropped.
 pub(super) struct Workers(Arc<Shared>);
+
+/// When to give a request up.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Until {
+    pub(super) deadline: Instant,
+    /// Whether another attempt may follow, for which a connect that hangs must leave time.
+    pub(super) again: bool,
+}
 
 struct Shared {
     service: Service,
@@ -41,7 +49,7 @@ struct State {
 
 struct Job {
     request: Request,
-    deadline: Instant,
+    until: Until,
     answer: oneshot::Sender<Result<Answer, Error>>,
 }
 
@@ -62,7 +70,7 @@ impl Workers {
     pub(super) fn ask(
         &self,
         request: Request,
-        deadline: Instant,
+        until: Until,
     ) -> Result<oneshot::Receiver<Result<Answer, Error>>, Error> {
         let (answer, receiver) = oneshot::channel();
         let mut state = self.0.lock();
@@ -72,7 +80,7 @@ impl Workers {
         if state.waiting.len() >= MAX_WAITING {
             return Err(error::busy(MAX_WAITING));
         }
-        state.waiting.push_back(Job { request, deadline, answer });
+        state.waiting.push_back(Job { request, until, answer });
         if state.waiting.len() > state.idle && state.threads < self.0.size {
             state.threads += 1;
             drop(state);
@@ -147,18 +155,60 @@ impl Worker<'_> {
         }
     }
 
-    fn work(&self, Job { request, deadline, answer }: Job) {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if answer.is_closed() || left.is_zero() {
+    fn work(&self, Job { request, until, answer }: Job) {
+        let all = until.deadline.saturating_duration_since(Instant::now());
+        if answer.is_closed() || all.is_zero() {
             return;
         }
+        let connect = if until.again { all / 2 } else { all };
         // Who asked may have gone.
-        let _ = answer.send(self.0.service.ask(&request, left));
+        let _ = answer.send(self.0.service.ask(&request, Limits { all, connect }));
     }
 }
 
 impl Drop for Worker<'_> {
     fn drop(&mut self) {
         self.0.lock().threads -= 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::sync::Weak;
+    use std::time::Duration;
+
+    use super::super::request::Verb;
+    use super::*;
+    use crate::config::CachekitIoSettings;
+
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    /// Requests to a host that takes connections and never answers.
+    #[test]
+    fn threads_end_with_the_backend_though_they_wait_for_a_host() {
+        let mute = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("https://{}", mute.local_addr().unwrap());
+        let mut settings = CachekitIoSettings::new("key").unwrap();
+        (settings.url, settings.allow_custom_host) = (url.parse().unwrap(), true);
+        let workers = Workers::new(Service::new(&settings).unwrap(), 3);
+        let until = Until { deadline: Instant::now() + 20 * PATIENCE, again: false };
+        let request = Request { verb: Verb::Get(0), uri: Arc::new(url.parse().unwrap()) };
+        let answers: Vec<_> = (0..5).map(|_| workers.ask(request.clone(), until).unwrap()).collect();
+        let connected: Vec<_> = (0..3).map(|_| mute.accept().unwrap()).collect();
+        let shown = format!("{workers:?}");
+        assert!(shown.contains("threads: 3, waiting: 2"), "{shown}");
+
+        let shared: Weak<Shared> = Arc::downgrade(&workers.0);
+        let start = Instant::now();
+        drop(workers);
+        for answer in answers {
+            assert!(answer.blocking_recv().map_or(true, |answer| answer.is_err()));
+        }
+        while shared.strong_count() > 0 {
+            assert!(start.elapsed() < PATIENCE, "a thread is left");
+            thread::sleep(Duration::from_millis(1));
+        }
+        drop(connected);
     }
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use cachekit::backends::CachekitIo;
 use cachekit::{Backend, Error, ErrorKind};
 
-use super::support::{HASTE, MINUTE, count, hasty, key, once, patient, start, with};
+use super::support::{HASTE, MINUTE, hasty, key, once, patient, start, with};
 use crate::servers::{Api, Fault, full_backlog, silent};
 
 /// What each kind of operation comes to.
@@ -200,7 +200,8 @@ async fn hosts_that_never_answer_cost_the_timeout_and_no_more() {
             });
             let start = Instant::now();
             assert_eq!(io.get(&key(1)).await.unwrap_err().kind(), ErrorKind::Timeout);
-            assert!((HASTE..HASTE * 4).contains(&start.elapsed()), "{:?}", start.elapsed());
+            // A pause that does not fit any more is not made.
+            assert!((HASTE / 2..HASTE * 4).contains(&start.elapsed()), "{:?}", start.elapsed());
         }
     }
     let refused = with(&api, |settings| {
@@ -215,10 +216,11 @@ async fn hosts_that_never_answer_cost_the_timeout_and_no_more() {
 #[tokio::test]
 async fn connections_that_the_server_closed_are_missed_by_nobody() {
     let api = start();
-    let io = once(&api);
+    let io = patient(&api);
     for round in 0..20 {
         io.set(&key(round), "v".into(), MINUTE).await.unwrap();
         api.cut();
     }
-    assert_eq!((count(&api, "PUT"), api.entries()), (20, 20));
+    assert_eq!(api.entries(), 20);
+    assert!(api.connections() > 10, "{}", api.connections());
 }

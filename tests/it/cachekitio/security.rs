@@ -1,6 +1,8 @@
 //! Whom it talks to, and what it tells.
 
 use std::fmt::Write as _;
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -8,7 +10,7 @@ use cachekit::backends::CachekitIo;
 use cachekit::{Backend, CacheBuilder, CachekitIoSettings, ErrorKind, Event, Intent, Observer};
 
 use super::support::{MINUTE, every_text, hasty, key, once, settings, start, with};
-use crate::servers::{Authority, Fault, Server};
+use crate::servers::{Authority, Fault};
 
 #[tokio::test]
 async fn a_redirect_is_not_followed_wherever_it_leads() {
@@ -47,11 +49,21 @@ async fn servers_that_cannot_be_trusted_get_no_request() {
 
 #[tokio::test]
 async fn a_server_without_tls_gets_nothing() {
-    let server = Server::start();
     let api = start();
-    let io = with(&api, |settings| settings.url = format!("https://{}", server.address()).parse().unwrap());
-    let error = io.ping().await.unwrap_err();
-    assert!(matches!(error.kind(), ErrorKind::Backend | ErrorKind::Unavailable), "{error:?}");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let io = with(&api, |settings| settings.url = format!("https://{address}").parse().unwrap());
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}").unwrap();
+        let mut read = vec![0; 4096];
+        let length = stream.read(&mut read).unwrap();
+        read.truncate(length);
+        read
+    });
+    assert_eq!(io.ping().await.unwrap_err().kind(), ErrorKind::Backend);
+    let told = server.join().unwrap();
+    assert!(told.first() == Some(&0x16), "a handshake, and nothing else");
 }
 
 /// Loopback is for those who allow it: the same server, without leave.
@@ -111,6 +123,7 @@ async fn no_output_holds_the_api_key_a_key_or_a_value() {
     let builder = CacheBuilder::new().intent(Intent::Io).backend(io.clone()).namespace("private-name");
     let cache = builder.observer(Arc::<Told>::clone(&told) as _).build().unwrap();
     text += &format!("{cache:?}");
+    io.set(&key("private-name"), "private-value".into(), MINUTE).await.unwrap();
     let faults = [
         Fault::status(401),
         Fault::status(403),
