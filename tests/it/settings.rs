@@ -212,15 +212,11 @@ fn redis_is_selected_by_its_variables_and_the_default_and_connects_to_nothing() 
 
 #[test]
 fn backends_that_are_not_there_yet_are_named_with_the_way_out() {
-    for (vars, what) in [
-        (vec![("CACHEKIT_MEMCACHED_SERVERS", r#"["127.0.0.1:11211"]"#)], "Memcached"),
-        (vec![("CACHEKIT_API_KEY", "ck_live_abc")], "CachekitIO"),
-    ] {
-        let error = CacheBuilder::from_vars(vars).build().unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Unsupported);
-        let text = error.to_string();
-        assert!(text.contains(what) && text.contains("CACHEKIT_FILE_CACHE_DIR"), "{text}");
-    }
+    let vars = [("CACHEKIT_MEMCACHED_SERVERS", r#"["127.0.0.1:11211"]"#)];
+    let error = CacheBuilder::from_vars(vars).build().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    let text = error.to_string();
+    assert!(text.contains("Memcached") && text.contains("CACHEKIT_FILE_CACHE_DIR"), "{text}");
     let both = [("CACHEKIT_REDIS_URL", "redis://localhost"), ("CACHEKIT_FILE_CACHE_DIR", "/nowhere")];
     let text = message(CacheBuilder::from_vars(both).build());
     assert!(text.contains("CACHEKIT_REDIS_URL") && text.contains("CACHEKIT_FILE_CACHE_DIR"), "{text}");
