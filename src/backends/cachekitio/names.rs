@@ -46,7 +46,7 @@ struct Shared {
 #[derive(Default)]
 struct State {
     /// What the last look-up found, until it is too old or of no use.
-    found: Option<(Instant, Vec<SocketAddr>)>,
+    found: Option<(Instant, Arc<[SocketAddr]>)>,
     /// Why the last one found nothing.
     failure: Option<Error>,
     /// How many have ended.
@@ -83,7 +83,7 @@ impl Names {
     }
 
     /// The addresses, or `None` after `limit`.
-    fn addresses(&self, limit: Duration) -> Option<Result<Vec<SocketAddr>, Error>> {
+    fn addresses(&self, limit: Duration) -> Option<Result<Arc<[SocketAddr]>, Error>> {
         let start = Instant::now();
         let mut state = self.0.lock();
         let ended = state.ended;
@@ -91,7 +91,7 @@ impl Names {
             if let Some((at, addresses)) = &state.found
                 && at.elapsed() < REMEMBERED
             {
-                return Some(Ok(addresses.clone()));
+                return Some(Ok(Arc::clone(addresses)));
             }
             if state.ended != ended
                 && let Some(failure) = &state.failure
@@ -124,7 +124,7 @@ impl Shared {
         let found = found.and_then(|addresses| self.admitted(addresses));
         let mut state = self.lock();
         (state.found, state.failure) = match found {
-            Ok(addresses) => (Some((Instant::now(), addresses)), None),
+            Ok(addresses) => (Some((Instant::now(), addresses.into())), None),
             Err(failure) => (None, Some(failure)),
         };
         state.ended += 1;
@@ -160,7 +160,7 @@ impl Resolver for Names {
             Some(Err(failure)) => Err(ureq::Error::Other(Box::new(failure))),
             Some(Ok(addresses)) => {
                 let mut resolved = self.empty();
-                addresses.into_iter().for_each(|address| resolved.push(address));
+                addresses.iter().for_each(|address| resolved.push(*address));
                 Ok(resolved)
             }
         }

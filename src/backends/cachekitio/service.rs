@@ -8,6 +8,7 @@ use std::io::Read;
 use std::time::Duration;
 
 use bytes::Bytes;
+use ureq::config::AutoHeaderValue;
 use ureq::http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, TRANSFER_ENCODING};
 use ureq::http::request::Builder;
 use ureq::http::{HeaderName, HeaderValue, Method, Response, Uri};
@@ -41,14 +42,29 @@ pub(super) struct Service {
     authorization: HeaderValue,
     /// Host and port, for messages.
     place: String,
+    /// The limits of a request that did not wait. The client is set to them once: setting it for one request costs as
+    /// much as a system call.
+    usual: Limits,
 }
 
 /// How long a request may take.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
     pub(super) all: Duration,
+    /// Whether another attempt may follow, for which a look-up or a connect that hangs must leave time.
+    pub(super) again: bool,
+}
+
+impl Limits {
     /// Of it, the look-up and the connect, each.
-    pub(super) connect: Duration,
+    fn connect(self) -> Duration {
+        if self.again { self.all / 2 } else { self.all }
+    }
+
+    /// Whether these are as good as the `usual` ones: a tenth of the time has gone by at most.
+    fn are(self, usual: Self) -> bool {
+        self.again == usual.again && self.all >= usual.all - usual.all / 10
+    }
 }
 
 impl Service {
@@ -62,13 +78,18 @@ impl Service {
         let base = Uri::try_from(settings.url.as_str()).map_err(|_| broken())?;
         let host = base.host().ok_or_else(broken)?;
         let names = Names::new(host, base.port_u16().unwrap_or(443), settings.allow_custom_host);
+        let usual = Limits { all: settings.timeout, again: settings.max_retries > 0 };
         let config = Agent::config_builder()
+            .timeout_global(Some(usual.all))
+            .timeout_resolve(Some(usual.connect()))
+            .timeout_connect(Some(usual.connect()))
             .https_only(true)
             .proxy(None)
             .max_redirects(0)
             .max_redirects_will_error(false)
             .http_status_as_error(false)
             .user_agent(AGENT)
+            .accept(AutoHeaderValue::None)
             .accept_encoding("identity")
             .max_response_header_size(MAX_HEAD)
             .max_idle_connections(settings.pool_size)
@@ -78,7 +99,7 @@ impl Service {
         let connector = ().chain(TcpConnector::default()).chain(Tls::new(settings.ca_bundle.as_deref())?);
         let agent = Agent::with_parts(config, connector, names.clone());
         let place = base.authority().map(ToString::to_string).unwrap_or_default();
-        Ok(Self { agent, names, authorization, place })
+        Ok(Self { agent, names, authorization, place, usual })
     }
 
     /// Host and port.
@@ -124,10 +145,13 @@ impl Service {
     }
 
     fn send(&self, head: Builder, body: impl AsSendBody, limits: Limits) -> Result<Response<Body>, ureq::Error> {
-        let Limits { all, connect } = limits;
-        let request = self.agent.configure_request(head.body(body)?);
-        let request = request.timeout_global(Some(all)).timeout_resolve(Some(connect)).timeout_connect(Some(connect));
-        self.agent.run(request.build())
+        let request = head.body(body)?;
+        if limits.are(self.usual) {
+            return self.agent.run(request);
+        }
+        let connect = Some(limits.connect());
+        let request = self.agent.configure_request(request).timeout_global(Some(limits.all));
+        self.agent.run(request.timeout_resolve(connect).timeout_connect(connect).build())
     }
 
     fn read(&self, response: Response<Body>, verb: &Verb) -> Result<Answer, ureq::Error> {

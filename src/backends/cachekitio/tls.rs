@@ -98,10 +98,12 @@ impl Transport for Secret {
         Ok(read > 0)
     }
 
-    /// What was sent unasked would be taken for the answer to the next request.
+    /// Whether it may carry another request. What was sent unasked would be taken for the answer to it: there is none
+    /// before TLS, in TLS, or in the socket.
     fn is_open(&mut self) -> bool {
-        let is_quiet = self.stream.conn.process_new_packets().is_ok_and(|state| state.plaintext_bytes_to_read() == 0);
-        is_quiet && self.stream.sock.get_mut().is_open()
+        let plain = self.stream.sock.get_mut();
+        let is_quiet = plain.buffers().input().is_empty() && plain.is_open();
+        is_quiet && self.stream.conn.process_new_packets().is_ok_and(|state| state.plaintext_bytes_to_read() == 0)
     }
 
     fn is_tls(&self) -> bool {

@@ -27,7 +27,7 @@ pub(super) struct Workers(Arc<Shared>);
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Until {
     pub(super) deadline: Instant,
-    /// Whether another attempt may follow, for which a connect that hangs must leave time.
+    /// Whether another attempt may follow.
     pub(super) again: bool,
 }
 
@@ -41,8 +41,10 @@ struct Shared {
 #[derive(Default)]
 struct State {
     waiting: VecDeque<Job>,
-    /// How many threads wait for work.
+    /// How many threads wait for work and were not woken.
     idle: usize,
+    /// How many were woken and do not know it yet.
+    woken: usize,
     threads: usize,
     ended: bool,
 }
@@ -81,11 +83,13 @@ impl Workers {
             return Err(error::busy(MAX_WAITING));
         }
         state.waiting.push_back(Job { request, until, answer });
-        if state.waiting.len() > state.idle && state.threads < self.0.size {
+        if state.waiting.len() > state.idle + state.woken && state.threads < self.0.size {
             state.threads += 1;
             drop(state);
             self.start()?;
         } else if state.idle > 0 {
+            state.idle -= 1;
+            state.woken += 1;
             drop(state);
             self.0.work.notify_one();
         }
@@ -150,8 +154,9 @@ impl Worker<'_> {
                 return Some(job);
             }
             state.idle += 1;
-            state = self.0.work.wait(state).unwrap_or_else(PoisonError::into_inner);
-            state.idle -= 1;
+            let is_idle = |state: &mut State| state.woken == 0 && !state.ended;
+            state = self.0.work.wait_while(state, is_idle).unwrap_or_else(PoisonError::into_inner);
+            state.woken = state.woken.saturating_sub(1);
         }
     }
 
@@ -160,9 +165,8 @@ impl Worker<'_> {
         if answer.is_closed() || all.is_zero() {
             return;
         }
-        let connect = if until.again { all / 2 } else { all };
         // Who asked may have gone.
-        let _ = answer.send(self.0.service.ask(&request, Limits { all, connect }));
+        let _ = answer.send(self.0.service.ask(&request, Limits { all, again: until.again }));
     }
 }
 

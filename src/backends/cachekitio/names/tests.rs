@@ -25,7 +25,7 @@ fn names(private: bool, lists: &'static [&'static [&'static str]]) -> (Names, Ar
 }
 
 fn found(names: &Names) -> Result<Vec<SocketAddr>, Error> {
-    names.addresses(PATIENCE).expect("the look-up ends")
+    Ok(names.addresses(PATIENCE).expect("the look-up ends")?.to_vec())
 }
 
 /// Refused to all but those who allow custom hosts, and to these too where `true`.
