@@ -190,8 +190,8 @@ impl Preset for Secure {
 
 /// Everything on, over the CachekitIO API, whatever other backend the builder or the environment names.
 ///
-/// Needs the feature `cachekitio` and an API key: that of [`backends::CachekitIo`](CachekitIo) if the builder names one,
-/// else `CACHEKIT_API_KEY`, with the other variables of CachekitIO. That API has no bus and no leases, so other
+/// Needs the feature `cachekitio` and an API key: that of [`backends::CachekitIo`](CachekitIo) if the builder names
+/// one, else `CACHEKIT_API_KEY`, with the other variables of CachekitIO. That API has no bus and no leases, so other
 /// processes are not told what to forget, and each process computes for itself.
 ///
 /// # Examples
@@ -232,7 +232,8 @@ impl Preset for Io {
             }
             _ => Err(Error::new(
                 ErrorKind::Config,
-                "CACHEKIT_API_KEY: Intent::Io needs an API key; set it and let the builder read the environment, or                  call .backend(CachekitIo::new(..)?)",
+                "CACHEKIT_API_KEY: Intent::Io needs an API key; set it and let the builder read the environment, or \
+                 call .backend(CachekitIo::new(..)?)",
             )),
         }
     }

@@ -44,8 +44,8 @@ pub struct CachekitIoSettings {
     /// Whether any host but the service's own is let through, and any address that is not link-local and serves no
     /// metadata of a cloud machine. Default false.
     pub allow_custom_host: bool,
-    /// A PEM file of roots trusted beside those of Mozilla, which are built in. Default none; the environment names it as
-    /// [`Environment::ca_bundle`](crate::Environment::ca_bundle) says.
+    /// A PEM file of roots trusted beside those of Mozilla, which are built in. Default none; the environment names it
+    /// as [`Environment::ca_bundle`](crate::Environment::ca_bundle) says.
     pub ca_bundle: Option<PathBuf>,
 }
 

@@ -62,8 +62,8 @@ pub(super) fn of_request(failure: ureq::Error, place: &str) -> Error {
 /// TLS failed.
 fn untrusted(place: &str, source: io::Error) -> Error {
     let message = format!(
-        "TLS with {place} failed: see whether its certificate is of a trusted root (CACHEKIT_CA_BUNDLE adds some) and for \
-         this host"
+        "TLS with {place} failed: see whether its certificate is of a trusted root (CACHEKIT_CA_BUNDLE adds some) \
+         and for this host"
     );
     Error::with_source(ErrorKind::Backend, message, source)
 }

@@ -43,8 +43,8 @@ mod workers;
 ///
 /// # Connections
 /// At most [`CachekitIoSettings::pool_size`], each with a thread that is started when it is first needed. 4,096
-/// operations may wait for one; further ones fail at once. What was not begun when its caller left is not done; what was
-/// begun is.
+/// operations may wait for one; further ones fail at once. What was not begun when its caller left is not done; what
+/// was begun is.
 ///
 /// # Retries
 /// After a status of 429 or 5xx, a timeout or a broken connection, an operation is tried again, up to
@@ -61,12 +61,12 @@ mod workers;
 ///
 /// # Errors
 /// [`ErrorKind::Denied`] for an API key that is refused; [`ErrorKind::Timeout`] if there is no answer in time;
-/// [`ErrorKind::TooLarge`] for a value above 25 MB, or what the service takes; [`ErrorKind::Argument`] for a TTL above 30
-/// days; [`ErrorKind::Key`] for a key that the service cannot name.
+/// [`ErrorKind::TooLarge`] for a value above 25 MB, or what the service takes; [`ErrorKind::Argument`] for a TTL above
+/// 30 days; [`ErrorKind::Key`] for a key that the service cannot name.
 ///
 /// # Cost
-/// One round trip per operation, two for [`touch`](Backend::touch); each operation of a batch is one, up to 16 at a time.
-/// A value read is copied once, out of the connection's buffer.
+/// One round trip per operation, two for [`touch`](Backend::touch); each operation of a batch is one, up to 16 at a
+/// time. A value read is copied once, out of the connection's buffer.
 ///
 /// [`ErrorKind::Denied`]: crate::ErrorKind::Denied
 /// [`ErrorKind::Timeout`]: crate::ErrorKind::Timeout
