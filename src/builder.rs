@@ -258,9 +258,13 @@ impl<B: Backend, C: Codec, P: Preset> CacheBuilder<B, C, P> {
         if let (Ok(namespace), true) = (&mut namespace, policy.hashed_keys) {
             namespace.hide_names(names.get().cloned());
         }
-        let chosen = (self.source)(environment);
-        let hint = chosen.as_ref().ok().and_then(|chosen| chosen.hint);
-        let backend = chosen.and_then(|chosen| self.preset.backend(chosen.backend));
+        let mut hint = None;
+        let choose = || {
+            let chosen = (self.source)(environment)?;
+            hint = chosen.hint;
+            Ok(chosen.backend)
+        };
+        let backend = self.preset.backend(choose, environment);
         if let Ok(Some(backend)) = &backend {
             let can = backend.capabilities();
             policy.operation_timeout = settings.operation_timeout.unwrap_or(can.timeout);

@@ -17,8 +17,10 @@
 //! | leases | - | - | - | yes | yes | yes |
 //! | jitter, work after the answer | yes | - | yes | yes | yes | yes |
 //!
-//! This version decides metrics, and does not act on them. It cannot build `Io`, and says so instead of building less.
+//! This version decides metrics, and does not act on them.
 
+#[cfg(feature = "cachekitio")]
+use std::any::{Any, TypeId};
 use std::fmt;
 use std::time::Duration;
 
@@ -26,7 +28,7 @@ use crate::backends::{Backend, CachekitIo};
 #[cfg(feature = "encryption")]
 use crate::codec::Encrypted;
 use crate::codec::{Checked, Codec};
-use crate::config::{Grace, Settings, Tracing};
+use crate::config::{Environment, Grace, Settings, Tracing};
 use crate::error::{Error, ErrorKind};
 
 /// What a cache is for: the types it is made of and the settings it starts from.
@@ -35,7 +37,7 @@ use crate::error::{Error, ErrorKind};
 ///
 /// # Examples
 /// ```
-/// use cachekit::{Backend, CacheBuilder, Codec, Error, Settings, codec::Checked, intent::Preset};
+/// use cachekit::{Backend, CacheBuilder, Codec, Environment, Error, Settings, codec::Checked, intent::Preset};
 ///
 /// /// Checksums, but nothing kept after the answer.
 /// #[derive(Debug)]
@@ -47,8 +49,12 @@ use crate::error::{Error, ErrorKind};
 ///     fn codec<C: Codec>(&self, base: C) -> Result<Checked<C>, Error> {
 ///         Ok(Checked::new(base))
 ///     }
-///     fn backend<B: Backend>(&self, chosen: Option<B>) -> Result<Option<B>, Error> {
-///         Ok(chosen)
+///     fn backend<B: Backend>(
+///         &self,
+///         chosen: impl FnOnce() -> Result<Option<B>, Error>,
+///         _: Option<&Environment>,
+///     ) -> Result<Option<B>, Error> {
+///         chosen()
 ///     }
 ///     fn settings(&self) -> Settings {
 ///         let mut settings = Settings::default();
@@ -80,9 +86,16 @@ pub trait Preset: fmt::Debug + Sized + 'static {
 
     /// Takes or replaces the builder's backend; `None` is a cache of L1 alone.
     ///
+    /// `chosen` makes the builder's, which an intent that replaces it need not do; `environment` is what the builder
+    /// was given, if it was.
+    ///
     /// # Errors
     /// If this intent cannot be met; `build` returns it.
-    fn backend<B: Backend>(&self, chosen: Option<B>) -> Result<Option<Self::Backend<B>>, Error>;
+    fn backend<B: Backend>(
+        &self,
+        chosen: impl FnOnce() -> Result<Option<B>, Error>,
+        environment: Option<&Environment>,
+    ) -> Result<Option<Self::Backend<B>>, Error>;
 
     /// What holds unless the environment or a call of the builder says otherwise.
     fn settings(&self) -> Settings;
@@ -102,8 +115,12 @@ macro_rules! presets {
                 Ok($wrap(base))
             }
 
-            fn backend<B: Backend>(&self, chosen: Option<B>) -> Result<Option<B>, Error> {
-                Ok(chosen)
+            fn backend<B: Backend>(
+                &self,
+                chosen: impl FnOnce() -> Result<Option<B>, Error>,
+                _: Option<&Environment>,
+            ) -> Result<Option<B>, Error> {
+                chosen()
             }
 
             fn settings(&self) -> Settings {
@@ -156,8 +173,12 @@ impl Preset for Secure {
         Ok(Encrypted::from_settings(base))
     }
 
-    fn backend<B: Backend>(&self, chosen: Option<B>) -> Result<Option<B>, Error> {
-        Ok(chosen)
+    fn backend<B: Backend>(
+        &self,
+        chosen: impl FnOnce() -> Result<Option<B>, Error>,
+        _: Option<&Environment>,
+    ) -> Result<Option<B>, Error> {
+        chosen()
     }
 
     fn settings(&self) -> Settings {
@@ -165,9 +186,22 @@ impl Preset for Secure {
     }
 }
 
-/// Everything on, over the CachekitIO API, whatever backend the builder names.
+/// Everything on, over the CachekitIO API, whatever other backend the builder or the environment names.
 ///
-/// Needs an API key (`CACHEKIT_API_KEY`). This version has no such backend: `build` refuses.
+/// Needs the feature `cachekitio` and an API key: that of [`backends::CachekitIo`](CachekitIo) if the builder names
+/// one, else `CACHEKIT_API_KEY`, with the other variables of CachekitIO. That API has no bus and no leases, so other
+/// processes are not told what to forget, and each process computes for itself.
+///
+/// # Examples
+#[cfg_attr(feature = "cachekitio", doc = "```")]
+#[cfg_attr(not(feature = "cachekitio"), doc = "```ignore")]
+/// use cachekit::{Cache, CacheBuilder, Environment, Intent};
+/// use cachekit::{backends::CachekitIo, codec::{Checked, Postcard}};
+/// let environment = Environment::from_vars([("CACHEKIT_API_KEY", "ck_live_42")]);
+/// let cache: Cache<CachekitIo, Checked<Postcard>> =
+///     CacheBuilder::from_environment(environment).intent(Intent::Io).build()?;
+/// # Ok::<(), cachekit::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Io;
 
@@ -179,9 +213,36 @@ impl Preset for Io {
         Ok(Checked::new(base))
     }
 
-    fn backend<B: Backend>(&self, _chosen: Option<B>) -> Result<Option<CachekitIo>, Error> {
-        let message = "Intent::Io: the CachekitIO backend is not in this version of cachekit; \
-                       use another intent with CACHEKIT_FILE_CACHE_DIR, .backend(..) or .l1_only()";
+    #[cfg(feature = "cachekitio")]
+    fn backend<B: Backend>(
+        &self,
+        chosen: impl FnOnce() -> Result<Option<B>, Error>,
+        environment: Option<&Environment>,
+    ) -> Result<Option<CachekitIo>, Error> {
+        if TypeId::of::<B>() == TypeId::of::<CachekitIo>() {
+            let mut named = chosen()?;
+            let named: &mut dyn Any = &mut named;
+            return Ok(named.downcast_mut::<Option<CachekitIo>>().and_then(Option::take));
+        }
+        match environment {
+            Some(environment) if environment.cachekitio.api_key.is_some() => {
+                CachekitIo::new(environment.cachekitio.clone()).map(Some)
+            }
+            _ => Err(Error::new(
+                ErrorKind::Config,
+                "CACHEKIT_API_KEY: Intent::Io needs an API key; set it and let the builder read the environment, or \
+                 call .backend(CachekitIo::new(..)?)",
+            )),
+        }
+    }
+
+    #[cfg(not(feature = "cachekitio"))]
+    fn backend<B: Backend>(
+        &self,
+        _: impl FnOnce() -> Result<Option<B>, Error>,
+        _: Option<&Environment>,
+    ) -> Result<Option<CachekitIo>, Error> {
+        let message = "Intent::Io needs the CachekitIO backend: build cachekit with its feature `cachekitio`";
         Err(Error::new(ErrorKind::Unsupported, message))
     }
 

@@ -65,6 +65,7 @@
 //! | `redis-cluster` | `redis-cluster://` |
 //! | `redis-sentinel` | `redis-sentinel://` |
 //! | `memcached` | `backends::Memcached` |
+//! | `cachekitio` | `backends::CachekitIo` and what `intent::Io` needs, by ureq and rustls with ring |
 //! | `messagepack` | `codec::MessagePack` |
 //! | `tracing` | events to `tracing`, target `cachekit`, as [`Tracing`] says |
 //! | `testing` | `testing` |

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::{Backend, Capabilities, Lease, LeaseToken};
 use crate::bus::Bus;
 use crate::config::{Environment, Selection, error};
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::key::Key;
 
 /// A backend whose type was chosen at run time, such as by the environment.
@@ -38,17 +38,12 @@ impl AnyBackend {
     /// The backend that the environment selects.
     pub(crate) fn from_environment(environment: &Environment) -> Result<Self, Error> {
         let selected = environment.selected.clone().map_err(|problem| error(vec![problem]))?;
-        let what = match selected {
-            Some(Selection::File) => return Self::file(environment),
-            Some(Selection::Redis) | None => return Self::redis(environment),
-            Some(Selection::Memcached) => return Self::memcached(environment),
-            Some(Selection::CachekitIo) => "CachekitIO",
-        };
-        let message = format!(
-            "the {what} backend, which the environment selects, is not in this version of cachekit: set \
-             CACHEKIT_REDIS_URL or CACHEKIT_FILE_CACHE_DIR alone, or call .backend(..) or .l1_only()"
-        );
-        Err(Error::new(ErrorKind::Unsupported, message))
+        match selected {
+            Some(Selection::File) => Self::file(environment),
+            Some(Selection::Memcached) => Self::memcached(environment),
+            Some(Selection::CachekitIo) => Self::cachekitio(environment),
+            Some(Selection::Redis) | None => Self::redis(environment),
+        }
     }
 
     #[cfg(feature = "redis")]
@@ -60,7 +55,7 @@ impl AnyBackend {
     fn redis(_: &Environment) -> Result<Self, Error> {
         let message = "the Redis backend, selected or used by default, is not in this build: build cachekit with its \
                        feature `redis`, set CACHEKIT_FILE_CACHE_DIR alone, or call .backend(..) or .l1_only()";
-        Err(Error::new(ErrorKind::Unsupported, message))
+        Self::missing(message)
     }
 
     #[cfg(feature = "memcached")]
@@ -72,7 +67,18 @@ impl AnyBackend {
     fn memcached(_: &Environment) -> Result<Self, Error> {
         let message =
             "CACHEKIT_MEMCACHED_SERVERS selects the Memcached backend: build cachekit with its feature `memcached`";
-        Err(Error::new(ErrorKind::Unsupported, message))
+        Self::missing(message)
+    }
+
+    #[cfg(feature = "cachekitio")]
+    fn cachekitio(environment: &Environment) -> Result<Self, Error> {
+        super::CachekitIo::new(environment.cachekitio.clone()).map(Self::new)
+    }
+
+    #[cfg(not(feature = "cachekitio"))]
+    fn cachekitio(_: &Environment) -> Result<Self, Error> {
+        let message = "CACHEKIT_API_KEY selects the CachekitIO backend: build cachekit with its feature `cachekitio`";
+        Self::missing(message)
     }
 
     #[cfg(feature = "file")]
@@ -80,10 +86,15 @@ impl AnyBackend {
         super::File::open(environment.file.directory.clone(), environment.file.limits).map(Self::new)
     }
 
+    #[cfg(not(all(feature = "redis", feature = "memcached", feature = "cachekitio", feature = "file")))]
+    fn missing(message: &'static str) -> Result<Self, Error> {
+        Err(Error::new(crate::error::ErrorKind::Unsupported, message))
+    }
+
     #[cfg(not(feature = "file"))]
     fn file(_: &Environment) -> Result<Self, Error> {
         let message = "CACHEKIT_FILE_CACHE_DIR selects the File backend: build cachekit with its feature `file`";
-        Err(Error::new(ErrorKind::Unsupported, message))
+        Self::missing(message)
     }
 }
 

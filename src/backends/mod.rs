@@ -16,7 +16,12 @@ use crate::error::Error;
 use crate::key::Key;
 use crate::random;
 
+#[cfg(not(feature = "cachekitio"))]
+mod absent;
 mod any;
+#[cfg(any(feature = "cachekitio", feature = "redis-tls"))]
+mod bundle;
+#[cfg(feature = "cachekitio")]
 mod cachekitio;
 #[cfg(feature = "file")]
 mod file;
@@ -29,7 +34,10 @@ mod none;
 #[cfg(feature = "redis")]
 mod redis;
 
+#[cfg(not(feature = "cachekitio"))]
+pub use self::absent::CachekitIo;
 pub use self::any::AnyBackend;
+#[cfg(feature = "cachekitio")]
 pub use self::cachekitio::CachekitIo;
 #[cfg(feature = "file")]
 pub use self::file::File;

@@ -78,6 +78,7 @@ macro_rules! without_values {
         }
     };
 }
+#[cfg(not(feature = "cachekitio"))]
 pub(super) use without_values;
 
 without_values!(NoBackend);

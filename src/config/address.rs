@@ -69,20 +69,93 @@ fn is_number(label: &str) -> bool {
 /// No setting lets a client through to one of these: they answer with the credentials of the machine.
 pub(crate) fn is_forbidden(ip: IpAddr) -> bool {
     match ip {
-        IpAddr::V4(ip) => ip.is_link_local() || ip == Ipv4Addr::new(100, 100, 100, 200),
+        IpAddr::V4(ip) => ip.is_link_local() || METADATA_V4.contains(&ip),
         IpAddr::V6(ip) => {
-            let metadata = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
-            ip.is_unicast_link_local() || ip == metadata || inner(ip).is_some_and(|v4| is_forbidden(IpAddr::V4(v4)))
+            ip.is_unicast_link_local()
+                || METADATA_V6.contains(&ip)
+                || inner(ip).any(|inner| is_forbidden(IpAddr::V4(inner)))
         }
     }
 }
 
-/// The IPv4 address that an IPv6 address stands for: mapped, compatible, NAT64 or 6to4.
-fn inner(ip: Ipv6Addr) -> Option<Ipv4Addr> {
-    let v4 = |high: u16, low: u16| Some(Ipv4Addr::from(u32::from(high) << 16 | u32::from(low)));
-    match ip.segments() {
-        [0, 0, 0, 0, 0, 0 | 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => v4(high, low),
-        [0x2002, high, low, ..] => v4(high, low),
-        _ => None,
+/// Metadata at addresses that are not link-local: those of Alibaba, Oracle and Azure.
+const METADATA_V4: [Ipv4Addr; 3] =
+    [Ipv4Addr::new(100, 100, 100, 200), Ipv4Addr::new(192, 0, 0, 192), Ipv4Addr::new(168, 63, 129, 16)];
+/// Those of Amazon, Google and Scaleway.
+const METADATA_V6: [Ipv6Addr; 3] = [
+    Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254),
+    Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254),
+    Ipv6Addr::new(0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42),
+];
+
+/// Whether an address is one of the public Internet, and so is every IPv4 address inside an IPv6 one.
+#[cfg(any(feature = "cachekitio", test))]
+pub(crate) fn is_public(ip: IpAddr) -> bool {
+    if is_forbidden(ip) {
+        return false;
     }
+    match ip {
+        IpAddr::V4(ip) => !RESERVED_V4.iter().any(|&(net, bits)| (ip.to_bits() ^ net.to_bits()) >> (32 - bits) == 0),
+        IpAddr::V6(ip) => {
+            let is_in = |&(net, bits): &(Ipv6Addr, u32)| (ip.to_bits() ^ net.to_bits()) >> (128 - bits) == 0;
+            PUBLIC_V6.iter().any(is_in)
+                && !RESERVED_V6.iter().any(is_in)
+                && inner(ip).all(|inner| is_public(IpAddr::V4(inner)))
+        }
+    }
+}
+
+/// What the registry of special addresses keeps from the Internet: this host, private, shared, loopback, protocols,
+/// documentation, relays, benchmarks, multicast, and all that is reserved.
+#[cfg(any(feature = "cachekitio", test))]
+const RESERVED_V4: [(Ipv4Addr, u32); 14] = [
+    (Ipv4Addr::new(0, 0, 0, 0), 8),
+    (Ipv4Addr::new(10, 0, 0, 0), 8),
+    (Ipv4Addr::new(100, 64, 0, 0), 10),
+    (Ipv4Addr::new(127, 0, 0, 0), 8),
+    (Ipv4Addr::new(169, 254, 0, 0), 16),
+    (Ipv4Addr::new(172, 16, 0, 0), 12),
+    (Ipv4Addr::new(192, 0, 0, 0), 24),
+    (Ipv4Addr::new(192, 0, 2, 0), 24),
+    (Ipv4Addr::new(192, 88, 99, 0), 24),
+    (Ipv4Addr::new(192, 168, 0, 0), 16),
+    (Ipv4Addr::new(198, 18, 0, 0), 15),
+    (Ipv4Addr::new(198, 51, 100, 0), 24),
+    (Ipv4Addr::new(203, 0, 113, 0), 24),
+    (Ipv4Addr::new(224, 0, 0, 0), 3),
+];
+
+/// Where global unicast addresses are given out, and two ways to write or reach IPv4 ones: mapped and NAT64.
+#[cfg(any(feature = "cachekitio", test))]
+const PUBLIC_V6: [(Ipv6Addr, u32); 3] = [
+    (Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 0), 3),
+    (Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0, 0), 96),
+    (Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0), 96),
+];
+
+/// What of it is kept: protocols with tunnels and benchmarks among them, documentation twice.
+#[cfg(any(feature = "cachekitio", test))]
+const RESERVED_V6: [(Ipv6Addr, u32); 3] = [
+    (Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0), 23),
+    (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0), 32),
+    (Ipv6Addr::new(0x3fff, 0, 0, 0, 0, 0, 0, 0), 20),
+];
+
+/// The IPv4 addresses that an IPv6 address stands for or leads to: mapped, compatible, translated, NAT64, 6to4, Teredo
+/// (its server and, with all bits turned over, its client) and ISATAP.
+fn inner(ip: Ipv6Addr) -> impl Iterator<Item = Ipv4Addr> {
+    let v4 = |high: u16, low: u16| Ipv4Addr::from(u32::from(high) << 16 | u32::from(low));
+    let (first, second) = match ip.segments() {
+        [0, 0, 0, 0, 0, 0 | 0xffff, high, low]
+        | [0, 0, 0, 0, 0xffff, 0, high, low]
+        | [0x64, 0xff9b, 0, 0, 0, 0, high, low]
+        | [0x64, 0xff9b, 1, _, _, _, high, low]
+        | [_, _, _, _, 0 | 0x200, 0x5efe, high, low] => (Some(v4(high, low)), None),
+        [0x2002, high, low, ..] => (Some(v4(high, low)), None),
+        [0x2001, 0, high, low, _, _, client_high, client_low] => {
+            (Some(v4(high, low)), Some(v4(!client_high, !client_low)))
+        }
+        _ => (None, None),
+    };
+    first.into_iter().chain(second)
 }

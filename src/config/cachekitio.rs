@@ -1,15 +1,33 @@
-//! What the environment says about CachekitIO.
+//! How to reach CachekitIO: where, as whom, how patiently.
 
 use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use super::address::{Address, is_forbidden};
 use super::parse;
-use super::problem::{Fault, Problem};
+use super::problem::{self, Fault, Problem};
 use super::secret::Secret;
 use super::variables::Variables;
+use crate::error::Error;
 
 /// How to reach CachekitIO.
+///
+/// # Examples
+/// ```
+/// use std::time::Duration;
+/// use cachekit::{CachekitIoSettings, ErrorKind};
+///
+/// let mut settings = CachekitIoSettings::new("ck_live_42")?;
+/// settings.timeout = Duration::from_secs(2);
+/// settings.url = "https://api.staging.cachekit.io".parse()?;
+/// assert_eq!((settings.max_retries, settings.pool_size), (3, 10));
+///
+/// let wrong = CachekitIoSettings::new("two words").unwrap_err();
+/// assert_eq!(wrong.kind(), ErrorKind::Config);
+/// # Ok::<(), cachekit::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct CachekitIoSettings {
@@ -17,14 +35,18 @@ pub struct CachekitIoSettings {
     pub api_key: Option<Secret<str>>,
     /// Default `https://api.cachekit.io`.
     pub url: ApiUrl,
-    /// The longest one request may take. Default 5 s.
+    /// The longest one operation may take, its retries included; above zero, at most 3,650 days. Default 5 s.
     pub timeout: Duration,
     /// Attempts after the first for temporary failures. Default 3.
     pub max_retries: u32,
-    /// Connections at most, 1..=10,000. Default 10.
+    /// Connections at most, and threads, 1..=10,000. Default 10.
     pub pool_size: usize,
-    /// Whether any host but the service's own is let through. Default false.
+    /// Whether any host but the service's own is let through, and any address that is not link-local and serves no
+    /// metadata of a cloud machine. Default false.
     pub allow_custom_host: bool,
+    /// A PEM file of roots trusted beside those of Mozilla, which are built in. Default none; the environment names it
+    /// as [`Environment::ca_bundle`](crate::Environment::ca_bundle) says.
+    pub ca_bundle: Option<PathBuf>,
 }
 
 impl Default for CachekitIoSettings {
@@ -36,11 +58,24 @@ impl Default for CachekitIoSettings {
             max_retries: 3,
             pool_size: 10,
             allow_custom_host: false,
+            ca_bundle: None,
         }
     }
 }
 
 impl CachekitIoSettings {
+    /// The settings of who has `api_key`; all else has its default.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) for characters that no key has. The message never shows the key.
+    pub fn new(api_key: &str) -> Result<Self, Error> {
+        match self::api_key(api_key) {
+            Ok(api_key) => Ok(Self { api_key: Some(api_key), ..Self::default() }),
+            Err(fault) => Err(problem::error(vec![Problem::new("api_key", fault)])),
+        }
+    }
+
+    /// All but the CA bundle, which is not CachekitIO's alone.
     pub(super) fn read(vars: &Variables, pool_size: Option<usize>, problems: &mut Vec<Problem>) -> Self {
         let default = Self::default();
         let api_key = vars.cachekit_api_key.read(problems, api_key);
@@ -56,21 +91,60 @@ impl CachekitIoSettings {
             max_retries: max_retries.unwrap_or(default.max_retries),
             pool_size: pool_size.unwrap_or(default.pool_size),
             allow_custom_host,
+            ca_bundle: None,
         }
+    }
+
+    /// Checks what a program may have set: the rules of the environment hold here, too.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) that tells every problem at once.
+    #[cfg(any(feature = "cachekitio", test))]
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let mut problems = Vec::new();
+        let mut refuse = |name, fault| problems.push(Problem::new(name, fault));
+        if self.api_key.is_none() {
+            refuse("api_key (CACHEKIT_API_KEY)", Fault::new("must be set", "make one at cachekit.io, and set it"));
+        }
+        if let Err(fault) = ApiUrl::parse(self.url.as_str(), self.allow_custom_host) {
+            refuse("url (CACHEKIT_API_URL)", fault);
+        }
+        if !(1..=10_000).contains(&self.pool_size) {
+            let fault = Fault::new("must be from 1 to 10000", "set it to, for example, 10");
+            refuse("pool_size (CACHEKIT_CONNECTION_POOL_SIZE)", fault);
+        }
+        if !parse::lasts(self.timeout) {
+            let fault = Fault::new("must be above zero and at most 3,650 days", "set it to, for example, 5 s");
+            refuse("timeout (CACHEKIT_TIMEOUT)", fault);
+        }
+        if problems.is_empty() { Ok(()) } else { Err(problem::error(problems)) }
     }
 }
 
 /// The characters a bearer token may have (RFC 6750), so that a key cannot end its header.
 fn api_key(text: &str) -> Result<Secret<str>, Fault> {
     let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte);
-    if text.bytes().all(is_token) {
+    if !text.is_empty() && text.bytes().all(is_token) {
         return Ok(Secret::new(text));
     }
     let rule = "must be letters, digits and - . _ ~ + / = only";
     Err(Fault::new(rule, "copy the key again; it looks like ck_live_..."))
 }
 
-/// The base URL of the API, checked; it holds no secret. Without a slash at its end.
+/// The base URL of the API: `https://host[:port][/path]`, without a slash at its end. It holds no secret.
+///
+/// Parsing one checks its form, and refuses addresses that no setting lets through: link-local ones, and those that
+/// serve the metadata of a cloud machine. Which hosts are let through is checked when a backend is made.
+///
+/// # Examples
+/// ```
+/// use cachekit::ApiUrl;
+/// let url: ApiUrl = "https://cache.example:8443/".parse()?;
+/// assert_eq!(url.as_str(), "https://cache.example:8443");
+/// assert!("http://cache.example".parse::<ApiUrl>().is_err());
+/// assert!("https://169.254.169.254".parse::<ApiUrl>().is_err());
+/// # Ok::<(), cachekit::Error>(())
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct ApiUrl(String);
 
@@ -115,6 +189,16 @@ impl ApiUrl {
     /// The URL, without a slash at its end.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl FromStr for ApiUrl {
+    type Err = Error;
+
+    /// # Errors
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config); the message shows the right form, never the text.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        Self::parse(text, true).map_err(|fault| problem::error(vec![Problem::new("url", fault)]))
     }
 }
 

@@ -128,6 +128,7 @@ impl Environment {
             warnings: lookalike::warnings(others),
         };
         environment.redis.ca_bundle.clone_from(&environment.ca_bundle);
+        environment.cachekitio.ca_bundle.clone_from(&environment.ca_bundle);
         environment
     }
 }

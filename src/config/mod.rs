@@ -19,6 +19,8 @@ mod setup;
 mod tests;
 mod variables;
 
+#[cfg(feature = "cachekitio")]
+pub(crate) use self::address::{is_forbidden, is_public};
 pub use self::cachekitio::{ApiUrl, CachekitIoSettings};
 pub use self::env::{Environment, LogLevel};
 pub use self::file::{FileLimits, FileSettings};

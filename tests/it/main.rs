@@ -4,6 +4,7 @@
 mod accounting;
 mod bad_input;
 mod bounds;
+mod cachekitio;
 mod chunks;
 mod codecs;
 mod compile_fail;

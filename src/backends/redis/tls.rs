@@ -8,9 +8,8 @@ use std::path::Path;
 use redis::{Client, ConnectionInfo, TlsCertificates};
 use rustls::RootCertStore;
 use rustls::crypto::ring::default_provider;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 
+use super::super::bundle;
 use crate::error::{Error, ErrorKind};
 
 /// The connection, by TLS under these roots.
@@ -33,30 +32,10 @@ pub(super) fn certificates(bundle: Option<&Path>) -> Result<TlsCertificates, Err
             push_pem(&mut pem, &root);
         }
     }
-    for root in bundle.map_or(Ok(Vec::new()), read)? {
+    for root in bundle.map_or(Ok(Vec::new()), bundle::read)? {
         push_pem(&mut pem, &root);
     }
     Ok(TlsCertificates { client_tls: None, root_cert: Some(pem.into_bytes()) })
-}
-
-/// The certificates of a bundle, at least one and all of them usable.
-fn read(bundle: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
-    let refuse = |what: &str| {
-        let message = format!("the CA bundle {what}: name a PEM file of root certificates, or leave it out");
-        Error::new(ErrorKind::Config, message)
-    };
-    let text = std::fs::read(bundle).map_err(|_| refuse("cannot be read"))?;
-    let roots: Vec<_> = CertificateDer::pem_slice_iter(&text)
-        .collect::<Result<_, _>>()
-        .map_err(|_| refuse("has a part that is not PEM"))?;
-    if roots.is_empty() {
-        return Err(refuse("holds no certificate"));
-    }
-    let mut checked = RootCertStore::empty();
-    if roots.iter().any(|root| checked.add(root.clone()).is_err()) {
-        return Err(refuse("holds a certificate that cannot be a root"));
-    }
-    Ok(roots)
 }
 
 /// Appends a certificate as PEM, the one form the client takes.
@@ -78,6 +57,9 @@ fn push_pem(out: &mut String, certificate: &[u8]) {
 
 #[cfg(test)]
 mod tests {
+    use rustls::pki_types::CertificateDer;
+    use rustls::pki_types::pem::PemObject;
+
     use super::*;
 
     #[test]
@@ -89,19 +71,5 @@ mod tests {
             let back = CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
             assert_eq!(&*back, &certificate[..], "{length} bytes");
         }
-    }
-
-    #[test]
-    fn bundles_that_cannot_be_used_say_why() {
-        let directory = tempfile::tempdir().unwrap();
-        let bundle = directory.path().join("roots.pem");
-        let refusal = || read(&bundle).unwrap_err().to_string();
-        assert!(refusal().contains("cannot be read"), "{}", refusal());
-        std::fs::write(&bundle, "").unwrap();
-        assert!(refusal().contains("holds no certificate"), "{}", refusal());
-        std::fs::write(&bundle, "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n").unwrap();
-        assert!(refusal().contains("not PEM"), "{}", refusal());
-        std::fs::write(&bundle, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").unwrap();
-        assert!(refusal().contains("cannot be a root"), "{}", refusal());
     }
 }

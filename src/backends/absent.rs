@@ -1,4 +1,4 @@
-//! CachekitIO: the type of its backend.
+//! CachekitIO without its feature: a type alone.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::key::Key;
 
 /// The backend type of [`intent::Io`](crate::intent::Io).
 ///
-/// This version cannot connect to the service: the type has no values, and `build` says so.
+/// It has no values here: the feature `cachekitio` brings them, and `build` says so.
 ///
 /// # Examples
 /// ```
