@@ -206,12 +206,12 @@ mod tests {
         let shared: Weak<Shared> = Arc::downgrade(&workers.0);
         let start = Instant::now();
         drop(workers);
-        for answer in answers {
-            assert!(answer.blocking_recv().map_or(true, |answer| answer.is_err()));
-        }
         while shared.strong_count() > 0 {
             assert!(start.elapsed() < PATIENCE, "a thread is left");
             thread::sleep(Duration::from_millis(1));
+        }
+        for answer in answers {
+            assert!(answer.blocking_recv().map_or(true, |answer| answer.is_err()));
         }
         drop(connected);
     }
