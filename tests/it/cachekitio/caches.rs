@@ -20,6 +20,7 @@ fn cache(io: CachekitIo) -> Io {
 
 fn without_l1(io: CachekitIo, journal: &Arc<Journal>) -> Io {
     let builder = CacheBuilder::new().intent(Intent::Io).backend(io).namespace("users").l1_enabled(false);
+    let builder = builder.recovery_timeout(Duration::from_millis(250));
     builder.observer(Arc::<Journal>::clone(journal) as _).build().unwrap()
 }
 
