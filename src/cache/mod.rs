@@ -84,7 +84,7 @@ pub(crate) struct Inner<B: Backend, C: Codec> {
     flights: Arc<Flights>,
     throttle: Throttle,
     refreshes: Arc<Semaphore>,
-    recovery: Recovery<B, C>,
+    recovery: Recovery,
     checked: health::Checked,
     /// The longest that an entry was given to be kept, in milliseconds.
     longest: AtomicU64,
@@ -228,7 +228,8 @@ impl<B: Backend, C: Codec> Cache<B, C> {
     /// # Errors
     /// If the key is unusable, the TTL is longer than the backend can keep, or the value is too large or not readable
     /// by its codec: nothing has changed then, save that a value that only L1 finds too large replaces an older one by
-    /// nothing. If the backend fails: this process has the new value in L1, others may still read an older one.
+    /// nothing. If the backend fails: this process has the new value in L1, others may still read an older one, until the
+    /// backend is back and the entry is removed from it.
     pub async fn set<T: Value>(&self, key: impl IntoKey, value: T) -> Result<(), Error> {
         self.entry(key).set(value).await
     }
@@ -240,7 +241,8 @@ impl<B: Backend, C: Codec> Cache<B, C> {
     /// future is dropped.
     ///
     /// # Errors
-    /// If the key is unusable, or the backend fails: this process has forgotten the entry, the backend may not have.
+    /// If the key is unusable, or the backend fails: this process has forgotten the entry, the backend may not have. It is
+    /// told again until it is back, where the policy's `background` is on.
     pub async fn invalidate(&self, key: impl IntoKey) -> Result<(), Error> {
         self.inner.invalidate(&key).await
     }

@@ -1,7 +1,9 @@
 //! Recovery: changes that the backend did not take.
 //!
-//! A failed `set` or invalidation is an error of its call, and is made again until the backend is back: one for each
-//! key, the last one wins. Until then nothing is read from the backend that such a change was about.
+//! A failed `set` or invalidation is an error of its call, and what it was about is removed once the backend is back:
+//! one removal for each key. A value is not written again, because nothing tells it from a newer one that another
+//! process has written since; removing that, too, costs a computation. Until then nothing is read from the backend that
+//! such a change was about.
 
 use std::num::NonZeroUsize;
 use std::sync::atomic::{
@@ -11,30 +13,27 @@ use std::sync::atomic::{
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use bytes::Bytes;
 use lru::LruCache;
 
 use super::Inner;
 use crate::backends::Backend;
-use crate::clock::millis;
 use crate::codec::Codec;
-use crate::epochs::Tags;
 use crate::error::Error;
 use crate::event::Event;
 use crate::fence::Fence;
 use crate::invalidate::Message;
 use crate::key::Key;
-use crate::seal::Marks;
 
 /// What is to be made again, the oldest first.
-pub(super) struct Recovery<B: Backend, C: Codec> {
-    queue: Mutex<Queue<B, C>>,
+#[derive(Default)]
+pub(super) struct Recovery {
+    queue: Mutex<Queue>,
     /// How many there are.
     len: AtomicUsize,
 }
 
-struct Queue<B: Backend, C: Codec> {
-    all: LruCache<Target, Arc<Pending<B, C>>>,
+struct Queue {
+    all: LruCache<Target, Arc<Pending>>,
     running: bool,
 }
 
@@ -47,30 +46,16 @@ pub(super) enum Target {
 }
 
 /// What is left to do for a change.
-pub(super) enum Work<B: Backend, C: Codec> {
-    Set {
-        seal: Seal<B, C>,
-        tags: Tags,
-        keep: Duration,
-    },
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Work {
     Remove,
     /// The backend has it; others have not heard.
     Tell,
     Sweep,
 }
 
-impl<B: Backend, C: Codec> Work<B, C> {
-    /// What is left to do where this cannot be done.
-    pub(super) fn or_remove(self) -> Self {
-        if let Self::Set { .. } = self { Self::Remove } else { self }
-    }
-}
-
-/// Makes the frame of a value again, with these marks.
-pub(super) type Seal<B, C> = Box<dyn Fn(&Inner<B, C>, &Marks) -> Result<Bytes, Error> + Send + Sync>;
-
-struct Pending<B: Backend, C: Codec> {
-    work: Work<B, C>,
+struct Pending {
+    work: Work,
     /// Since the change ended.
     fence: Fence,
     /// The version that the change began.
@@ -85,13 +70,13 @@ const MOST: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
 const SHORTEST: Duration = Duration::from_millis(50);
 const LONGEST: Duration = Duration::from_secs(1);
 
-impl<B: Backend, C: Codec> Default for Recovery<B, C> {
+impl Default for Queue {
     fn default() -> Self {
-        Self { queue: Mutex::new(Queue { all: LruCache::sparse(MOST), running: false }), len: AtomicUsize::new(0) }
+        Self { all: LruCache::sparse(MOST), running: false }
     }
 }
 
-impl<B: Backend, C: Codec> Recovery<B, C> {
+impl Recovery {
     /// How many changes wait.
     pub(super) fn len(&self) -> usize {
         self.len.load(SeqCst)
@@ -107,14 +92,14 @@ impl<B: Backend, C: Codec> Recovery<B, C> {
     fn hides_one(&self, key: &Key, tags: &[u64]) -> bool {
         let all = &self.lock().all;
         // Of what was only not told the backend has the newest.
-        all.peek(&Target::Key(key.clone())).is_some_and(|pending| !matches!(pending.work, Work::Tell))
+        all.peek(&Target::Key(key.clone())).is_some_and(|pending| pending.work != Work::Tell)
             || all.contains(&Target::Namespace)
             || tags.iter().any(|tag| all.contains(&Target::Tag(*tag)))
     }
 
     /// Adds a change, in place of an older one of its target. Returns one that is given up for it, and whether nobody
     /// works on them.
-    fn add(&self, target: Target, pending: Pending<B, C>) -> (Option<Arc<Pending<B, C>>>, bool) {
+    fn add(&self, target: Target, pending: Pending) -> (Option<Arc<Pending>>, bool) {
         let mut queue = self.lock();
         let gone = queue.all.push(target.clone(), Arc::new(pending));
         self.len.store(queue.all.len(), SeqCst);
@@ -131,7 +116,7 @@ impl<B: Backend, C: Codec> Recovery<B, C> {
         }
     }
 
-    fn first(&self) -> Option<(Target, Arc<Pending<B, C>>)> {
+    fn first(&self) -> Option<(Target, Arc<Pending>)> {
         let mut queue = self.lock();
         let first = queue.all.peek_lru().map(|(target, pending)| (target.clone(), Arc::clone(pending)));
         queue.running &= first.is_some();
@@ -139,7 +124,7 @@ impl<B: Backend, C: Codec> Recovery<B, C> {
     }
 
     /// Takes a change off, unless a later one has its place.
-    fn remove(&self, target: &Target, done: &Arc<Pending<B, C>>) {
+    fn remove(&self, target: &Target, done: &Arc<Pending>) {
         let mut queue = self.lock();
         if queue.all.peek(target).is_some_and(|pending| Arc::ptr_eq(pending, done)) {
             queue.all.pop(target);
@@ -147,7 +132,7 @@ impl<B: Backend, C: Codec> Recovery<B, C> {
         self.len.store(queue.all.len(), SeqCst);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Queue<B, C>> {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
         // Nothing under the lock panics half way through a change.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -155,12 +140,11 @@ impl<B: Backend, C: Codec> Recovery<B, C> {
 
 impl<B: Backend, C: Codec> Inner<B, C> {
     /// Notes what is left to do for a change that began the version `begun` of its key, and sees to it.
-    pub(super) fn recover(self: &Arc<Self>, target: Target, key: &Key, begun: u64, work: Work<B, C>) {
+    pub(super) fn recover(self: &Arc<Self>, target: Target, key: &Key, begun: u64, work: Work) {
         if !self.policy.background || self.tasks.closed() {
             return;
         }
-        let keep = if let Work::Set { keep, .. } = &work { millis(*keep) } else { self.longest.load(Relaxed) };
-        let until = self.clock.ticks().saturating_add(keep);
+        let until = self.clock.ticks().saturating_add(self.longest.load(Relaxed));
         let pending = Pending { work, fence: self.local.fence(key), begun, until };
         let (gone, idle) = self.recovery.add(target, pending);
         if let Some(gone) = gone {
@@ -186,30 +170,14 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         false
     }
 
-    async fn make_again(&self, target: &Target, pending: &Pending<B, C>) -> Result<(), Error> {
+    async fn make_again(&self, target: &Target, pending: &Pending) -> Result<(), Error> {
         let Some(guard) = &self.guard else { return Ok(()) };
         let key = pending.fence.key();
         let mut turn = pending.fence.turn().await;
         if *turn > pending.begun {
             return Ok(());
         }
-        match &pending.work {
-            Work::Set { seal, tags, keep } => {
-                // Something newer has come: another process's change, or a computation.
-                if !pending.fence.is_current() || !pending.fence.holds_for_all() {
-                    return Ok(());
-                }
-                let marks = match &self.versions {
-                    Some(versions) => versions.now(guard, tags).await?,
-                    None => Marks::unversioned(tags),
-                };
-                if pending.fence.forgot(tags) {
-                    guard.remove(key).await?;
-                } else {
-                    guard.put(key, seal(self, &marks)?, *keep, None).await?;
-                }
-                *turn = pending.begun;
-            }
+        match pending.work {
             Work::Remove => {
                 guard.remove(key).await?;
                 *turn = pending.begun;
