@@ -156,6 +156,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             return Err(error);
         }
         self.recovery.settle(&target);
+        self.see_to_recovery();
         let told = self.tell_others(key, target.message()).await;
         if told.is_err() {
             self.recover(target, key, begun, Work::Tell);

@@ -97,14 +97,17 @@ impl Recovery {
             || tags.iter().any(|tag| all.contains(&Target::Tag(*tag)))
     }
 
-    /// Adds a change, in place of an older one of its target. Returns one that is given up for it, and whether nobody
-    /// works on them.
-    fn add(&self, target: Target, pending: Pending) -> (Option<Arc<Pending>>, bool) {
+    /// Adds a change, in place of an older one of its target. Returns one that is given up for it.
+    fn add(&self, target: Target, pending: Pending) -> Option<Arc<Pending>> {
         let mut queue = self.lock();
         let gone = queue.all.push(target.clone(), Arc::new(pending));
         self.len.store(queue.all.len(), SeqCst);
-        let idle = !std::mem::replace(&mut queue.running, true);
-        (gone.filter(|(gone, _)| *gone != target).map(|(_, pending)| pending), idle)
+        gone.filter(|(gone, _)| *gone != target).map(|(_, pending)| pending)
+    }
+
+    /// Whether nobody works on the changes. Then the caller does.
+    fn begin(&self) -> bool {
+        !std::mem::replace(&mut self.lock().running, true)
     }
 
     /// Takes off what a later change of its target has made good.
@@ -146,13 +149,18 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         }
         let until = self.clock.ticks().saturating_add(self.longest.load(Relaxed));
         let pending = Pending { work, fence: self.local.fence(key), begun, until };
-        let (gone, idle) = self.recovery.add(target, pending);
-        if let Some(gone) = gone {
+        if let Some(gone) = self.recovery.add(target, pending) {
             self.observers.tell(Event::GivenUp { key: gone.fence.key() });
         }
-        if idle {
+        self.see_to_recovery();
+    }
+
+    /// Sees to it that somebody works on what waits, if anything does.
+    #[inline]
+    pub(super) fn see_to_recovery(self: &Arc<Self>) {
+        if self.recovery.len() > 0 && self.recovery.begin() {
             let worker = Worker { cache: Arc::downgrade(self), ended: false };
-            // Where nothing can be spawned, the next one that fails tries again.
+            // Where nothing can be spawned, the next call tries again.
             let _ = self.tasks.spawn(worker.run());
         }
     }
