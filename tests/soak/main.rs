@@ -1,9 +1,9 @@
 //! The soak: a crowd, a failing server, an oracle.
 //!
 //! Sixty-four tasks use three caches over one Redis server, each with connections of its own as three processes have,
-//! while the server is stopped, killed, cut off and filled up. No caller of `get_or_compute` may get an error or another
-//! key's value, and none an older value than its cache has acknowledged; in the end nothing may be left, and everybody
-//! must see what was changed last.
+//! while the server is stopped, killed, cut off, held up and filled. No caller of `get_or_compute` may get an error or
+//! another key's value, and none an older value than its cache has acknowledged; in the end nothing may be left, and
+//! everybody must see what was changed last.
 //!
 //! `cargo test --all-features --test soak -- --seconds 600 --seed 7` runs it by hand.
 #![cfg(unix)]

@@ -28,8 +28,8 @@ impl Watch {
         self.begun
     }
 
-    /// What `future` gives, if it ends within `limit` from the start. Where the watch is paused then, the limit is that of the
-    /// part.
+    /// What `future` gives, if it ends within `limit` from the start. Where the watch is paused then, the limit is that
+    /// of the part.
     pub(super) async fn limit<F: Future>(&self, limit: Duration, mut future: Pin<&mut F>) -> Option<F::Output> {
         let end = self.begun + limit;
         let mut timer = pin!(None::<Sleep>);
