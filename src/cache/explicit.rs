@@ -102,14 +102,11 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             if change.is_overtaken(&turn) {
                 return Ok(());
             }
-            let tags = Arc::clone(&origin.tags);
             let written = match &frame {
-                Some(frame) if to_l2 => change.write(frame, known.is_some(), &tags, &seal, plan.keep()).await,
+                Some(frame) if to_l2 => change.write(frame, known.is_some(), &origin.tags, seal, plan.keep()).await,
                 _ => Ok(()),
             };
             change.end(&mut turn, &written);
-            // What hides values does not keep them; what is sealed is right if its versions were known.
-            let again = frame.clone().filter(|_| C::CONFIDENTIAL && known.is_some());
             if !options.skip_l1_write {
                 // Too large for L1 is no failure where there is a backend.
                 let _ = cache.keep(&change.key, &value, frame, plan, origin, || change.fence.holds_for_all());
@@ -117,12 +114,8 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             if !to_l2 {
                 return Ok(());
             }
-            let work = || match again {
-                Some(frame) => Work::Set { seal: Box::new(move |_| Ok(frame.clone())), tags, keep: plan.keep() },
-                None if C::CONFIDENTIAL => Work::Remove,
-                None => Work::Set { seal: Box::new(seal), tags, keep: plan.keep() },
-            };
-            cache.conclude(Target::Key(change.key.clone()), &change.key, change.begun, written, work).await
+            let target = Target::Key(change.key.clone());
+            cache.conclude(target, &change.key, change.begun, written, Work::Remove).await
         })
         .await
     }
@@ -144,27 +137,26 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             };
             change.end(&mut turn, &removed);
             let target = Target::Key(change.key.clone());
-            cache.conclude(target, &change.key, change.begun, removed, || Work::Remove).await
+            cache.conclude(target, &change.key, change.begun, removed, Work::Remove).await
         })
         .await
     }
 
-    /// Tells others of a change that the backend took. What failed is made again later, as far as that may help.
+    /// Tells others of a change that the backend took. What failed leaves work for later.
     pub(super) async fn conclude(
         self: &Arc<Self>,
         target: Target,
         key: &Key,
         begun: u64,
         made: Result<(), Error>,
-        work: impl FnOnce() -> Work,
+        work: Work,
     ) -> Result<(), Error> {
         if let Err(error) = made {
-            // What cannot be stored must at least not leave the older value.
-            let work = if error.is_temporary() { work() } else { work().or_remove() };
             self.recover(target, key, begun, work);
             return Err(error);
         }
         self.recovery.settle(&target);
+        self.see_to_recovery();
         let told = self.tell_others(key, target.message()).await;
         if told.is_err() {
             self.recover(target, key, begun, Work::Tell);

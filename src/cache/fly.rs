@@ -59,6 +59,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<Computed<T>, E>> + Send + 'static,
     {
+        self.see_to_recovery();
         if caught(self.route(&mut pass, &key, options, ancestry, compute, permit)).await.is_none() {
             pass.leave();
             pass.flight.land(Landing::Error(ComputeError::Panicked));

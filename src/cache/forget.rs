@@ -37,7 +37,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             let made = versions.invalidate(guard, tag).await;
             drop(sweep);
             let target = tag.map_or(Target::Namespace, Target::Tag);
-            cache.conclude(target, &cache.namespace.root(), 0, made, || Work::Sweep).await
+            cache.conclude(target, &cache.namespace.root(), 0, made, Work::Sweep).await
         })
         .await
     }

@@ -243,7 +243,8 @@ impl<B: Backend, C: Codec> Cache<B, C> {
     /// # Errors
     /// If the key is unusable, the TTL is longer than the backend can keep, or the value is too large or not readable
     /// by its codec: nothing has changed then, save that a value that only L1 finds too large replaces an older one by
-    /// nothing. If the backend fails: this process has the new value in L1, others may still read an older one.
+    /// nothing. If the backend fails: this process has the new value in L1, others may still read an older one, until
+    /// the backend is back and the entry is removed from it.
     pub async fn set<T: Storable<C>>(&self, key: impl IntoKey, value: T) -> Result<(), Error> {
         self.entry(key).set(value).await
     }
@@ -255,7 +256,8 @@ impl<B: Backend, C: Codec> Cache<B, C> {
     /// future is dropped.
     ///
     /// # Errors
-    /// If the key is unusable, or the backend fails: this process has forgotten the entry, the backend may not have.
+    /// If the key is unusable, or the backend fails: this process has forgotten the entry, the backend may not have. It
+    /// is told again until it is back, where the policy's `background` is on.
     pub async fn invalidate(&self, key: impl IntoKey) -> Result<(), Error> {
         self.inner.invalidate(&key).await
     }

@@ -1,7 +1,9 @@
 //! Recovery: changes that the backend did not take.
 //!
-//! A failed `set` or invalidation is an error of its call, and is made again until the backend is back: one for each
-//! key, the last one wins. Until then nothing is read from the backend that such a change was about.
+//! A failed `set` or invalidation is an error of its call, and what it was about is removed once the backend is back:
+//! one removal for each key. A value is not written again, because nothing tells it from a newer one that another
+//! process has written since; removing that, too, costs a computation. Until then nothing is read from the backend that
+//! such a change was about.
 
 use std::num::NonZeroUsize;
 use std::sync::atomic::{
@@ -11,22 +13,20 @@ use std::sync::atomic::{
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use bytes::Bytes;
 use lru::LruCache;
 
 use super::{Inner, Shared};
 use crate::backends::Backend;
-use crate::clock::{Clock, millis};
+use crate::clock::Clock;
 use crate::codec::Codec;
-use crate::epochs::Tags;
 use crate::error::Error;
 use crate::event::{Event, Observers};
 use crate::fence::Fence;
 use crate::invalidate::Message;
 use crate::key::Key;
-use crate::seal::Marks;
 
 /// What is to be made again, the oldest first.
+#[derive(Default)]
 pub(super) struct Recovery {
     queue: Mutex<Queue>,
     /// How many there are.
@@ -47,27 +47,13 @@ pub(super) enum Target {
 }
 
 /// What is left to do for a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Work {
-    Set {
-        seal: Seal,
-        tags: Tags,
-        keep: Duration,
-    },
     Remove,
     /// The backend has it; others have not heard.
     Tell,
     Sweep,
 }
-
-impl Work {
-    /// What is left to do where this cannot be done.
-    pub(super) fn or_remove(self) -> Self {
-        if let Self::Set { .. } = self { Self::Remove } else { self }
-    }
-}
-
-/// Makes the frame of a value again, with these marks.
-pub(super) type Seal = Box<dyn Fn(&Marks) -> Result<Bytes, Error> + Send + Sync>;
 
 struct Pending {
     work: Work,
@@ -85,9 +71,9 @@ const MOST: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
 const SHORTEST: Duration = Duration::from_millis(50);
 const LONGEST: Duration = Duration::from_secs(1);
 
-impl Default for Recovery {
+impl Default for Queue {
     fn default() -> Self {
-        Self { queue: Mutex::new(Queue { all: LruCache::sparse(MOST), running: false }), len: AtomicUsize::new(0) }
+        Self { all: LruCache::sparse(MOST), running: false }
     }
 }
 
@@ -107,19 +93,22 @@ impl Recovery {
     fn hides_one(&self, key: &Key, tags: &[u64]) -> bool {
         let all = &self.lock().all;
         // Of what was only not told the backend has the newest.
-        all.peek(&Target::Key(key.clone())).is_some_and(|pending| !matches!(pending.work, Work::Tell))
+        all.peek(&Target::Key(key.clone())).is_some_and(|pending| pending.work != Work::Tell)
             || all.contains(&Target::Namespace)
             || tags.iter().any(|tag| all.contains(&Target::Tag(*tag)))
     }
 
-    /// Adds a change, in place of an older one of its target. Returns one that is given up for it, and whether nobody
-    /// works on them.
-    fn add(&self, target: Target, pending: Pending) -> (Option<Arc<Pending>>, bool) {
+    /// Adds a change, in place of an older one of its target. Returns one that is given up for it.
+    fn add(&self, target: Target, pending: Pending) -> Option<Arc<Pending>> {
         let mut queue = self.lock();
         let gone = queue.all.push(target.clone(), Arc::new(pending));
         self.len.store(queue.all.len(), SeqCst);
-        let idle = !std::mem::replace(&mut queue.running, true);
-        (gone.filter(|(gone, _)| *gone != target).map(|(_, pending)| pending), idle)
+        gone.filter(|(gone, _)| *gone != target).map(|(_, pending)| pending)
+    }
+
+    /// Whether nobody works on the changes. Then the caller does.
+    fn begin(&self) -> bool {
+        !std::mem::replace(&mut self.lock().running, true)
     }
 
     /// Takes off what a later change of its target has made good.
@@ -159,17 +148,21 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         if !self.policy.background || self.tasks.closed() {
             return;
         }
-        let keep = if let Work::Set { keep, .. } = &work { millis(*keep) } else { self.longest.load(Relaxed) };
-        let until = self.clock.ticks().saturating_add(keep);
+        let until = self.clock.ticks().saturating_add(self.longest.load(Relaxed));
         let pending = Pending { work, fence: self.local.fence(key), begun, until };
-        let (gone, idle) = self.recovery.add(target, pending);
-        if let Some(gone) = gone {
+        if let Some(gone) = self.recovery.add(target, pending) {
             self.observers.tell(Event::GivenUp { key: gone.fence.key() });
         }
-        if idle {
+        self.see_to_recovery();
+    }
+
+    /// Sees to it that somebody works on what waits, if anything does.
+    #[inline]
+    pub(super) fn see_to_recovery(&self) {
+        if self.recovery.len() > 0 && self.recovery.begin() {
             let (clock, observers) = (Arc::clone(&self.clock), self.observers.clone());
             let worker = Worker { cache: Arc::downgrade(&self.shared), clock, observers, ended: false };
-            // Where nothing can be spawned, the next one that fails tries again.
+            // Where nothing can be spawned, the next call tries again.
             let _ = self.tasks.spawn(worker.run());
         }
     }
@@ -183,23 +176,7 @@ impl<B: Backend> Shared<B> {
         if *turn > pending.begun {
             return Ok(());
         }
-        match &pending.work {
-            Work::Set { seal, tags, keep } => {
-                // Something newer has come: another process's change, or a computation.
-                if !pending.fence.is_current() || !pending.fence.holds_for_all() {
-                    return Ok(());
-                }
-                let marks = match &self.versions {
-                    Some(versions) => versions.now(guard, tags).await?,
-                    None => Marks::unversioned(tags),
-                };
-                if pending.fence.forgot(tags) {
-                    guard.remove(key).await?;
-                } else {
-                    guard.put(key, seal(&marks)?, *keep, None).await?;
-                }
-                *turn = pending.begun;
-            }
+        match pending.work {
             Work::Remove => {
                 guard.remove(key).await?;
                 *turn = pending.begun;

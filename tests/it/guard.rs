@@ -1,6 +1,8 @@
 //! The guard: what a failing, slow or crowded backend costs its callers.
 
+mod endings;
 mod recovery;
+mod servers;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -24,6 +24,8 @@ pub(super) struct Held {
     connection: MultiplexedConnection,
     /// How many requests in a row the server left unanswered.
     silent: AtomicU32,
+    /// How often the server answered. Two at once may count as one: it tells only whether there was any.
+    heard: AtomicU32,
     /// What travels next.
     queue: Queue,
     average: Average,
@@ -65,8 +67,8 @@ impl Held {
             return Err(error::no_connection(source, limits.connect));
         };
         let Pooled { connection, object } = opened?;
-        let (silent, queue, average) = Default::default();
-        Ok(Self { connection, silent, queue, average, limits, _object: object, _permit: permit })
+        let (silent, heard, queue, average) = Default::default();
+        Ok(Self { connection, silent, heard, queue, average, limits, _object: object, _permit: permit })
     }
 
     /// Sends a request alone. The caller bounds the time.
@@ -117,7 +119,13 @@ impl Held {
         self.silent.fetch_add(1, Ordering::Relaxed) + 1 >= MOST_SILENT
     }
 
+    /// Changes whenever the server answers.
+    pub(super) fn heard(&self) -> u32 {
+        self.heard.load(Ordering::Relaxed)
+    }
+
     fn answered(&self) {
+        self.heard.store(self.heard().wrapping_add(1), Ordering::Relaxed);
         if self.silent.load(Ordering::Relaxed) > 0 {
             self.silent.store(0, Ordering::Relaxed);
         }

@@ -13,6 +13,7 @@ use std::time::Duration;
 use redis::{ErrorKind, RedisError, ServerErrorKind, Value};
 use tokio::runtime::{self, Handle};
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 use super::dedicated::Dedicated;
 use super::error;
@@ -69,7 +70,7 @@ impl Slots {
         make: impl Fn(Attempt) -> Request + Send + Sync,
     ) -> Result<Value, Error> {
         let runtime = runtime()?;
-        let (slot, mut held) = self.choose(load);
+        let (slot, held) = self.choose(load);
         let limit = match held {
             Some(_) => self.limits.command,
             None => self.limits.whole(),
@@ -77,18 +78,19 @@ impl Slots {
         let busy = Busy::new(&slot.busy);
         let shares = (busy.before >= SPARSE && load == Load::Light).then_some(runtime);
         let watch = Watch::new();
-        if let Some(result) = watch.limit(limit, pin!(self.attempts(&mut held, shares, &watch, make))).await {
-            return result;
-        }
-        Err(self.no_answer(held.as_ref(), limit))
+        let mut question = Question::new(self, held, watch.begun());
+        let ended = watch.limit(limit, pin!(self.attempts(&mut question, shares, &watch, make))).await;
+        let Some(result) = ended else { return Err(self.no_answer(&mut question, limit)) };
+        question.end();
+        result
     }
 
     #[cold]
-    fn no_answer(&self, held: Option<&Arc<Held>>, limit: Duration) -> Error {
-        if let Some(held) = held
+    fn no_answer(&self, question: &mut Question<'_>, limit: Duration) -> Error {
+        if let Some(held) = question.end()
             && held.unanswered()
         {
-            self.discard(held);
+            self.discard(&held);
         }
         error::no_answer(self.source.place(), limit)
     }
@@ -104,16 +106,19 @@ impl Slots {
     /// runtime that it `shares` a connection on.
     async fn attempts(
         &self,
-        held: &mut Option<Arc<Held>>,
+        question: &mut Question<'_>,
         mut shares: Option<runtime::Id>,
         watch: &Watch,
         make: impl Fn(Attempt) -> Request + Send + Sync,
     ) -> Result<Value, Error> {
         let mut attempt = Attempt::default();
         loop {
-            let open = match held {
+            let open = match &question.held {
                 Some(open) => open,
-                None => held.insert(self.first.open(&self.source, self.limits).await?),
+                None => {
+                    let open = self.first.open(&self.source, self.limits).await?;
+                    question.put(open, Instant::now())
+                }
             };
             let answer = match (make(attempt), shares) {
                 (Request::One(single), Some(runtime)) => match open.share(single, runtime) {
@@ -127,7 +132,7 @@ impl Slots {
                 // What one of a batch may not read keeps the others from nothing.
                 Err(error) if shares.is_some() && error.code() == Some("NOPERM") => shares = None,
                 Err(error) if error::is_no_script(&error) && !attempt.in_full => attempt.in_full = true,
-                Err(error) if error.is_timeout() => return Err(self.no_answer(Some(open), self.limits.command)),
+                Err(error) if error.is_timeout() => return Err(self.no_answer(question, self.limits.command)),
                 Err(error) => {
                     let broken = is_broken(&error);
                     if broken {
@@ -137,7 +142,7 @@ impl Slots {
                         return Err(error::of_command(&error, self.source.place()));
                     }
                     attempt.again = true;
-                    *held = None;
+                    question.end();
                 }
             }
         }
@@ -212,6 +217,49 @@ fn runtime() -> Result<runtime::Id, Error> {
 /// Whether nothing more can come of the connection. A server that has become a replica is no use either.
 fn is_broken(error: &RedisError) -> bool {
     error.is_unrecoverable_error() || error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly)
+}
+
+/// A request, and the connection that it was sent over. Dropped before its end, it tells whether the server was silent:
+/// those who do not wait for as long as a command may take could not know a dead connection otherwise.
+struct Question<'a> {
+    slots: &'a Slots,
+    held: Option<Arc<Held>>,
+    asked: Instant,
+    /// What had been heard before.
+    heard: u32,
+}
+
+/// A server that has said nothing to anybody for so long is silent, even if nobody waits any longer.
+const SILENCE: Duration = Duration::from_millis(50);
+
+impl<'a> Question<'a> {
+    fn new(slots: &'a Slots, held: Option<Arc<Held>>, asked: Instant) -> Self {
+        let heard = held.as_ref().map_or(0, |held| held.heard());
+        Self { slots, held, asked, heard }
+    }
+
+    /// It is asked over this connection.
+    fn put(&mut self, held: Arc<Held>, asked: Instant) -> &Arc<Held> {
+        (self.heard, self.asked) = (held.heard(), asked);
+        self.held.insert(held)
+    }
+
+    /// It is asked no more.
+    fn end(&mut self) -> Option<Arc<Held>> {
+        self.held.take()
+    }
+}
+
+impl Drop for Question<'_> {
+    fn drop(&mut self) {
+        if let Some(held) = self.end()
+            && held.heard() == self.heard
+            && self.asked.elapsed() >= SILENCE
+            && held.unanswered()
+        {
+            self.slots.discard(&held);
+        }
+    }
 }
 
 /// A command in flight, counted until dropped.

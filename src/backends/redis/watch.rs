@@ -13,18 +13,25 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 /// Watches the time of a future, but for the parts of it that have a limit themselves.
 pub(super) struct Watch {
+    begun: Instant,
     paused: AtomicBool,
 }
 
 impl Watch {
+    /// Starts now.
     pub(super) fn new() -> Self {
-        Self { paused: AtomicBool::new(false) }
+        Self { begun: Instant::now(), paused: AtomicBool::new(false) }
     }
 
-    /// What `future` gives, if it ends within `limit` from now. Where the watch is paused then, the limit is that of the
-    /// part.
+    /// When it started.
+    pub(super) fn begun(&self) -> Instant {
+        self.begun
+    }
+
+    /// What `future` gives, if it ends within `limit` from the start. Where the watch is paused then, the limit is that
+    /// of the part.
     pub(super) async fn limit<F: Future>(&self, limit: Duration, mut future: Pin<&mut F>) -> Option<F::Output> {
-        let end = Instant::now() + limit;
+        let end = self.begun + limit;
         let mut timer = pin!(None::<Sleep>);
         poll_fn(|context| {
             if let Poll::Ready(output) = future.as_mut().poll(context) {

@@ -28,7 +28,7 @@ fn brave() -> Setup {
 }
 
 #[tokio::test]
-async fn changes_are_made_again_once_the_backend_is_back_and_the_last_one_wins() {
+async fn what_changes_failed_to_replace_is_gone_once_the_backend_is_back() {
     let Setup { clock, memory, control, cache, .. } = brave();
     let other = other(&memory, &clock);
     for key in 1..=3u32 {
@@ -45,11 +45,12 @@ async fn changes_are_made_again_once_the_backend_is_back_and_the_last_one_wins()
     settle().await;
     assert_eq!(other.get(1u32).await.unwrap(), Some(0u32));
     control.heal();
-    in_time(&clock, "all are made", async || cache.pending() == 0).await;
-    assert_eq!(other.get(1u32).await.unwrap(), Some(2u32));
-    assert_eq!(other.get::<u32>(2u32).await.unwrap(), None);
-    assert_eq!(other.get(3u32).await.unwrap(), Some(3u32));
-    assert_eq!(cache.stats().given_up, 0);
+    let removals = control.count(Operation::Remove);
+    in_time(&clock, "nothing is left to do", async || cache.pending() == 0).await;
+    for key in 1..=3u32 {
+        assert_eq!(other.get::<u32>(key).await.unwrap(), None);
+    }
+    assert_eq!((control.count(Operation::Remove), cache.stats().given_up), (3 + removals, 0), "one for each key");
 }
 
 #[tokio::test]
@@ -94,16 +95,16 @@ async fn a_later_change_that_is_taken_leaves_nothing_to_be_made_again() {
     control.inject_next(1, Operation::Set, Fault::Refuse);
     assert!(cache.set(1u32, 1u32).await.is_err());
     cache.set(1u32, 2u32).await.unwrap();
-    let sets = control.count(Operation::Set);
     in_time(&clock, "nobody works on it", async || cache.pending() == 0).await;
-    assert_eq!((other.get(1u32).await.unwrap(), control.count(Operation::Set)), (Some(2u32), sets));
+    assert_eq!((other.get(1u32).await.unwrap(), control.count(Operation::Remove)), (Some(2u32), 0));
 }
 
 #[tokio::test]
-async fn what_would_have_expired_and_what_is_refused_for_good_is_given_up() {
-    let Setup { clock, control, cache, .. } = brave();
-    control.inject(Operation::Set, Fault::Refuse);
-    assert!(cache.entry(1u32).ttl(2 * SECOND).stale_if_error(Duration::ZERO).set(1u32).await.is_err());
+async fn what_has_expired_by_now_is_given_up() {
+    let Setup { clock, control, cache, .. } =
+        setup(|builder| builder.ttl(2 * SECOND).stale_if_error(Duration::ZERO).breaker_enabled(false).retries(0));
+    control.inject_all(Fault::Refuse);
+    assert!(cache.set(1u32, 1u32).await.is_err());
     in_time(&clock, "it is given up", async || cache.stats().given_up == 1).await;
     in_time(&clock, "nothing is left", async || cache.pending() == 0).await;
     control.heal();
@@ -140,4 +141,28 @@ async fn closing_waits_for_what_can_still_reach_the_backend() {
     in_time(&clock, "it is closed", async || closing.is_finished()).await;
     closing.await.unwrap().unwrap();
     assert_eq!(other.get::<u32>(1u32).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_set_that_failed_undoes_no_later_one_of_another_process() {
+    let Setup { clock, memory, control, cache, .. } = brave();
+    let other = other(&memory, &clock);
+    control.inject_all(Fault::Refuse);
+    assert!(cache.set(1u32, 1u32).await.is_err());
+    other.set(1u32, 2u32).await.unwrap();
+    control.heal();
+    in_time(&clock, "nothing is left", async || cache.pending() == 0).await;
+    assert_ne!(other.get(1u32).await.unwrap(), Some(1u32), "it is older");
+}
+
+#[tokio::test]
+async fn a_computation_that_is_not_stored_does_not_bring_back_what_a_failed_set_replaced() {
+    let Setup { clock, control, cache, .. } = setup(|builder| builder.leases(true).breaker_enabled(false).retries(0));
+    cache.set(1u32, 7u32).await.unwrap();
+    control.inject(Operation::Set, Fault::Refuse);
+    assert!(cache.set(1u32, 8u32).await.is_err());
+    assert_eq!(compute(&cache, 1).await, 1);
+    control.heal();
+    in_time(&clock, "nothing is left", async || cache.pending() == 0).await;
+    assert_ne!(cache.get(1u32).await.unwrap(), Some(7u32));
 }

@@ -10,7 +10,7 @@ use cachekit::backends::Redis;
 use cachekit::{Backend, Error, ErrorKind};
 use tokio::runtime::Builder;
 
-use super::support::{MINUTE, at_once, fill_in, hasty, key, patient, value_of, with};
+use super::support::{HASTE, MINUTE, at_once, fill_in, hasty, key, patient, value_of, with};
 use crate::servers::{Mood, PATIENCE, Proxy, Server, eventually};
 use crate::support::poll_once;
 
@@ -210,6 +210,48 @@ async fn a_connection_that_the_network_forgot_is_given_up() {
     }
     assert!((1..=10).contains(&failures), "{failures}");
     assert_eq!(redis.get(&key(2)).await.unwrap(), Some(value_of(2)));
+}
+
+/// Nobody need wait as long as a command may take to find out.
+#[tokio::test]
+async fn a_connection_that_the_network_forgot_is_given_up_by_those_who_do_not_wait() {
+    let server = Server::start();
+    let proxy = Proxy::of(server.port());
+    let redis = patient(&proxy.url());
+    fill_in(&redis, 3).await;
+    proxy.strand();
+    let mut impatient = 0;
+    while tokio::time::timeout(HASTE, redis.get(&key(1))).await.is_err() {
+        impatient += 1;
+        assert!(impatient <= 10, "{impatient} left");
+    }
+    assert!(impatient >= 1 && proxy.accepted() == 2, "{impatient} left");
+}
+
+/// What takes long on a connection that answers others says nothing of the connection.
+#[tokio::test]
+async fn a_connection_that_answers_others_is_kept() {
+    let server = Server::start();
+    let proxy = Proxy::of(server.port());
+    let redis = patient(&proxy.url());
+    fill_in(&redis, 1).await;
+    proxy.set(Mood::Mute);
+    let early = tokio::spawn({
+        let redis = redis.clone();
+        async move { redis.get(&key(0)).await.unwrap() }
+    });
+    eventually("the server has answered", async || server.calls("get") == 1).await;
+    server.cli(&["CLIENT", "PAUSE", "60000", "WRITE"]);
+    let names: Vec<_> = (1..=6).map(key).collect();
+    let mut sets: Vec<_> = names.iter().map(|key| Box::pin(redis.set(key, "v".into(), MINUTE))).collect();
+    assert!(sets.iter_mut().all(|set| poll_once(set).is_pending()));
+    proxy.set(Mood::Open);
+    assert_eq!(early.await.unwrap(), Some(value_of(0)));
+    tokio::time::sleep(HASTE).await;
+    drop(sets);
+    server.cli(&["CLIENT", "UNPAUSE"]);
+    assert_eq!(redis.get(&key(0)).await.unwrap(), Some(value_of(0)));
+    assert_eq!(proxy.accepted(), 1);
 }
 
 #[test]
