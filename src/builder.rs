@@ -268,6 +268,9 @@ impl<B: Backend, C: Codec, P: Preset> CacheBuilder<B, C, P> {
         if let Ok(Some(backend)) = &backend {
             let can = backend.capabilities();
             policy.operation_timeout = settings.operation_timeout.unwrap_or(can.timeout);
+            if let Some(bounds) = &mut policy.backpressure {
+                bounds.max_concurrent = settings.max_concurrent.unwrap_or(can.concurrency).max(1);
+            }
             let has_bus = namespace.as_ref().is_ok_and(|namespace| backend.bus(&namespace.bus()).is_some());
             check::capabilities(&explicit, &policy, can, has_bus, &mut problems);
         }
@@ -382,7 +385,8 @@ setters! {
     /// Whether concurrent backend operations are bounded. What finds no room goes on without the backend. Default: as
     /// the intent says.
     backpressure_enabled(bool);
-    /// Backend operations that run at once, 1..=1,000,000. Default 100.
+    /// Backend operations that run at once, 1..=1,000,000. Default 100, or as many as the backend is made for: Redis, whose
+    /// connections carry many operations each, 1,000.
     max_concurrent(usize);
     /// Backend operations that wait for their turn, 0..=1,000,000. Default 1,000.
     max_queued(usize);

@@ -167,13 +167,25 @@ pub struct Capabilities {
     /// Whether it leaves a server that fails alone by itself, and goes on with the others. The cache's circuit breaker
     /// keeps out then: it would leave them all alone.
     pub isolates: bool,
+    /// How many operations it is made to have under way at once. The cache lets no more through, unless the setting
+    /// `max_concurrent` says otherwise.
+    pub concurrency: usize,
 }
 
 impl Capabilities {
-    /// No leases, no limit on values, TTLs up to 3,650 days, operations of at most 5 s, failing servers not isolated.
+    /// No leases, no limit on values, TTLs up to 3,650 days, operations of at most 5 s, failing servers not isolated, 100
+    /// operations at once.
     pub const fn new(name: &'static str) -> Self {
         let timeout = Duration::from_secs(5);
-        Self { name, leases: false, max_value: usize::MAX, max_ttl: LONGEST, timeout, isolates: false }
+        Self {
+            name,
+            leases: false,
+            max_value: usize::MAX,
+            max_ttl: LONGEST,
+            timeout,
+            isolates: false,
+            concurrency: 100,
+        }
     }
 
     /// Says whether leases work.
@@ -204,6 +216,13 @@ impl Capabilities {
     #[must_use]
     pub const fn isolates(mut self, isolates: bool) -> Self {
         self.isolates = isolates;
+        self
+    }
+
+    /// Sets how many operations are under way at once at most.
+    #[must_use]
+    pub const fn concurrency(mut self, operations: usize) -> Self {
+        self.concurrency = operations;
         self
     }
 

@@ -163,7 +163,7 @@ pub struct AdaptiveTimeout {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Backpressure {
-    /// Operations running. Default 100.
+    /// Operations running. Default: as many as the backend is made for, 100 for most.
     pub max_concurrent: usize,
     /// Operations waiting. Default 1,000.
     pub queue: usize,

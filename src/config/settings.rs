@@ -115,7 +115,7 @@ settings! {
     adaptive_percentile: f64,
     /// Whether concurrent backend operations are bounded. Default true.
     backpressure_enabled: bool,
-    /// Backend operations that run at once, 1..=1,000,000. Default 100.
+    /// Backend operations that run at once, 1..=1,000,000. Default: as many as the backend is made for, 100 for most.
     max_concurrent: usize,
     /// Backend operations that wait for their turn, 0..=1,000,000. Default 1,000.
     max_queued: usize,

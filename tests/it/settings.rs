@@ -210,6 +210,16 @@ fn redis_is_selected_by_its_variables_and_the_default_and_connects_to_nothing() 
     }
 }
 
+#[cfg(feature = "redis")]
+#[test]
+fn as_many_operations_run_at_once_as_the_backend_is_made_for() {
+    let most = |builder: CacheBuilder<_, _, _>| builder.build().unwrap().policy().backpressure.unwrap().max_concurrent;
+    let redis = || CacheBuilder::from_vars([("CACHEKIT_REDIS_URL", "redis://one:1")]);
+    assert_eq!((most(redis()), most(redis().max_concurrent(7))), (1_000, 7));
+    let memory = CacheBuilder::new().intent(Intent::Production).backend(Memory::new(1 << 20)).build().unwrap();
+    assert_eq!(memory.policy().backpressure.unwrap().max_concurrent, 100);
+}
+
 #[test]
 fn variables_that_select_two_backends_are_both_named() {
     let both = [("CACHEKIT_REDIS_URL", "redis://localhost"), ("CACHEKIT_FILE_CACHE_DIR", "/nowhere")];

@@ -102,6 +102,8 @@ struct Shared {
     sizes: Sizes,
 }
 
+/// Connections carry many operations each: with 256 tasks and a place for 100, half the throughput is lost.
+const CONCURRENCY: usize = 1_000;
 /// The largest value a server takes: 512 MB.
 const MAX_VALUE: usize = 512 * 1024 * 1024;
 
@@ -124,6 +126,7 @@ impl Redis {
         settings.check()?;
         let timeout = settings.connect_timeout.saturating_add(settings.timeout);
         let capabilities = Capabilities::new("redis").leases(true).max_value(MAX_VALUE).timeout(timeout);
+        let capabilities = capabilities.concurrency(CONCURRENCY);
         let wire = open::wire(&settings)?;
         Ok(Self { shared: Arc::new(Shared { wire, capabilities, sizes: Sizes::new() }) })
     }
