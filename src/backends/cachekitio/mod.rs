@@ -3,6 +3,7 @@
 //! The client blocks, so requests are made by threads of the backend's own, one for each connection, and nothing else
 //! waits for them. Where the host leads is checked at every look-up.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -289,7 +290,10 @@ impl Backend for CachekitIo {
 
     async fn set_many(&self, items: Vec<(Key, Bytes)>, ttl: Duration) -> Result<(), Error> {
         items.iter().try_for_each(|(_, value)| fits(value))?;
-        let (shared, items) = (&*self.shared, &items);
+        // Requests of one batch overtake each other, so of a key that comes twice only the last is made.
+        let mut known = HashSet::new();
+        let last: Vec<_> = items.iter().rev().filter(|(key, _)| known.insert(key)).collect();
+        let (shared, items) = (&*self.shared, &last);
         let put = |index: usize| shared.put(&items[index].0, &items[index].1, ttl);
         shared.ask_each(items.len(), put, |answer| shared.done(&answer)).await.map(drop)
     }

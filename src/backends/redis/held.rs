@@ -1,8 +1,11 @@
 //! A held connection: checked out once, used by all.
 
 use std::fmt;
+use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
@@ -56,6 +59,9 @@ pub(super) type Answer = Result<Value, RedisError>;
 /// stopped answers on the old connection; a path that lost its state never does.
 const MOST_SILENT: u32 = 3;
 
+/// How long after its request a caller looks whether the connection is still open.
+const DOUBT: Duration = Duration::from_millis(100);
+
 impl Held {
     /// Opens a connection.
     pub(super) async fn open(
@@ -91,7 +97,8 @@ impl Held {
     }
 
     async fn send_one(&self, command: &Cmd) -> Answer {
-        let answer = self.connection.clone().send_packed_command(command).await?;
+        let mut connection = self.connection.clone();
+        let answer = self.while_open(connection.send_packed_command(command)).await?;
         self.answered();
         answer.extract_error()
     }
@@ -106,12 +113,33 @@ impl Held {
         self.queue.send(self, request, runtime)
     }
 
-    /// Sends several requests, and returns the answer to each.
+    /// Sends several requests, and returns the answer to each. The caller bounds the time.
     pub(super) async fn send_all(&self, packet: Packet) -> Result<impl Iterator<Item = Answer> + use<>, RedisError> {
         let pipeline = packet.pipeline();
-        let values = self.connection.clone().send_packed_commands(pipeline, 0, pipeline.len()).await?;
+        let mut connection = self.connection.clone();
+        let values = self.while_open(connection.send_packed_commands(pipeline, 0, pipeline.len())).await?;
         self.answered();
         Ok(packet.answers(values))
+    }
+
+    /// What a request is answered with. Fails if the connection has closed, of which the driver does not tell every
+    /// request: what is handed to it just as it ends stays in its channel, unanswered.
+    async fn while_open<T>(&self, answer: impl Future<Output = Result<T, RedisError>>) -> Result<T, RedisError> {
+        let mut answer = pin!(answer);
+        loop {
+            match timeout(DOUBT, answer.as_mut()).await {
+                Ok(answer) => return answer,
+                Err(_) if self.is_closed() => return Err(io::Error::from(io::ErrorKind::BrokenPipe).into()),
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// Whether the driver takes no more requests. The one it is asked with is dropped before it is sent.
+    fn is_closed(&self) -> bool {
+        let (mut connection, ping) = (self.connection.clone(), redis::cmd("PING"));
+        let request = pin!(connection.send_packed_command(&ping));
+        matches!(request.poll(&mut Context::from_waker(Waker::noop())), Poll::Ready(Err(_)))
     }
 
     /// Notes a request that was left unanswered, and tells whether to give the connection up.
@@ -147,5 +175,45 @@ impl Held {
 impl fmt::Debug for Held {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Held").field("silent", &self.silent).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_request_that_is_lost_with_its_connection_fails() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("redis://{}", listener.local_addr().unwrap());
+        let (close, closing) = oneshot::channel::<()>();
+        let server = tokio::spawn(async move {
+            let mut client = listener.accept().await.unwrap().0;
+            // The name and the version of the library.
+            assert!(client.read(&mut [0; 1024]).await.unwrap() > 0);
+            client.write_all(b"+OK\r\n+OK\r\n").await.unwrap();
+            closing.await.unwrap();
+        });
+        let client = redis::Client::open(url).unwrap();
+        let connection = client.get_multiplexed_async_connection().await.unwrap();
+        let (silent, heard, queue, average) = Default::default();
+        let limits = Limits { command: Duration::MAX, connect: Duration::MAX };
+        let held = Held { connection, silent, heard, queue, average, limits, _object: Box::new(()), _permit: None };
+
+        tokio::time::pause();
+        let lost = held.while_open(pending::<Result<(), _>>());
+        assert!(timeout(DOUBT * 100, lost).await.is_err(), "an open connection is waited for");
+        tokio::time::resume();
+        close.send(()).unwrap();
+        server.await.unwrap();
+        let lost = timeout(Duration::from_secs(30), held.while_open(pending::<Result<(), _>>()));
+        let error = lost.await.expect("a closed connection is not waited for").unwrap_err();
+        assert!(error.is_unrecoverable_error());
     }
 }
