@@ -52,7 +52,7 @@ impl Calls {
         for attempt in 0.. {
             let until = Until { deadline, again: attempt < self.retries };
             let answer = self.workers.ask(request.clone(), until)?;
-            let (failure, again) = match self.outcome(answer.await.unwrap_or_else(|_| Err(error::lost()))) {
+            let (failure, again) = match self.outcome(answer.await.unwrap_or_else(|_| Err(self.dropped(deadline)))) {
                 Outcome::Answer(answer) => return Ok(answer),
                 Outcome::Failure(failure, again) => (failure, again),
             };
@@ -68,6 +68,11 @@ impl Calls {
             tokio::time::sleep(pause).await;
         }
         unreachable!("the last attempt returns")
+    }
+
+    /// Why a request was dropped: a thread begins none that is late.
+    fn dropped(&self, deadline: Instant) -> Error {
+        if Instant::now() < deadline { error::lost() } else { error::no_answer(self.service().place(), self.timeout) }
     }
 
     fn outcome(&self, result: Result<Answer, Error>) -> Outcome {

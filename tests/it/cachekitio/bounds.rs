@@ -79,7 +79,8 @@ async fn more_than_may_wait_fail_at_once() {
         .collect();
     assert_eq!(busy.len(), 5_000 - 4_096 - 1);
     assert!(busy.iter().all(|error| error.kind() == ErrorKind::Unavailable));
-    assert_eq!(count(&api, "GET"), 1);
+    // Those asked last have a moment left when the first is given up.
+    assert!((1..64).contains(&count(&api, "GET")), "{} of 4096", count(&api, "GET"));
     api.clear();
     assert_eq!(io.get(&key(1)).await.unwrap(), None);
 }
