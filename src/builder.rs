@@ -354,6 +354,17 @@ setters! {
     leases(bool);
     /// Whether other processes are told what to forget. Default: as the intent says, where the backend has a bus.
     invalidation_enabled(bool);
+    /// The longest that an entry of L1 is served after another process may have changed it, at least 100 ms. Default: no
+    /// bound but the entry's TTL.
+    ///
+    /// While the bus is heard, changes of other processes arrive within milliseconds, whatever is set here. With the
+    /// bound, an entry that L1 has held for longer than that since this process last heard everything, or since it read
+    /// the entry, is read from the backend again. Where there is no bus, L1 is read anew that often. The bus is asked
+    /// four times as often.
+    ///
+    /// What counts is what other processes have acknowledged: a change whose own call failed, or whose process died in
+    /// it, is found by the TTL.
+    max_staleness(Duration);
     /// Whether entries of the backend carry versions of their namespace and tags, by which they can be forgotten all at
     /// once. Default: as the intent says.
     namespace_index(bool);

@@ -4,6 +4,7 @@
 //! who was away too long knows it.
 
 use std::fmt;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -31,9 +32,10 @@ use crate::error::Error;
 /// let (one, name) = (Memory::new(1 << 20), Key::new("app", "changes")?);
 /// let another = one.clone();
 /// let [here, there] = [one.bus(&name).unwrap(), another.bus(&name).unwrap()];
-/// let start = here.receive(None).await?.position;
+/// let second = std::time::Duration::from_secs(1);
+/// let start = here.receive(None, second).await?.position;
 /// there.publish("users changed".into()).await?;
-/// assert_eq!(here.receive(Some(&start)).await?.messages, ["users changed"]);
+/// assert_eq!(here.receive(Some(&start), second).await?.messages, ["users changed"]);
 /// # Ok::<(), cachekit::Error>(()) }).unwrap();
 /// ```
 #[async_trait]
@@ -41,10 +43,11 @@ pub trait Bus: fmt::Debug + Send + Sync + 'static {
     /// Appends `message`.
     async fn publish(&self, message: Bytes) -> Result<(), Error>;
 
-    /// Waits for messages behind the position `after`, for a time of the bus's choice. An empty batch is an answer.
+    /// Waits for messages behind the position `after`, at most `wait`, or a shorter time of the bus's choice. An empty
+    /// batch is an answer: nothing that was published before the call is missing from it.
     ///
     /// Without a position it answers at once: with no messages, and the position of now.
-    async fn receive(&self, after: Option<&Position>) -> Result<Batch, Error>;
+    async fn receive(&self, after: Option<&Position>, wait: Duration) -> Result<Batch, Error>;
 }
 
 /// Messages, in order.

@@ -4,11 +4,17 @@
 //! computation or its read began; as long as the counter stands there, one load says that it is good. Only after a
 //! raise it has to be asked whether the raise concerned everything or one of the tags.
 
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{
+    AtomicU64,
+    Ordering::{Relaxed, SeqCst},
+};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use foldhash::fast::RandomState;
 use lru::LruCache;
+
+use crate::clock::millis;
 
 /// Fingerprints of the tags of an entry.
 pub(crate) type Tags = Arc<[u64]>;
@@ -22,6 +28,12 @@ pub(crate) struct Epochs {
     now: AtomicU64,
     /// The epoch that began by forgetting everything.
     all: AtomicU64,
+    /// The epoch that began by believing nothing that L1 held.
+    doubted: AtomicU64,
+    /// The tick from which on L1 is not believed, unless others are heard before.
+    believed: AtomicU64,
+    /// For how long, in ticks, L1 is believed after others were heard. The longest is for ever.
+    belief: u64,
     tags: Mutex<Raised>,
 }
 
@@ -33,9 +45,13 @@ struct Raised {
 }
 
 impl Epochs {
-    pub(crate) fn new() -> Arc<Self> {
+    /// What is kept is believed for ever, or for so long after others were heard, or after the tick `now`.
+    pub(crate) fn new(max_staleness: Option<Duration>, now: u64) -> Arc<Self> {
         let tags = Raised { epochs: LruCache::unbounded_with_hasher(RandomState::default()), others: 0 };
-        Arc::new(Self { now: AtomicU64::new(0), all: AtomicU64::new(0), tags: Mutex::new(tags) })
+        let belief = max_staleness.map_or(u64::MAX, millis);
+        let believed = AtomicU64::new(now.saturating_add(belief));
+        let [now, all, doubted] = Default::default();
+        Arc::new(Self { now, all, doubted, believed, belief, tags: Mutex::new(tags) })
     }
 
     #[inline]
@@ -62,6 +78,43 @@ impl Epochs {
             tags.others = epoch;
         }
         self.now.store(next, SeqCst);
+    }
+
+    /// Everything that others had told before the tick `asked` is known, and applied.
+    pub(crate) fn heard(&self, asked: u64) {
+        self.believed.fetch_max(asked.saturating_add(self.belief), SeqCst);
+    }
+
+    /// Whether L1 may be believed at the tick `now`. If not, all that it holds is doubted, once for a while: what is
+    /// kept from then on was read after that.
+    #[inline]
+    pub(crate) fn check(&self, now: u64) {
+        if now >= self.believed.load(SeqCst) {
+            self.doubt(now);
+        }
+    }
+
+    #[cold]
+    fn doubt(&self, now: u64) {
+        let _tags = self.tags();
+        if now >= self.believed.load(SeqCst) {
+            let next = self.now() + 1;
+            self.doubted.store(next, SeqCst);
+            self.now.store(next, SeqCst);
+            self.believed.fetch_max(now.saturating_add(self.belief), SeqCst);
+        }
+    }
+
+    /// Whether what began in the epoch `since` is doubted.
+    pub(crate) fn doubts(&self, since: u64) -> bool {
+        self.doubted.load(SeqCst) > since
+    }
+
+    /// How many ticks ago others were heard last or everything was doubted. `None` where L1 is believed for ever.
+    #[inline]
+    pub(crate) fn staleness(&self, now: impl FnOnce() -> u64) -> Option<u64> {
+        let since = |now: u64| now.saturating_add(self.belief).saturating_sub(self.believed.load(Relaxed));
+        (self.belief != u64::MAX).then(|| since(now()))
     }
 
     /// Whether everything was forgotten after the epoch `since`.
@@ -97,7 +150,7 @@ mod tests {
 
     #[test]
     fn a_tag_forgets_what_has_it_and_began_before() {
-        let epochs = Epochs::new();
+        let epochs = Epochs::new(None, 0);
         let before = epochs.now();
         epochs.raise_tag(1);
         let between = epochs.now();
@@ -110,7 +163,7 @@ mod tests {
 
     #[test]
     fn forgetting_everything_needs_no_tags() {
-        let epochs = Epochs::new();
+        let epochs = Epochs::new(None, 0);
         let before = epochs.now();
         epochs.raise_all();
         assert!(epochs.forgot_all(before) && epochs.forgot(before, &[]));
@@ -119,7 +172,7 @@ mod tests {
 
     #[test]
     fn tags_beyond_the_bound_are_forgotten_too_often_and_never_too_rarely() {
-        let epochs = Epochs::new();
+        let epochs = Epochs::new(None, 0);
         let before = epochs.now();
         for tag in 0..=MAX_TAGS as u64 {
             epochs.raise_tag(tag);
@@ -128,5 +181,28 @@ mod tests {
         assert!(epochs.forgot(before, &[0]), "no longer remembered by name");
         assert!(epochs.forgot(before, &[u64::MAX]), "nobody can tell");
         assert!(!epochs.forgot(before + 1, &[u64::MAX]));
+    }
+
+    #[test]
+    fn what_is_kept_is_believed_until_nobody_was_heard_for_too_long() {
+        let epochs = Epochs::new(Some(Duration::from_millis(100)), 1_000);
+        let first = epochs.now();
+        epochs.check(1_099);
+        assert!(!epochs.doubts(first) && epochs.staleness(|| 1_099) == Some(99));
+        epochs.heard(1_050);
+        epochs.check(1_149);
+        assert!(!epochs.doubts(first) && epochs.staleness(|| 1_149) == Some(99));
+        epochs.check(1_150);
+        let second = epochs.now();
+        assert!(epochs.doubts(first) && !epochs.doubts(second) && epochs.staleness(|| 1_150) == Some(0));
+        epochs.check(1_249);
+        assert!(!epochs.doubts(second), "once for a while");
+        epochs.heard(1_100);
+        epochs.check(1_250);
+        assert!(epochs.doubts(second), "what was heard late counts from when it was asked for");
+        assert!(!epochs.forgot(first, &[1]), "what is under way is not forgotten");
+        let unbounded = Epochs::new(None, 1_000);
+        unbounded.check(u64::MAX - 1);
+        assert!(!unbounded.doubts(0) && unbounded.staleness(|| unreachable!()).is_none());
     }
 }

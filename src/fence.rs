@@ -129,6 +129,11 @@ impl Fence {
         self.shard.epochs.forgot(self.epoch, tags)
     }
 
+    /// Whether what L1 held when the fence was taken is not believed any more.
+    pub(crate) fn is_doubted(&self) -> bool {
+        self.shard.epochs.doubts(self.epoch)
+    }
+
     /// The key whose version this is.
     pub(crate) fn key(&self) -> &Key {
         &self.key
@@ -217,7 +222,7 @@ mod tests {
 
     #[test]
     fn whoever_raises_holds_and_nobody_else() {
-        let (fences, key) = (Fences::new(&Epochs::new()), Key::new("n", "k").unwrap());
+        let (fences, key) = (Fences::new(&Epochs::new(None, 0)), Key::new("n", "k").unwrap());
         let (first, second) = (fences.take(&key), fences.take(&key));
         assert!(first.holds() && second.holds());
         let begun = first.raise();
@@ -230,7 +235,7 @@ mod tests {
 
     #[test]
     fn no_fence_holds_once_everything_is_forgotten() {
-        let epochs = Epochs::new();
+        let epochs = Epochs::new(None, 0);
         let (fences, key) = (Fences::new(&epochs), Key::new("n", "k").unwrap());
         let (raised, untouched) = (fences.take(&key), fences.take(&Key::new("n", "other").unwrap()));
         raised.raise();
@@ -243,7 +248,7 @@ mod tests {
 
     #[test]
     fn the_computation_that_began_last_is_stored_last_and_reads_before_it_are_not_kept() {
-        let (fences, key) = (Fences::new(&Epochs::new()), Key::new("n", "k").unwrap());
+        let (fences, key) = (Fences::new(&Epochs::new(None, 0)), Key::new("n", "k").unwrap());
         let [older, younger, read] = [(); 3].map(|()| fences.take(&key));
         assert!(older.claim() && older.is_current());
         assert!(read.holds() && !read.is_current());
@@ -256,7 +261,7 @@ mod tests {
 
     #[test]
     fn no_lane_outlives_its_fences_even_if_all_are_dropped_at_once() {
-        let (fences, start) = (Fences::new(&Epochs::new()), Barrier::new(2));
+        let (fences, start) = (Fences::new(&Epochs::new(None, 0)), Barrier::new(2));
         std::thread::scope(|scope| {
             for _ in 0..2 {
                 scope.spawn(|| {

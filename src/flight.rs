@@ -66,10 +66,19 @@ pub(crate) struct Flight<T, E> {
     deadline: AtomicU64,
     landed: SetOnce<Landing<T, E>>,
     written: SetOnce<()>,
-    fallback: OnceLock<(Arc<T>, Tags)>,
+    fallback: OnceLock<Fallback<T>>,
     /// Who asks before this tick is answered with the fallback while the computation goes on.
     early: watch::Sender<u64>,
     given_up: AtomicBool,
+}
+
+/// An older value to answer with.
+#[derive(Debug)]
+pub(crate) struct Fallback<T> {
+    pub(crate) value: Arc<T>,
+    pub(crate) tags: Tags,
+    /// Whether nobody but L1 has it.
+    pub(crate) in_l1: bool,
 }
 
 /// How long a flight may take, in ticks.
@@ -209,7 +218,7 @@ impl<T: Send + Sync, E: Send + Sync> Flight<T, E> {
     }
 
     fn forgot_fallback(&self) -> bool {
-        self.fallback.get().is_some_and(|(_, tags)| self.fence.forgot(tags))
+        self.fallback.get().is_some_and(|fallback| self.fence.forgot(&fallback.tags))
     }
 
     pub(crate) fn deadline(&self) -> u64 {
@@ -242,17 +251,18 @@ impl<T: Send + Sync, E: Send + Sync> Flight<T, E> {
     }
 
     /// Remembers an older value to answer with if the computation fails or is late.
-    pub(crate) fn fall_back_on(&self, value: Arc<T>, tags: Tags) {
-        let _ = self.fallback.set((value, tags));
+    pub(crate) fn fall_back_on(&self, fallback: Fallback<T>) {
+        let _ = self.fallback.set(fallback);
     }
 
-    pub(crate) fn fallback(&self) -> Option<&(Arc<T>, Tags)> {
-        self.fallback.get()
+    /// The older value, unless L1 is not believed any more.
+    pub(crate) fn fallback(&self) -> Option<&Fallback<T>> {
+        self.fallback.get().filter(|fallback| !(fallback.in_l1 && self.fence.is_doubted()))
     }
 
     /// Answers those who ask before the tick `until` with the fallback, while the computation goes on.
     pub(crate) fn answer_early(&self, until: u64) {
-        if self.fallback.get().is_some() {
+        if self.fallback().is_some() {
             self.early.send_modify(|early| *early = until.max(*early));
         }
     }
@@ -298,7 +308,7 @@ impl<T: Send + Sync, E: Send + Sync> Flight<T, E> {
 /// What [`Flight::wait`] waited for.
 pub(crate) enum Answer<'a, T, E> {
     Landed(&'a Landing<T, E>),
-    Early(&'a (Arc<T>, Tags)),
+    Early(&'a Fallback<T>),
 }
 
 impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Pass<T, E> {

@@ -21,7 +21,7 @@ use crate::codec::Codec;
 use crate::epochs::Tags;
 use crate::error::{ComputeError, Error, ErrorKind};
 use crate::event::{Event, Outcome};
-use crate::flight::{Ancestry, Flight, Landing, Pass};
+use crate::flight::{Ancestry, Fallback, Flight, Landing, Pass};
 use crate::invalidate::Stamp;
 use crate::key::Key;
 use crate::memory::Age;
@@ -115,7 +115,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         }
         // Off the table first: whoever comes after the answer tries again.
         pass.leave();
-        flight.land(stand_in(&flight).unwrap_or(Landing::Error(failure)));
+        flight.land(self.stand_in(&flight).unwrap_or(Landing::Error(failure)));
         self.release(key, lease).await;
     }
 
@@ -140,7 +140,8 @@ impl<B: Backend, C: Codec> Inner<B, C> {
                 flight.land(found.landing());
                 return None;
             }
-            flight.fall_back_on(Arc::clone(&found.value), found.tags.clone().unwrap_or_default());
+            let (value, tags) = (Arc::clone(&found.value), found.tags.clone().unwrap_or_default());
+            flight.fall_back_on(Fallback { value, tags, in_l1: found.in_l1 });
             if found.age == Age::Stale && self.policy.background {
                 flight.answer_early(found.expires);
                 *permit = permit.take().or_else(|| Arc::clone(&self.refreshes).try_acquire_owned().ok());
@@ -151,7 +152,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             }
         }
         if self.throttle.holds(key, self.clock.ticks())
-            && let Some(landing) = stand_in(&flight)
+            && let Some(landing) = self.stand_in(&flight)
         {
             flight.land(landing);
             return None;
@@ -223,6 +224,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             if let Some(result) = within(&*self.clock, soft, computation.as_mut()).await {
                 return result.ok_or(ComputeError::Panicked);
             }
+            self.local.epochs.check(self.clock.ticks());
             flight.answer_early(u64::MAX);
         }
         let left = Duration::from_millis(flight.deadline().saturating_sub(self.clock.ticks()));
@@ -346,6 +348,14 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         }
     }
 
+    /// The flight's older value as its landing.
+    fn stand_in<T: Value, E: Send + Sync>(&self, flight: &Flight<T, E>) -> Option<Landing<T, E>> {
+        self.local.epochs.check(self.clock.ticks());
+        let Fallback { value, tags, .. } = flight.fallback()?;
+        let (value, tags) = (Arc::clone(value), Arc::clone(tags));
+        Some(Landing::Value { value, source: Outcome::Stale, expires: 0, tags })
+    }
+
     async fn release(&self, key: &Key, lease: Option<Leased>) {
         if let (Some(guard), Some(lease)) = (&self.guard, lease) {
             // A lease that cannot be given back ends by itself.
@@ -364,12 +374,6 @@ impl<T> Found<T> {
         let tags = self.tags.clone().unwrap_or_default();
         Landing::Value { value: Arc::clone(&self.value), source, expires: self.expires, tags }
     }
-}
-
-/// The flight's older value as its landing.
-fn stand_in<T: Value, E: Send + Sync>(flight: &Flight<T, E>) -> Option<Landing<T, E>> {
-    let (value, tags) = flight.fallback()?.clone();
-    Some(Landing::Value { value, source: Outcome::Stale, expires: 0, tags })
 }
 
 /// Runs a future. `None` if it panics.

@@ -125,14 +125,16 @@ impl<B: Backend, C: Codec> Cache<B, C> {
     pub(crate) fn assemble(parts: Parts<B, C>) -> Self {
         let Parts { namespace, policy, clock, observers, backend, hint, codec } = parts;
         let guard = backend.map(|backend| Guard::new(backend, hint, &policy, Arc::clone(&clock), observers.clone()));
-        let local = Arc::new(Local::new(policy.l1_max_size));
+        let local = Arc::new(Local::new(policy.l1_max_size, policy.max_staleness, clock.ticks()));
         let versions = (guard.is_some() && policy.namespace_index)
             .then(|| Arc::new(Versions::new(namespace.root(), Arc::clone(&clock))));
         let name = namespace.bus();
         let bus = guard.as_ref().filter(|_| policy.invalidation).and_then(|guard| guard.bus(&name));
         let subscription = bus.map(|bus| {
             let (local, clock) = (Arc::clone(&local), Arc::clone(&clock));
-            Subscription(Bulletin::new(bus, name, local, versions.clone(), clock, observers.clone()))
+            // Two answers may lie between what L1 knows and the next: half of the time is left for their way.
+            let wait = policy.max_staleness.map_or(Duration::MAX, |staleness| staleness / 4);
+            Subscription(Bulletin::new(bus, name, wait, local, versions.clone(), clock, observers.clone()))
         });
         let sealer = Arc::new(Sealer::new(codec, policy.schema_version));
         let shared = Arc::new(Shared {

@@ -14,7 +14,7 @@ use crate::codec::Codec;
 use crate::epochs::Tags;
 use crate::error::{ComputeError, Error, ErrorKind};
 use crate::event::{Event, Outcome};
-use crate::flight::{Ancestry, Answer, Flight, Flights, Landing, Limits, Role};
+use crate::flight::{Ancestry, Answer, Fallback, Flight, Flights, Landing, Limits, Role};
 use crate::key::{IntoKey, Key};
 use crate::memory::Age;
 use crate::seal::Value;
@@ -64,6 +64,11 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     pub(super) fn look<T: Value>(&self, key: &impl IntoKey, options: &Options) -> Result<Look<T>, Error> {
         self.namespace.with(key, |text, hash| {
             let found = if options.skip_l1_read { None } else { self.look_l1::<T>(hash, text) };
+            if found.as_ref().is_some_and(|found| found.age != Age::Expired)
+                && let Some(staleness) = self.local.epochs.staleness(|| self.clock.ticks())
+            {
+                self.observers.served(staleness);
+            }
             match found {
                 Some(Found { value, age: Age::Fresh, .. }) => {
                     if self.observers.tells_hits() {
@@ -196,7 +201,9 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         let (outcome, answer) = match self.answer_of(flight).await {
             Some(Answer::Landed(Landing::Lost)) => return None,
             Some(Answer::Landed(Landing::Error(error))) => (Outcome::Failed, Err(error.clone())),
-            Some(Answer::Landed(Landing::Value { tags, .. }) | Answer::Early((_, tags))) if forgot(tags) => {
+            Some(Answer::Landed(Landing::Value { tags, .. }) | Answer::Early(Fallback { tags, .. }))
+                if forgot(tags) =>
+            {
                 return None;
             }
             Some(Answer::Landed(Landing::Value { value, source, .. })) => {
@@ -205,11 +212,12 @@ impl<B: Backend, C: Codec> Inner<B, C> {
                 let outcome = if joined.is_some() && *source == Outcome::Computed { Outcome::Joined } else { *source };
                 (outcome, Ok(Arc::clone(value)))
             }
-            Some(Answer::Early((value, _))) => (Outcome::Stale, Ok(Arc::clone(value))),
+            Some(Answer::Early(Fallback { value, .. })) => (Outcome::Stale, Ok(Arc::clone(value))),
             None => {
                 flight.give_up();
+                self.local.epochs.check(self.clock.ticks());
                 match flight.fallback() {
-                    Some((value, tags)) if !forgot(tags) => (Outcome::Stale, Ok(Arc::clone(value))),
+                    Some(Fallback { value, tags, .. }) if !forgot(tags) => (Outcome::Stale, Ok(Arc::clone(value))),
                     _ => (Outcome::Failed, Err(ComputeError::TimedOut)),
                 }
             }

@@ -47,6 +47,7 @@ impl Settings {
             max_refreshes: check.within("max_refreshes", self.max_refreshes, 256, 1..=MANY).min(max_flights),
             leases: self.lease_times(check),
             invalidation: self.invalidation_enabled.unwrap_or(true),
+            max_staleness: check.staleness("max_staleness", self.max_staleness),
             namespace_index: self.namespace_index.unwrap_or(true),
             breaker: self.breaker(check),
             adaptive_timeout: self.adaptive_timeout(check),
@@ -170,6 +171,16 @@ impl Check<'_> {
         }
         self.refuse(name, "must be at most 3,650 days", "set a shorter time");
         default
+    }
+
+    /// At least a tenth of a second, if asked for: the bus is asked four times as often, and clocks are coarse.
+    fn staleness(&mut self, name: &'static str, asked: Option<Duration>) -> Option<Duration> {
+        let value = self.lasting(name, asked)?;
+        if value >= Duration::from_millis(100) {
+            return Some(value);
+        }
+        self.refuse(name, "must be at least 0.1 s", "raise it, or turn L1 off");
+        None
     }
 
     fn grace(&mut self, name: &'static str, asked: Option<Grace>) -> Grace {

@@ -64,6 +64,8 @@ pub struct Policy {
     pub leases: Option<Leases>,
     /// Whether other processes are told what to forget; without effect where the backend has no bus.
     pub invalidation: bool,
+    /// The longest that L1 is believed without hearing of what other processes change, if there is a bound.
+    pub max_staleness: Option<Duration>,
     /// Whether entries of the backend carry versions of their namespace and tags.
     pub namespace_index: bool,
     /// The circuit breaker, if on; without effect where the backend isolates failing servers itself.

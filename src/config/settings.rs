@@ -89,6 +89,9 @@ settings! {
     lease_wait: Duration,
     /// Whether other processes are told what to forget. Default true, where the backend has a bus.
     invalidation_enabled: bool,
+    /// The longest that L1 is believed without hearing of what other processes change, at least 100 ms. Default: for
+    /// ever.
+    max_staleness: Duration,
     /// Whether entries of the backend carry versions of their namespace and tags. Default true.
     namespace_index: bool,
     /// Whether there is a circuit breaker. Default true.

@@ -16,7 +16,7 @@ mod tests;
 mod trace;
 
 pub(crate) use self::stats::Counters;
-pub use self::stats::Stats;
+pub use self::stats::{Staleness, Stats};
 #[cfg(feature = "tracing")]
 pub(crate) use self::trace::TracingObserver;
 
@@ -259,6 +259,13 @@ impl Observers {
     pub(crate) fn count(&self, outcome: Outcome) {
         if let Some(counters) = &self.counters {
             counters.outcome(outcome);
+        }
+    }
+
+    /// Counts an answer of L1 that may be so many milliseconds out of date.
+    pub(crate) fn served(&self, staleness: u64) {
+        if let Some(counters) = &self.counters {
+            counters.staleness(staleness);
         }
     }
 

@@ -6,11 +6,14 @@
 use std::fmt;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 use super::{BreakerState, Event, Outcome};
 
 const STRIPES: usize = 64;
-const COUNTERS: usize = 18;
+const COUNTERS: usize = FIRST_STALENESS + Staleness::BUCKETS;
+/// The counters behind the others.
+const FIRST_STALENESS: usize = 18;
 
 /// What a cache has done since it was built.
 ///
@@ -67,6 +70,9 @@ pub struct Stats {
     pub given_up: u64,
     /// Times that messages of other processes may have been lost.
     pub gaps: u64,
+    /// How stale what L1 answered may have been. Kept where there is a
+    /// [`max_staleness`](crate::CacheBuilder::max_staleness).
+    pub staleness: Staleness,
 }
 
 impl Stats {
@@ -76,18 +82,60 @@ impl Stats {
     }
 }
 
+/// Answers of L1 by how long before this process last knew all that other processes had changed: the longest that a
+/// value can have been out of date when it was returned.
+///
+/// # Examples
+/// ```
+/// # use std::time::Duration;
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// use cachekit::{CacheBuilder, Intent, backends::Memory};
+/// let shared = CacheBuilder::new().intent(Intent::Production).backend(Memory::new(1 << 20));
+/// let users = shared.namespace("users").max_staleness(Duration::from_secs(2)).build()?;
+/// users.set(42, "Ada".to_string()).await?;
+/// assert_eq!(users.get::<String>(42).await?.as_deref(), Some("Ada"));
+/// let staleness = users.stats().staleness;
+/// assert_eq!(staleness.iter().map(|(_, answers)| answers).sum::<u64>(), 1);
+/// assert!(staleness.longest() <= Some(Duration::from_millis(2_047)));
+/// # Ok::<(), cachekit::Error>(()) }).unwrap();
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Staleness([u64; Staleness::BUCKETS]);
+
+impl Staleness {
+    /// Each is twice as wide as the one before; the last has no end.
+    const BUCKETS: usize = 24;
+
+    fn bucket(millis: u64) -> usize {
+        (u64::BITS - millis.leading_zeros()).min(Self::BUCKETS as u32 - 1) as usize
+    }
+
+    /// The longest staleness of each bucket, and how many answers fell into it; the shortest first.
+    pub fn iter(&self) -> impl Iterator<Item = (Duration, u64)> + '_ {
+        self.0.iter().enumerate().map(|(bucket, answers)| (Self::limit(bucket), *answers))
+    }
+
+    /// The bound of the stalest answers, if there was any.
+    pub fn longest(&self) -> Option<Duration> {
+        self.0.iter().rposition(|answers| *answers > 0).map(Self::limit)
+    }
+
+    fn limit(bucket: usize) -> Duration {
+        if bucket + 1 == Self::BUCKETS { Duration::MAX } else { Duration::from_millis((1 << bucket) - 1) }
+    }
+}
+
 /// The live counters behind [`Stats`].
 pub(crate) struct Counters {
     stripes: Box<[Stripe]>,
 }
 
-#[derive(Default)]
 #[repr(align(128))]
 struct Stripe([AtomicU64; COUNTERS]);
 
 impl Default for Counters {
     fn default() -> Self {
-        Self { stripes: (0..=STRIPES).map(|_| Stripe::default()).collect() }
+        Self { stripes: (0..=STRIPES).map(|_| Stripe([const { AtomicU64::new(0) }; COUNTERS])).collect() }
     }
 }
 
@@ -103,6 +151,11 @@ impl Counters {
             Outcome::Absent => 5,
             Outcome::Failed => 6,
         });
+    }
+
+    /// Counts an answer that may be so many milliseconds out of date.
+    pub(crate) fn staleness(&self, millis: u64) {
+        self.add(FIRST_STALENESS + Staleness::bucket(millis));
     }
 
     pub(crate) fn event(&self, event: &Event<'_>) {
@@ -155,6 +208,7 @@ impl Counters {
             refused: sum(15),
             breaker_opened: sum(16),
             given_up: sum(17),
+            staleness: Staleness(std::array::from_fn(|bucket| sum(FIRST_STALENESS + bucket))),
         }
     }
 }

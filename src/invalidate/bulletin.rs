@@ -31,6 +31,8 @@ const PATIENCE: Duration = Duration::from_millis(250);
 pub(crate) struct Bulletin {
     bus: Arc<dyn Bus>,
     name: Key,
+    /// How long one answer of the bus may take.
+    wait: Duration,
     /// Tells this cache's own messages apart.
     source: u64,
     local: Arc<Local>,
@@ -56,6 +58,7 @@ impl Bulletin {
     pub(crate) fn new(
         bus: Arc<dyn Bus>,
         name: Key,
+        wait: Duration,
         local: Arc<Local>,
         versions: Option<Arc<Versions>>,
         clock: Arc<dyn Clock>,
@@ -64,6 +67,7 @@ impl Bulletin {
         Arc::new(Self {
             bus,
             name,
+            wait,
             source: random::number(),
             local,
             versions,
@@ -115,10 +119,12 @@ impl Bulletin {
         let mut pause = FIRST_PAUSE;
         loop {
             let position = self.reader().position.clone();
-            match self.bus.receive(position.as_ref()).await {
+            let asked = self.clock.ticks();
+            match self.bus.receive(position.as_ref(), self.wait).await {
                 Ok(batch) => {
                     pause = FIRST_PAUSE;
                     self.take(batch);
+                    self.local.epochs.heard(asked);
                     // A bus that never waits must not keep others from running.
                     yield_now().await;
                 }

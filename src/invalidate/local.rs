@@ -3,6 +3,7 @@
 //! L1, and the fences of what is under way: whoever forgets one without the other lets an old value back in.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::epochs::Epochs;
 use crate::fence::{Fence, Fences};
@@ -17,8 +18,8 @@ pub(crate) struct Local {
 }
 
 impl Local {
-    pub(crate) fn new(l1_max_size: Option<usize>) -> Self {
-        let epochs = Epochs::new();
+    pub(crate) fn new(l1_max_size: Option<usize>, max_staleness: Option<Duration>, now: u64) -> Self {
+        let epochs = Epochs::new(max_staleness, now);
         let l1 = l1_max_size.map(|size| L1::new(size, Arc::clone(&epochs)));
         Self { l1, fences: Fences::new(&epochs), epochs }
     }

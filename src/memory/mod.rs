@@ -132,7 +132,7 @@ impl L1 {
         let shard = self.lock(hash);
         let node = shard.peek(hash).filter(|node| node.is_of(text))?;
         if let Some(age) = node.age(now)
-            && node.is_good(&self.epochs)
+            && node.is_good(&self.epochs, now)
         {
             node.touch();
             let tags = if tagged { node.tags() } else { None };

@@ -104,9 +104,10 @@ impl Node {
         Some(if now < self.expires { Age::Stale } else { Age::Expired })
     }
 
-    /// Whether nothing has forgotten the entry since its making began.
+    /// Whether nothing has forgotten the entry since its making began, and it may be believed at `tick`.
     #[inline]
-    pub(super) fn is_good(&self, epochs: &Epochs) -> bool {
+    pub(super) fn is_good(&self, epochs: &Epochs, tick: u64) -> bool {
+        epochs.check(tick);
         let (now, epoch) = (epochs.now(), self.epoch.load(Ordering::Relaxed));
         epoch == now || self.is_still_good(epochs, epoch, now)
     }
@@ -114,7 +115,7 @@ impl Node {
     #[cold]
     fn is_still_good(&self, epochs: &Epochs, epoch: u64, now: u64) -> bool {
         let tags = self.tags.as_deref().map_or(&[][..], |tags| tags);
-        if epochs.forgot(epoch, tags) {
+        if epochs.doubts(epoch) || epochs.forgot(epoch, tags) {
             return false;
         }
         // Of several readers any may win: each epoch written here was found good.

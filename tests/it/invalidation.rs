@@ -17,6 +17,7 @@ use crate::support::{Broken, Journal, Note, Slow, forward, settle};
 
 mod hearing;
 mod overtaken;
+mod staleness;
 mod versions;
 
 type Pages<B> = Cache<B, Checked<Postcard>>;

@@ -73,7 +73,7 @@ impl Bus for MemoryBus {
         Ok(())
     }
 
-    async fn receive(&self, after: Option<&Position>) -> Result<Batch, Error> {
+    async fn receive(&self, after: Option<&Position>, wait: Duration) -> Result<Batch, Error> {
         let Some(after) = after else {
             return Ok(self.with(|log| Batch { messages: Vec::new(), position: position(log.end), gap: false }));
         };
@@ -82,7 +82,7 @@ impl Bus for MemoryBus {
         if batch.gap || !batch.messages.is_empty() {
             return Ok(batch);
         }
-        within(&*self.clock, PATIENCE, news).await;
+        within(&*self.clock, PATIENCE.min(wait), news).await;
         Ok(self.with(|log| log.behind(after)))
     }
 }

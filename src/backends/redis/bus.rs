@@ -63,9 +63,9 @@ impl Stream {
 
     /// What stands behind `id`, and the run of the server, if that is known. Broken connections are replaced. `seen` is
     /// the run of the position.
-    async fn read(&self, id: &str, seen: &str) -> Result<(Entries, Option<Box<str>>), Error> {
+    async fn read(&self, id: &str, seen: &str, wait: Duration) -> Result<(Entries, Option<Box<str>>), Error> {
         // Short enough that a server silent for longer than a command may take is known to be dead.
-        let patience = (self.shared.wire.timeout() / 2).min(PATIENCE);
+        let patience = (self.shared.wire.timeout() / 2).min(PATIENCE).min(wait);
         let (start, mut left) = (Instant::now(), BROKEN);
         loop {
             let asked = Instant::now();
@@ -128,12 +128,12 @@ impl Bus for Stream {
         self.append(Some(&message)).await.map(drop)
     }
 
-    async fn receive(&self, after: Option<&Position>) -> Result<Batch, Error> {
+    async fn receive(&self, after: Option<&Position>, wait: Duration) -> Result<Batch, Error> {
         let Some(after) = after else {
             return Ok(Batch { messages: Vec::new(), position: self.now().await?, gap: false });
         };
         let (id, seen) = after.as_str().split_once('@').unwrap_or((after.as_str(), ""));
-        let (entries, run) = self.read(id, seen).await?;
+        let (entries, run) = self.read(id, seen, wait).await?;
         let run = run.as_deref().unwrap_or(seen);
         let gap = !entries.unbroken || !seen.is_empty() && run != seen;
         let position = match entries.last {

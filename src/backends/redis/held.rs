@@ -59,7 +59,7 @@ pub(super) type Answer = Result<Value, RedisError>;
 /// stopped answers on the old connection; a path that lost its state never does.
 const MOST_SILENT: u32 = 3;
 
-/// How long after its request a caller looks whether the connection is still open.
+/// How long after its request a caller looks whether the connection is still open; then after twice that, and so on.
 const DOUBT: Duration = Duration::from_millis(100);
 
 impl Held {
@@ -125,12 +125,12 @@ impl Held {
     /// What a request is answered with. Fails if the connection has closed, of which the driver does not tell every
     /// request: what is handed to it just as it ends stays in its channel, unanswered.
     async fn while_open<T>(&self, answer: impl Future<Output = Result<T, RedisError>>) -> Result<T, RedisError> {
-        let mut answer = pin!(answer);
+        let (mut answer, mut doubt) = (pin!(answer), DOUBT);
         loop {
-            match timeout(DOUBT, answer.as_mut()).await {
+            match timeout(doubt, answer.as_mut()).await {
                 Ok(answer) => return answer,
                 Err(_) if self.is_closed() => return Err(io::Error::from(io::ErrorKind::BrokenPipe).into()),
-                Err(_) => {}
+                Err(_) => doubt = doubt.saturating_mul(2),
             }
         }
     }

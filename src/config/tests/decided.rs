@@ -46,6 +46,7 @@ fn the_defaults_are_the_documented_ones() {
         max_refreshes: 256,
         leases: Some(Leases { hold: 30 * SECOND, wait: 5 * SECOND }),
         invalidation: true,
+        max_staleness: None,
         namespace_index: true,
         breaker: Some(Breaker {
             failure_threshold: 5,
@@ -102,6 +103,7 @@ fn every_setting_reaches_the_policy() {
             lease_hold: Some(10 * SECOND),
             lease_wait: Some(11 * SECOND),
             invalidation_enabled: Some(false),
+            max_staleness: Some(2 * SECOND),
             namespace_index: Some(false),
             breaker_enabled: Some(true),
             failure_threshold: Some(12),
@@ -148,6 +150,7 @@ fn every_setting_reaches_the_policy() {
         max_refreshes: 8,
         leases: Some(Leases { hold: 10 * SECOND, wait: 11 * SECOND }),
         invalidation: false,
+        max_staleness: Some(2 * SECOND),
         namespace_index: false,
         breaker: Some(Breaker {
             failure_threshold: 12,
@@ -249,6 +252,8 @@ const REFUSED: &[(&str, Set)] = &[
     ("max_concurrent", |s| s.max_concurrent = Some(usize::MAX)),
     ("max_queued", |s| s.max_queued = Some(usize::MAX)),
     ("queue_wait", |s| s.queue_wait = Some(Duration::MAX)),
+    ("max_staleness", |s| s.max_staleness = Some(SECOND / 11)),
+    ("max_staleness", |s| s.max_staleness = Some(Duration::MAX)),
     ("compression_level", |s| s.compression_level = Some(0)),
     ("compression_level", |s| s.compression_level = Some(10)),
 ];

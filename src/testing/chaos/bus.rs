@@ -3,6 +3,7 @@
 //! Under the control of its `Chaos`, so that one test breaks entries and messages together.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -30,14 +31,14 @@ impl Bus for ChaosBus {
         twist.end(self.inner.publish(twist.bytes(message)).await)
     }
 
-    async fn receive(&self, after: Option<&Position>) -> Result<Batch, Error> {
+    async fn receive(&self, after: Option<&Position>, wait: Duration) -> Result<Batch, Error> {
         let twist = self.mischief.begin(Operation::Receive).await?;
         if let Some(position) = after.filter(|_| twist.loses()) {
             // Who receives in a loop must not keep others from running.
             yield_now().await;
             return Ok(Batch { messages: Vec::new(), position: position.clone(), gap: false });
         }
-        let answer = self.inner.receive(after).await;
+        let answer = self.inner.receive(after, wait).await;
         twist.end(answer.map(|batch| Batch {
             messages: batch.messages.into_iter().map(|message| twist.bytes(message)).collect(),
             ..batch

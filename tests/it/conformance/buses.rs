@@ -206,7 +206,7 @@ impl Bus for Broken {
         self.inner.publish(message).await
     }
 
-    async fn receive(&self, after: Option<&Position>) -> Result<Batch, Error> {
+    async fn receive(&self, after: Option<&Position>, wait: Duration) -> Result<Batch, Error> {
         let Some(after) = after else {
             match self.defect {
                 D::WaitsWithoutPosition => self.wait().await,
@@ -215,13 +215,13 @@ impl Bus for Broken {
                 }
                 _ => {}
             }
-            return self.inner.receive(None).await;
+            return self.inner.receive(None, wait).await;
         };
         let after = &self.untaken(after);
         if self.defect == D::SleepsThroughNews && self.sleepy.swap(false, SeqCst) {
             self.wait().await;
         }
-        let batch = self.inner.receive(Some(after)).await?;
+        let batch = self.inner.receive(Some(after), wait).await?;
         match self.defect {
             D::WaitsForEver if batch.messages.is_empty() => std::future::pending::<()>().await,
             D::LosesWhatIsUnderway => {

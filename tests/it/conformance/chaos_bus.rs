@@ -19,11 +19,11 @@ fn bus(clock: &ManualClock) -> (Arc<dyn Bus>, ChaosControl, Arc<dyn Bus>) {
 }
 
 async fn heard(bus: &Arc<dyn Bus>, after: &Position) -> Vec<Bytes> {
-    bus.receive(Some(after)).await.unwrap().messages
+    bus.receive(Some(after), Duration::MAX).await.unwrap().messages
 }
 
 async fn now(bus: &Arc<dyn Bus>) -> Position {
-    bus.receive(None).await.unwrap().position
+    bus.receive(None, Duration::MAX).await.unwrap().position
 }
 
 #[tokio::test]
@@ -32,11 +32,11 @@ async fn refused_and_failed_messages_are_counted() {
     let start = now(&inner).await;
     control.inject_all(Fault::Refuse);
     assert_eq!(bus.publish("refused".into()).await.unwrap_err().kind(), ErrorKind::Unavailable);
-    assert_eq!(bus.receive(None).await.unwrap_err().kind(), ErrorKind::Unavailable);
+    assert_eq!(bus.receive(None, Duration::MAX).await.unwrap_err().kind(), ErrorKind::Unavailable);
     control.heal();
     control.inject_all(Fault::FailAfter);
     assert_eq!(bus.publish("arrived".into()).await.unwrap_err().kind(), ErrorKind::Timeout);
-    assert_eq!(bus.receive(Some(&start)).await.unwrap_err().kind(), ErrorKind::Timeout);
+    assert_eq!(bus.receive(Some(&start), Duration::MAX).await.unwrap_err().kind(), ErrorKind::Timeout);
     control.heal();
     bus.publish("plain".into()).await.unwrap();
     assert_eq!(heard(&bus, &start).await, ["arrived", "plain"]);
@@ -53,7 +53,7 @@ async fn faults_of_entries_leave_the_bus_alone_and_the_other_way_round() {
     }
     control.inject(Operation::Receive, Fault::Refuse);
     bus.publish("v".into()).await.unwrap();
-    assert_eq!(bus.receive(Some(&start)).await.unwrap_err().kind(), ErrorKind::Unavailable);
+    assert_eq!(bus.receive(Some(&start), Duration::MAX).await.unwrap_err().kind(), ErrorKind::Unavailable);
     control.inject(Operation::Publish, Fault::Refuse);
     control.inject_next(0, Operation::Receive, Fault::Refuse);
     assert_eq!(bus.publish("w".into()).await.unwrap_err().kind(), ErrorKind::Unavailable);
@@ -70,7 +70,7 @@ async fn lost_messages_are_never_heard_and_lost_batches_lose_no_place() {
     inner.publish("kept".into()).await.unwrap();
     control.inject(Operation::Receive, Fault::Lose);
     let nothing = Batch { messages: Vec::new(), position: start.clone(), gap: false };
-    assert_eq!(bus.receive(Some(&start)).await.unwrap(), nothing);
+    assert_eq!(bus.receive(Some(&start), Duration::MAX).await.unwrap(), nothing);
     assert_eq!(now(&bus).await, now(&inner).await, "where it is, it is told all the same");
     control.heal();
     assert_eq!(heard(&bus, &start).await, ["kept"]);
@@ -88,7 +88,7 @@ async fn hanging_slow_and_gated_messages_wait() {
     let mut slow = bus.publish("slow".into());
     assert!(poll_once(&mut slow).is_pending());
     let gate = control.gate(Operation::Receive);
-    let mut gated = bus.receive(Some(&start));
+    let mut gated = bus.receive(Some(&start), Duration::MAX);
     assert!(poll_once(&mut gated).is_pending());
     assert_eq!((control.hanging().waiting(), clock.sleepers(), gate.waiting()), (1, 1, 1));
     clock.advance(Duration::from_secs(3));

@@ -1,5 +1,7 @@
 //! How a cache listens to its bus: buses that hang or never wait, and processes that are alike.
 
+use std::time::Duration;
+
 use super::*;
 use crate::support::poll_once;
 
@@ -54,14 +56,14 @@ impl Bus for RestlessBus {
     async fn publish(&self, message: Bytes) -> Result<(), Error> {
         self.0.publish(message).await
     }
-    async fn receive(&self, after: Option<&cachekit::Position>) -> Result<cachekit::Batch, Error> {
+    async fn receive(&self, after: Option<&cachekit::Position>, wait: Duration) -> Result<cachekit::Batch, Error> {
         // An end, so that who never lets others run is found out.
         if self.1.fetch_add(1, SeqCst) >= ROUNDS {
             std::future::pending::<()>().await;
         }
         match after {
             Some(position) => Ok(cachekit::Batch { messages: Vec::new(), position: position.clone(), gap: false }),
-            None => self.0.receive(None).await,
+            None => self.0.receive(None, wait).await,
         }
     }
 }

@@ -17,7 +17,7 @@ fn bus(redis: &Redis) -> Arc<dyn Bus> {
 }
 
 async fn now(bus: &dyn Bus) -> Position {
-    let batch = bus.receive(None).await.unwrap();
+    let batch = bus.receive(None, Duration::MAX).await.unwrap();
     assert!(batch.messages.is_empty() && !batch.gap);
     batch.position
 }
@@ -31,7 +31,7 @@ async fn hear(bus: &dyn Bus, mut position: Position, count: usize) -> (Vec<Bytes
     let (mut messages, start) = (Vec::new(), Instant::now());
     loop {
         assert!(start.elapsed() < PATIENCE, "{} of {count} messages", messages.len());
-        match bus.receive(Some(&position)).await {
+        match bus.receive(Some(&position), Duration::MAX).await {
             Ok(batch) => {
                 messages.extend(batch.messages);
                 position = batch.position;
@@ -72,7 +72,7 @@ async fn who_was_away_catches_up() {
     for message in &expected {
         near.publish(message.clone()).await.unwrap();
     }
-    assert!(far.receive(Some(&position)).await.is_err(), "nobody can be heard");
+    assert!(far.receive(Some(&position), Duration::MAX).await.is_err(), "nobody can be heard");
     proxy.set(Mood::Open);
     let (messages, _, gap) = hear(&*far, position, expected.len()).await;
     assert!(!gap);
@@ -153,7 +153,7 @@ async fn a_silent_server_is_found_out() {
     let position = now(&*bus).await;
     server.pause();
     let start = Instant::now();
-    assert!(bus.receive(Some(&position)).await.unwrap_err().is_temporary());
+    assert!(bus.receive(Some(&position), Duration::MAX).await.unwrap_err().is_temporary());
     assert!(bus.publish(message(1)).await.unwrap_err().is_temporary());
     assert!(start.elapsed() < HASTE * 10, "{:?}", start.elapsed());
     server.resume();
@@ -190,7 +190,7 @@ async fn a_position_of_another_kind_is_refused() {
     let server = Server::start();
     let bus = bus(&listening(&server.url()));
     for text in ["", "now", "5", "-", "1-1\r\nFLUSHALL", "99999999999999999999999-0"] {
-        match bus.receive(Some(&Position::new(text))).await {
+        match bus.receive(Some(&Position::new(text)), Duration::MAX).await {
             Ok(batch) => assert!(batch.gap, "{text}"),
             Err(error) => assert!(!error.to_string().is_empty()),
         }

@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
+use std::time::Duration;
 
 use bytes::Bytes;
 use cachekit::backends::Redis;
@@ -48,9 +49,9 @@ async fn no_load_opens_more_connections_than_the_pool_has() {
         .map(|bus| {
             let ended = Arc::clone(&ended);
             tokio::spawn(async move {
-                let mut position = bus.receive(None).await.unwrap().position;
+                let mut position = bus.receive(None, Duration::MAX).await.unwrap().position;
                 while !ended.load(Ordering::Relaxed) {
-                    position = bus.receive(Some(&position)).await.unwrap().position;
+                    position = bus.receive(Some(&position), Duration::MAX).await.unwrap().position;
                 }
             })
         })
@@ -312,7 +313,7 @@ fn refuses_to_work(redis: &Redis) {
     let (key, bus) = (key(1), redis.bus(&key("bus")).unwrap());
     let get = async { redis.get(&key).await.unwrap_err() };
     let set = async { redis.set(&key, "v".into(), MINUTE).await.unwrap_err() };
-    let receive = async { bus.receive(None).await.unwrap_err() };
+    let receive = async { bus.receive(None, Duration::MAX).await.unwrap_err() };
     let refused: [Pin<Box<dyn Future<Output = Error> + '_>>; 3] = [Box::pin(get), Box::pin(set), Box::pin(receive)];
     for mut call in refused {
         let Poll::Ready(error) = poll_once(&mut call) else { panic!("it waits") };

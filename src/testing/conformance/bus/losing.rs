@@ -5,6 +5,7 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::task::{JoinSet, yield_now};
@@ -32,10 +33,10 @@ async fn dropped_receive(case: Case) {
     for polls in 0..POLLS {
         // One that waits, then one that has something to give.
         let at = case.now(&case.one).await;
-        dropped_while_waiting(polls, case.one.receive(Some(&at))).await;
+        dropped_while_waiting(polls, case.one.receive(Some(&at), Duration::MAX)).await;
         let text = Bytes::from(format!("message {polls}"));
         case.publish(&case.two, text.clone()).await;
-        dropped_after(polls, case.one.receive(Some(&at))).await;
+        dropped_after(polls, case.one.receive(Some(&at), Duration::MAX)).await;
         case.hears(&case.one, &at, &[text], &format!("after one was dropped at poll {polls}")).await;
     }
     let texts: Vec<_> = (0..POLLS).map(|polls| Bytes::from(format!("message {polls}"))).collect();

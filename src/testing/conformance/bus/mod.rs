@@ -110,7 +110,7 @@ impl Case {
     }
 
     async fn now(&self, bus: &Arc<dyn Bus>) -> Position {
-        let answer = bus.receive(None).await;
+        let answer = bus.receive(None, Duration::MAX).await;
         let batch = self.done("receive", answer);
         let plain = batch.messages.is_empty() && !batch.gap;
         self.require(plain, || format!("receive without a position gave {}", told(&batch)));
@@ -118,7 +118,7 @@ impl Case {
     }
 
     async fn receive(&self, bus: &Arc<dyn Bus>, after: &Position) -> Batch {
-        let answer = bus.receive(Some(after)).await;
+        let answer = bus.receive(Some(after), Duration::MAX).await;
         self.done("receive", answer)
     }
 
