@@ -246,8 +246,9 @@ impl<T: Send + Sync, E: Send + Sync> Flight<T, E> {
         let _ = self.fallback.set((value, tags));
     }
 
+    /// The older value, unless everything was cleared since.
     pub(crate) fn fallback(&self) -> Option<&(Arc<T>, Tags)> {
-        self.fallback.get()
+        self.fallback.get().filter(|_| !self.fence.was_cleared())
     }
 
     /// Answers those who ask before the tick `until` with the fallback, while the computation goes on.
