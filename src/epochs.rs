@@ -18,8 +18,9 @@ pub(crate) type Tags = Arc<[u64]>;
 /// Tags remembered by name; what was raised before the oldest of them counts against every other tag.
 const MAX_TAGS: usize = 16_384;
 
-/// How many times that everything expired are remembered; what is older than all of them is forgotten.
-pub(crate) const MAX_EXPIRIES: usize = 7;
+/// How many expiries of everything are remembered; what is older than all of them is forgotten. Each of this process
+/// counts twice, when it begins and when it ends.
+const MAX_EXPIRIES: usize = 14;
 
 /// The epochs of one cache.
 #[derive(Debug)]

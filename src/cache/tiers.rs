@@ -16,8 +16,9 @@ use crate::epochs::Tags;
 use crate::error::{Error, ErrorKind};
 use crate::event::{Event, Unreadable};
 use crate::fence::Fence;
+use crate::frame;
 use crate::guard::{Guard, check_size};
-use crate::invalidate::Stamp;
+use crate::invalidate::{Admission, Stamp};
 use crate::key::Key;
 use crate::memory::{self, Age, Held, Hit, L1};
 use crate::negative;
@@ -38,6 +39,15 @@ impl<T> Found<T> {
     pub(super) fn tags(&self) -> &[u64] {
         self.tags.as_deref().unwrap_or_default()
     }
+}
+
+/// An entry that the backend has.
+struct Stored<T> {
+    /// As they were sealed.
+    bytes: Bytes,
+    value: Arc<T>,
+    plan: Plan,
+    marks: Marks,
 }
 
 /// The dates an entry is stored with.
@@ -148,25 +158,14 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         if self.recovery.hides(key, &[]) {
             return Ok(None);
         }
-        let Some(bytes) = self.frame(guard, key).await? else { return Ok(None) };
-        let (value, dates, marks) = match self.sealer.open::<T>(key.as_str(), &bytes) {
-            Ok(opened) => opened,
-            Err(reason) => {
-                self.observers.tell(Event::Unreadable { key, reason });
-                self.reject(guard, key, reason).await?;
-                return Ok(None);
-            }
-        };
-        if !self.admits(guard, &marks).await? {
-            return Ok(None);
-        }
-        let plan = Plan { dates, grace: self.grace(options, Duration::from_millis(dates.ttl)) };
-        let now = self.clock.wall();
+        let Some(stored) = self.stored::<T>(guard, key, options).await? else { return Ok(None) };
+        let Stored { bytes, value, plan, marks } = stored;
+        let (dates, now) = (plan.dates, self.clock.wall());
         if dates.left(dates.ttl.saturating_add(plan.grace), now) == 0 {
             return Ok(None);
         }
         let age = match (dates.left(dates.fresh_for, now), dates.left(dates.ttl, now)) {
-            (0, 0) => Age::Expired,
+            (_, 0) => Age::Expired,
             (0, _) => Age::Stale,
             _ => Age::Fresh,
         };
@@ -174,7 +173,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         if known.is_some_and(|known| expires < known.expires) {
             return Ok(None);
         }
-        let (value, tags) = (Arc::new(value), marks.names());
+        let tags = marks.names();
         if self.recovery.hides(key, &tags) {
             return Ok(None);
         }
@@ -185,6 +184,33 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             let _ = self.keep(key, &value, Some(bytes), plan, origin, admit);
         }
         Ok(Some(Found { value, age, in_l1: false, expires, tags: Some(tags) }))
+    }
+
+    /// What the backend has under `key`, with the dates it has by now, if it can be read and was not invalidated.
+    async fn stored<T: Value>(
+        &self,
+        guard: &Guard<B>,
+        key: &Key,
+        options: Options,
+    ) -> Result<Option<Stored<T>>, Error> {
+        let Some(bytes) = self.frame(guard, key).await? else { return Ok(None) };
+        let (bytes, ended) = frame::strip_expiry(bytes);
+        let (value, dates, marks) = match self.sealer.open::<T>(key.as_str(), &bytes) {
+            Ok(opened) => opened,
+            Err(reason) => {
+                self.observers.tell(Event::Unreadable { key, reason });
+                self.reject(guard, key, reason).await?;
+                return Ok(None);
+            }
+        };
+        let swept = match self.admits(guard, &marks).await? {
+            Admission::Valid => None,
+            Admission::Expired(at) => Some(at),
+            Admission::Void => return Ok(None),
+        };
+        let (grace, now) = (self.grace(options, Duration::from_millis(dates.ttl)), self.clock.wall());
+        let plan = Plan { dates: dates.ended(ended, now).ended(swept, now), grace };
+        Ok(Some(Stored { bytes, value: Arc::new(value), plan, marks }))
     }
 
     /// Deals with an entry that cannot be read. One that is not authentic leaves the backend, unless the cache is set to
@@ -214,22 +240,24 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         Ok(bytes)
     }
 
-    /// Whether the versions an entry was computed under are those of now.
-    async fn admits(&self, guard: &Guard<B>, marks: &Marks) -> Result<bool, Error> {
+    /// What the versions an entry was computed under say of it now.
+    async fn admits(&self, guard: &Guard<B>, marks: &Marks) -> Result<Admission, Error> {
         match &self.versions {
             Some(versions) => versions.admit(guard, marks).await,
-            None => Ok(true),
+            None => Ok(Admission::Valid),
         }
     }
 
     /// Whether there is a frame under `key` that has not expired, of whatever type.
     pub(super) async fn has(&self, guard: &Guard<B>, key: &Key) -> Result<bool, Error> {
         let Some(bytes) = self.frame(guard, key).await? else { return Ok(false) };
+        // One that expired ahead of its time is none that can be peeked at.
         let Some((dates, marks)) = self.sealer.peek(&bytes) else { return Ok(false) };
         if self.recovery.hides(key, &marks.names()) {
             return Ok(false);
         }
-        Ok(dates.left(dates.ttl, self.clock.wall()) > 0 && self.admits(guard, &marks).await?)
+        let lives = dates.left(dates.ttl, self.clock.wall()) > 0;
+        Ok(lives && self.admits(guard, &marks).await? == Admission::Valid)
     }
 
     /// The versions under which a computation that starts now is stored.
@@ -278,7 +306,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         Ok(Plan { dates: Dates { created: self.clock.wall(), fresh_for, ttl }, grace })
     }
 
-    fn grace(&self, options: Options, ttl: Duration) -> u64 {
+    pub(super) fn grace(&self, options: Options, ttl: Duration) -> u64 {
         millis(options.stale_if_error.unwrap_or(self.policy.stale_if_error).of(ttl))
     }
 

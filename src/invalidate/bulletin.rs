@@ -17,7 +17,7 @@ use super::message::{Message, Refusal};
 use super::versions::Versions;
 use crate::bus::{Batch, Bus, Position};
 use crate::clock::{Clock, within};
-use crate::event::{Event, Observers, Operation, Unreadable};
+use crate::event::{Effect, Event, Observers, Operation, Origin, Scope, Unreadable};
 use crate::key::Key;
 use crate::random;
 
@@ -31,6 +31,7 @@ const PATIENCE: Duration = Duration::from_millis(250);
 pub(crate) struct Bulletin {
     bus: Arc<dyn Bus>,
     name: Key,
+    namespace: Key,
     /// Tells this cache's own messages apart.
     source: u64,
     local: Arc<Local>,
@@ -56,6 +57,7 @@ impl Bulletin {
     pub(crate) fn new(
         bus: Arc<dyn Bus>,
         name: Key,
+        namespace: Key,
         local: Arc<Local>,
         versions: Option<Arc<Versions>>,
         clock: Arc<dyn Clock>,
@@ -64,6 +66,7 @@ impl Bulletin {
         Arc::new(Self {
             bus,
             name,
+            namespace,
             source: random::number(),
             local,
             versions,
@@ -161,14 +164,37 @@ impl Bulletin {
 
     fn apply(&self, message: Message<'_>) {
         match message {
-            Message::Key(text) => self.local.forget(&Key::from_text(text)),
-            Message::Namespace => self.forget_all(),
-            Message::Tag(tag) => {
+            Message::Key(text) => {
+                let key = Key::from_text(text);
+                self.local.forget(&key);
+                self.tell(Scope::Key(&key), Effect::Invalidated);
+            }
+            Message::ExpiredKey(text) => {
+                let key = Key::from_text(text);
+                self.local.hear_expiry(&key, self.clock.ticks());
+                self.tell(Scope::Key(&key), Effect::Expired);
+            }
+            Message::Namespace => {
+                self.forget_all();
+                self.tell(Scope::Namespace, Effect::Invalidated);
+            }
+            Message::ExpiredNamespace => {
+                self.forget_versions();
+                self.local.expire_all(self.clock.ticks());
+                self.tell(Scope::Namespace, Effect::Expired);
+            }
+            Message::Tag(fingerprint) => {
                 // First: what is read from the backend in between must not be judged by the versions of before.
                 self.forget_versions();
-                self.local.forget_tag(tag);
+                self.local.forget_tag(fingerprint);
+                self.tell(Scope::Tag { name: None, fingerprint }, Effect::Invalidated);
             }
         }
+    }
+
+    fn tell(&self, scope: Scope<'_>, effect: Effect) {
+        let namespace = &self.namespace;
+        self.observers.tell(Event::Invalidated { namespace, scope, effect, origin: Origin::Elsewhere });
     }
 
     fn forget_all(&self) {
