@@ -36,7 +36,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             return guard.put(key, bytes, keep, None).await.map(drop);
         }
         match guard.lease(key, HOLD).await? {
-            Lease::Granted(token) => self.expire_under(guard, key, token).await,
+            Lease::Granted(token) => released(guard, key, token, self.expire_under(guard, key, token)).await,
             Lease::Held => self.expire_computed(guard, key).await,
         }
     }
@@ -62,10 +62,13 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         guard.remove(key).await?;
         let Some(Fallback { bytes, keep, .. }) = fallback else { return Ok(()) };
         let Lease::Granted(token) = guard.lease(key, HOLD).await? else { return Ok(()) };
-        if guard.get(key).await?.is_some() {
-            return guard.release(key, token).await;
-        }
-        guard.put(key, bytes, keep, Some(token)).await.map(drop)
+        let filled = async {
+            if guard.get(key).await?.is_some() {
+                return guard.release(key, token).await;
+            }
+            guard.put(key, bytes, keep, Some(token)).await.map(drop)
+        };
+        released(guard, key, token, filled).await
     }
 
     /// The fallback that is left of what the backend has under `key`.
@@ -82,4 +85,19 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         let fits = check_size(bytes.len(), self.policy.max_value_size).is_ok();
         Ok((fits && !keep.is_zero()).then_some(Fallback { bytes, keep, stored }))
     }
+}
+
+/// Does `work` under the lease `token`. If it fails nobody is kept waiting for it.
+async fn released<B: Backend>(
+    guard: &Guard<B>,
+    key: &Key,
+    token: LeaseToken,
+    work: impl Future<Output = Result<(), Error>>,
+) -> Result<(), Error> {
+    let done = work.await;
+    if done.is_err() {
+        // A lease that cannot be given back ends by itself.
+        let _ = guard.release(key, token).await;
+    }
+    done
 }
