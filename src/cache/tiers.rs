@@ -47,7 +47,7 @@ struct Stored<T> {
     bytes: Bytes,
     value: Arc<T>,
     plan: Plan,
-    marks: Marks,
+    tags: Tags,
 }
 
 /// The dates an entry is stored with.
@@ -158,41 +158,6 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         if self.recovery.hides(key, &[]) {
             return Ok(None);
         }
-        let Some(stored) = self.stored::<T>(guard, key, options).await? else { return Ok(None) };
-        let Stored { bytes, value, plan, marks } = stored;
-        let (dates, now) = (plan.dates, self.clock.wall());
-        if dates.left(dates.ttl.saturating_add(plan.grace), now) == 0 {
-            return Ok(None);
-        }
-        let age = match (dates.left(dates.fresh_for, now), dates.left(dates.ttl, now)) {
-            (_, 0) => Age::Expired,
-            (0, _) => Age::Stale,
-            _ => Age::Fresh,
-        };
-        let expires = dates.end(dates.ttl, now, self.clock.ticks());
-        if known.is_some_and(|known| expires < known.expires) {
-            return Ok(None);
-        }
-        let tags = marks.names();
-        if self.recovery.hides(key, &tags) {
-            return Ok(None);
-        }
-        // The age of an entry from the future is unknown, so a copy in L1 could outlive it.
-        if dates.created <= now && !options.skip_l1_write {
-            // What does not fit into L1 is read again.
-            let origin = Origin { epoch: fence.epoch(), tags: Arc::clone(&tags) };
-            let _ = self.keep(key, &value, Some(bytes), plan, origin, admit);
-        }
-        Ok(Some(Found { value, age, in_l1: false, expires, tags: Some(tags) }))
-    }
-
-    /// What the backend has under `key`, with the dates it has by now, if it can be read and was not invalidated.
-    async fn stored<T: Value>(
-        &self,
-        guard: &Guard<B>,
-        key: &Key,
-        options: Options,
-    ) -> Result<Option<Stored<T>>, Error> {
         let Some(bytes) = self.frame(guard, key).await? else { return Ok(None) };
         let (bytes, ended) = frame::strip_expiry(bytes);
         let (value, dates, marks) = match self.sealer.open::<T>(key.as_str(), &bytes) {
@@ -210,7 +175,42 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         };
         let (grace, now) = (self.grace(options, Duration::from_millis(dates.ttl)), self.clock.wall());
         let plan = Plan { dates: dates.ended(ended, now).ended(swept, now), grace };
-        Ok(Some(Stored { bytes, value: Arc::new(value), plan, marks }))
+        let stored = Stored { bytes, value: Arc::new(value), plan, tags: marks.names() };
+        Ok(self.promote(key, options, known, fence, stored, admit))
+    }
+
+    /// Takes what the backend has, if it is not gone and newer than what is `known`, and keeps it in L1.
+    fn promote<T: Value>(
+        &self,
+        key: &Key,
+        options: Options,
+        known: Option<&Found<T>>,
+        fence: &Fence,
+        stored: Stored<T>,
+        admit: impl Fn() -> bool,
+    ) -> Option<Found<T>> {
+        let Stored { bytes, value, plan, tags } = stored;
+        let (dates, now) = (plan.dates, self.clock.wall());
+        if dates.left(dates.ttl.saturating_add(plan.grace), now) == 0 {
+            return None;
+        }
+        let age = match (dates.left(dates.fresh_for, now), dates.left(dates.ttl, now)) {
+            (_, 0) => Age::Expired,
+            (0, _) => Age::Stale,
+            _ => Age::Fresh,
+        };
+        let expires = dates.end(dates.ttl, now, self.clock.ticks());
+        let is_older = known.is_some_and(|known| expires < known.expires);
+        if is_older || self.recovery.hides(key, &tags) {
+            return None;
+        }
+        // The age of an entry from the future is unknown, so a copy in L1 could outlive it.
+        if dates.created <= now && !options.skip_l1_write {
+            // What does not fit into L1 is read again.
+            let origin = Origin { epoch: fence.epoch(), tags: Arc::clone(&tags) };
+            let _ = self.keep(key, &value, Some(bytes), plan, origin, admit);
+        }
+        Some(Found { value, age, in_l1: false, expires, tags: Some(tags) })
     }
 
     /// Deals with an entry that cannot be read. One that is not authentic leaves the backend, unless the cache is set to

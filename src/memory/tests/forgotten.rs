@@ -8,11 +8,11 @@ fn what_was_forgotten_gives_way_before_what_lives() {
         let epochs = Epochs::new();
         let l1 = L1::with_shards(MIB, 1, Arc::clone(&epochs));
         let old = |n: u64| Entry { tags: if tagged { [1].into() } else { Tags::default() }, ..entry(n, 400) };
-        (0..).take_while(|n| l1.len() == *n as usize).for_each(|n| drop(l1.put(&key(n), old(n), 0, || true)));
+        (0..).take_while(|n| l1.len() == *n as usize).for_each(|n| assert!(l1.put(&key(n), old(n), 0, || true)));
         let full = l1.len() as u64;
         for _ in 0..3 {
             // Reads of the past buy nothing.
-            (0..full).for_each(|n| drop(read(&l1, &key(n))));
+            (0..full).for_each(|n| _ = read(&l1, &key(n)));
         }
         if tagged {
             epochs.raise_tag(1)

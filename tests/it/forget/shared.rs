@@ -1,8 +1,8 @@
-//! Over a real server, as two processes.
+//! Over real servers and files, as two processes.
 
-use cachekit::backends::Redis;
+use cachekit::backends::{File, Redis};
 use cachekit::codec::{Checked, Postcard};
-use cachekit::{Cache, CacheBuilder, Intent, RedisSettings};
+use cachekit::{Backend, Cache, CacheBuilder, FileLimits, Intent, RedisSettings};
 
 use super::{GRACE, fallback};
 use crate::servers::{Server, eventually};
@@ -10,11 +10,15 @@ use crate::support::{Broken, Slow};
 
 type Pages = Cache<Redis, Checked<Postcard>>;
 
-fn pages(server: &Server, l1: bool) -> Pages {
+fn redis(server: &Server) -> Redis {
     let mut settings = RedisSettings::new(&server.url()).unwrap();
     (settings.timeout, settings.connect_timeout) = (GRACE, GRACE);
+    Redis::new(settings).unwrap()
+}
+
+fn pages(server: &Server, l1: bool) -> Pages {
     let builder = CacheBuilder::new().intent(Intent::Production).namespace("pages");
-    let builder = builder.backend(Redis::new(settings).unwrap()).stale_if_error(GRACE).l1_enabled(l1);
+    let builder = builder.backend(redis(server)).stale_if_error(GRACE).l1_enabled(l1);
     builder.swr_enabled(false).adaptive_timeout_enabled(false).build().unwrap()
 }
 
@@ -132,4 +136,72 @@ async fn many_that_overlap_in_opposite_orders_all_end() {
     for name in names(300) {
         assert_eq!(one.get::<u32>(&name).await.unwrap(), None);
     }
+}
+
+/// Two caches that see only what their backend has: what expires, also while it is computed, is a fallback for both.
+async fn expires_over<B: Backend>(backend: impl Fn() -> B) {
+    let build = || {
+        let builder = CacheBuilder::new().intent(Intent::Production).namespace("pages").backend(backend());
+        let builder =
+            builder.stale_if_error(GRACE).l1_enabled(false).swr_enabled(false).adaptive_timeout_enabled(false);
+        builder.build().unwrap()
+    };
+    let (one, two) = (build(), build());
+    for key in ["home", "busy", "news", "gone"] {
+        one.set(key, 1u32).await.unwrap();
+        assert_eq!(two.get(key).await.unwrap(), Some(1u32));
+    }
+    let slow = Slow::new();
+    let call = tokio::spawn({
+        let (two, slow) = (two.clone(), slow.clone());
+        async move {
+            let entry = two.entry("busy").skip_l2_read();
+            entry.get_or_compute(move || slow.run(Ok(2u32))).await.unwrap()
+        }
+    });
+    slow.wait_for_start().await;
+    for key in ["home", "busy"] {
+        one.expire(key).await.unwrap();
+    }
+    slow.finish(1);
+    assert_eq!(call.await.unwrap(), 2);
+    eventually("its write has ended", async || two.pending() == 0).await;
+    one.invalidate_many(["gone", "absent"]).await.unwrap();
+    for cache in [&one, &two] {
+        for (key, left) in [("home", Some(1)), ("busy", Some(1)), ("gone", None)] {
+            assert_eq!((cache.get::<u32>(key).await.unwrap(), fallback(cache, key).await), (None, left), "{key}");
+        }
+        assert_eq!(cache.get("news").await.unwrap(), Some(1u32));
+    }
+    one.expire_all().await.unwrap();
+    eventually("it is known", async || two.get::<u32>("news").await.unwrap().is_none()).await;
+    for cache in [&one, &two] {
+        assert_eq!(fallback(cache, "news").await, Some(1));
+    }
+    one.clear().await.unwrap();
+    eventually("that, too", async || fallback(&two, "news").await.is_none()).await;
+    for cache in [&one, &two] {
+        assert_eq!((fallback(cache, "home").await, fallback(cache, "news").await), (None, None));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_expire() {
+    let dir = tempfile::tempdir().unwrap();
+    expires_over(|| File::open(dir.path().join("cache"), FileLimits::default()).unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn items_of_redis_expire() {
+    let server = Server::start();
+    expires_over(|| redis(&server)).await;
+}
+
+#[cfg(feature = "memcached")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn items_of_memcached_expire() {
+    let server = crate::servers::Memcached::start();
+    let mut settings = cachekit::MemcachedSettings::new([server.address()]);
+    (settings.timeout, settings.connect_timeout) = (GRACE, GRACE);
+    expires_over(|| cachekit::backends::Memcached::new(settings.clone()).unwrap()).await;
 }

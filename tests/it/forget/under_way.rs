@@ -1,6 +1,7 @@
 //! What is under way when something expires.
 
 use super::*;
+use crate::support::Late;
 
 /// A computation of `home` that gives `value` when it is let.
 fn start<B: Backend>(cache: &Pages<B>, slow: &Slow, value: u32) -> tokio::task::JoinHandle<u32> {
@@ -177,5 +178,32 @@ async fn a_read_from_before_the_end_keeps_nothing_fresh_in_l1() {
         expiry.await.unwrap().unwrap();
         assert_eq!(in_l1(&cache, "home").await, None, "all: {all}");
         assert_eq!((cache.get::<u32>("home").await.unwrap(), fallback(&cache, "home").await), (None, Some(1)));
+    }
+}
+
+#[tokio::test]
+async fn a_read_that_outlasts_an_expiry_keeps_nothing_fresh_in_l1() {
+    for many in [true, false] {
+        let clock = ManualClock::new();
+        let (chaos, control) = chaos(&clock, memory(&clock));
+        let late = Late::new(chaos);
+        let cache = pages(&clock, late.clone());
+        cache.set("home", 1u32).await.unwrap();
+        let gate = control.gate(if many { Operation::Remove } else { Operation::Set });
+        let change = tokio::spawn({
+            let cache = cache.clone();
+            async move { if many { cache.invalidate_many(["home"]).await } else { cache.expire("home").await } }
+        });
+        gate.wait_for(1).await;
+        late.hold(Operation::Get);
+        let read = tokio::spawn({
+            let cache = cache.clone();
+            async move { cache.get::<u32>("home").await.unwrap() }
+        });
+        late.wait_until_done().await;
+        gate.open();
+        change.await.unwrap().unwrap();
+        late.let_go();
+        assert_eq!((read.await.unwrap(), in_l1(&cache, "home").await), (None, None), "many: {many}");
     }
 }
