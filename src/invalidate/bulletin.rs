@@ -17,7 +17,7 @@ use super::message::{Message, Refusal};
 use super::versions::Versions;
 use crate::bus::{Batch, Bus, Position};
 use crate::clock::{Clock, within};
-use crate::event::{Event, Observers, Operation, Unreadable};
+use crate::event::{Effect, Event, Observers, Operation, Origin, Scope, Unreadable};
 use crate::key::Key;
 use crate::random;
 
@@ -33,6 +33,7 @@ pub(crate) struct Bulletin {
     name: Key,
     /// How long one answer of the bus may take.
     wait: Duration,
+    namespace: Key,
     /// Tells this cache's own messages apart.
     source: u64,
     local: Arc<Local>,
@@ -57,7 +58,7 @@ struct Reader {
 impl Bulletin {
     pub(crate) fn new(
         bus: Arc<dyn Bus>,
-        name: Key,
+        [name, namespace]: [Key; 2],
         wait: Duration,
         local: Arc<Local>,
         versions: Option<Arc<Versions>>,
@@ -68,6 +69,7 @@ impl Bulletin {
             bus,
             name,
             wait,
+            namespace,
             source: random::number(),
             local,
             versions,
@@ -167,14 +169,37 @@ impl Bulletin {
 
     fn apply(&self, message: Message<'_>) {
         match message {
-            Message::Key(text) => self.local.forget(&Key::from_text(text)),
-            Message::Namespace => self.forget_all(),
-            Message::Tag(tag) => {
+            Message::Key(text) => {
+                let key = Key::from_text(text);
+                self.local.forget(&key);
+                self.tell(Scope::Key(&key), Effect::Invalidated);
+            }
+            Message::ExpiredKey(text) => {
+                let key = Key::from_text(text);
+                self.local.hear_expiry(&key, self.clock.ticks());
+                self.tell(Scope::Key(&key), Effect::Expired);
+            }
+            Message::Namespace => {
+                self.forget_all();
+                self.tell(Scope::Namespace, Effect::Invalidated);
+            }
+            Message::ExpiredNamespace => {
+                self.forget_versions();
+                self.local.expire_all(self.clock.ticks());
+                self.tell(Scope::Namespace, Effect::Expired);
+            }
+            Message::Tag(fingerprint) => {
                 // First: what is read from the backend in between must not be judged by the versions of before.
                 self.forget_versions();
-                self.local.forget_tag(tag);
+                self.local.forget_tag(fingerprint);
+                self.tell(Scope::Tag { name: None, fingerprint }, Effect::Invalidated);
             }
         }
+    }
+
+    fn tell(&self, scope: Scope<'_>, effect: Effect) {
+        let namespace = &self.namespace;
+        self.observers.tell(Event::Invalidated { namespace, scope, effect, origin: Origin::Elsewhere });
     }
 
     fn forget_all(&self) {

@@ -4,11 +4,14 @@
 //! other processes hold (`bulletin`, in the words of `message`).
 
 mod bulletin;
+mod known;
 mod local;
 mod message;
+mod record;
 mod versions;
 
 pub(crate) use self::bulletin::{Bulletin, Subscription};
+pub(crate) use self::known::Admission;
 pub(crate) use self::local::Local;
 pub(crate) use self::message::Message;
 pub(crate) use self::versions::{Stamp, Versions};
