@@ -139,7 +139,7 @@ async fn many_that_overlap_in_opposite_orders_all_end() {
 }
 
 /// Two caches that see only what their backend has: what expires, also while it is computed, is a fallback for both.
-async fn expires_over<B: Backend>(backend: impl Fn() -> B) {
+async fn expires_over<B: Backend>(backend: impl Fn() -> B + Send + Sync) {
     let build = || {
         let builder = CacheBuilder::new().intent(Intent::Production).namespace("pages").backend(backend());
         let builder =
@@ -202,6 +202,6 @@ async fn items_of_redis_expire() {
 async fn items_of_memcached_expire() {
     let server = crate::servers::Memcached::start();
     let mut settings = cachekit::MemcachedSettings::new([server.address()]);
-    (settings.timeout, settings.connect_timeout) = (GRACE, GRACE);
+    (settings.timeout, settings.connect_timeout) = (GRACE / 2, GRACE / 2);
     expires_over(|| cachekit::backends::Memcached::new(settings.clone()).unwrap()).await;
 }

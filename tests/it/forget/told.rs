@@ -1,7 +1,14 @@
 //! What observers hear of what is forgotten.
 
-use super::*;
+use std::pin::Pin;
+use std::task::Poll;
 
+use cachekit::Error;
+
+use super::*;
+use crate::support::poll_once;
+
+type Call<'a> = Pin<Box<dyn Future<Output = Result<(), Error>> + 'a>>;
 type Told = (String, Effect, Origin);
 
 /// Writes down what is invalidated.
@@ -137,11 +144,10 @@ async fn what_is_refused_is_not_told() {
 fn without_a_backend_it_is_told_at_once() {
     let heard = Arc::<Heard>::default();
     let cache = CacheBuilder::new().namespace("pages").observer(Arc::clone(&heard) as _).build().unwrap();
-    let mut calls: [std::pin::Pin<Box<dyn Future<Output = Result<(), cachekit::Error>>>>; 3] =
-        [Box::pin(cache.invalidate_many(["a"])), Box::pin(cache.expire("a")), Box::pin(cache.clear())];
-    for call in &mut calls {
-        assert!(matches!(crate::support::poll_once(call), std::task::Poll::Ready(Ok(()))));
-    }
+    let done = |call: Call<'_>| assert!(matches!(poll_once(&mut { call }), Poll::Ready(Ok(()))));
+    done(Box::pin(cache.invalidate_many(["a"])));
+    done(Box::pin(cache.expire("a")));
+    done(Box::pin(cache.clear()));
     let key = "key pages:a";
     let told = [(key, Effect::Invalidated), (key, Effect::Expired), ("namespace", Effect::Cleared)];
     assert_eq!(heard.take(), told.map(|(what, effect)| here(what, effect)));
