@@ -9,9 +9,11 @@ use cachekit::codec::{Checked, Postcard};
 use cachekit::intent::Production;
 use cachekit::testing::{Chaos, ChaosControl, Fault, ManualClock};
 use cachekit::{
-    Backend, Cache, CacheBuilder, ComputeError, Effect, ErrorKind, Event, Intent, Key, Observer, Operation, Origin,
-    Scope,
+    Backend, Cache, CacheBuilder, ComputeError, Effect, Error, ErrorKind, Event, Intent, Key, Observer, Operation,
+    Origin, Scope,
 };
+
+use tokio::task::JoinHandle;
 
 use crate::support::{Broken, NoLeases, Slow, settle};
 
@@ -28,6 +30,7 @@ mod wrapped;
 
 type Pages<B> = Cache<B, Checked<Postcard>>;
 type Chaotic = Chaos<Memory>;
+type Computing = JoinHandle<Result<u32, ComputeError<Broken>>>;
 
 const SECOND: Duration = Duration::from_secs(1);
 const TTL: Duration = Duration::from_secs(100);
@@ -99,6 +102,18 @@ async fn fallback_in_l1<B: Backend>(cache: &Pages<B>, key: &str) -> Option<u32> 
 /// What a call gets whose computation gives `value`.
 async fn compute<B: Backend>(cache: &Pages<B>, key: &str, value: u32) -> u32 {
     cache.get_or_compute(key, move || async move { Ok::<_, Broken>(value) }).await.unwrap()
+}
+
+/// A computation of `home` that gives `result` when it is let.
+fn start<B: Backend>(cache: &Pages<B>, slow: &Slow, result: Result<u32, Broken>) -> Computing {
+    let (cache, slow) = (cache.clone(), slow.clone());
+    tokio::spawn(async move { cache.get_or_compute("home", move || slow.run(result)).await })
+}
+
+/// An expiry of `home` under way.
+fn expire<B: Backend>(cache: &Pages<B>) -> JoinHandle<Result<(), Error>> {
+    let cache = cache.clone();
+    tokio::spawn(async move { cache.expire("home").await })
 }
 
 /// Waits until `two` has heard of what `one` did last. Both listen by then.

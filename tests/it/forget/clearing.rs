@@ -57,10 +57,7 @@ async fn failing_meanwhile(clear: bool) -> Option<u32> {
     cache.set("home", 1u32).await.unwrap();
     clock.advance(TTL);
     let slow = Slow::new();
-    let call = tokio::spawn({
-        let (cache, slow) = (cache.clone(), slow.clone());
-        async move { cache.get_or_compute("home", move || slow.run(Err::<u32, _>(Broken("down")))).await }
-    });
+    let call = start(&cache, &slow, Err(Broken("down")));
     slow.wait_for_start().await;
     if clear { cache.clear().await } else { cache.invalidate_namespace().await }.unwrap();
     slow.finish(1);
@@ -80,17 +77,14 @@ async fn a_slow_computation_under_way_is_waited_for() {
     cache.set("home", 1u32).await.unwrap();
     clock.advance(TTL);
     let slow = Slow::new();
-    let call = tokio::spawn({
-        let (cache, slow) = (cache.clone(), slow.clone());
-        async move { cache.get_or_compute("home", move || slow.run(Ok(2u32))).await.unwrap() }
-    });
+    let call = start(&cache, &slow, Ok(2));
     slow.wait_for_start().await;
     cache.clear().await.unwrap();
     clock.advance(2 * SECOND);
     settle().await;
     assert!(!call.is_finished(), "there is no older value to answer with");
     slow.finish(1);
-    assert_eq!(call.await.unwrap(), 2);
+    assert_eq!(call.await.unwrap().unwrap(), 2);
 }
 
 #[tokio::test]

@@ -107,15 +107,12 @@ async fn a_slow_computation_is_stood_in_for_too() {
     cache.set("home", 1u32).await.unwrap();
     cache.expire("home").await.unwrap();
     let slow = Slow::new();
-    let call = tokio::spawn({
-        let (cache, slow) = (cache.clone(), slow.clone());
-        async move { cache.get_or_compute("home", move || slow.run(Ok(2u32))).await.unwrap() }
-    });
+    let call = start(&cache, &slow, Ok(2));
     slow.wait_for_start().await;
     settle().await;
     assert!(!call.is_finished(), "it is not stale-while-revalidate");
     clock.advance(SECOND);
-    assert_eq!(call.await.unwrap(), 1);
+    assert_eq!(call.await.unwrap().unwrap(), 1);
     slow.finish(1);
     until(&clock, "the new one is stored", async || cache.get("home").await.unwrap() == Some(2u32)).await;
 }

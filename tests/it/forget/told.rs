@@ -3,8 +3,6 @@
 use std::pin::Pin;
 use std::task::Poll;
 
-use cachekit::Error;
-
 use super::*;
 use crate::support::poll_once;
 

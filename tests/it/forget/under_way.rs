@@ -3,12 +3,6 @@
 use super::*;
 use crate::support::Late;
 
-/// A computation of `home` that gives `value` when it is let.
-fn start<B: Backend>(cache: &Pages<B>, slow: &Slow, value: u32) -> tokio::task::JoinHandle<u32> {
-    let (cache, slow) = (cache.clone(), slow.clone());
-    tokio::spawn(async move { cache.get_or_compute("home", move || slow.run(Ok(value))).await.unwrap() })
-}
-
 #[tokio::test]
 async fn a_computation_from_before_stores_nothing_in_this_process_or_another() {
     for (all, there, leases) in
@@ -23,12 +17,12 @@ async fn a_computation_from_before_stores_nothing_in_this_process_or_another() {
         heard(&clock, &one, &two).await;
         clock.advance(TTL);
         let (slow, computing) = (Slow::new(), if there { &two } else { &one });
-        let call = start(computing, &slow, 2);
+        let call = start(computing, &slow, Ok(2));
         slow.wait_for_start().await;
         if all { one.expire_all().await } else { one.expire("home").await }.unwrap();
         settle().await;
         slow.finish(1);
-        assert_eq!(call.await.unwrap(), 2, "who asked before gets it");
+        assert_eq!(call.await.unwrap().unwrap(), 2, "who asked before gets it");
         settle().await;
         clock.advance(SECOND);
         let what = format!("all: {all}, there: {there}, leases: {leases}");
@@ -72,10 +66,7 @@ async fn who_waits_for_a_computation_from_before_falls_back_on_what_expired() {
     cache.set("home", 1u32).await.unwrap();
     clock.advance(TTL);
     let slow = Slow::new();
-    let call = tokio::spawn({
-        let (cache, slow) = (cache.clone(), slow.clone());
-        async move { cache.get_or_compute("home", move || slow.run(Err::<u32, _>(Broken("down")))).await }
-    });
+    let call = start(&cache, &slow, Err(Broken("down")));
     slow.wait_for_start().await;
     cache.expire("home").await.unwrap();
     slow.finish(1);
@@ -90,10 +81,7 @@ async fn what_another_process_sets_meanwhile_stays() {
     let (one, two) = (bare(&clock, chaos), bare(&clock, memory.clone()));
     one.set("home", 1u32).await.unwrap();
     let gate = control.gate(Operation::Set);
-    let expiry = tokio::spawn({
-        let one = one.clone();
-        async move { one.expire("home").await }
-    });
+    let expiry = expire(&one);
     gate.wait_for(1).await;
     two.set("home", 2u32).await.unwrap();
     gate.open();
@@ -117,10 +105,7 @@ async fn what_another_process_writes_after_the_removal_stays() {
         });
         slow.wait_for_start().await;
         let gate = control.gate(held);
-        let expiry = tokio::spawn({
-            let one = one.clone();
-            async move { one.expire("home").await }
-        });
+        let expiry = expire(&one);
         if held == Operation::Lease {
             // Another holds the lease; its removal is what comes next.
             gate.wait_for(1).await;
@@ -147,10 +132,7 @@ async fn a_lease_that_ran_out_leaves_nothing_fresh_behind() {
     let one = builder(&clock, chaos).l1_enabled(false).operation_timeout(60 * SECOND).build().unwrap();
     one.set("home", 1u32).await.unwrap();
     let gate = control.gate(Operation::Set);
-    let expiry = tokio::spawn({
-        let one = one.clone();
-        async move { one.expire("home").await }
-    });
+    let expiry = expire(&one);
     gate.wait_for(1).await;
     clock.advance(6 * SECOND);
     gate.open();
