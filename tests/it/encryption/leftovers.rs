@@ -16,7 +16,7 @@ use serde::de::{Deserialize, DeserializeSeed, Deserializer, SeqAccess, Visitor};
 use serde::ser::{Serialize, SerializeSeq, Serializer};
 
 use super::{contains, keyring};
-use crate::servers::Server;
+use crate::servers::{PATIENCE, Server};
 
 const ROLE: &str = "CACHEKIT_TEST_LEFTOVERS";
 const DIR: &str = "CACHEKIT_TEST_DIR";
@@ -96,9 +96,11 @@ impl Visitor<'_> for Piece<'_> {
 #[tokio::test]
 async fn plays_its_role() {
     let Ok(role) = env::var(ROLE) else { return };
-    let files = File::open(env::var(DIR).unwrap(), FileLimits::default()).unwrap();
+    let limits = FileLimits { lock_timeout: PATIENCE, ..FileLimits::default() };
+    let files = File::open(env::var(DIR).unwrap(), limits).unwrap();
     let masked: [u8; LENGTH] = std::array::from_fn(|_| fastrand::u8(..));
     let builder = CacheBuilder::new().backend(files).namespace("leftovers");
+    let builder = builder.adaptive_timeout_enabled(false).operation_timeout(2 * PATIENCE);
     match role.as_str() {
         "secure" => {
             let cache = builder.intent(Intent::Secure).keyring(keyring(1)).build().unwrap();
@@ -152,7 +154,7 @@ async fn wait<C: Codec>(masked: &[u8; LENGTH], cache: &Cache<File, C>) {
 fn left_of(role: &str) -> (usize, usize) {
     let dir = tempfile::tempdir().unwrap();
     let mut child = Command::new(env::current_exe().unwrap())
-        .args([TEST, "--exact", "--test-threads", "1"])
+        .args([TEST, "--exact", "--nocapture"])
         .env(ROLE, role)
         .env(DIR, dir.path())
         .stdin(Stdio::piped())
