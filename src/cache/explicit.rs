@@ -88,7 +88,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         let size = frame.as_ref().map_or_else(|| memory::weigh(&*value), Bytes::len);
         check_size(size, self.policy.max_value_size)?;
         let change = Change::begin(self, key);
-        if self.guard.is_none() {
+        if self.is_alone() {
             change.void();
             if options.skip_l1_write {
                 return Ok(());
@@ -107,22 +107,25 @@ impl<B: Backend, C: Codec> Inner<B, C> {
                 _ => Ok(()),
             };
             change.end(&mut turn, &written);
+            let mut kept = Ok(());
             if !options.skip_l1_write {
-                // Too large for L1 is no failure where there is a backend.
-                let _ = cache.keep(&change.key, &value, frame, plan, origin, || change.fence.holds_for_all());
+                let admit = || change.fence.holds_for_all();
+                kept = cache.keep(&change.key, &value, frame, plan, origin, admit).map(drop);
             }
-            if !to_l2 {
+            if cache.guard.is_some() && !to_l2 {
                 return Ok(());
             }
             let target = Target::Key(change.key.clone());
-            cache.conclude(target, &change.key, change.begun, written, Work::Remove).await
+            let told = cache.conclude(target, &change.key, change.begun, written, Work::Remove).await;
+            // Too large for L1 is no failure where there is a backend.
+            if cache.guard.is_some() { told } else { kept.and(told) }
         })
         .await
     }
 
     pub(super) async fn invalidate(self: &Arc<Self>, key: &impl IntoKey) -> Result<(), Error> {
         let change = Change::begin(self, self.key(key)?);
-        if self.guard.is_none() {
+        if self.is_alone() {
             return Ok(());
         }
         self.change(async move {

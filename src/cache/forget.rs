@@ -8,8 +8,9 @@ use crate::backends::Backend;
 use crate::codec::Codec;
 use crate::error::{Error, ErrorKind};
 use crate::frame;
-use crate::invalidate::{Message, Subscription};
+use crate::invalidate::Subscription;
 use crate::key::Key;
+use crate::message::Message;
 
 impl<B: Backend, C: Codec> Inner<B, C> {
     pub(super) async fn invalidate_namespace(self: &Arc<Self>) -> Result<(), Error> {
@@ -27,19 +28,26 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             return Err(Error::new(ErrorKind::Unsupported, message));
         }
         let sweep = Sweep::begin(self, what);
-        if self.guard.is_none() {
+        if self.is_alone() {
             return Ok(());
         }
         self.change(async move {
             let cache = Arc::clone(&sweep.cache);
-            let (Some(guard), Some(versions)) = (&cache.guard, &cache.versions) else { return Ok(()) };
             let tag = if let Message::Tag(tag) = what { Some(tag) } else { None };
-            let made = versions.invalidate(guard, tag).await;
+            let made = match (&cache.guard, &cache.versions) {
+                (Some(guard), Some(versions)) => versions.invalidate(guard, tag).await,
+                _ => Ok(()),
+            };
             drop(sweep);
             let target = tag.map_or(Target::Namespace, Target::Tag);
             cache.conclude(target, &cache.namespace.root(), 0, made, Work::Sweep).await
         })
         .await
+    }
+
+    /// Whether there is nobody to tell of a change: no backend, and no bus.
+    pub(super) fn is_alone(&self) -> bool {
+        self.guard.is_none() && self.subscription.is_none()
     }
 
     /// Whether this process no longer hears of what others change, so that L1 must hold nothing.
@@ -59,11 +67,12 @@ impl<B: Backend, C: Codec> Inner<B, C> {
 impl<B: Backend> Shared<B> {
     /// Tells other processes what to forget. The backend has forgotten it by then, so they cannot read it again.
     pub(super) async fn tell_others(&self, key: &Key, what: Message<'_>) -> Result<(), Error> {
-        match (&self.guard, &self.subscription) {
-            (Some(guard), Some(Subscription(bulletin))) => {
-                guard.publish(key, bulletin.bus(), what.to_bytes(bulletin.source())).await
-            }
-            _ => Ok(()),
+        let Some(Subscription(bulletin)) = &self.subscription else { return Ok(()) };
+        let message = what.to_bytes(bulletin.source());
+        match (&self.post, &self.guard) {
+            (Some(post), _) => post.publish(key, bulletin.bus(), message).await,
+            (None, Some(guard)) => guard.publish(key, bulletin.bus(), message).await,
+            (None, None) => Ok(()),
         }
     }
 }

@@ -49,7 +49,7 @@ pub(super) fn of_connect(error: &RedisError, place: &str) -> Error {
         }
         Kind::RESP3NotSupported => {
             let message = format!("Redis at {place} is too old for protocol=3: leave that out of the URL");
-            Error::new(ErrorKind::Backend, message)
+            Error::with_source(ErrorKind::Backend, message, TooOld)
         }
         Kind::InvalidClientConfig => {
             let message = format!("the host of {place} has no address: see the name in the URL");
@@ -57,6 +57,24 @@ pub(super) fn of_connect(error: &RedisError, place: &str) -> Error {
         }
         _ => other(place),
     }
+}
+
+/// The source of the error of a server that speaks RESP2 alone.
+#[derive(Debug, thiserror::Error)]
+#[error("the server does not speak RESP3")]
+struct TooOld;
+
+/// Whether a connect failed because the server does not speak RESP3.
+pub(super) fn is_too_old(error: &Error) -> bool {
+    std::error::Error::source(error).is_some_and(|source| source.is::<TooOld>())
+}
+
+/// What tracking and a cluster are together.
+#[cfg(feature = "redis-cluster")]
+pub(super) fn no_tracking_in_clusters() -> Error {
+    let message = "tracking works with one server or behind sentinels, and not in a cluster, whose nodes each tell of their own \
+                   keys: leave `tracking` out of the settings; the bus of the cluster still tells what caches change";
+    Error::new(ErrorKind::Unsupported, message)
 }
 
 /// The server did not answer within `limit`.

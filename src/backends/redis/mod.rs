@@ -30,6 +30,7 @@ mod error;
 mod held;
 mod open;
 mod packet;
+mod pushes;
 mod scripts;
 #[cfg(feature = "redis-sentinel")]
 mod sentinel;
@@ -41,6 +42,8 @@ mod source;
 mod stream;
 #[cfg(feature = "redis-tls")]
 mod tls;
+mod tracked;
+mod tracking;
 mod watch;
 mod wire;
 
@@ -100,6 +103,8 @@ struct Shared {
     wire: Wire,
     capabilities: Capabilities,
     sizes: Sizes,
+    /// Whether buses hear what the server says of changes.
+    tracks: bool,
 }
 
 /// Connections carry many operations each: with 256 tasks and a place for 100, half the throughput is lost.
@@ -128,7 +133,8 @@ impl Redis {
         let capabilities = Capabilities::new("redis").leases(true).max_value(MAX_VALUE).timeout(timeout);
         let capabilities = capabilities.concurrency(CONCURRENCY);
         let wire = open::wire(&settings)?;
-        Ok(Self { shared: Arc::new(Shared { wire, capabilities, sizes: Sizes::new() }) })
+        let tracks = settings.tracking;
+        Ok(Self { shared: Arc::new(Shared { wire, capabilities, sizes: Sizes::new(), tracks }) })
     }
 }
 
@@ -310,7 +316,12 @@ impl Backend for Redis {
     }
 
     fn bus(&self, name: &Key) -> Option<Arc<dyn Bus>> {
-        Some(Arc::new(bus::Stream::new(Arc::clone(&self.shared), name.clone())))
+        let (shared, name) = (Arc::clone(&self.shared), name.clone());
+        Some(if self.shared.tracks {
+            Arc::new(tracked::Tracked::new(shared, name))
+        } else {
+            Arc::new(bus::Stream::new(shared, name))
+        })
     }
 }
 
