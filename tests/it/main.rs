@@ -9,6 +9,7 @@ mod chunks;
 mod codecs;
 mod compile_fail;
 mod conformance;
+mod elsewhere;
 mod encryption;
 mod errors;
 mod evolution;

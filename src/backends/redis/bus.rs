@@ -5,17 +5,19 @@
 //! newest; so a position says which run of the server it is of, and any other run is a gap.
 
 use std::fmt;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use tokio::time::{Instant, sleep};
+use redis::Value;
+use tokio::time::{Instant, sleep, timeout};
 
 use super::Shared;
 use super::dedicated::Dedicated;
 use super::stream::{self, Entries};
-use super::wire::{Load, Single};
+use super::wire::{Load, Request, Single};
 use crate::bus::{Batch, Bus, Position};
 use crate::error::{Error, ErrorKind};
 use crate::key::Key;
@@ -32,6 +34,8 @@ pub(super) struct Stream {
 const POLL: Duration = Duration::from_millis(25);
 /// Connections that may break one after another, each at once, within one wait.
 const BROKEN: u32 = 4;
+/// A server wakes at least ten times a second: waits from here on are right enough as it keeps them.
+const COARSE: Duration = Duration::from_millis(400);
 /// The longest wait for messages.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -86,11 +90,29 @@ impl Stream {
     async fn wait(&self, id: &str, seen: &str, patience: Duration) -> Result<Option<(Entries, Box<str>)>, Error> {
         let Some(reader) = self.reader().await? else { return Ok(None) };
         let block = (seen.is_empty() || reader.run() == seen).then_some(patience);
-        let answer = reader.ask(stream::read(self.name.as_str(), id, block, None)).await?;
+        let answer = match block {
+            Some(block) if block < COARSE => self.ask_in_time(&reader, id, block).await?,
+            block => reader.ask(stream::read(self.name.as_str(), id, block, None)).await?,
+        };
         let run = reader.run().into();
         self.give_back(reader);
         let entries = stream::entries(answer).ok_or_else(|| self.shared.strange())?;
         Ok(Some((entries, run)))
+    }
+
+    /// Waits for a time shorter than a server that nobody asks anything lets pass until it looks at its clock: it is
+    /// asked something.
+    async fn ask_in_time(&self, reader: &Dedicated, id: &str, block: Duration) -> Result<Value, Error> {
+        let mut answer = pin!(reader.ask(stream::read(self.name.as_str(), id, Some(block), None)));
+        match timeout(block + Duration::from_millis(1), answer.as_mut()).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                // Whatever it says, it was woken.
+                let make = |_| Request::One(stream::look(self.name.as_str()));
+                let _ = self.shared.wire.run(&self.name, Load::Light, make).await;
+                answer.await
+            }
+        }
     }
 
     /// What stands behind `id`, asked for again and again over the connection of all.

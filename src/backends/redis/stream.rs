@@ -55,6 +55,13 @@ pub(super) fn read(name: &str, after: &str, block: Option<Duration>, beside: Opt
     Request::All([read.into(), entry.into()].into_iter().chain(beside).collect())
 }
 
+/// A question about the stream whose answer is of no use.
+pub(super) fn look(name: &str) -> Single {
+    let mut exists = Cmd::with_capacity(2, name.len() + 8);
+    exists.arg("EXISTS").arg(name);
+    exists.into()
+}
+
 /// The answer to [`read`], whatever was asked beside it.
 pub(super) fn entries(answer: Value) -> Option<Entries> {
     let mut answers = array(answer)?.into_iter();

@@ -14,12 +14,15 @@ use tokio::time::{Instant, timeout};
 use super::pushes::Pushes;
 use super::wire::{Load, Request, Single};
 use super::{Shared, error};
+use crate::backends::LeaseToken;
 use crate::error::{Error, ErrorKind};
 use crate::key::Key;
 
 /// An open connection that was seen to work.
 pub(super) struct Tracking {
     pushes: Arc<Pushes>,
+    /// Tells connections apart.
+    session: Box<str>,
     beats: Mutex<Beats>,
     limit: Duration,
     _connection: MultiplexedConnection,
@@ -57,7 +60,8 @@ impl Tracking {
             answer => answer.map_err(|error| error::of_command(&error, place))?,
         };
         let beats = Mutex::new(Beats { last: 0, proven: Instant::now() });
-        let tracking = Self { pushes, beats, limit, _connection: connection };
+        let session = format!("{:x}", LeaseToken::random().as_u128()).into();
+        let tracking = Self { pushes, session, beats, limit, _connection: connection };
         tracking.prove(shared, name).await?;
         Ok(tracking)
     }
@@ -83,6 +87,17 @@ impl Tracking {
         &self.pushes
     }
 
+    /// The name of this connection. No other has it.
+    pub(super) fn session(&self) -> &str {
+        &self.session
+    }
+
+    /// Takes the beat that could not be `sent` then for one that came back.
+    pub(super) fn spare(&self, sent: Instant) {
+        let mut beats = self.beats();
+        beats.proven = beats.proven.max(sent);
+    }
+
     /// The number of the next beat, if one is due where somebody waits for so long at a time: their own bound is four
     /// waits, of which this takes a sixteenth.
     pub(super) fn due(&self, wait: Duration) -> Option<u64> {
@@ -106,8 +121,7 @@ impl Tracking {
         if timeout(self.limit, came).await.is_err() || !self.pushes.has_beat(number) {
             return false;
         }
-        let mut beats = self.beats();
-        beats.proven = beats.proven.max(sent);
+        self.spare(sent);
         true
     }
 
