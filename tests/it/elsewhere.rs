@@ -33,7 +33,7 @@ async fn forgets<B: Backend, C: Codec>(cache: &Cache<B, C>, key: &str, why: &str
 async fn hear_one_another<B: Backend, C: Codec>(here: &Cache<B, C>, there: &Cache<B, C>, shared: bool) {
     let fill_one = async |cache: &Cache<B, C>, key: &'static str| {
         let tags = (key == "news").then_some("author:7");
-        let compute = move || async move { Ok::<_, std::io::Error>(cachekit::Computed::new(1).tags(tags)) };
+        let compute = move || async move { Ok::<_, std::io::Error>(cachekit::Computed::new(1u32).tags(tags)) };
         cache.entry(key).get_or_decide(compute).await.unwrap();
     };
     // Until both hold both, and no message of before is under way.

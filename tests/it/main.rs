@@ -24,6 +24,7 @@ mod leases;
 mod lifecycle;
 mod memcached;
 mod memory_bus;
+mod processes;
 mod quickstart;
 mod races;
 mod redis;

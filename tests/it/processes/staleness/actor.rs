@@ -118,7 +118,9 @@ impl Actor {
     /// Counts the versions of some keys up, and returns them.
     async fn bump(&self, keys: &[u64]) -> Vec<u64> {
         let mut all = redis::pipe();
-        keys.iter().for_each(|key| drop(all.cmd("INCR").arg(key)));
+        for key in keys {
+            all.cmd("INCR").arg(key);
+        }
         all.query_async(&mut self.truth.clone()).await.unwrap()
     }
 
