@@ -2,8 +2,10 @@
 //!
 //! One counter, raised by every order to forget more than one key. What is kept carries the epoch in which its
 //! computation or its read began; as long as the counter stands there, one load says that it is good. Only after a
-//! raise it has to be asked whether the raise concerned everything or one of the tags.
+//! raise it has to be asked whether the raise concerned everything or one of the tags, and whether what is older is
+//! gone or only expired.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{
     AtomicU64,
     Ordering::{Relaxed, SeqCst},
@@ -22,19 +24,27 @@ pub(crate) type Tags = Arc<[u64]>;
 /// Tags remembered by name; what was raised before the oldest of them counts against every other tag.
 const MAX_TAGS: usize = 16_384;
 
+/// How many expiries of everything are remembered; what is older than all of them is forgotten. Each of this process
+/// counts twice, when it begins and when it ends.
+const MAX_EXPIRIES: usize = 14;
+
 /// The epochs of one cache.
 #[derive(Debug)]
 pub(crate) struct Epochs {
     now: AtomicU64,
     /// The epoch that began by forgetting everything.
     all: AtomicU64,
+    /// The epoch that began by forgetting even what stands in for failing computations.
+    cleared: AtomicU64,
+    /// The epoch that began by letting everything expire.
+    expired: AtomicU64,
     /// The epoch that began by believing nothing that L1 held.
     doubted: AtomicU64,
     /// The tick from which on L1 is not believed, unless others are heard before.
     believed: AtomicU64,
     /// For how long, in ticks, L1 is believed after others were heard. The longest is for ever.
     belief: u64,
-    tags: Mutex<Raised>,
+    raised: Mutex<Raised>,
 }
 
 #[derive(Debug)]
@@ -42,16 +52,19 @@ struct Raised {
     epochs: LruCache<u64, u64, RandomState>,
     /// The youngest epoch of a tag that is no longer remembered.
     others: u64,
+    /// The epochs that began by letting everything expire, and their ticks, the oldest first.
+    expiries: VecDeque<(u64, u64)>,
 }
 
 impl Epochs {
     /// What is kept is believed for ever, or for so long after others were heard, or after the tick `now`.
     pub(crate) fn new(max_staleness: Option<Duration>, now: u64) -> Arc<Self> {
-        let tags = Raised { epochs: LruCache::unbounded_with_hasher(RandomState::default()), others: 0 };
+        let epochs = LruCache::unbounded_with_hasher(RandomState::default());
+        let raised = Mutex::new(Raised { epochs, others: 0, expiries: VecDeque::new() });
         let belief = max_staleness.map_or(u64::MAX, millis);
         let believed = AtomicU64::new(now.saturating_add(belief));
-        let [now, all, doubted] = Default::default();
-        Arc::new(Self { now, all, doubted, believed, belief, tags: Mutex::new(tags) })
+        let [now, all, cleared, expired, doubted] = Default::default();
+        Arc::new(Self { now, all, cleared, expired, doubted, believed, belief, raised })
     }
 
     #[inline]
@@ -61,21 +74,47 @@ impl Epochs {
 
     /// Forgets everything from before.
     pub(crate) fn raise_all(&self) {
-        let _tags = self.tags();
+        self.forget_in(&mut self.raised());
+    }
+
+    /// Forgets everything from before, and what flights under way would fall back on.
+    pub(crate) fn clear(&self) {
+        let mut raised = self.raised();
+        self.cleared.store(self.now() + 1, SeqCst);
+        self.forget_in(&mut raised);
+    }
+
+    fn forget_in(&self, raised: &mut Raised) {
+        raised.expiries.clear();
         let next = self.now() + 1;
         self.all.store(next, SeqCst);
         self.now.store(next, SeqCst);
     }
 
+    /// Lets everything from before expire at `tick`.
+    pub(crate) fn expire_all(&self, tick: u64) {
+        let mut raised = self.raised();
+        let next = self.now() + 1;
+        if raised.expiries.len() >= MAX_EXPIRIES
+            && let Some((oldest, _)) = raised.expiries.pop_front()
+        {
+            // Nobody could tell any more when what is older expired.
+            self.all.fetch_max(oldest, SeqCst);
+        }
+        raised.expiries.push_back((next, tick));
+        self.expired.store(next, SeqCst);
+        self.now.store(next, SeqCst);
+    }
+
     /// Forgets everything from before that has this tag.
     pub(crate) fn raise_tag(&self, tag: u64) {
-        let mut tags = self.tags();
+        let mut raised = self.raised();
         let next = self.now() + 1;
-        tags.epochs.put(tag, next);
-        if tags.epochs.len() > MAX_TAGS
-            && let Some((_, epoch)) = tags.epochs.pop_lru()
+        raised.epochs.put(tag, next);
+        if raised.epochs.len() > MAX_TAGS
+            && let Some((_, epoch)) = raised.epochs.pop_lru()
         {
-            tags.others = epoch;
+            raised.others = epoch;
         }
         self.now.store(next, SeqCst);
     }
@@ -96,7 +135,7 @@ impl Epochs {
 
     #[cold]
     fn doubt(&self, now: u64) {
-        let _tags = self.tags();
+        let _raised = self.raised();
         if now >= self.believed.load(SeqCst) {
             let next = self.now() + 1;
             self.doubted.store(next, SeqCst);
@@ -123,6 +162,27 @@ impl Epochs {
         self.all.load(SeqCst) > since
     }
 
+    /// Whether everything was forgotten or expired after the epoch `since`, so that what began in it is void.
+    #[inline]
+    pub(crate) fn voided_all(&self, since: u64) -> bool {
+        self.forgot_all(since) || self.expired.load(SeqCst) > since
+    }
+
+    /// Whether nothing that began in the epoch `since` may even stand in for a failing computation.
+    pub(crate) fn cleared(&self, since: u64) -> bool {
+        self.cleared.load(SeqCst) > since
+    }
+
+    /// The tick at which what began in the epoch `since` expired with everything else, if it did.
+    pub(crate) fn expired_at(&self, since: u64) -> Option<u64> {
+        if self.expired.load(SeqCst) <= since {
+            return None;
+        }
+        let raised = self.raised();
+        // None is remembered once everything was forgotten.
+        Some(raised.expiries.iter().find(|(epoch, _)| *epoch > since).map_or(0, |(_, tick)| *tick))
+    }
+
     /// Whether what began in the epoch `since` and has these tags was forgotten after it.
     pub(crate) fn forgot(&self, since: u64, tags: &[u64]) -> bool {
         if self.now() <= since {
@@ -134,13 +194,13 @@ impl Epochs {
         if tags.is_empty() {
             return false;
         }
-        let raised = self.tags();
+        let raised = self.raised();
         tags.iter().any(|tag| raised.epochs.peek(tag).copied().unwrap_or(raised.others) > since)
     }
 
-    fn tags(&self) -> MutexGuard<'_, Raised> {
+    fn raised(&self) -> MutexGuard<'_, Raised> {
         // Nothing between lock and unlock can panic half way through a change.
-        self.tags.lock().unwrap_or_else(PoisonError::into_inner)
+        self.raised.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -171,13 +231,33 @@ mod tests {
     }
 
     #[test]
+    fn what_expired_is_void_and_not_forgotten_until_too_much_expired_after_it() {
+        let epochs = Epochs::new(None, 0);
+        let mut begun = Vec::new();
+        for tick in 0..=MAX_EXPIRIES as u64 {
+            begun.push(epochs.now());
+            epochs.expire_all(10 * tick);
+            assert!(epochs.voided_all(begun[0]) && !epochs.voided_all(epochs.now()));
+            assert_eq!(epochs.expired_at(epochs.now()), None);
+        }
+        assert!(epochs.forgot(begun[0], &[]), "no longer remembered");
+        for (tick, since) in begun.iter().enumerate().skip(1) {
+            assert!(!epochs.forgot(*since, &[]) && !epochs.cleared(*since));
+            assert_eq!(epochs.expired_at(*since), Some(10 * tick as u64), "the first of them counts");
+        }
+        epochs.clear();
+        assert!(epochs.forgot_all(begun[MAX_EXPIRIES]) && epochs.cleared(begun[MAX_EXPIRIES]));
+        assert!(!epochs.cleared(epochs.now()));
+    }
+
+    #[test]
     fn tags_beyond_the_bound_are_forgotten_too_often_and_never_too_rarely() {
         let epochs = Epochs::new(None, 0);
         let before = epochs.now();
         for tag in 0..=MAX_TAGS as u64 {
             epochs.raise_tag(tag);
         }
-        assert_eq!(epochs.tags().epochs.len(), MAX_TAGS);
+        assert_eq!(epochs.raised().epochs.len(), MAX_TAGS);
         assert!(epochs.forgot(before, &[0]), "no longer remembered by name");
         assert!(epochs.forgot(before, &[u64::MAX]), "nobody can tell");
         assert!(!epochs.forgot(before + 1, &[u64::MAX]));

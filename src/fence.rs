@@ -134,6 +134,11 @@ impl Fence {
         self.shard.epochs.doubts(self.epoch)
     }
 
+    /// Whether the fence was taken before everything was cleared.
+    pub(crate) fn was_cleared(&self) -> bool {
+        self.shard.epochs.cleared(self.epoch)
+    }
+
     /// The key whose version this is.
     pub(crate) fn key(&self) -> &Key {
         &self.key
@@ -191,7 +196,7 @@ impl Fence {
     }
 
     fn holds_in(&self, state: &State) -> bool {
-        (state.owner == self.id || state.version == self.version) && !self.shard.epochs.forgot_all(self.epoch)
+        (state.owner == self.id || state.version == self.version) && !self.shard.epochs.voided_all(self.epoch)
     }
 }
 
@@ -243,6 +248,10 @@ mod tests {
         assert!(raised.holds() && untouched.is_current() && raised.forgot(&[7]) && !raised.forgot(&[8]));
         epochs.raise_all();
         assert!(!raised.holds() && !untouched.holds() && !raised.claim());
+        let later = fences.take(&key);
+        assert!(later.holds());
+        epochs.expire_all(0);
+        assert!(!later.holds() && !later.forgot(&[]) && !later.was_cleared());
         assert!(fences.take(&key).holds());
     }
 

@@ -255,9 +255,10 @@ impl<T: Send + Sync, E: Send + Sync> Flight<T, E> {
         let _ = self.fallback.set(fallback);
     }
 
-    /// The older value, unless L1 is not believed any more.
+    /// The older value, unless everything was cleared since, or nobody but L1 has it and L1 is not believed any more.
     pub(crate) fn fallback(&self) -> Option<&Fallback<T>> {
-        self.fallback.get().filter(|fallback| !(fallback.in_l1 && self.fence.is_doubted()))
+        let holds = |fallback: &&Fallback<T>| !(fallback.in_l1 && self.fence.is_doubted());
+        self.fallback.get().filter(holds).filter(|_| !self.fence.was_cleared())
     }
 
     /// Answers those who ask before the tick `until` with the fallback, while the computation goes on.

@@ -14,7 +14,14 @@
 //! 52  tags x 16    u64 fingerprint of the tag's name, u64 version
 //! ```
 //! The codec's output follows. Dates travel here so that every backend keeps them.
+//!
+//! ```text
+//! C1 02 | u64 milliseconds since the Unix epoch | an entry
+//! ```
+//! is an entry that expired at that moment, whatever its own dates say. Its bytes are as they were, because a codec
+//! may have bound them.
 
+use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// What the first bytes of an entry say about the rest.
@@ -51,6 +58,30 @@ pub(crate) const MAX_TAGS: usize = 64;
 
 const MAGIC: [u8; 2] = [0xC1, 0x01];
 const FIXED: usize = 52;
+const EXPIRED: [u8; 2] = [0xC1, 0x02];
+
+/// What is stored in place of an `entry` that expired `at` this moment.
+pub(crate) fn expire(entry: &[u8], at: u64) -> Bytes {
+    let mut out = Vec::with_capacity(EXPIRED.len() + size_of::<u64>() + entry.len());
+    out.extend_from_slice(&EXPIRED);
+    out.extend_from_slice(&at.to_be_bytes());
+    out.extend_from_slice(entry);
+    out.into()
+}
+
+/// The entry in stored bytes, and when it expired if that was ahead of its time. Other bytes are as they are.
+pub(crate) fn strip_expiry(bytes: Bytes) -> (Bytes, Option<u64>) {
+    match expired_at(&bytes) {
+        Some(at) => (bytes.slice(EXPIRED.len() + size_of::<u64>()..), Some(at)),
+        None => (bytes, None),
+    }
+}
+
+fn expired_at(bytes: &[u8]) -> Option<u64> {
+    let mut fields = Fields(bytes.strip_prefix(&EXPIRED)?);
+    let at = fields.u64()?;
+    matches!(kind(fields.0), Some((Kind::Entry, _))).then_some(at)
+}
 
 /// The kind of a frame, and what follows its first three bytes. `None` for bytes that are not ours.
 pub(crate) fn kind(bytes: &[u8]) -> Option<(Kind, &[u8])> {
@@ -136,4 +167,28 @@ impl Fields<'_> {
 /// The fingerprint of a name, the same in every process and build.
 pub(crate) fn fingerprint(name: &str) -> u64 {
     xxh3_64(name.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_expired_entry_is_itself_behind_ten_bytes_and_nothing_else_is_one() {
+        let entry = [&[0xC1, 0x01, 0x00][..], &[7; 60]].concat();
+        let stored = expire(&entry, 0x0102);
+        assert_eq!(stored[..10], [0xC1, 0x02, 0, 0, 0, 0, 0, 0, 0x01, 0x02]);
+        assert_eq!(strip_expiry(stored.clone()), (Bytes::from(entry.clone()), Some(0x0102)));
+        let others = [
+            Bytes::new(),
+            Bytes::from(entry.clone()),
+            expire(&stored, 1),
+            expire(&[0xC1, 0x01, 0x01, 0, 0], 1),
+            expire(b"text", 1),
+            expire(&[], 1),
+        ];
+        for other in others.into_iter().chain((0..13).map(|length| stored.slice(..length))) {
+            assert_eq!(strip_expiry(other.clone()), (other, None));
+        }
+    }
 }

@@ -115,7 +115,9 @@ pub use crate::config::{
     Leases, LogLevel, MemcachedSettings, Policy, RedisSettings, RedisUrl, Secret, Settings, Tracing,
 };
 pub use crate::error::{ComputeError, Error, ErrorKind};
-pub use crate::event::{BreakerState, Event, Observer, Operation, Outcome, Refusal, Staleness, Stats, Unreadable};
+pub use crate::event::{
+    BreakerState, Effect, Event, Observer, Operation, Origin, Outcome, Refusal, Scope, Staleness, Stats, Unreadable,
+};
 pub use crate::key::{IntoKey, Key, KeyPart, KeyWriter, PartWriter};
 pub use crate::seal::Value;
 #[cfg(feature = "encryption")]

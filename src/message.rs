@@ -1,10 +1,14 @@
 //! Messages: what processes tell one another.
 //!
 //! ```text
-//! 01 | source u64 | kind u8 | 00 key: its text   01 namespace: nothing   02 tag: fingerprint u64
+//! 01 | source u64 | kind u8 | 00 key: its text           01 namespace: nothing   02 tag: fingerprint u64
+//!                           | 03 expired key: its text   04 expired namespace: nothing
 //! ```
 //! Numbers are big-endian. A version or a kind that is not known is passed over: an older process among newer ones
-//! forgets what it understands.
+//! forgets what it understands. That is why many keys are as many messages of a kind that everybody knows, and why a
+//! namespace that was cleared is told as forgotten. A build that does not know the kinds of expiry goes on with what
+//! its L1 holds until that expires by itself; what it reads from the backend it finds expired or gone. So all
+//! processes know these kinds before one lets entries expire.
 
 use bytes::Bytes;
 
@@ -21,6 +25,10 @@ pub(crate) enum Message<'a> {
     Namespace,
     /// What has the tag of this fingerprint.
     Tag(u64),
+    /// The key of this text stays as a fallback.
+    ExpiredKey(&'a str),
+    /// What there is stays as fallbacks.
+    ExpiredNamespace,
 }
 
 /// Why bytes are no message.
@@ -36,18 +44,23 @@ impl<'a> Message<'a> {
         let mut out = Vec::with_capacity(10 + Key::MAX_LEN);
         out.push(VERSION);
         out.extend_from_slice(&source.to_be_bytes());
+        out.push(self.kind());
         match self {
-            Self::Key(text) => {
-                out.push(0);
-                out.extend_from_slice(text.as_bytes());
-            }
-            Self::Namespace => out.push(1),
-            Self::Tag(tag) => {
-                out.push(2);
-                out.extend_from_slice(&tag.to_be_bytes());
-            }
+            Self::Key(text) | Self::ExpiredKey(text) => out.extend_from_slice(text.as_bytes()),
+            Self::Tag(tag) => out.extend_from_slice(&tag.to_be_bytes()),
+            Self::Namespace | Self::ExpiredNamespace => {}
         }
         out.into()
+    }
+
+    fn kind(self) -> u8 {
+        match self {
+            Self::Key(_) => 0,
+            Self::Namespace => 1,
+            Self::Tag(_) => 2,
+            Self::ExpiredKey(_) => 3,
+            Self::ExpiredNamespace => 4,
+        }
     }
 
     /// Reads a message and who sent it.
@@ -63,7 +76,9 @@ impl<'a> Message<'a> {
             (0, 1..=Key::MAX_LEN) => std::str::from_utf8(payload).ok().map(Self::Key),
             (1, 0) => Some(Self::Namespace),
             (2, 8) => Fields(payload).u64().map(Self::Tag),
-            (0..=2, _) => None,
+            (3, 1..=Key::MAX_LEN) => std::str::from_utf8(payload).ok().map(Self::ExpiredKey),
+            (4, 0) => Some(Self::ExpiredNamespace),
+            (0..=4, _) => None,
             _ => return Err(Refusal::Unknown),
         };
         message.map(|message| (source, message)).ok_or(Refusal::Malformed)
@@ -77,7 +92,9 @@ mod tests {
     #[test]
     fn messages_read_back_as_they_were_written() {
         let long = "k".repeat(Key::MAX_LEN);
-        for message in [Message::Key("users:42"), Message::Key(&long), Message::Namespace, Message::Tag(u64::MAX - 1)] {
+        let expired = [Message::ExpiredKey("users:42"), Message::ExpiredKey(&long), Message::ExpiredNamespace];
+        let gone = [Message::Key("users:42"), Message::Key(&long), Message::Namespace, Message::Tag(u64::MAX - 1)];
+        for message in gone.into_iter().chain(expired) {
             let bytes = message.to_bytes(7);
             assert_eq!(Message::read(&bytes), Ok((7, message)));
             assert!(bytes.len() <= 1_024);
@@ -96,6 +113,9 @@ mod tests {
         for (kind, payload) in [(0, &b""[..]), (0, &[0xFF]), (0, &[b'k'; Key::MAX_LEN + 1]), (1, &[0]), (2, &[0; 9])] {
             assert_eq!(Message::read(&with(kind, payload)), Err(Refusal::Malformed), "kind {kind}");
         }
+        for (kind, payload) in [(3, &b""[..]), (3, &[0xFF]), (3, &[b'k'; Key::MAX_LEN + 1]), (4, &[0])] {
+            assert_eq!(Message::read(&with(kind, payload)), Err(Refusal::Malformed), "kind {kind}");
+        }
     }
 
     #[test]
@@ -103,7 +123,7 @@ mod tests {
         let mut later = Message::Namespace.to_bytes(7).to_vec();
         later[0] = 2;
         assert_eq!(Message::read(&later), Err(Refusal::Unknown));
-        let kind = [&[VERSION][..], &[0; 8], &[3, 1, 2]].concat();
+        let kind = [&[VERSION][..], &[0; 8], &[5, 1, 2]].concat();
         assert_eq!(Message::read(&kind), Err(Refusal::Unknown));
     }
 }

@@ -53,6 +53,14 @@ impl Dates {
         span.saturating_sub(now.saturating_sub(self.created))
     }
 
+    /// These dates where the entry expired `at` this moment of the wall clock, which shows `now`, if not before.
+    ///
+    /// A moment that is yet to come, by a clock that is ahead, is now.
+    pub(crate) fn ended(self, at: Option<u64>, now: u64) -> Self {
+        let Some(at) = at else { return self };
+        Self { ttl: self.ttl.min(at.min(now).saturating_sub(self.created)), ..self }
+    }
+
     /// The tick at which `span` is over, where the wall clock shows `now` at the tick `ticks`. It may be past.
     pub(crate) fn end(&self, span: u64, now: u64, ticks: u64) -> u64 {
         ticks.saturating_add(span).saturating_sub(now.saturating_sub(self.created))

@@ -25,8 +25,7 @@ mod bundle;
 mod cachekitio;
 #[cfg(feature = "file")]
 mod file;
-#[cfg(any(feature = "redis-cluster", feature = "memcached"))]
-mod join;
+pub(crate) mod join;
 #[cfg(feature = "memcached")]
 mod memcached;
 mod memory;

@@ -1,20 +1,17 @@
-//! Explicit operations: get, set, invalidate, exists, close.
+//! Explicit operations: get, set, exists, close.
 //!
-//! Unlike `get_or_compute` they return the backend's errors. Whatever changes a key raises its fence before and after
-//! the backend is told, so that no read that overlaps the change outlives it. Of changes that overlap, the one that
-//! began last stays.
+//! Unlike `get_or_compute` they return the backend's errors.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::oneshot;
 
 use super::Inner;
+use super::change::Change;
 use super::options::Options;
 use super::path::{Look, Other};
-use super::recovery::{Target, Work};
+use super::recovery::Work;
 use super::tiers::{Found, Origin};
 use crate::backends::Backend;
 use crate::clock::{millis, within};
@@ -22,7 +19,6 @@ use crate::codec::Codec;
 use crate::epochs::Tags;
 use crate::error::{Error, ErrorKind};
 use crate::event::{Event, Outcome};
-use crate::fence::Fence;
 use crate::guard::check_size;
 use crate::invalidate::Subscription;
 use crate::key::{IntoKey, Key};
@@ -47,7 +43,8 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         if !options.skip_l2_read {
             self.listen().await;
         }
-        let (found, failure) = self.consult::<T>(&key, options).await;
+        // Boxed, here and below: the compiler bounds how deep futures lie in one another, and callers need room, too.
+        let (found, failure) = Box::pin(self.consult::<T>(&key, options)).await;
         let (outcome, value) = match (found, failure) {
             (Some(Found { value, age: Age::Fresh, in_l1: true, .. }), _) => (Outcome::L1Hit, Ok(Some(value))),
             (Some(Found { value, age: Age::Fresh, .. }), _) => (Outcome::L2Hit, Ok(Some(value))),
@@ -87,7 +84,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         };
         let size = frame.as_ref().map_or_else(|| memory::weigh(&*value), Bytes::len);
         check_size(size, self.policy.max_value_size)?;
-        let change = Change::begin(self, key);
+        let change = Change::begin(self, key, None);
         if self.is_alone() {
             change.void();
             if options.skip_l1_write {
@@ -115,86 +112,17 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             if cache.guard.is_some() && !to_l2 {
                 return Ok(());
             }
-            let target = Target::Key(change.key.clone());
-            let told = cache.conclude(target, &change.key, change.begun, written, Work::Remove).await;
+            let told = cache.conclude(&[change.part()], written, Work::Remove).await;
             // Too large for L1 is no failure where there is a backend.
             if cache.guard.is_some() { told } else { kept.and(told) }
         })
         .await
     }
 
-    pub(super) async fn invalidate(self: &Arc<Self>, key: &impl IntoKey) -> Result<(), Error> {
-        let change = Change::begin(self, self.key(key)?);
-        if self.is_alone() {
-            return Ok(());
-        }
-        self.change(async move {
-            let cache = Arc::clone(&change.cache);
-            let mut turn = change.fence.turn().await;
-            if change.is_overtaken(&turn) {
-                return Ok(());
-            }
-            let removed = match &cache.guard {
-                Some(guard) => guard.remove(&change.key).await,
-                None => Ok(()),
-            };
-            change.end(&mut turn, &removed);
-            let target = Target::Key(change.key.clone());
-            cache.conclude(target, &change.key, change.begun, removed, Work::Remove).await
-        })
-        .await
-    }
-
-    /// Tells others of a change that the backend took. What failed leaves work for later.
-    pub(super) async fn conclude(
-        self: &Arc<Self>,
-        target: Target,
-        key: &Key,
-        begun: u64,
-        made: Result<(), Error>,
-        work: Work,
-    ) -> Result<(), Error> {
-        if let Err(error) = made {
-            self.recover(target, key, begun, work);
-            return Err(error);
-        }
-        self.recovery.settle(&target);
-        self.see_to_recovery();
-        let told = self.tell_others(key, target.message()).await;
-        if told.is_err() {
-            self.recover(target, key, begun, Work::Tell);
-        }
-        told
-    }
-
-    /// Runs a change on a task: a caller who leaves does not cut it short, and one who is parked keeps nobody waiting.
-    pub(super) fn change(
-        &self,
-        work: impl Future<Output = Result<(), Error>> + Send + 'static,
-    ) -> impl Future<Output = Result<(), Error>> + Send {
-        let (tell, told) = oneshot::channel();
-        // Boxed, because it is large and would be moved several times.
-        let work = Box::pin(work);
-        let task = async move {
-            // Whoever asked may have left.
-            let _ = tell.send(work.await);
-        };
-        async move {
-            // A closed cache spawns nothing: the call does its own work.
-            if let Err(task) = self.tasks.spawn(task) {
-                task.await;
-            }
-            told.await.unwrap_or_else(|_| {
-                let message = "the change was cut short: the cache was closed or its runtime shut down before it ended";
-                Err(Error::new(ErrorKind::Closed, message))
-            })
-        }
-    }
-
     pub(super) async fn exists(&self, key: &impl IntoKey) -> Result<bool, Error> {
         let key = self.key(key)?;
         match (&self.guard, &self.local.l1) {
-            (Some(guard), _) => self.has(guard, &key).await,
+            (Some(guard), _) => Box::pin(self.has(guard, &key)).await,
             (None, Some(l1)) => {
                 let hit = l1.get(key.hash64(), key.as_str(), self.clock.ticks());
                 Ok(hit.is_some_and(|hit| hit.age != Age::Expired))
@@ -205,7 +133,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
 
     pub(super) async fn ping(&self) -> Result<(), Error> {
         let Some(guard) = &self.guard else { return Ok(()) };
-        guard.ping(&self.key(&"ping")?).await
+        Box::pin(guard.ping(&self.key(&"ping")?)).await
     }
 
     pub(super) async fn close(&self, deadline: Duration) -> Result<(), Error> {
@@ -226,73 +154,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         Err(Error::new(ErrorKind::Timeout, message))
     }
 
-    fn key(&self, key: &impl IntoKey) -> Result<Key, Error> {
+    pub(super) fn key(&self, key: &impl IntoKey) -> Result<Key, Error> {
         self.namespace.with(key, Key::from_parts)
-    }
-}
-
-/// A change of a key under way. However it ends, what was read from the tiers meanwhile is void.
-struct Change<B: Backend, C: Codec> {
-    cache: Arc<Inner<B, C>>,
-    key: Key,
-    fence: Fence,
-    begun: u64,
-    ended: AtomicBool,
-}
-
-impl<B: Backend, C: Codec> Change<B, C> {
-    fn begin(cache: &Arc<Inner<B, C>>, key: Key) -> Self {
-        let fence = cache.local.fence(&key);
-        let begun = fence.raise();
-        cache.local.evict(&key);
-        Self { cache: Arc::clone(cache), key, fence, begun, ended: AtomicBool::new(false) }
-    }
-
-    /// Writes a value to the backend, whose `frame` is right as it is, or needs the versions of now.
-    async fn write(
-        &self,
-        frame: &Bytes,
-        versioned: bool,
-        tags: &[u64],
-        seal: impl Fn(&Marks) -> Result<Bytes, Error>,
-        keep: Duration,
-    ) -> Result<(), Error> {
-        let Some(guard) = &self.cache.guard else { return Ok(()) };
-        let frame = match &self.cache.versions {
-            Some(versions) if !versioned => {
-                let marks = versions.now(guard, tags).await?;
-                // What an invalidation has overtaken keeps the marks of nothing: the older entry must go, too.
-                if self.fence.forgot(tags) { frame.clone() } else { seal(&marks)? }
-            }
-            _ => frame.clone(),
-        };
-        guard.put(&self.key, frame, keep, None).await.map(|_| ())
-    }
-
-    /// Whether a change that began later has been made already: this one would undo it.
-    fn is_overtaken(&self, turn: &u64) -> bool {
-        *turn > self.begun
-    }
-
-    fn end(&self, turn: &mut u64, result: &Result<(), Error>) {
-        self.void();
-        if result.is_ok() {
-            *turn = self.begun;
-        }
-    }
-
-    fn void(&self) {
-        self.ended.store(true, SeqCst);
-        self.fence.raise();
-        self.cache.local.evict(&self.key);
-        self.cache.throttle.succeeded(&self.key);
-    }
-}
-
-impl<B: Backend, C: Codec> Drop for Change<B, C> {
-    fn drop(&mut self) {
-        if !self.ended.load(SeqCst) {
-            self.void();
-        }
     }
 }

@@ -1,109 +1,172 @@
-//! Forgetting more than one key, and telling others.
+//! Forgetting, at all its ranges: what users call.
+//!
+//! One key is changed in `keys`, all of a tag or of the namespace in `sweep`; what an expiry of one key leaves in the
+//! backend is in `fallback`.
 
-use std::sync::Arc;
-
-use super::recovery::{Target, Work};
-use super::{Inner, Shared};
+use super::Cache;
 use crate::backends::Backend;
 use crate::codec::Codec;
-use crate::error::{Error, ErrorKind};
-use crate::frame;
-use crate::invalidate::Subscription;
-use crate::key::Key;
-use crate::message::Message;
+use crate::error::Error;
+use crate::event::Effect;
+use crate::key::{IntoKey, Key};
 
-impl<B: Backend, C: Codec> Inner<B, C> {
-    pub(super) async fn invalidate_namespace(self: &Arc<Self>) -> Result<(), Error> {
-        self.invalidate_many(Message::Namespace).await
+mod fallback;
+mod keys;
+mod sweep;
+
+pub(super) use self::sweep::Swept;
+
+impl<B: Backend, C: Codec> Cache<B, C> {
+    /// Forgets many keys in both tiers, with the promise of [`invalidate`](Cache::invalidate) for each.
+    ///
+    /// All keys are read off when this is called, and forgotten by this process at once when it is first polled. Then
+    /// the backend is told in batches, and other processes by one message for each key.
+    ///
+    /// # Errors
+    /// If a key is unusable: nothing has changed then. If the backend fails, with the first failure: this process has
+    /// forgotten every key, the backend may not have. It is told again of each until it is back, where the policy's
+    /// `background` is on; it remembers at most 10,000 changes.
+    ///
+    /// # Cost
+    /// Some hundred bytes a key until it is done, one backend operation for each 128 keys, and one message a key where
+    /// there is a bus.
+    ///
+    /// # Examples
+    /// ```
+    /// use cachekit::{CacheBuilder, Intent};
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// let users = CacheBuilder::new().intent(Intent::Production).namespace("users").build()?;
+    /// for id in 1..=3u64 {
+    ///     users.set(id, format!("user {id}")).await?;
+    /// }
+    /// users.invalidate_many([1u64, 3]).await?;
+    /// assert_eq!(users.get::<String>(1).await?, None);
+    /// assert_eq!(users.get::<String>(2).await?.as_deref(), Some("user 2"));
+    /// # Ok::<(), cachekit::Error>(()) }).unwrap();
+    /// ```
+    pub fn invalidate_many<K: IntoKey>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+    ) -> impl Future<Output = Result<(), Error>> + Send {
+        let keys: Result<Vec<Key>, Error> = keys.into_iter().map(|key| self.inner.key(&key)).collect();
+        async move { self.inner.invalidate_many(keys?).await }
     }
 
-    pub(super) async fn invalidate_tag(self: &Arc<Self>, tag: &str) -> Result<(), Error> {
-        self.invalidate_many(Message::Tag(frame::fingerprint(tag))).await
+    /// Forgets every entry of the namespace that was stored with one of these tags, as
+    /// [`invalidate_tag`](Cache::invalidate_tag) does for one. No tags: nothing happens.
+    ///
+    /// # Errors
+    /// As [`invalidate_namespace`](Cache::invalidate_namespace).
+    ///
+    /// # Cost
+    /// Three backend writes however many tags, of which one is a batch, and one message a tag where there is a bus.
+    ///
+    /// # Examples
+    /// ```
+    /// use cachekit::{CacheBuilder, Intent};
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// let pages = CacheBuilder::new().intent(Intent::Production).namespace("pages").build()?;
+    /// pages.entry("home").tags(["news"]).set(1u32).await?;
+    /// pages.entry("team").tags(["author:7"]).set(2u32).await?;
+    /// pages.invalidate_tags(["news", "author:7"]).await?;
+    /// assert_eq!((pages.get::<u32>("home").await?, pages.get::<u32>("team").await?), (None, None));
+    /// # Ok::<(), cachekit::Error>(()) }).unwrap();
+    /// ```
+    pub fn invalidate_tags<'t>(
+        &self,
+        tags: impl IntoIterator<Item = &'t str>,
+    ) -> impl Future<Output = Result<(), Error>> + Send {
+        let tags: Vec<&str> = tags.into_iter().collect();
+        async move { self.inner.sweep_tags(tags).await }
     }
 
-    async fn invalidate_many(self: &Arc<Self>, what: Message<'static>) -> Result<(), Error> {
-        if self.guard.is_some() && self.versions.is_none() {
-            let message = "this cache keeps no versions, so it cannot tell which entries of the backend are meant: build it with \
-                           the setting namespace_index";
-            return Err(Error::new(ErrorKind::Unsupported, message));
-        }
-        let sweep = Sweep::begin(self, what);
-        if self.is_alone() {
-            return Ok(());
-        }
-        self.change(async move {
-            let cache = Arc::clone(&sweep.cache);
-            let tag = if let Message::Tag(tag) = what { Some(tag) } else { None };
-            let made = match (&cache.guard, &cache.versions) {
-                (Some(guard), Some(versions)) => versions.invalidate(guard, tag).await,
-                _ => Ok(()),
-            };
-            drop(sweep);
-            let target = tag.map_or(Target::Namespace, Target::Tag);
-            cache.conclude(target, &cache.namespace.root(), 0, made, Work::Sweep).await
-        })
-        .await
+    /// Forgets every entry of the namespace as [`invalidate_namespace`](Cache::invalidate_namespace) does, and leaves
+    /// nothing that calls of this process could fall back on.
+    ///
+    /// The memory of L1 is given back at once. A computation under way that fails is answered with its error, not with
+    /// an older value, and keys that are left alone because they failed lately are tried again. Reaches all tenants of
+    /// the namespace. Other processes hear of an invalidation of the namespace; they give memory back as they need it.
+    ///
+    /// # Errors
+    /// As [`invalidate_namespace`](Cache::invalidate_namespace). Without a backend there are none.
+    ///
+    /// # Cost
+    /// Three small writes to the backend, and a drop of each value that L1 holds.
+    ///
+    /// # Examples
+    /// ```
+    /// use cachekit::{CacheBuilder, Intent};
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// let pages = CacheBuilder::new().intent(Intent::Minimal).build()?;
+    /// pages.set("home", vec![0u8; 10_000]).await?;
+    /// assert!(pages.l1_bytes() > 10_000);
+    /// pages.clear().await?;
+    /// assert_eq!((pages.l1_bytes(), pages.get::<Vec<u8>>("home").await?), (0, None));
+    /// # Ok::<(), cachekit::Error>(()) }).unwrap();
+    /// ```
+    pub async fn clear(&self) -> Result<(), Error> {
+        self.inner.sweep(Swept::Namespace(Effect::Cleared)).await
     }
 
-    /// Whether there is nobody to tell of a change: no backend, and no bus.
-    pub(super) fn is_alone(&self) -> bool {
-        self.guard.is_none() && self.subscription.is_none()
+    /// Lets the entry of `key` expire now. It is not read any more, but stands in for a computation that fails or is
+    /// slow, as an entry does that expired by itself, as long as its grace (`stale_if_error`) lasts from now.
+    ///
+    /// So the next call computes, and an origin that is down costs nobody the last known value. In this process, in the
+    /// backend and in others. Computations under way store nothing, as with [`invalidate`](Cache::invalidate); one that
+    /// another process begins meanwhile takes the place of the fallback in the backend. Where the backend has no leases, a
+    /// `set` of another process at the same moment may be lost.
+    ///
+    /// # Errors
+    /// As [`invalidate`](Cache::invalidate). After a failure of the backend the entry is removed from it, not kept as a
+    /// fallback.
+    ///
+    /// # Cost
+    /// Reads the entry from the backend and writes it once, by four operations, or seven while somebody computes it.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// use cachekit::{CacheBuilder, Intent};
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// let grace = Duration::from_secs(600);
+    /// let rates = CacheBuilder::new().intent(Intent::Production).namespace("rates").stale_if_error(grace).build()?;
+    /// rates.set("eur", 108u32).await?;
+    /// rates.expire("eur").await?;
+    /// assert_eq!(rates.get::<u32>("eur").await?, None);
+    /// let down = || async { Err::<u32, _>(std::io::Error::other("the bank is closed")) };
+    /// assert_eq!(rates.get_or_compute("eur", down).await?, 108);
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
+    pub async fn expire(&self, key: impl IntoKey) -> Result<(), Error> {
+        self.inner.expire(&key).await
     }
 
-    /// Whether this process no longer hears of what others change, so that L1 must hold nothing.
-    pub(super) fn is_deaf(&self) -> bool {
-        self.subscription.as_ref().is_some_and(|Subscription(bulletin)| bulletin.is_stopped())
-    }
-
-    /// Sees to it that this process hears of what others change, before it reads or computes what they may.
-    #[inline]
-    pub(super) async fn listen(&self) {
-        if let Some(Subscription(bulletin)) = &self.subscription {
-            bulletin.listen().await;
-        }
-    }
-}
-
-impl<B: Backend> Shared<B> {
-    /// Tells other processes what to forget. The backend has forgotten it by then, so they cannot read it again.
-    pub(super) async fn tell_others(&self, key: &Key, what: Message<'_>) -> Result<(), Error> {
-        let Some(Subscription(bulletin)) = &self.subscription else { return Ok(()) };
-        let message = what.to_bytes(bulletin.source());
-        match (&self.post, &self.guard) {
-            (Some(post), _) => post.publish(key, bulletin.bus(), message).await,
-            (None, Some(guard)) => guard.publish(key, bulletin.bus(), message).await,
-            (None, None) => Ok(()),
-        }
-    }
-}
-
-/// An order to forget more than one key. Whatever begins before its end is void.
-struct Sweep<B: Backend, C: Codec> {
-    cache: Arc<Inner<B, C>>,
-    what: Message<'static>,
-}
-
-impl<B: Backend, C: Codec> Sweep<B, C> {
-    fn begin(cache: &Arc<Inner<B, C>>, what: Message<'static>) -> Self {
-        let sweep = Self { cache: Arc::clone(cache), what };
-        sweep.forget();
-        sweep
-    }
-
-    fn forget(&self) {
-        match self.what {
-            Message::Tag(tag) => self.cache.local.forget_tag(tag),
-            Message::Key(_) | Message::Namespace => self.cache.local.forget_all(),
-        }
-    }
-}
-
-impl<B: Backend, C: Codec> Drop for Sweep<B, C> {
-    fn drop(&mut self) {
-        // First: what is read from the backend in between must not be judged by the versions of before.
-        if let Some(versions) = &self.cache.versions {
-            versions.distrust();
-        }
-        self.forget();
+    /// Lets every entry of the namespace expire now, as [`expire`](Cache::expire) does for one, at the price of a few
+    /// small writes. Reaches all tenants of the namespace.
+    ///
+    /// The last seven of these are remembered: what is older than that is gone, and so is everything from before a later
+    /// [`invalidate_namespace`](Cache::invalidate_namespace) or [`clear`](Cache::clear). A backend without leases keeps
+    /// no fallbacks, as nothing would tell there of an invalidation by another process at the same moment; L1 does.
+    ///
+    /// # Errors
+    /// As [`invalidate_namespace`](Cache::invalidate_namespace). After a failure of the backend its entries are
+    /// invalidated, not kept as fallbacks.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// use cachekit::{CacheBuilder, Intent};
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// let grace = Duration::from_secs(600);
+    /// let rates = CacheBuilder::new().intent(Intent::Production).namespace("rates").stale_if_error(grace).build()?;
+    /// rates.set("eur", 108u32).await?;
+    /// rates.expire_all().await?;
+    /// assert!(!rates.exists("eur").await?);
+    /// let down = || async { Err::<u32, _>(std::io::Error::other("the bank is closed")) };
+    /// assert_eq!(rates.get_or_compute("eur", down).await?, 108);
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
+    pub async fn expire_all(&self) -> Result<(), Error> {
+        self.inner.sweep(Swept::Namespace(Effect::Expired)).await
     }
 }

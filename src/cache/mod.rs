@@ -16,7 +16,7 @@ use crate::clock::{Clock, millis};
 use crate::codec::Codec;
 use crate::config::Policy;
 use crate::error::{ComputeError, Error};
-use crate::event::{Observers, Stats};
+use crate::event::{Effect, Observers, Stats};
 use crate::flight::Flights;
 use crate::guard::{Guard, Post, Throttle};
 use crate::invalidate::{Bulletin, Local, Subscription, Versions};
@@ -26,18 +26,21 @@ use crate::seal::{Sealer, Value};
 use crate::sensitive::Storable;
 use crate::tasks::Tasks;
 
+mod change;
 mod entry;
 mod explicit;
 mod fly;
 mod forget;
 mod health;
 mod options;
+mod others;
 mod path;
 mod recovery;
 #[cfg(feature = "encryption")]
 mod tenant;
 mod tiers;
 
+use self::forget::Swept;
 use self::options::Options;
 use self::path::Look;
 use self::recovery::Recovery;
@@ -131,8 +134,9 @@ impl<B: Backend, C: Codec> Cache<B, C> {
         let Parts { namespace, policy, clock, observers, backend, hint, bus: foreign, codec } = parts;
         let guard = backend.map(|backend| Guard::new(backend, hint, &policy, Arc::clone(&clock), observers.clone()));
         let local = Arc::new(Local::new(policy.l1_max_size, policy.max_staleness, clock.ticks()));
+        let root = namespace.root();
         let versions = (guard.is_some() && policy.namespace_index)
-            .then(|| Arc::new(Versions::new(namespace.root(), Arc::clone(&clock))));
+            .then(|| Arc::new(Versions::new(root.clone(), Arc::clone(&clock))));
         let name = namespace.bus();
         let foreign = foreign.filter(|_| policy.invalidation);
         let post = foreign.is_some().then(|| Post::new(&policy, Arc::clone(&clock), observers.clone()));
@@ -142,7 +146,7 @@ impl<B: Backend, C: Codec> Cache<B, C> {
             let (local, clock) = (Arc::clone(&local), Arc::clone(&clock));
             // Two answers may lie between what L1 knows and the next: half of the time is left for their way.
             let wait = policy.max_staleness.map_or(Duration::MAX, |staleness| staleness / 4);
-            Subscription(Bulletin::new(bus, name, wait, local, versions.clone(), clock, observers.clone()))
+            Subscription(Bulletin::new(bus, [name, root], wait, local, versions.clone(), clock, observers.clone()))
         });
         let sealer = Arc::new(Sealer::new(codec, policy.schema_version));
         let shared = Arc::new(Shared {
@@ -297,7 +301,7 @@ impl<B: Backend, C: Codec> Cache<B, C> {
     /// # Ok::<(), cachekit::Error>(()) }).unwrap();
     /// ```
     pub async fn invalidate_namespace(&self) -> Result<(), Error> {
-        self.inner.invalidate_namespace().await
+        self.inner.sweep(Swept::Namespace(Effect::Invalidated)).await
     }
 
     /// Forgets every entry of the namespace that was stored with this tag, as
@@ -309,7 +313,7 @@ impl<B: Backend, C: Codec> Cache<B, C> {
     /// # Errors
     /// As [`invalidate_namespace`](Cache::invalidate_namespace).
     pub async fn invalidate_tag(&self, tag: &str) -> Result<(), Error> {
-        self.inner.invalidate_tag(tag).await
+        self.inner.sweep_tags([tag]).await
     }
 
     /// Whether there is an entry under `key` that has not expired, of whatever type. Asks the backend where there is

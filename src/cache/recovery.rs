@@ -145,7 +145,7 @@ impl Recovery {
 impl<B: Backend, C: Codec> Inner<B, C> {
     /// Notes what is left to do for a change that began the version `begun` of its key, and sees to it.
     pub(super) fn recover(&self, target: Target, key: &Key, begun: u64, work: Work) {
-        if !self.policy.background || self.tasks.closed() {
+        if !self.recovers() {
             return;
         }
         let until = self.clock.ticks().saturating_add(self.longest.load(Relaxed));
@@ -154,6 +154,11 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             self.observers.tell(Event::GivenUp { key: gone.fence.key() });
         }
         self.see_to_recovery();
+    }
+
+    /// Whether what the backend did not take is made again.
+    pub(super) fn recovers(&self) -> bool {
+        self.policy.background && !self.tasks.closed()
     }
 
     /// Sees to it that somebody works on what waits, if anything does.
@@ -181,7 +186,7 @@ impl<B: Backend> Shared<B> {
                 *turn = pending.begun;
             }
             (Work::Sweep, Some(guard), Some(versions)) => {
-                versions.invalidate(guard, target.tag()).await?;
+                versions.invalidate(guard, target.tags()).await?;
                 versions.distrust();
             }
             _ => {}
@@ -191,7 +196,8 @@ impl<B: Backend> Shared<B> {
 }
 
 impl Target {
-    pub(super) fn message(&self) -> Message<'_> {
+    /// What others are told once it is made again. What expired is gone then.
+    fn message(&self) -> Message<'_> {
         match self {
             Self::Key(key) => Message::Key(key.as_str()),
             Self::Tag(tag) => Message::Tag(*tag),
@@ -199,8 +205,8 @@ impl Target {
         }
     }
 
-    fn tag(&self) -> Option<u64> {
-        if let Self::Tag(tag) = self { Some(*tag) } else { None }
+    fn tags(&self) -> Option<&[u64]> {
+        if let Self::Tag(tag) = self { Some(std::slice::from_ref(tag)) } else { None }
     }
 }
 

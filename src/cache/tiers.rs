@@ -16,8 +16,9 @@ use crate::epochs::Tags;
 use crate::error::{Error, ErrorKind};
 use crate::event::{Event, Unreadable};
 use crate::fence::Fence;
+use crate::frame;
 use crate::guard::{Guard, check_size};
-use crate::invalidate::Stamp;
+use crate::invalidate::{Admission, Stamp};
 use crate::key::Key;
 use crate::memory::{self, Age, Held, Hit, L1};
 use crate::negative;
@@ -38,6 +39,15 @@ impl<T> Found<T> {
     pub(super) fn tags(&self) -> &[u64] {
         self.tags.as_deref().unwrap_or_default()
     }
+}
+
+/// An entry that the backend has.
+struct Stored<T> {
+    /// As they were sealed.
+    bytes: Bytes,
+    value: Arc<T>,
+    plan: Plan,
+    tags: Tags,
 }
 
 /// The dates an entry is stored with.
@@ -149,6 +159,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             return Ok(None);
         }
         let Some(bytes) = self.frame(guard, key).await? else { return Ok(None) };
+        let (bytes, ended) = frame::strip_expiry(bytes);
         let (value, dates, marks) = match self.sealer.open::<T>(key.as_str(), &bytes) {
             Ok(opened) => opened,
             Err(reason) => {
@@ -157,26 +168,41 @@ impl<B: Backend, C: Codec> Inner<B, C> {
                 return Ok(None);
             }
         };
-        if !self.admits(guard, &marks).await? {
-            return Ok(None);
-        }
-        let plan = Plan { dates, grace: self.grace(options, Duration::from_millis(dates.ttl)) };
-        let now = self.clock.wall();
+        let swept = match self.admits(guard, &marks).await? {
+            Admission::Valid => None,
+            Admission::Expired(at) => Some(at),
+            Admission::Void => return Ok(None),
+        };
+        let (grace, now) = (self.grace(options, Duration::from_millis(dates.ttl)), self.clock.wall());
+        let plan = Plan { dates: dates.ended(ended, now).ended(swept, now), grace };
+        let stored = Stored { bytes, value: Arc::new(value), plan, tags: marks.names() };
+        Ok(self.promote(key, options, known, fence, stored, admit))
+    }
+
+    /// Takes what the backend has, if it is not gone and newer than what is `known`, and keeps it in L1.
+    fn promote<T: Value>(
+        &self,
+        key: &Key,
+        options: Options,
+        known: Option<&Found<T>>,
+        fence: &Fence,
+        stored: Stored<T>,
+        admit: impl Fn() -> bool,
+    ) -> Option<Found<T>> {
+        let Stored { bytes, value, plan, tags } = stored;
+        let (dates, now) = (plan.dates, self.clock.wall());
         if dates.left(dates.ttl.saturating_add(plan.grace), now) == 0 {
-            return Ok(None);
+            return None;
         }
         let age = match (dates.left(dates.fresh_for, now), dates.left(dates.ttl, now)) {
-            (0, 0) => Age::Expired,
+            (_, 0) => Age::Expired,
             (0, _) => Age::Stale,
             _ => Age::Fresh,
         };
         let expires = dates.end(dates.ttl, now, self.clock.ticks());
-        if known.is_some_and(|known| expires < known.expires) {
-            return Ok(None);
-        }
-        let (value, tags) = (Arc::new(value), marks.names());
-        if self.recovery.hides(key, &tags) {
-            return Ok(None);
+        let is_older = known.is_some_and(|known| expires < known.expires);
+        if is_older || self.recovery.hides(key, &tags) {
+            return None;
         }
         // The age of an entry from the future is unknown, so a copy in L1 could outlive it.
         if dates.created <= now && !options.skip_l1_write {
@@ -184,7 +210,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             let origin = Origin { epoch: fence.epoch(), tags: Arc::clone(&tags) };
             let _ = self.keep(key, &value, Some(bytes), plan, origin, admit);
         }
-        Ok(Some(Found { value, age, in_l1: false, expires, tags: Some(tags) }))
+        Some(Found { value, age, in_l1: false, expires, tags: Some(tags) })
     }
 
     /// Deals with an entry that cannot be read. One that is not authentic leaves the backend, unless the cache is set to
@@ -214,22 +240,24 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         Ok(bytes)
     }
 
-    /// Whether the versions an entry was computed under are those of now.
-    async fn admits(&self, guard: &Guard<B>, marks: &Marks) -> Result<bool, Error> {
+    /// What the versions an entry was computed under say of it now.
+    async fn admits(&self, guard: &Guard<B>, marks: &Marks) -> Result<Admission, Error> {
         match &self.versions {
             Some(versions) => versions.admit(guard, marks).await,
-            None => Ok(true),
+            None => Ok(Admission::Valid),
         }
     }
 
     /// Whether there is a frame under `key` that has not expired, of whatever type.
     pub(super) async fn has(&self, guard: &Guard<B>, key: &Key) -> Result<bool, Error> {
         let Some(bytes) = self.frame(guard, key).await? else { return Ok(false) };
+        // One that expired ahead of its time is none that can be peeked at.
         let Some((dates, marks)) = self.sealer.peek(&bytes) else { return Ok(false) };
         if self.recovery.hides(key, &marks.names()) {
             return Ok(false);
         }
-        Ok(dates.left(dates.ttl, self.clock.wall()) > 0 && self.admits(guard, &marks).await?)
+        let lives = dates.left(dates.ttl, self.clock.wall()) > 0;
+        Ok(lives && self.admits(guard, &marks).await? == Admission::Valid)
     }
 
     /// The versions under which a computation that starts now is stored.
@@ -278,7 +306,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         Ok(Plan { dates: Dates { created: self.clock.wall(), fresh_for, ttl }, grace })
     }
 
-    fn grace(&self, options: Options, ttl: Duration) -> u64 {
+    pub(super) fn grace(&self, options: Options, ttl: Duration) -> u64 {
         millis(options.stale_if_error.unwrap_or(self.policy.stale_if_error).of(ttl))
     }
 

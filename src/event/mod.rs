@@ -9,12 +9,14 @@ use std::time::Duration;
 use crate::error::Error;
 use crate::key::Key;
 
+mod invalidation;
 mod stats;
 #[cfg(test)]
 mod tests;
 #[cfg(feature = "tracing")]
 mod trace;
 
+pub use self::invalidation::{Effect, Origin, Scope};
 pub(crate) use self::stats::Counters;
 pub use self::stats::{Staleness, Stats};
 #[cfg(feature = "tracing")]
@@ -138,6 +140,47 @@ pub enum Event<'a> {
         /// The key changed, or the name of the namespace.
         key: &'a Key,
     },
+    /// Entries were invalidated, expired or cleared. A `set` of another process counts as an invalidation of its key,
+    /// an own one does not.
+    ///
+    /// Told once for each key, tag or namespace, when this process has forgotten, and the backend has been told. If that
+    /// failed the call returns an error; the backend follows when it is back. Other processes hear of it afterwards.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::sync::{Arc, Mutex};
+    /// use cachekit::{CacheBuilder, Event, Observer, Origin, Scope};
+    ///
+    /// /// Hands every own invalidation of a key on to a bus of the program.
+    /// #[derive(Debug, Default)]
+    /// struct Forward(Mutex<Vec<String>>);
+    ///
+    /// impl Observer for Forward {
+    ///     fn event(&self, event: &Event<'_>) {
+    ///         if let Event::Invalidated { scope: Scope::Key(key), origin: Origin::Here, .. } = event {
+    ///             self.0.lock().unwrap().push(key.as_str().to_owned());
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// let forward = Arc::new(Forward::default());
+    /// let users = CacheBuilder::new().namespace("users").observer(Arc::clone(&forward) as _).build()?;
+    /// users.invalidate(42).await?;
+    /// assert_eq!(*forward.0.lock().unwrap(), ["users:42"]);
+    /// # Ok::<(), cachekit::Error>(()) }).unwrap();
+    /// ```
+    #[non_exhaustive]
+    Invalidated {
+        /// The name of the namespace; its keys begin with it.
+        namespace: &'a Key,
+        /// Which entries.
+        scope: Scope<'a>,
+        /// What became of them.
+        effect: Effect,
+        /// Who asked for it.
+        origin: Origin,
+    },
     /// Messages of other processes may be lost, so everything that L1 holds is read anew when it is next asked for.
     #[non_exhaustive]
     Gap {
@@ -252,6 +295,11 @@ impl Observers {
     #[inline]
     pub(crate) fn tells_hits(&self) -> bool {
         self.hits
+    }
+
+    /// Whether anybody but the counters hears of events.
+    pub(crate) fn listen(&self) -> bool {
+        !self.listeners.is_empty()
     }
 
     /// Counts an outcome without telling anyone. Costs an addition.

@@ -171,7 +171,7 @@ impl Counters {
             Event::Gap { .. } => self.add(14),
             Event::Refused { .. } => self.add(15),
             Event::Breaker { state: BreakerState::Open } => self.add(16),
-            Event::Breaker { .. } => {}
+            Event::Breaker { .. } | Event::Invalidated { .. } => {}
             Event::GivenUp { .. } => self.add(17),
         }
     }

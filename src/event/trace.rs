@@ -1,7 +1,7 @@
 //! Events as `tracing` events, with feature `tracing`.
 //!
 //! Target `cachekit`. Backend failures, values not stored and warnings are warnings; unreadable entries and void
-//! results are infos; outcomes, computations and operations that are not tried are debug. Keys appear as short hashes.
+//! results are infos; outcomes, computations, invalidations and operations that are not tried are debug. Keys appear as short hashes.
 
 use super::{BreakerState, Event, Observer};
 
@@ -21,7 +21,10 @@ impl Observer for TracingObserver {
             Event::Computed { key, elapsed, succeeded } if self.verbose => {
                 tracing::debug!(target: "cachekit", %key, ?elapsed, succeeded, "computed");
             }
-            Event::Answered { .. } | Event::Computed { .. } => {}
+            Event::Invalidated { scope, effect, origin, .. } if self.verbose => {
+                tracing::debug!(target: "cachekit", ?scope, ?effect, ?origin, "invalidated");
+            }
+            Event::Answered { .. } | Event::Computed { .. } | Event::Invalidated { .. } => {}
             Event::Fenced { key } => {
                 tracing::info!(target: "cachekit", %key, "result not stored: invalidated meanwhile")
             }

@@ -48,7 +48,7 @@ pub(super) struct Manner {
 impl Manner {
     pub(super) const AGAIN: Self = Self { again: true, usual: true };
     pub(super) const ONCE: Self = Self { again: false, usual: true };
-    /// A value of several parts.
+    /// Several items: the parts of a value, or a batch.
     pub(super) const PARTS: Self = Self { again: true, usual: false };
 
     /// Writing a value of so many bytes.

@@ -119,6 +119,24 @@ impl<B: Backend> Guard<B> {
         self.run(key, Operation::Remove, || self.backend.remove(key)).await
     }
 
+    /// Removes the items under some keys.
+    pub(crate) async fn remove_many(&self, keys: &[Key]) -> Result<(), Error> {
+        let Some(first) = keys.first() else { return Ok(()) };
+        self.door.run(first, Operation::Remove, Manner::PARTS, || self.backend.remove_many(keys)).await
+    }
+
+    /// Stores small items.
+    pub(crate) async fn put_many(&self, items: &[(Key, Bytes)], ttl: Duration) -> Result<(), Error> {
+        let Some((first, _)) = items.first() else { return Ok(()) };
+        let set = || self.backend.set_many(items.to_vec(), ttl);
+        self.door.run(first, Operation::Set, Manner::PARTS, set).await
+    }
+
+    /// How much longer the backend keeps the item under `key`.
+    pub(crate) async fn ttl(&self, key: &Key) -> Result<Option<Duration>, Error> {
+        self.run(key, Operation::Get, || self.backend.ttl(key)).await
+    }
+
     pub(crate) async fn lease(&self, key: &Key, hold: Duration) -> Result<Lease, Error> {
         self.door.run(key, Operation::Lease, Manner::ONCE, || self.backend.lease(key, hold)).await
     }

@@ -40,6 +40,11 @@ impl Throttle {
         }
     }
 
+    /// Forgets all failures.
+    pub(crate) fn forget(&self) {
+        self.lock().clear();
+    }
+
     /// Whether `key` failed so lately that it is left alone at the tick `now`.
     pub(crate) fn holds(&self, key: &Key, now: u64) -> bool {
         self.lock().peek(key).is_some_and(|until| now < *until)

@@ -17,7 +17,7 @@ use super::versions::Versions;
 use crate::bus::{Batch, Bus, Position};
 use crate::clock::{Clock, within};
 use crate::error::{Error, ErrorKind};
-use crate::event::{Event, Observers, Operation, Unreadable};
+use crate::event::{Effect, Event, Observers, Operation, Origin, Scope, Unreadable};
 use crate::key::Key;
 use crate::message::{Message, Refusal};
 use crate::random;
@@ -34,6 +34,7 @@ pub(crate) struct Bulletin {
     name: Key,
     /// How long one answer of the bus may take.
     wait: Duration,
+    namespace: Key,
     /// Tells this cache's own messages apart.
     source: u64,
     local: Arc<Local>,
@@ -58,7 +59,7 @@ struct Reader {
 impl Bulletin {
     pub(crate) fn new(
         bus: Arc<dyn Bus>,
-        name: Key,
+        [name, namespace]: [Key; 2],
         wait: Duration,
         local: Arc<Local>,
         versions: Option<Arc<Versions>>,
@@ -69,6 +70,7 @@ impl Bulletin {
             bus,
             name,
             wait,
+            namespace,
             source: random::number(),
             local,
             versions,
@@ -131,7 +133,7 @@ impl Bulletin {
                 }
                 Err(error) => {
                     self.reader().was_deaf |= position.is_none();
-                    self.tell(&error);
+                    self.tell_failed(&error);
                     let _ = self.tried.set(());
                     self.clock.sleep(pause.mul_f64(0.5 + fastrand::f64())).await;
                     pause = (pause * 2).min(LONGEST_PAUSE);
@@ -140,7 +142,7 @@ impl Bulletin {
         }
     }
 
-    fn tell(&self, error: &Error) {
+    fn tell_failed(&self, error: &Error) {
         // A bus that does less than it was asked to is none that fails.
         if error.kind() == ErrorKind::Unsupported {
             return self.observers.tell(Event::Warning { message: &error.to_string() });
@@ -175,14 +177,37 @@ impl Bulletin {
 
     fn apply(&self, message: Message<'_>) {
         match message {
-            Message::Key(text) => self.local.forget(&Key::from_text(text)),
-            Message::Namespace => self.forget_all(),
-            Message::Tag(tag) => {
+            Message::Key(text) => {
+                let key = Key::from_text(text);
+                self.local.forget(&key);
+                self.tell(Scope::Key(&key), Effect::Invalidated);
+            }
+            Message::ExpiredKey(text) => {
+                let key = Key::from_text(text);
+                self.local.hear_expiry(&key, self.clock.ticks());
+                self.tell(Scope::Key(&key), Effect::Expired);
+            }
+            Message::Namespace => {
+                self.forget_all();
+                self.tell(Scope::Namespace, Effect::Invalidated);
+            }
+            Message::ExpiredNamespace => {
+                self.forget_versions();
+                self.local.expire_all(self.clock.ticks());
+                self.tell(Scope::Namespace, Effect::Expired);
+            }
+            Message::Tag(fingerprint) => {
                 // First: what is read from the backend in between must not be judged by the versions of before.
                 self.forget_versions();
-                self.local.forget_tag(tag);
+                self.local.forget_tag(fingerprint);
+                self.tell(Scope::Tag { name: None, fingerprint }, Effect::Invalidated);
             }
         }
+    }
+
+    fn tell(&self, scope: Scope<'_>, effect: Effect) {
+        let namespace = &self.namespace;
+        self.observers.tell(Event::Invalidated { namespace, scope, effect, origin: Origin::Elsewhere });
     }
 
     fn forget_all(&self) {

@@ -42,6 +42,32 @@ impl Local {
         self.evict(key);
     }
 
+    /// Lets `key` expire in L1 at the tick `now`. What is under way may put it back.
+    pub(crate) fn expire(&self, key: &Key, now: u64) {
+        if let Some(l1) = &self.l1 {
+            l1.expire(key, now);
+        }
+    }
+
+    /// Lets `key` expire, as another process asks, and voids what is under way for it.
+    pub(crate) fn hear_expiry(&self, key: &Key, now: u64) {
+        self.fence(key).hear();
+        self.expire(key, now);
+    }
+
+    /// Lets everything expire at the tick `now`, and voids all that is under way.
+    pub(crate) fn expire_all(&self, now: u64) {
+        self.epochs.expire_all(now);
+    }
+
+    /// Forgets everything, what flights under way would fall back on included, and gives the memory of L1 back.
+    pub(crate) fn clear(&self) {
+        self.epochs.clear();
+        if let Some(l1) = &self.l1 {
+            l1.clear();
+        }
+    }
+
     /// Forgets everything, and voids all that is under way. What L1 holds goes when it is next looked at.
     pub(crate) fn forget_all(&self) {
         self.epochs.raise_all();

@@ -4,9 +4,12 @@
 //! other processes hold (`bulletin`).
 
 mod bulletin;
+mod known;
 mod local;
+mod record;
 mod versions;
 
 pub(crate) use self::bulletin::{Bulletin, Subscription};
+pub(crate) use self::known::Admission;
 pub(crate) use self::local::Local;
 pub(crate) use self::versions::{Stamp, Versions};

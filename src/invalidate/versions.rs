@@ -5,16 +5,17 @@
 //! with all its versions, there is one more number, the generation, which every invalidation changes: as long as it
 //! stands, what this process knows of the versions is right, and it travels with a read at most once a second.
 //!
+//! An expiry of everything changes the version of the namespace, too, and the record of it remembers the one of before:
+//! entries of that are expired, not gone.
+//!
 //! An invalidation changes the generation, then the version, then the generation again. Whoever finds the generation of
 //! before a computation after it has read a version knows that the version is of before, too.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
-use foldhash::fast::RandomState;
-
+use super::known::{Admission, Known, Slot, number_of};
+use super::record::{Expired, Record};
 use crate::backends::{Backend, Lease};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind};
@@ -22,33 +23,15 @@ use crate::guard::Guard;
 use crate::key::Key;
 use crate::random;
 use crate::seal::Marks;
-
-/// How long a generation is believed, in ticks.
-const BELIEVED: u64 = 1_000;
+use bytes::Bytes;
 
 /// How long versions are remembered, in ticks. One that the backend lost is made anew, and no generation tells of that.
 const REMEMBERED: u64 = 60_000;
-
-/// Tags share this many versions.
-const SLOTS: u64 = 1_024;
 
 /// How often and at what intervals to look for a version that another process makes, and how long it may take to.
 const ATTEMPTS: usize = 10;
 const PAUSE: Duration = Duration::from_millis(20);
 const HOLD: Duration = Duration::from_secs(1);
-
-/// What has a version.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Slot {
-    Namespace,
-    Tag(u16),
-}
-
-impl Slot {
-    fn of(tag: u64) -> Self {
-        Self::Tag((tag % SLOTS) as u16)
-    }
-}
 
 /// The versions of one namespace.
 #[derive(Debug)]
@@ -56,40 +39,18 @@ pub(crate) struct Versions {
     /// Their keys are reserved names of this one.
     root: Key,
     generation: Key,
+    /// The key of the record.
+    version: Key,
     clock: Arc<dyn Clock>,
     known: Mutex<Known>,
 }
 
-/// What this process knows. At most one version for each slot.
-#[derive(Debug, Default)]
-struct Known {
+/// The versions of slots.
+struct Read {
+    /// The generation that was found after them, or in which they are known.
     generation: u64,
-    /// The tick at which the generation was asked for, if it is believed.
-    asked: Option<u64>,
-    /// Of this generation.
-    versions: HashMap<Slot, u64, RandomState>,
-    /// The tick from which on they were gathered.
-    since: u64,
-    /// How often the generation was distrusted.
-    distrusts: u64,
-}
-
-impl Known {
-    fn is_believed(&self, now: u64) -> bool {
-        self.asked.is_some_and(|asked| now.saturating_sub(asked) < BELIEVED)
-    }
-
-    /// Whether these marks are those of now, if that is known.
-    fn admits(&self, found: &Marks, now: u64) -> Option<bool> {
-        if !self.is_believed(now) {
-            return None;
-        }
-        let mut admitted = *self.versions.get(&Slot::Namespace)? == found.namespace;
-        for (tag, version) in &found.tags {
-            admitted &= self.versions.get(&Slot::of(*tag))? == version;
-        }
-        Some(admitted)
-    }
+    versions: Vec<u64>,
+    expired: Vec<Expired>,
 }
 
 /// The moment at which a generation was asked for.
@@ -108,8 +69,8 @@ pub(crate) struct Stamp {
 
 impl Versions {
     pub(crate) fn new(root: Key, clock: Arc<dyn Clock>) -> Self {
-        let generation = root.reserved("generation");
-        Self { root, generation, clock, known: Mutex::default() }
+        let (generation, version) = (root.reserved("generation"), root.reserved("version"));
+        Self { root, generation, version, clock, known: Mutex::default() }
     }
 
     /// The key of the generation, if the next read should bring it along.
@@ -138,7 +99,7 @@ impl Versions {
         }
         // Asked anew: whoever makes one knows that it stands since.
         let asked = self.asked();
-        let generation = self.make(guard, &self.generation).await?;
+        let generation = self.make(guard, &self.generation).await?.version;
         self.note(generation, asked);
         Ok(generation)
     }
@@ -146,8 +107,8 @@ impl Versions {
     /// What holds now, for a computation that starts now.
     pub(crate) async fn stamp<B: Backend>(&self, guard: &Guard<B>) -> Result<Stamp, Error> {
         let generation = self.generation(guard).await?;
-        let (generation, versions) = self.versions(guard, &[Slot::Namespace], generation).await?;
-        Ok(Stamp { generation, namespace: versions[0] })
+        let read = self.versions(guard, &[Slot::Namespace], generation).await?;
+        Ok(Stamp { generation: read.generation, namespace: read.versions[0] })
     }
 
     /// What an entry is marked with whose computation started when `stamp` was made. `None` if something was
@@ -161,8 +122,8 @@ impl Versions {
         if tags.is_empty() {
             return Ok(Some(Marks { namespace: stamp.namespace, tags: Vec::new() }));
         }
-        let (generation, versions) = self.versions(guard, &slots(tags), stamp.generation).await?;
-        Ok((generation == stamp.generation).then(|| marks(tags, versions)))
+        let read = self.versions(guard, &slots(tags), stamp.generation).await?;
+        Ok((read.generation == stamp.generation).then(|| marks(tags, read.versions)))
     }
 
     /// What an entry is marked with that is stored now, if that is known without asking.
@@ -171,34 +132,76 @@ impl Versions {
             return None;
         }
         let generation = self.lock().generation;
-        self.remembered(&slots(tags), generation).map(|versions| marks(tags, versions))
+        self.remembered(&slots(tags), generation).map(|read| marks(tags, read.versions))
     }
 
     /// What an entry is marked with that is stored now.
     pub(crate) async fn now<B: Backend>(&self, guard: &Guard<B>, tags: &[u64]) -> Result<Marks, Error> {
         let generation = self.generation(guard).await?;
-        let (_, versions) = self.versions(guard, &slots(tags), generation).await?;
-        Ok(marks(tags, versions))
+        let read = self.versions(guard, &slots(tags), generation).await?;
+        Ok(marks(tags, read.versions))
     }
 
-    /// Whether an entry with these marks has not been invalidated.
-    pub(crate) async fn admit<B: Backend>(&self, guard: &Guard<B>, found: &Marks) -> Result<bool, Error> {
+    /// Whether an entry with these marks has been invalidated, or has expired.
+    pub(crate) async fn admit<B: Backend>(&self, guard: &Guard<B>, found: &Marks) -> Result<Admission, Error> {
         let now = self.clock.ticks();
         if let Some(admitted) = self.lock().admits(found, now) {
             return Ok(admitted);
         }
         let generation = self.generation(guard).await?;
         let names = found.names();
-        let (_, versions) = self.versions(guard, &slots(&names), generation).await?;
-        Ok(marks(&names, versions) == *found)
+        let read = self.versions(guard, &slots(&names), generation).await?;
+        let now = marks(&names, read.versions);
+        Ok(Admission::of(found.namespace, now.namespace, &read.expired, now.tags == found.tags))
     }
 
-    /// Makes all entries of the namespace, or those of a tag, things of the past.
-    pub(crate) async fn invalidate<B: Backend>(&self, guard: &Guard<B>, tag: Option<u64>) -> Result<(), Error> {
-        let version = self.key(tag.map_or(Slot::Namespace, Slot::of));
+    /// Makes all entries of the namespace, or those of some tags, things of the past.
+    pub(crate) async fn invalidate<B: Backend>(&self, guard: &Guard<B>, tags: Option<&[u64]>) -> Result<(), Error> {
+        let mut slots: Vec<u16> = tags.unwrap_or_default().iter().map(|tag| number_of(*tag)).collect();
+        slots.sort_unstable();
+        slots.dedup();
         self.write(guard, &self.generation).await?;
-        self.write(guard, &version).await?;
+        match slots[..] {
+            [] if tags.is_none() => drop(self.write(guard, &self.version).await?),
+            [] => {}
+            [slot] => drop(self.write(guard, &self.key(Slot::Tag(slot))).await?),
+            _ => {
+                let fresh = |slot: &u16| (self.key(Slot::Tag(*slot)), bytes(random::number()));
+                let items: Vec<_> = slots.iter().map(fresh).collect();
+                guard.put_many(&items, self.keep(guard)).await?;
+            }
+        }
         self.write(guard, &self.generation).await.map(|_| ())
+    }
+
+    /// Lets all entries of the namespace expire; where the backend has no leases, makes them things of the past.
+    pub(crate) async fn expire<B: Backend>(&self, guard: &Guard<B>) -> Result<(), Error> {
+        self.write(guard, &self.generation).await?;
+        if !self.succeed(guard).await? {
+            self.write(guard, &self.version).await?;
+        }
+        self.write(guard, &self.generation).await.map(|_| ())
+    }
+
+    /// Replaces the version of the namespace by one that remembers it. By a lease: an invalidation in between must not
+    /// be undone. Returns whether that was possible.
+    async fn succeed<B: Backend>(&self, guard: &Guard<B>) -> Result<bool, Error> {
+        let attempts = if guard.capabilities().leases { ATTEMPTS } else { 0 };
+        for _ in 0..attempts {
+            let Lease::Granted(token) = guard.lease(&self.version, HOLD).await? else {
+                self.clock.sleep(PAUSE).await;
+                continue;
+            };
+            let (found, next) = (guard.get(&self.version).await?, random::number());
+            let record = match found.as_deref().and_then(Record::read) {
+                Some(record) => record.expire(next, self.clock.wall()),
+                None => Record::new(next),
+            };
+            if guard.put(&self.version, record.to_bytes(), self.keep(guard), Some(token)).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     async fn generation<B: Backend>(&self, guard: &Guard<B>) -> Result<u64, Error> {
@@ -207,55 +210,59 @@ impl Versions {
         self.learn(guard, found.as_ref(), asked).await
     }
 
-    /// The versions of slots, and the generation that was found after they were read, or in which they are known.
+    /// The versions of slots, of which the first is the namespace.
     ///
     /// They are remembered if it is the `generation` of before: otherwise they may have changed after they were read.
-    async fn versions<B: Backend>(
-        &self,
-        guard: &Guard<B>,
-        slots: &[Slot],
-        generation: u64,
-    ) -> Result<(u64, Vec<u64>), Error> {
-        if let Some(versions) = self.remembered(slots, generation) {
-            return Ok((generation, versions));
+    async fn versions<B: Backend>(&self, guard: &Guard<B>, slots: &[Slot], generation: u64) -> Result<Read, Error> {
+        if let Some(read) = self.remembered(slots, generation) {
+            return Ok(read);
         }
         let asked = self.asked();
         let keys: Vec<Key> = slots.iter().map(|slot| self.key(*slot)).collect();
-        let mut versions = Vec::with_capacity(slots.len());
+        let (mut versions, mut expired) = (Vec::with_capacity(slots.len()), Vec::new());
         for (found, key) in guard.get_many(&keys).await?.iter().zip(&keys) {
-            versions.push(match found.as_ref().and_then(number) {
-                Some(version) => version,
+            let record = match found.as_ref().and_then(|found| self.record(key, found)) {
+                Some(record) => record,
                 None => self.make(guard, key).await?,
-            });
+            };
+            versions.push(record.version);
+            expired.extend(record.expired);
         }
         let found = guard.get(&self.generation).await?;
         let now = self.learn(guard, found.as_ref(), asked).await?;
         let mut known = self.lock();
         if now == generation && known.generation == generation {
             known.versions.extend(slots.iter().copied().zip(versions.iter().copied()));
+            known.expired.clone_from(&expired);
         }
-        Ok((now, versions))
+        Ok(Read { generation: now, versions, expired })
     }
 
-    fn remembered(&self, slots: &[Slot], generation: u64) -> Option<Vec<u64>> {
+    fn remembered(&self, slots: &[Slot], generation: u64) -> Option<Read> {
         let known = self.lock();
         if known.generation != generation {
             return None;
         }
-        slots.iter().map(|slot| known.versions.get(slot).copied()).collect()
+        let versions = slots.iter().map(|slot| known.versions.get(slot).copied()).collect::<Option<_>>()?;
+        Some(Read { generation, versions, expired: known.expired.clone() })
+    }
+
+    /// What is stored under `key`, which is that of a version or of the generation.
+    fn record(&self, key: &Key, bytes: &Bytes) -> Option<Record> {
+        if *key == self.version { Record::read(bytes) } else { number(bytes).map(Record::new) }
     }
 
     /// Makes a number that is lost or was never there. Entries that carry another version are of the past.
-    async fn make<B: Backend>(&self, guard: &Guard<B>, key: &Key) -> Result<u64, Error> {
+    async fn make<B: Backend>(&self, guard: &Guard<B>, key: &Key) -> Result<Record, Error> {
+        let read = |found: Option<Bytes>| found.and_then(|found| self.record(key, &found));
         if !guard.capabilities().leases {
             self.write(guard, key).await?;
             // Of several who make one the last wins; the others learn of it by a new generation.
             if *key != self.generation {
                 self.write(guard, &self.generation).await?;
             }
-            let found = guard.get(key).await?.as_ref().and_then(number);
             // A backend that keeps nothing knows nothing of before.
-            return Ok(found.unwrap_or_else(random::number));
+            return Ok(read(guard.get(key).await?).unwrap_or_else(|| Record::new(random::number())));
         }
         // By a lease, so that of several who make one the first wins, and an invalidation over all.
         for _ in 0..ATTEMPTS {
@@ -264,12 +271,12 @@ impl Versions {
                 self.clock.sleep(PAUSE).await;
             }
             // Whoever held the lease before may have made it.
-            let found = guard.get(key).await?.as_ref().and_then(number);
+            let found = read(guard.get(key).await?);
             if let Lease::Granted(token) = lease {
                 if found.is_none() {
                     let made = random::number();
                     if guard.put(key, bytes(made), self.keep(guard), Some(token)).await? {
-                        return Ok(made);
+                        return Ok(Record::new(made));
                     }
                 }
                 guard.release(key, token).await?;
@@ -303,6 +310,7 @@ impl Versions {
         if known.generation != generation || asked.tick.saturating_sub(known.since) >= REMEMBERED {
             known.generation = generation;
             known.versions.clear();
+            known.expired.clear();
             known.since = asked.tick;
         }
         known.asked = Some(asked.tick);
@@ -310,7 +318,7 @@ impl Versions {
 
     fn key(&self, slot: Slot) -> Key {
         match slot {
-            Slot::Namespace => self.root.reserved("version"),
+            Slot::Namespace => self.version.clone(),
             Slot::Tag(number) => self.root.reserved(&format!("tag:{number}")),
         }
     }

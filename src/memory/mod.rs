@@ -13,7 +13,7 @@ use std::thread::available_parallelism;
 use crate::epochs::{Epochs, Tags};
 use crate::key::Key;
 
-use self::node::{Dropped, Node};
+use self::node::{Dropped, Moment, Node};
 use self::shard::Shard;
 
 mod ghost;
@@ -131,12 +131,10 @@ impl L1 {
     fn find(&self, hash: u64, text: &str, now: u64, tagged: bool) -> Option<Hit> {
         let shard = self.lock(hash);
         let node = shard.peek(hash).filter(|node| node.is_of(text))?;
-        if let Some(age) = node.age(now)
-            && node.is_good(&self.epochs, now)
-        {
+        if let Some((age, expires)) = node.life(Moment { tick: now, epochs: &self.epochs }) {
             node.touch();
             let tags = if tagged { node.tags() } else { None };
-            return Some(Hit { held: Arc::clone(&node.held), age, expires: node.expires, tags });
+            return Some(Hit { held: Arc::clone(&node.held), age, expires, tags });
         }
         self.forget(shard, hash, text);
         None
@@ -153,6 +151,7 @@ impl L1 {
     /// If refused, an older entry of the key stays only when `admit` said no.
     pub(crate) fn put(&self, key: &Key, entry: Entry, now: u64, admit: impl FnOnce() -> bool) -> bool {
         let (hash, text) = (key.hash64(), key.as_str());
+        let moment = Moment { tick: now, epochs: &self.epochs };
         let weight = entry.weight.saturating_add(text.len()).saturating_add(OVERHEAD);
         let mut dropped = Dropped::default();
         if weight > self.max_entry || entry.gone <= now {
@@ -167,14 +166,14 @@ impl L1 {
         let lacks = shard.lacks(hash, weight);
         if lacks > 0 {
             drop(shard);
-            let loan = self.borrow(hash, lacks, now, &mut dropped);
+            let loan = self.borrow(hash, lacks, moment, &mut dropped);
             shard = self.lock(hash);
             shard.allowance += loan;
         } else if shard.allowance < self.share {
             shard.allowance += self.draw(self.share - shard.allowance);
         }
         let held = if admit() {
-            shard.put(hash, node, now, &mut dropped)
+            shard.put(hash, node, moment, &mut dropped)
         } else {
             dropped.push(node);
             false
@@ -186,6 +185,26 @@ impl L1 {
     /// Forgets a key.
     pub(crate) fn remove(&self, key: &Key) {
         self.forget(self.lock(key.hash64()), key.hash64(), key.as_str());
+    }
+
+    /// Lets a key expire at the tick `now`: what is left of it is a fallback.
+    pub(crate) fn expire(&self, key: &Key, now: u64) {
+        let (hash, text) = (key.hash64(), key.as_str());
+        let mut shard = self.lock(hash);
+        if shard.expire(hash, text, now) {
+            self.forget(shard, hash, text);
+        }
+    }
+
+    /// Removes everything, at the price of a drop for each entry.
+    pub(crate) fn clear(&self) {
+        for line in &self.shards {
+            let mut shard = line.lock();
+            let old = shard.take();
+            self.settle(&mut shard);
+            drop(shard);
+            drop(old);
+        }
     }
 
     /// Bytes accounted for.
@@ -228,7 +247,7 @@ impl L1 {
     /// Collects allowance for the shard of a hash: from the pool, then evenly from the others, then from any.
     ///
     /// Holds one lock at a time. Another shard keeps an eighth of its share.
-    fn borrow(&self, hash: u64, amount: usize, now: u64, dropped: &mut Dropped) -> usize {
+    fn borrow(&self, hash: u64, amount: usize, now: Moment<'_>, dropped: &mut Dropped) -> usize {
         let home = self.index(hash);
         let mut loan = self.draw(amount);
         let even = (amount - loan).div_ceil(self.shards.len());

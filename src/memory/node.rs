@@ -6,12 +6,19 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use super::{Age, Entry, Held};
 use crate::epochs::{Epochs, Tags};
 
+/// A tick, and what is forgotten by then.
+#[derive(Clone, Copy)]
+pub(super) struct Moment<'a> {
+    pub(super) tick: u64,
+    pub(super) epochs: &'a Epochs,
+}
+
 /// What a shard keeps for a key.
 pub(super) struct Node {
     text: Text,
     pub(super) held: Held,
     fresh_until: u64,
-    pub(super) expires: u64,
+    expires: u64,
     pub(super) gone: u64,
     /// The epoch in which its making began, or in which it was last found good.
     epoch: AtomicU64,
@@ -92,35 +99,54 @@ impl Node {
         self.tags.as_deref().map(Arc::clone)
     }
 
-    /// How old the entry is, or `None` once it is gone.
+    /// How old the entry is, and from which tick it is expired. `None` once it is gone, was forgotten,
+    /// or is not believed any more.
     #[inline]
-    pub(super) fn age(&self, now: u64) -> Option<Age> {
-        if now >= self.gone {
+    pub(super) fn life(&self, now: Moment<'_>) -> Option<(Age, u64)> {
+        if now.tick >= self.gone {
             return None;
         }
-        if now < self.fresh_until.min(self.expires) {
-            return Some(Age::Fresh);
+        now.epochs.check(now.tick);
+        let (current, epoch) = (now.epochs.now(), self.epoch.load(Ordering::Relaxed));
+        if epoch != current && !self.is_still_good(now, epoch, current)? {
+            return Some((Age::Expired, self.expires.min(now.tick)));
         }
-        Some(if now < self.expires { Age::Stale } else { Age::Expired })
+        if now.tick < self.fresh_until.min(self.expires) {
+            return Some((Age::Fresh, self.expires));
+        }
+        Some((if now.tick < self.expires { Age::Stale } else { Age::Expired }, self.expires))
     }
 
-    /// Whether nothing has forgotten the entry since its making began, and it may be believed at `tick`.
-    #[inline]
-    pub(super) fn is_good(&self, epochs: &Epochs, tick: u64) -> bool {
-        epochs.check(tick);
-        let (now, epoch) = (epochs.now(), self.epoch.load(Ordering::Relaxed));
-        epoch == now || self.is_still_good(epochs, epoch, now)
-    }
-
+    /// Whether nothing has forgotten the entry since its making began, nor let it expire. `None` if it is gone for it.
     #[cold]
-    fn is_still_good(&self, epochs: &Epochs, epoch: u64, now: u64) -> bool {
+    fn is_still_good(&self, now: Moment<'_>, epoch: u64, current: u64) -> Option<bool> {
         let tags = self.tags.as_deref().map_or(&[][..], |tags| tags);
-        if epochs.doubts(epoch) || epochs.forgot(epoch, tags) {
-            return false;
+        if now.epochs.doubts(epoch) || now.epochs.forgot(epoch, tags) {
+            return None;
+        }
+        if let Some(at) = now.epochs.expired_at(epoch) {
+            return (now.tick < self.gone_if_expired(at)).then_some(false);
         }
         // Of several readers any may win: each epoch written here was found good.
-        self.epoch.store(now, Ordering::Relaxed);
-        true
+        self.epoch.store(current, Ordering::Relaxed);
+        Some(true)
+    }
+
+    /// When the entry is gone if it expires at the tick `at`, if not before: its grace begins then.
+    fn gone_if_expired(&self, at: u64) -> u64 {
+        let grace = self.gone.saturating_sub(self.expires);
+        self.gone.min(self.expires.min(at).saturating_add(grace))
+    }
+
+    /// Lets the entry expire at the tick `at`, if not before.
+    pub(super) fn expire(&mut self, at: u64) {
+        self.gone = self.gone_if_expired(at);
+        self.expires = self.expires.min(at);
+    }
+
+    /// Whether the entry is neither gone nor forgotten.
+    pub(super) fn is_live(&self, now: Moment<'_>) -> bool {
+        self.life(now).is_some()
     }
 
     /// Counts a read. A lost update under contention costs one count, a read-modify-write costs every hit.

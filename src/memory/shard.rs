@@ -9,7 +9,7 @@
 //! twice what comes back after leaving `main`.
 
 use super::ghost::Ghost;
-use super::node::{Dropped, Node};
+use super::node::{Dropped, Moment, Node};
 use super::store::{Listed, Store};
 
 /// How many entries from each tail a sweep looks at.
@@ -77,6 +77,20 @@ impl<S: Store> Shard<S> {
         }
     }
 
+    /// Lets the entry of a key expire at the tick `at`. Returns whether there is nothing left of it.
+    pub(super) fn expire(&mut self, hash: u64, text: &str, at: u64) -> bool {
+        let queue = if self.main.map.peek(hash).is_some() { &mut self.main } else { &mut self.small };
+        let Some(node) = queue.map.peek_mut(hash).filter(|node| node.is_of(text)) else { return false };
+        node.expire(at);
+        self.next_sweep = self.next_sweep.min(node.gone);
+        node.gone <= at
+    }
+
+    /// Takes everything out, with what was learned of it.
+    pub(super) fn take(&mut self) -> Self {
+        std::mem::replace(self, Self::new(self.allowance))
+    }
+
     /// Bytes of allowance that an entry of `weight` needs from outside, so as not to push out most of this shard.
     pub(super) fn lacks(&self, hash: u64, weight: usize) -> usize {
         if weight <= self.allowance / 2 {
@@ -88,7 +102,7 @@ impl<S: Store> Shard<S> {
     }
 
     /// Stores a node, evicting what it takes. Returns whether it is held; if not, nothing of its hash is.
-    pub(super) fn put(&mut self, hash: u64, node: Node, now: u64, dropped: &mut Dropped) -> bool {
+    pub(super) fn put(&mut self, hash: u64, node: Node, now: Moment<'_>, dropped: &mut Dropped) -> bool {
         self.sweep(now, dropped);
         if node.weight() > self.allowance {
             self.pop(hash, dropped);
@@ -103,7 +117,7 @@ impl<S: Store> Shard<S> {
     }
 
     /// Gives up to `amount` of the allowance away, but keeps `floor`. Returns how much.
-    pub(super) fn give(&mut self, amount: usize, floor: usize, now: u64, dropped: &mut Dropped) -> usize {
+    pub(super) fn give(&mut self, amount: usize, floor: usize, now: Moment<'_>, dropped: &mut Dropped) -> usize {
         let amount = amount.min(self.allowance.saturating_sub(floor));
         self.allowance -= amount;
         while self.weight() > self.allowance {
@@ -113,7 +127,7 @@ impl<S: Store> Shard<S> {
     }
 
     /// Puts a node in the place of the one of its hash, if there is one.
-    fn replace(&mut self, hash: u64, mut node: Node, now: u64, dropped: &mut Dropped) -> Result<(), Node> {
+    fn replace(&mut self, hash: u64, mut node: Node, now: Moment<'_>, dropped: &mut Dropped) -> Result<(), Node> {
         loop {
             let weight = self.weight();
             let queue = if self.main.map.peek(hash).is_some() { &mut self.main } else { &mut self.small };
@@ -132,7 +146,7 @@ impl<S: Store> Shard<S> {
         }
     }
 
-    fn insert(&mut self, hash: u64, node: Node, now: u64, dropped: &mut Dropped) {
+    fn insert(&mut self, hash: u64, node: Node, now: Moment<'_>, dropped: &mut Dropped) {
         let room = |shard: &Self| shard.weight() + node.weight() <= shard.allowance;
         let to_main = self.learn(hash, node.weight()) || room(self);
         while !room(self) {
@@ -160,7 +174,11 @@ impl<S: Store> Shard<S> {
     }
 
     /// Lets one entry go, if there is any.
-    fn evict(&mut self, now: u64, dropped: &mut Dropped) {
+    fn evict(&mut self, now: Moment<'_>, dropped: &mut Dropped) {
+        // What nobody can read gives way before anything else does.
+        if let Some(hash) = self.dead_tail(now) {
+            return self.pop(hash, dropped);
+        }
         let mut patience = PATIENCE;
         loop {
             let entries = self.len();
@@ -168,7 +186,7 @@ impl<S: Store> Shard<S> {
             let (queue, ghost) =
                 if from_small { (&mut self.small, &mut self.unread) } else { (&mut self.main, &mut self.aged) };
             let Some((hash, node)) = queue.map.oldest().next() else { return };
-            let live = node.gone > now;
+            let live = node.is_live(now);
             if live && node.was_read() && patience > 0 {
                 patience -= 1;
                 self.spare(hash, from_small);
@@ -184,6 +202,12 @@ impl<S: Store> Shard<S> {
         }
     }
 
+    /// The entry at a tail that is gone or forgotten, if one is.
+    fn dead_tail(&self, now: Moment<'_>) -> Option<u64> {
+        let tails = [&self.main, &self.small].map(|queue| queue.map.oldest().next());
+        tails.into_iter().flatten().find(|(_, node)| !node.is_live(now)).map(|(hash, _)| hash)
+    }
+
     /// Lets an entry at a tail live on, because it was read: from `small` it moves on, `main` gives it another round.
     fn spare(&mut self, hash: u64, from_small: bool) {
         if !from_small {
@@ -196,8 +220,8 @@ impl<S: Store> Shard<S> {
     }
 
     /// Removes what is gone near the tails.
-    fn sweep(&mut self, now: u64, dropped: &mut Dropped) {
-        if now < self.next_sweep {
+    fn sweep(&mut self, now: Moment<'_>, dropped: &mut Dropped) {
+        if now.tick < self.next_sweep {
             return;
         }
         let small = self.small.sweep(now, dropped);
@@ -243,12 +267,12 @@ impl<S: Store> Queue<S> {
     }
 
     /// Removes what is gone among the oldest entries. Returns when to look again.
-    fn sweep(&mut self, now: u64, dropped: &mut Dropped) -> u64 {
+    fn sweep(&mut self, now: Moment<'_>, dropped: &mut Dropped) -> u64 {
         let mut gone = [None; SWEEP];
         let mut next = u64::MAX;
         for (slot, (hash, node)) in gone.iter_mut().zip(self.map.oldest()) {
             next = next.min(node.gone);
-            *slot = (node.gone <= now).then_some(hash);
+            *slot = (!node.is_live(now)).then_some(hash);
         }
         for hash in gone.into_iter().flatten() {
             if let Some(node) = self.pop(hash) {

@@ -10,6 +10,8 @@ use fastrand::Rng;
 
 use super::*;
 
+mod forgotten;
+
 const FOREVER: u64 = u64::MAX;
 const MIB: usize = 1 << 20;
 

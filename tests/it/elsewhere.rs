@@ -11,14 +11,14 @@ use cachekit::backends::{File, Memcached, Memory, NoBackend, Redis};
 use cachekit::codec::Postcard;
 use cachekit::intent::Production;
 use cachekit::{
-    Backend, Batch, BreakerState, Bus, Cache, CacheBuilder, Codec, Error, ErrorKind, FileLimits, Intent,
+    Backend, Batch, BreakerState, Bus, Cache, CacheBuilder, Codec, Computed, Error, ErrorKind, FileLimits, Intent,
     MemcachedSettings, Position, RedisSettings,
 };
 
 use crate::servers::{self, PATIENCE, Server, eventually};
 
 fn builder() -> CacheBuilder<NoBackend, Postcard, Production> {
-    CacheBuilder::new().intent(Intent::Production).namespace("pages")
+    CacheBuilder::new().intent(Intent::Production).namespace("pages").stale_if_error(Duration::from_secs(600))
 }
 
 async fn in_l1<B: Backend, C: Codec>(cache: &Cache<B, C>, key: &str) -> Option<u32> {
@@ -29,45 +29,80 @@ async fn forgets<B: Backend, C: Codec>(cache: &Cache<B, C>, key: &str, why: &str
     eventually(why, async || in_l1(cache, key).await.is_none()).await;
 }
 
+/// Both caches hold both entries, and no message of before is under way.
+async fn fill<B: Backend, C: Codec>(here: &Cache<B, C>, there: &Cache<B, C>) {
+    eventually("both hold both", async || {
+        let mut held = true;
+        for (cache, key, tag) in [here, there].into_iter().flat_map(|cache| TAGS.map(|(key, tag)| (cache, key, tag))) {
+            held &= in_l1(cache, key).await == Some(1);
+            let compute = move || async move { Ok::<_, std::io::Error>(Computed::new(1u32).tags([tag])) };
+            cache.entry(key).get_or_decide(compute).await.unwrap();
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        held
+    })
+    .await;
+}
+
+/// The entries, and the tag of each.
+const TAGS: [(&str, &str); 2] = [("home", "start"), ("news", "author:7")];
+/// What `hear_one_another` changes.
+const CHANGES: usize = 13;
+
 /// Whatever one of two caches changes leaves the L1 of the other, and nothing else does.
 async fn hear_one_another<B: Backend, C: Codec>(here: &Cache<B, C>, there: &Cache<B, C>, shared: bool) {
-    let fill_one = async |cache: &Cache<B, C>, key: &'static str| {
-        let tags = (key == "news").then_some("author:7");
-        let compute = move || async move { Ok::<_, std::io::Error>(cachekit::Computed::new(1u32).tags(tags)) };
-        cache.entry(key).get_or_decide(compute).await.unwrap();
-    };
-    // Until both hold both, and no message of before is under way.
-    let fill = async || {
-        eventually("both hold both", async || {
-            let mut held = true;
-            for (cache, key) in [(here, "home"), (here, "news"), (there, "home"), (there, "news")] {
-                held &= in_l1(cache, key).await == Some(1);
-                fill_one(cache, key).await;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-            held
-        })
-        .await;
-    };
-    fill().await;
+    forget_keys(here, there, shared).await;
+    fill(here, there).await;
+    here.invalidate_tag("author:7").await.unwrap();
+    forgets(there, "news", "a tag is invalidated").await;
+    assert_eq!(in_l1(there, "home").await, Some(1), "it has no such tag");
+    fill(here, there).await;
+    here.invalidate_tags(["author:7", "start"]).await.unwrap();
+    both_forgotten(there, "tags are invalidated").await;
+    fill(here, there).await;
+    here.invalidate_namespace().await.unwrap();
+    both_forgotten(there, "the namespace is invalidated").await;
+    fill(here, there).await;
+    here.clear().await.unwrap();
+    both_forgotten(there, "the cache is cleared").await;
+    assert_eq!(fallback(there, "home").await, None, "nothing is left of it");
+    fill(here, there).await;
+    here.expire_all().await.unwrap();
+    both_forgotten(there, "all expire").await;
+    assert_eq!(fallback(there, "home").await, Some(1), "it stands in for what fails");
+    assert_eq!((here.stats().gaps, there.stats().gaps), (0, 0));
+}
+
+async fn forget_keys<B: Backend, C: Codec>(here: &Cache<B, C>, there: &Cache<B, C>, shared: bool) {
+    fill(here, there).await;
     here.invalidate("home").await.unwrap();
     forgets(there, "home", "a key is invalidated").await;
     assert_eq!((in_l1(here, "news").await, in_l1(there, "news").await), (Some(1), Some(1)));
-    fill().await;
+    fill(here, there).await;
     here.set("home", 2u32).await.unwrap();
     forgets(there, "home", "a key is set").await;
     assert_eq!(in_l1(here, "home").await, Some(2));
     assert_eq!(there.get::<u32>("home").await.unwrap(), shared.then_some(2), "from the backend, if there is one");
     here.invalidate("home").await.unwrap();
-    fill().await;
-    here.invalidate_tag("author:7").await.unwrap();
-    forgets(there, "news", "a tag is invalidated").await;
-    assert_eq!(in_l1(there, "home").await, Some(1), "it has no such tag");
-    fill().await;
-    here.invalidate_namespace().await.unwrap();
-    forgets(there, "news", "the namespace is invalidated").await;
-    forgets(there, "home", "the namespace is invalidated").await;
-    assert_eq!((here.stats().gaps, there.stats().gaps), (0, 0));
+    fill(here, there).await;
+    here.invalidate_many(["home", "news"]).await.unwrap();
+    both_forgotten(there, "many keys are invalidated").await;
+    fill(here, there).await;
+    here.expire("home").await.unwrap();
+    forgets(there, "home", "a key expires").await;
+    assert_eq!((fallback(there, "home").await, in_l1(there, "news").await), (Some(1), Some(1)));
+}
+
+async fn both_forgotten<B: Backend, C: Codec>(cache: &Cache<B, C>, why: &str) {
+    for (key, _) in TAGS {
+        forgets(cache, key, why).await;
+    }
+}
+
+/// What L1 has for a computation that fails.
+async fn fallback<B: Backend, C: Codec>(cache: &Cache<B, C>, key: &str) -> Option<u32> {
+    let fails = || async { Err(std::io::Error::other("the origin is down")) };
+    cache.entry(key).skip_l2_read().get_or_compute(fails).await.ok()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -138,11 +173,11 @@ async fn caches_tell_by_a_bus_of_the_users_own() {
     let alone = || builder().l1_only().bus(Arc::clone(&board) as _).build().unwrap();
     hear_one_another(&alone(), &alone(), false).await;
     let heard = board.published.load(SeqCst);
-    assert_eq!(heard, 5, "fills are not published");
+    assert_eq!(heard, CHANGES, "fills are not published");
     let board = Arc::new(Board::default());
     let cache = || builder().backend(memory.clone()).bus(Arc::clone(&board) as _).build().unwrap();
     hear_one_another(&cache(), &cache(), true).await;
-    assert_eq!(board.published.load(SeqCst), 5, "in place of the bus of the backend");
+    assert_eq!(board.published.load(SeqCst), CHANGES, "in place of the bus of the backend");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -14,6 +14,7 @@ mod encryption;
 mod errors;
 mod evolution;
 mod files;
+mod forget;
 mod freshness;
 mod guard;
 mod intents;

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use redis::{RedisError, Value};
 use tokio::runtime;
 use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::time::Instant;
 
 use super::commands;
 use super::held::{Answer, Held};
@@ -148,8 +148,7 @@ async fn deliver(held: Arc<Held>, batch: Vec<Waiting>) {
     if !names.is_empty() {
         packet.push(commands::on_all(b"MGET", names.iter().map(|name| &**name)).into());
     }
-    let sent = timeout(held.limits().command, held.send_all(packet)).await;
-    match sent.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into())) {
+    match held.send_all(packet, Instant::now() + held.limits().command).await {
         Ok(mut answers) => {
             for (tell, answer) in others.into_iter().zip(&mut answers) {
                 let _ = tell.send(answer);

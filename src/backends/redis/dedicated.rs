@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use redis::Cmd;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::timeout;
+use tokio::time::Instant;
 
 use super::error;
 use super::held::{Held, Limits};
@@ -43,10 +43,10 @@ impl Dedicated {
     /// Sends a request, and waits for its answer as long as a command may take.
     pub(super) async fn ask(&self, request: Request) -> Result<redis::Value, Error> {
         let limit = self.held.limits().command;
-        match timeout(limit, self.held.send(request)).await {
-            Ok(answer) => answer.map_err(|error| error::of_command(&error, self.source.place())),
-            Err(_) => Err(error::no_answer(self.source.place(), limit)),
-        }
+        self.held.send(request, Instant::now() + limit).await.map_err(|error| match error.is_timeout() {
+            true => error::no_answer(self.source.place(), limit),
+            false => error::of_command(&error, self.source.place()),
+        })
     }
 
     /// A server that does not tell counts as another one at each connect.

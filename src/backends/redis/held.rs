@@ -12,7 +12,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{Cmd, RedisError, Value};
 use tokio::runtime;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::batch::{Average, Queue};
 use super::commands;
@@ -77,28 +77,28 @@ impl Held {
         Ok(Self { connection, silent, heard, queue, average, limits, _object: object, _permit: permit })
     }
 
-    /// Sends a request alone. The caller bounds the time.
-    pub(super) async fn send(&self, request: Request) -> Answer {
+    /// Sends a request alone, and waits for its answer until then.
+    pub(super) async fn send(&self, request: Request, until: Instant) -> Answer {
         match request {
-            Request::One(Single::Read(key)) => match self.send_one(&commands::on(b"GET", &key)).await {
+            Request::One(Single::Read(key)) => match self.send_one(&commands::on(b"GET", &key), until).await {
                 Err(error) if error.code() == Some("WRONGTYPE") => Ok(Value::Nil),
                 answer => answer,
             },
-            Request::One(Single::Command(command)) => self.send_one(&command).await,
+            Request::One(Single::Command(command)) => self.send_one(&command, until).await,
             Request::One(single) => {
-                let mut answers = self.send_all(Packet::from_iter([single])).await?;
+                let mut answers = self.send_all(Packet::from_iter([single]), until).await?;
                 answers.next().unwrap_or_else(|| Ok(Value::Nil))
             }
             Request::All(singles) => {
-                let answers = self.send_all(singles.into_iter().collect()).await?;
+                let answers = self.send_all(singles.into_iter().collect(), until).await?;
                 answers.collect::<Result<_, _>>().map(Value::Array)
             }
         }
     }
 
-    async fn send_one(&self, command: &Cmd) -> Answer {
+    async fn send_one(&self, command: &Cmd, until: Instant) -> Answer {
         let mut connection = self.connection.clone();
-        let answer = self.while_open(connection.send_packed_command(command)).await?;
+        let answer = self.bounded(connection.send_packed_command(command), until).await?;
         self.answered();
         answer.extract_error()
     }
@@ -113,25 +113,39 @@ impl Held {
         self.queue.send(self, request, runtime)
     }
 
-    /// Sends several requests, and returns the answer to each. The caller bounds the time.
-    pub(super) async fn send_all(&self, packet: Packet) -> Result<impl Iterator<Item = Answer> + use<>, RedisError> {
+    /// Sends several requests, and returns the answer to each, if all are there by then.
+    pub(super) async fn send_all(
+        &self,
+        packet: Packet,
+        until: Instant,
+    ) -> Result<impl Iterator<Item = Answer> + use<>, RedisError> {
         let pipeline = packet.pipeline();
         let mut connection = self.connection.clone();
-        let values = self.while_open(connection.send_packed_commands(pipeline, 0, pipeline.len())).await?;
+        let sent = connection.send_packed_commands(pipeline, 0, pipeline.len());
+        let values = self.bounded(sent, until).await?;
         self.answered();
         Ok(packet.answers(values))
     }
 
-    /// What a request is answered with. Fails if the connection has closed, of which the driver does not tell every
-    /// request: what is handed to it just as it ends stays in its channel, unanswered.
-    async fn while_open<T>(&self, answer: impl Future<Output = Result<T, RedisError>>) -> Result<T, RedisError> {
+    /// What a request is answered with until then. Fails also if the connection has closed, of which the driver does not
+    /// tell every request: what is handed to it just as it ends stays in its channel, unanswered.
+    async fn bounded<T>(
+        &self,
+        answer: impl Future<Output = Result<T, RedisError>>,
+        until: Instant,
+    ) -> Result<T, RedisError> {
         let (mut answer, mut doubt) = (pin!(answer), DOUBT);
         loop {
-            match timeout(doubt, answer.as_mut()).await {
+            let failure = match timeout_at(until.min(Instant::now() + doubt), answer.as_mut()).await {
                 Ok(answer) => return answer,
-                Err(_) if self.is_closed() => return Err(io::Error::from(io::ErrorKind::BrokenPipe).into()),
-                Err(_) => doubt = doubt.saturating_mul(2),
-            }
+                Err(_) if self.is_closed() => io::ErrorKind::BrokenPipe,
+                Err(_) if Instant::now() >= until => io::ErrorKind::TimedOut,
+                Err(_) => {
+                    doubt *= 2;
+                    continue;
+                }
+            };
+            return Err(io::Error::from(failure).into());
         }
     }
 
@@ -207,13 +221,17 @@ mod tests {
         let held = Held { connection, silent, heard, queue, average, limits, _object: Box::new(()), _permit: None };
 
         tokio::time::pause();
-        let lost = held.while_open(pending::<Result<(), _>>());
-        assert!(timeout(DOUBT * 100, lost).await.is_err(), "an open connection is waited for");
+        let lost = async |limit| held.bounded(pending::<Result<(), _>>(), Instant::now() + limit).await.unwrap_err();
+        for limit in [DOUBT / 2, DOUBT * 100] {
+            let begun = Instant::now();
+            assert!(lost(limit).await.is_timeout(), "an open connection is waited for");
+            // Timers have whole milliseconds.
+            assert!((limit..limit + DOUBT / 10).contains(&begun.elapsed()));
+        }
         tokio::time::resume();
         close.send(()).unwrap();
         server.await.unwrap();
-        let lost = timeout(Duration::from_secs(30), held.while_open(pending::<Result<(), _>>()));
-        let error = lost.await.expect("a closed connection is not waited for").unwrap_err();
-        assert!(error.is_unrecoverable_error());
+        let error = lost(Duration::from_secs(30)).await;
+        assert!(error.is_unrecoverable_error(), "{error}");
     }
 }

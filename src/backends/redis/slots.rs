@@ -79,9 +79,9 @@ impl Slots {
         };
         let busy = Busy::new(&slot.busy);
         let shares = (busy.before >= SPARSE && load == Load::Light).then_some(runtime);
-        let watch = Watch::new();
+        let watch = Watch::new(limit);
         let mut question = Question::new(self, held, watch.begun());
-        let ended = watch.limit(limit, pin!(self.attempts(&mut question, shares, &watch, make))).await;
+        let ended = watch.limit(pin!(self.attempts(&mut question, shares, &watch, make))).await;
         let Some(result) = ended else { return Err(self.no_answer(&mut question, limit)) };
         question.end();
         result
@@ -125,9 +125,9 @@ impl Slots {
             let answer = match (make(attempt), shares) {
                 (Request::One(single), Some(runtime)) => match open.share(single, runtime) {
                     Ok(answer) => watch.pause(answer).await,
-                    Err(single) => open.send(Request::One(single)).await,
+                    Err(single) => watch.pause(open.send(Request::One(single), watch.end())).await,
                 },
-                (request, _) => open.send(request).await,
+                (request, _) => watch.pause(open.send(request, watch.end())).await,
             };
             match answer {
                 Ok(value) => return Ok(value),

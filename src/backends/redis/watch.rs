@@ -1,7 +1,8 @@
 //! A watch: a limit of time, where there is none.
 //!
 //! A timer takes the lock that all timers of a runtime share, twice, which is more than all else that a caller does for
-//! a request that travels with others. Their batch has a timer, so only what travels alone needs one of its own.
+//! a request that travels with others. Their batch has a timer, and so has what travels alone; a caller needs one of its
+//! own only for what comes before, such as a connect.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -14,13 +15,14 @@ use tokio::time::{Instant, Sleep, sleep_until};
 /// Watches the time of a future, but for the parts of it that have a limit themselves.
 pub(super) struct Watch {
     begun: Instant,
+    limit: Duration,
     paused: AtomicBool,
 }
 
 impl Watch {
     /// Starts now.
-    pub(super) fn new() -> Self {
-        Self { begun: Instant::now(), paused: AtomicBool::new(false) }
+    pub(super) fn new(limit: Duration) -> Self {
+        Self { begun: Instant::now(), limit, paused: AtomicBool::new(false) }
     }
 
     /// When it started.
@@ -28,10 +30,13 @@ impl Watch {
         self.begun
     }
 
-    /// What `future` gives, if it ends within `limit` from the start. Where the watch is paused then, the limit is that
-    /// of the part.
-    pub(super) async fn limit<F: Future>(&self, limit: Duration, mut future: Pin<&mut F>) -> Option<F::Output> {
-        let end = self.begun + limit;
+    /// When the time is up.
+    pub(super) fn end(&self) -> Instant {
+        self.begun + self.limit
+    }
+
+    /// What `future` gives, if it ends within the limit. Where the watch is paused then, the limit is that of the part.
+    pub(super) async fn limit<F: Future>(&self, mut future: Pin<&mut F>) -> Option<F::Output> {
         let mut timer = pin!(None::<Sleep>);
         poll_fn(|context| {
             if let Poll::Ready(output) = future.as_mut().poll(context) {
@@ -41,7 +46,7 @@ impl Watch {
                 return Poll::Pending;
             }
             if timer.is_none() {
-                timer.set(Some(sleep_until(end)));
+                timer.set(Some(sleep_until(self.end())));
             }
             match timer.as_mut().as_pin_mut() {
                 Some(timer) => timer.poll(context).map(|()| None),
@@ -72,24 +77,24 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_has_no_limit_of_its_own_ends_at_this_one() {
-        let watch = Watch::new();
-        assert_eq!(watch.limit(SECOND, pin!(ready(7))).await, Some(7));
+        let watch = Watch::new(SECOND);
+        assert_eq!(watch.limit(pin!(ready(7))).await, Some(7));
         let begun = Instant::now();
-        assert_eq!(watch.limit(SECOND, pin!(pending::<()>())).await, None);
+        assert_eq!(watch.limit(pin!(pending::<()>())).await, None);
         assert_eq!(begun.elapsed(), SECOND);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_part_with_a_limit_of_its_own_is_waited_for_and_counts() {
-        let watch = Watch::new();
+        let watch = Watch::new(SECOND);
         let begun = Instant::now();
         let parts = async {
             watch.pause(sleep(SECOND * 3 / 4)).await;
             pending::<()>().await;
         };
-        assert_eq!(watch.limit(SECOND, pin!(parts)).await, None);
+        assert_eq!(watch.limit(pin!(parts)).await, None);
         assert_eq!(begun.elapsed(), SECOND);
         let slow = async { watch.pause(sleep(SECOND * 2)).await };
-        assert_eq!(watch.limit(SECOND, pin!(slow)).await, Some(()));
+        assert_eq!(watch.limit(pin!(slow)).await, Some(()));
     }
 }

@@ -1,0 +1,184 @@
+//! Changes: what a `set`, an invalidation and an expiry have in common.
+//!
+//! Whatever changes a key raises its fence before and after the backend is told, so that no read that overlaps the
+//! change outlives it. Of changes that overlap, the one that began last stays.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use super::Inner;
+use super::recovery::{Target, Work};
+use crate::backends::{Backend, join};
+use crate::codec::Codec;
+use crate::error::{Error, ErrorKind};
+use crate::event::{Effect, Event, Origin, Scope};
+use crate::fence::Fence;
+use crate::key::Key;
+use crate::message::Message;
+use crate::seal::Marks;
+
+/// How many messages are on their way at once.
+const WIDTH: usize = 32;
+
+/// One of the things that changed: what others are told of it, and what is to be made again if that fails.
+pub(super) struct Part<'a> {
+    pub(super) target: Target,
+    /// The key, or the name of the namespace.
+    pub(super) key: &'a Key,
+    /// The version of the key that the change began.
+    pub(super) begun: u64,
+    pub(super) message: Message<'a>,
+}
+
+impl<B: Backend, C: Codec> Inner<B, C> {
+    /// Tells others of a change that the backend took. What failed leaves work for later.
+    pub(super) async fn conclude(&self, parts: &[Part<'_>], made: Result<(), Error>, work: Work) -> Result<(), Error> {
+        let later = |part: &Part<'_>, work| self.recover(part.target.clone(), part.key, part.begun, work);
+        if let Err(error) = made {
+            parts.iter().for_each(|part| later(part, work));
+            return Err(error);
+        }
+        parts.iter().for_each(|part| self.recovery.settle(&part.target));
+        self.see_to_recovery();
+        let width = self.policy.backpressure.map_or(WIDTH, |rules| rules.max_concurrent.clamp(1, WIDTH));
+        let mut told = Ok(());
+        for few in parts.chunks(width) {
+            if told.is_err() && self.recovers() {
+                // Nor would the bus take these.
+                few.iter().for_each(|part| later(part, Work::Tell));
+                continue;
+            }
+            let results = join::all(few.iter().map(|part| self.tell_others(part.key, part.message))).await;
+            for (part, result) in few.iter().zip(results) {
+                if result.is_err() {
+                    later(part, Work::Tell);
+                }
+                told = told.and(result);
+            }
+        }
+        told
+    }
+
+    /// Runs a change on a task: a caller who leaves does not cut it short, and one who is parked keeps nobody waiting.
+    pub(super) fn change(
+        &self,
+        work: impl Future<Output = Result<(), Error>> + Send + 'static,
+    ) -> impl Future<Output = Result<(), Error>> + Send {
+        let (tell, told) = oneshot::channel();
+        // Boxed, because it is large and would be moved several times.
+        let work = Box::pin(work);
+        let task = async move {
+            // Whoever asked may have left.
+            let _ = tell.send(work.await);
+        };
+        async move {
+            // A closed cache spawns nothing: the call does its own work.
+            if let Err(task) = self.tasks.spawn(task) {
+                task.await;
+            }
+            told.await.unwrap_or_else(|_| {
+                let message = "the change was cut short: the cache was closed or its runtime shut down before it ended";
+                Err(Error::new(ErrorKind::Closed, message))
+            })
+        }
+    }
+
+    /// Tells observers of an invalidation, if there are any.
+    pub(super) fn tell_invalidated(&self, scope: Scope<'_>, effect: Effect) {
+        if self.observers.listen() {
+            let namespace = &self.namespace.root();
+            self.observers.tell(Event::Invalidated { namespace, scope, effect, origin: Origin::Here });
+        }
+    }
+}
+
+/// A change of a key under way. However it ends, what was read from the tiers meanwhile is void.
+pub(super) struct Change<B: Backend, C: Codec> {
+    pub(super) cache: Arc<Inner<B, C>>,
+    pub(super) key: Key,
+    pub(super) fence: Fence,
+    /// None of a `set`.
+    effect: Option<Effect>,
+    begun: u64,
+    ended: AtomicBool,
+}
+
+impl<B: Backend, C: Codec> Change<B, C> {
+    pub(super) fn begin(cache: &Arc<Inner<B, C>>, key: Key, effect: Option<Effect>) -> Self {
+        let fence = cache.local.fence(&key);
+        let begun = fence.raise();
+        let change = Self { cache: Arc::clone(cache), key, fence, effect, begun, ended: AtomicBool::new(false) };
+        change.leave_l1();
+        change
+    }
+
+    /// Writes a value to the backend, whose `frame` is right as it is, or needs the versions of now.
+    pub(super) async fn write(
+        &self,
+        frame: &Bytes,
+        versioned: bool,
+        tags: &[u64],
+        seal: impl Fn(&Marks) -> Result<Bytes, Error>,
+        keep: Duration,
+    ) -> Result<(), Error> {
+        let Some(guard) = &self.cache.guard else { return Ok(()) };
+        let frame = match &self.cache.versions {
+            Some(versions) if !versioned => {
+                let marks = versions.now(guard, tags).await?;
+                // What an invalidation has overtaken keeps the marks of nothing: the older entry must go, too.
+                if self.fence.forgot(tags) { frame.clone() } else { seal(&marks)? }
+            }
+            _ => frame.clone(),
+        };
+        guard.put(&self.key, frame, keep, None).await.map(|_| ())
+    }
+
+    /// What there is to be told of this change.
+    pub(super) fn part(&self) -> Part<'_> {
+        let text = self.key.as_str();
+        let message = if self.effect == Some(Effect::Expired) { Message::ExpiredKey(text) } else { Message::Key(text) };
+        Part { target: Target::Key(self.key.clone()), key: &self.key, begun: self.begun, message }
+    }
+
+    /// Whether a change that began later has been made already: this one would undo it.
+    pub(super) fn is_overtaken(&self, turn: &u64) -> bool {
+        *turn > self.begun
+    }
+
+    pub(super) fn end(&self, turn: &mut u64, result: &Result<(), Error>) {
+        self.void();
+        if result.is_ok() {
+            *turn = self.begun;
+        }
+    }
+
+    pub(super) fn void(&self) {
+        let told = self.ended.swap(true, SeqCst);
+        self.fence.raise();
+        self.leave_l1();
+        self.cache.throttle.succeeded(&self.key);
+        if let Some(effect) = self.effect.filter(|_| !told) {
+            self.cache.tell_invalidated(Scope::Key(&self.key), effect);
+        }
+    }
+
+    fn leave_l1(&self) {
+        if self.effect == Some(Effect::Expired) {
+            self.cache.local.expire(&self.key, self.cache.clock.ticks());
+        } else {
+            self.cache.local.evict(&self.key);
+        }
+    }
+}
+
+impl<B: Backend, C: Codec> Drop for Change<B, C> {
+    fn drop(&mut self) {
+        if !self.ended.load(SeqCst) {
+            self.void();
+        }
+    }
+}

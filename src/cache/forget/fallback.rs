@@ -1,0 +1,103 @@
+//! What an expired key leaves in the backend.
+//!
+//! The entry as it was, marked as expired, for as long as the backend would have kept it beyond its TTL. It is written
+//! by a lease: what others write meanwhile is newer and stays.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::backends::{Backend, Lease, LeaseToken};
+use crate::cache::Inner;
+use crate::codec::Codec;
+use crate::error::Error;
+use crate::frame;
+use crate::guard::{Guard, check_size};
+use crate::key::Key;
+
+/// How long writing a fallback may take. Past it the entry is removed.
+const HOLD: Duration = Duration::from_secs(5);
+
+/// What stands in the backend for an entry that expired.
+struct Fallback {
+    bytes: Bytes,
+    keep: Duration,
+    /// What is there now.
+    stored: Bytes,
+}
+
+impl<B: Backend, C: Codec> Inner<B, C> {
+    /// Replaces what the backend has under `key` by a fallback, or removes it if there is none.
+    pub(super) async fn expire_stored(&self, guard: &Guard<B>, key: &Key) -> Result<(), Error> {
+        if !guard.capabilities().leases {
+            let Some(Fallback { bytes, keep, .. }) = self.fallback(guard, key).await? else {
+                return guard.remove(key).await;
+            };
+            return guard.put(key, bytes, keep, None).await.map(drop);
+        }
+        match guard.lease(key, HOLD).await? {
+            Lease::Granted(token) => released(guard, key, token, self.expire_under(guard, key, token)).await,
+            Lease::Held => self.expire_computed(guard, key).await,
+        }
+    }
+
+    /// While this process holds the lease of the key, so that nobody writes unseen.
+    async fn expire_under(&self, guard: &Guard<B>, key: &Key, token: LeaseToken) -> Result<(), Error> {
+        let Some(Fallback { bytes, keep, stored }) = self.fallback(guard, key).await? else {
+            return guard.remove(key).await;
+        };
+        if guard.put(key, bytes, keep, Some(token)).await? {
+            return Ok(());
+        }
+        // The lease has ended: because somebody wrote something newer, or because it ran out.
+        if guard.get(key).await?.is_some_and(|found| found == stored) {
+            return guard.remove(key).await;
+        }
+        Ok(())
+    }
+
+    /// While another call computes the key: removing it ends that one's lease, and what is written after that stays.
+    async fn expire_computed(&self, guard: &Guard<B>, key: &Key) -> Result<(), Error> {
+        let fallback = self.fallback(guard, key).await?;
+        guard.remove(key).await?;
+        let Some(Fallback { bytes, keep, .. }) = fallback else { return Ok(()) };
+        let Lease::Granted(token) = guard.lease(key, HOLD).await? else { return Ok(()) };
+        let filled = async {
+            if guard.get(key).await?.is_some() {
+                return guard.release(key, token).await;
+            }
+            guard.put(key, bytes, keep, Some(token)).await.map(drop)
+        };
+        released(guard, key, token, filled).await
+    }
+
+    /// The fallback that is left of what the backend has under `key`.
+    async fn fallback(&self, guard: &Guard<B>, key: &Key) -> Result<Option<Fallback>, Error> {
+        let Some(stored) = guard.get(key).await? else { return Ok(None) };
+        let now = self.clock.wall();
+        let (entry, ended) = frame::strip_expiry(stored.clone());
+        let Some((dates, _)) = self.sealer.peek(&entry) else { return Ok(None) };
+        let Some(left) = guard.ttl(key).await? else { return Ok(None) };
+        // The backend alone knows with what grace it was stored.
+        let dates = dates.ended(ended, now);
+        let keep = left.saturating_sub(Duration::from_millis(dates.left(dates.ttl, now)));
+        let bytes = frame::expire(&entry, ended.unwrap_or(now).min(now));
+        let fits = check_size(bytes.len(), self.policy.max_value_size).is_ok();
+        Ok((fits && !keep.is_zero()).then_some(Fallback { bytes, keep, stored }))
+    }
+}
+
+/// Does `work` under the lease `token`. If it fails nobody is kept waiting for it.
+async fn released<B: Backend>(
+    guard: &Guard<B>,
+    key: &Key,
+    token: LeaseToken,
+    work: impl Future<Output = Result<(), Error>>,
+) -> Result<(), Error> {
+    let done = work.await;
+    if done.is_err() {
+        // A lease that cannot be given back ends by itself.
+        let _ = guard.release(key, token).await;
+    }
+    done
+}

@@ -1,0 +1,100 @@
+//! Forgetting keys, one or many.
+
+use std::sync::Arc;
+
+use crate::backends::Backend;
+use crate::cache::Inner;
+use crate::cache::change::{Change, Part};
+use crate::cache::recovery::Work;
+use crate::codec::Codec;
+use crate::error::Error;
+use crate::event::Effect;
+use crate::key::{IntoKey, Key};
+
+/// How many keys the backend is told of at once.
+const BATCH: usize = 128;
+
+impl<B: Backend, C: Codec> Inner<B, C> {
+    pub(in crate::cache) async fn invalidate(self: &Arc<Self>, key: &impl IntoKey) -> Result<(), Error> {
+        self.forget_key(self.key(key)?, Effect::Invalidated).await
+    }
+
+    pub(in crate::cache) async fn expire(self: &Arc<Self>, key: &impl IntoKey) -> Result<(), Error> {
+        self.forget_key(self.key(key)?, Effect::Expired).await
+    }
+
+    async fn forget_key(self: &Arc<Self>, key: Key, effect: Effect) -> Result<(), Error> {
+        let change = Change::begin(self, key, Some(effect));
+        if self.is_alone() {
+            return Ok(());
+        }
+        self.change(async move {
+            let cache = Arc::clone(&change.cache);
+            let mut turn = change.fence.turn().await;
+            if change.is_overtaken(&turn) {
+                return Ok(());
+            }
+            let made = match (&cache.guard, effect) {
+                (None, _) => Ok(()),
+                (Some(guard), Effect::Expired) => cache.expire_stored(guard, &change.key).await,
+                (Some(guard), _) => guard.remove(&change.key).await,
+            };
+            change.end(&mut turn, &made);
+            cache.conclude(&[change.part()], made, Work::Remove).await
+        })
+        .await
+    }
+
+    pub(super) async fn invalidate_many(self: &Arc<Self>, mut keys: Vec<Key>) -> Result<(), Error> {
+        // In one order for all, so that those who take the turns of some of the same keys never wait for one another.
+        keys.sort_unstable_by(|one, other| one.hash64().cmp(&other.hash64()).then(one.as_str().cmp(other.as_str())));
+        keys.dedup();
+        let changes = keys.into_iter().map(|key| Change::begin(self, key, Some(Effect::Invalidated)));
+        let changes: Vec<_> = changes.collect();
+        if self.is_alone() || changes.is_empty() {
+            return Ok(());
+        }
+        let cache = Arc::clone(self);
+        self.change(async move {
+            let mut result = Ok(());
+            for batch in changes.chunks(BATCH) {
+                if result.is_err() && cache.recovers() {
+                    // Nor would the backend take these.
+                    cache.recover_all(batch);
+                } else {
+                    result = result.and(cache.remove_all(batch).await);
+                }
+            }
+            result
+        })
+        .await
+    }
+
+    async fn remove_all(&self, batch: &[Change<B, C>]) -> Result<(), Error> {
+        let mut due = Vec::with_capacity(batch.len());
+        for change in batch {
+            let turn = change.fence.turn().await;
+            if !change.is_overtaken(&turn) {
+                due.push((change, turn));
+            }
+        }
+        let keys: Vec<Key> = due.iter().map(|(change, _)| change.key.clone()).collect();
+        let removed = match &self.guard {
+            Some(guard) => guard.remove_many(&keys).await,
+            None => Ok(()),
+        };
+        for (change, turn) in &mut due {
+            change.end(turn, &removed);
+        }
+        let parts: Vec<Part<'_>> = due.iter().map(|(change, _)| change.part()).collect();
+        self.conclude(&parts, removed, Work::Remove).await
+    }
+
+    fn recover_all(&self, batch: &[Change<B, C>]) {
+        for change in batch {
+            change.void();
+            let Part { target, key, begun, .. } = change.part();
+            self.recover(target, key, begun, Work::Remove);
+        }
+    }
+}
