@@ -90,10 +90,10 @@ impl Actor {
         while !self.ended.load(SeqCst) {
             match rng.u32(..1_000) {
                 0..850 => self.read(rng.u64(..SHARED + OWNED)).await,
-                850..910 => self.invalidate(rng.u64(..SHARED)).await,
-                910..960 => self.set(&mut rng).await,
-                960..995 => self.invalidate_tag(rng.u64(..TAGS)).await,
-                _ => self.invalidate_namespace().await,
+                850..900 => self.set(&mut rng).await,
+                900..970 => self.forget_some(&mut rng).await,
+                970..994 => self.forget_tags(&mut rng).await,
+                _ => self.forget_all(&mut rng).await,
             }
             if self.done.fetch_add(1, SeqCst) % 100 == 99 {
                 say("100");
@@ -134,19 +134,35 @@ impl Actor {
         }
     }
 
-    async fn invalidate(&self, key: u64) {
-        self.change('i', &[key], async |_| self.cache.invalidate(key).await).await;
+    async fn forget_some(&self, rng: &mut Rng) {
+        let key = rng.u64(..SHARED);
+        let keys: [u64; 3] = std::array::from_fn(|number| (key + 5 * number as u64) % SHARED);
+        match rng.u32(..7) {
+            0..4 => self.change('i', &[key], async |_| self.cache.invalidate(key).await).await,
+            4 | 5 => self.change('e', &[key], async |_| self.cache.expire(key).await).await,
+            _ => self.change('m', &keys, async |_| self.cache.invalidate_many(keys).await).await,
+        }
     }
 
-    async fn invalidate_tag(&self, number: u64) {
-        let keys: Vec<u64> = (0..SHARED).filter(|key| key % TAGS == number).collect();
-        let tag = tag(number).unwrap();
-        self.change('t', &keys, async |_| self.cache.invalidate_tag(&tag).await).await;
+    async fn forget_tags(&self, rng: &mut Rng) {
+        let number = rng.u64(..TAGS);
+        let (one, next) = (tag(number).unwrap(), tag((number + 1) % TAGS).unwrap());
+        let tagged = |tags: [u64; 2]| (0..SHARED).filter(move |key| tags.contains(&(key % TAGS))).collect::<Vec<_>>();
+        if rng.u32(..4) > 0 {
+            return self.change('t', &tagged([number; 2]), async |_| self.cache.invalidate_tag(&one).await).await;
+        }
+        let tags = [&*one, &*next];
+        self.change('T', &tagged([number, (number + 1) % TAGS]), async |_| self.cache.invalidate_tags(tags).await)
+            .await;
     }
 
-    async fn invalidate_namespace(&self) {
+    async fn forget_all(&self, rng: &mut Rng) {
         let keys: Vec<u64> = (0..SHARED).collect();
-        self.change('n', &keys, async |_| self.cache.invalidate_namespace().await).await;
+        match rng.u32(..3) {
+            0 => self.change('n', &keys, async |_| self.cache.invalidate_namespace().await).await,
+            1 => self.change('c', &keys, async |_| self.cache.clear().await).await,
+            _ => self.change('x', &keys, async |_| self.cache.expire_all().await).await,
+        }
     }
 
     async fn set(&self, rng: &mut Rng) {

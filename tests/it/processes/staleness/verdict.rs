@@ -9,6 +9,9 @@ use super::{BOUND, OPERATIONS};
 /// The clocks that count are exact to a few milliseconds.
 const PRECISION: Duration = Duration::from_millis(20);
 
+/// What the actors write down of their changes.
+const KINDS: &str = "wiemtTncx";
+
 #[derive(Default)]
 pub(super) struct Verdict {
     reads: u64,
@@ -62,7 +65,7 @@ impl Verdict {
         assert_eq!(self.stale, 0, "reads of what was changed longer than {BOUND:?} ago");
         let changes: u64 = self.changes.values().sum();
         assert!(self.reads >= OPERATIONS * 7 / 10 && changes > OPERATIONS / 20, "too little was done");
-        assert!("itnw".chars().all(|kind| self.changes.contains_key(&kind)), "{:?}", self.changes);
+        assert!(KINDS.chars().all(|kind| self.changes.contains_key(&kind)), "{:?}", self.changes);
         assert!(self.l1_hits > 0, "L1 served nothing");
     }
 }
