@@ -167,6 +167,9 @@ impl<B: Backend, C: Codec, P: Preset> CacheBuilder<B, C, P> {
     }
 
     /// Keeps entries in L1 alone, whatever the environment says.
+    ///
+    /// Several processes then hold values of their own. With [`bus_from`](Self::bus_from) they tell one another what to
+    /// forget: what one sets, invalidates or lets expire leaves the L1 of the others, each of which computes it anew.
     pub fn l1_only(self) -> CacheBuilder<NoBackend, C, P> {
         self.with_source(Box::new(|_| Ok(None.into())))
     }

@@ -11,14 +11,16 @@ use cachekit::backends::{File, Memcached, Memory, NoBackend, Redis};
 use cachekit::codec::Postcard;
 use cachekit::intent::Production;
 use cachekit::{
-    Backend, Batch, BreakerState, Bus, Cache, CacheBuilder, Codec, Computed, Error, ErrorKind, FileLimits, Intent,
-    MemcachedSettings, Position, RedisSettings,
+    Backend, Batch, BreakerState, Bus, Cache, CacheBuilder, Codec, Computed, Error, ErrorKind, FileLimits, Grace,
+    Intent, MemcachedSettings, Position, RedisSettings, Settings,
 };
 
 use crate::servers::{self, PATIENCE, Server, eventually};
 
 fn builder() -> CacheBuilder<NoBackend, Postcard, Production> {
-    CacheBuilder::new().intent(Intent::Production).namespace("pages").stale_if_error(Duration::from_secs(600))
+    let mut settings = Settings::default();
+    (settings.stale_if_error, settings.throttle) = (Some(Grace::Ttl), Some(Duration::ZERO));
+    CacheBuilder::new().intent(Intent::Production).namespace("pages").settings(settings)
 }
 
 async fn in_l1<B: Backend, C: Codec>(cache: &Cache<B, C>, key: &str) -> Option<u32> {
