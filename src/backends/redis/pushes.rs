@@ -115,7 +115,7 @@ impl Heard {
     fn note(&mut self, push: PushInfo, names: &Names) -> bool {
         match (push.kind, push.data.first()) {
             (PushKind::Invalidate, Some(Value::Array(keys))) => {
-                keys.iter().fold(false, |news, key| self.note_key(key, names) || news)
+                keys.iter().filter(|key| self.note_key(key, names)).count() > 0
             }
             // All databases were flushed.
             (PushKind::Invalidate, _) => {
