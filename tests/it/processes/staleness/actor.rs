@@ -51,6 +51,7 @@ async fn plays_its_role() {
     for task in 0..TASKS {
         tasks.spawn(Arc::clone(&actor).act(Rng::with_seed(actor.number * 1_000 + task)));
     }
+    tasks.spawn(Arc::clone(&actor).watch());
     let ends = Arc::clone(&actor);
     std::thread::spawn(move || {
         stdin().lines().for_each(drop);
@@ -89,16 +90,30 @@ impl Actor {
     async fn act(self: Arc<Self>, mut rng: Rng) {
         while !self.ended.load(SeqCst) {
             match rng.u32(..1_000) {
-                0..850 => self.read(rng.u64(..SHARED + OWNED)).await,
-                850..900 => self.set(&mut rng).await,
-                900..970 => self.forget_some(&mut rng).await,
-                970..994 => self.forget_tags(&mut rng).await,
+                0..860 => self.read(rng.u64(..SHARED + OWNED)).await,
+                860..910 => self.set(&mut rng).await,
+                910..980 => self.forget_some(&mut rng).await,
+                980..997 => self.forget_tags(&mut rng).await,
                 _ => self.forget_all(&mut rng).await,
             }
             if self.done.fetch_add(1, SeqCst) % 100 == 99 {
                 say("100");
             }
             tokio::time::sleep(Duration::from_millis(rng.u64(4..14))).await;
+        }
+    }
+
+    /// Looks at what L1 has, beside all else: whoever waits for the server reads nothing.
+    async fn watch(self: Arc<Self>) {
+        let mut rng = Rng::with_seed(self.number);
+        while !self.ended.load(SeqCst) {
+            let (key, begun) = (rng.u64(..SHARED + OWNED), now());
+            let found: Option<(u64, u64)> = self.cache.entry(key).skip_l2_read().get().await.unwrap();
+            if let Some((found, version)) = found {
+                assert_eq!(found, key, "another key's value");
+                self.note(&format!("r {key} {version} {begun}"));
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 
