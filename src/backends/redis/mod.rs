@@ -84,10 +84,10 @@ mod wire;
 /// and one `set` for 100 reads, L1 answers 97 % of the reads in place of 99 %.
 ///
 /// The tiny write must come back as word of a change. If it does not within [`RedisSettings::timeout`], nobody is heard
-/// any more: L1 believes nothing it holds, the connection is replaced, and until then each half of that timeout is such
-/// a gap, as is each reconnect. So what is changed unheard is served for that second and that timeout at most. A server
-/// older than version 6, or an ACL without `+client|tracking`, is an [`Event::Warning`](crate::Event::Warning), once,
-/// and the bus goes on alone. Sentinels are followed to their master; a cluster is refused.
+/// any more: L1 believes nothing it holds, then and every second or so, until another connection is heard. So what is
+/// changed unheard is served for about two seconds, and never for longer than `max_staleness`. A server older than
+/// version 6, or an ACL without `+client|tracking`, is an [`Event::Warning`](crate::Event::Warning), once, and the bus
+/// goes on alone. Sentinels are followed to their master; a cluster is refused.
 ///
 /// # Errors
 /// [`ErrorKind::Denied`] for a user or password that the server refuses and for missing permissions;

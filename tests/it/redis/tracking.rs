@@ -171,6 +171,30 @@ async fn a_silent_death_is_noticed_and_nothing_old_is_served_after_it() {
     assert_eq!(gaps(), before, "by its name, and not by a gap");
 }
 
+/// A bound on what L1 serves has the server asked for a sign of life sooner.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bound_is_kept_though_the_server_is_not_heard() {
+    const BOUND: Duration = Duration::from_millis(300);
+    let server = Server::start();
+    let proxy = Proxy::of(server.port());
+    let cache = builder(tracking(&proxy.url())).max_staleness(BOUND).build().unwrap();
+    cache.set("ada", 1u32).await.unwrap();
+    hold(&cache, "ada").await;
+    proxy.set(Mood::Pushless);
+    for round in 0..4 {
+        server.cli(&["DEL", "users:ada"]);
+        let start = Instant::now();
+        let mut begun = Duration::ZERO;
+        while cache.get::<u32>("ada").await.unwrap().is_some() {
+            assert!(begun < 3 * BOUND, "round {round}: served after {begun:?}");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            begun = start.elapsed();
+        }
+        println!("bound of {BOUND:?}: served for {begun:?} more");
+        cache.set("ada", 1u32).await.unwrap();
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_connection_is_a_gap_and_is_replaced() {
     let server = Server::start();
