@@ -20,8 +20,11 @@ use crate::event::{Event, Observer};
 use crate::intent::{Preset, Production};
 use crate::key::Namespace;
 
+mod bus;
 mod check;
 mod fittings;
+
+use self::bus::BusSource;
 
 /// Builds a [`Cache`].
 ///
@@ -61,6 +64,7 @@ struct Rest {
     environment: Option<Environment>,
     secrets: Option<Secrets>,
     observers: Vec<Arc<dyn Observer>>,
+    bus: Option<BusSource>,
     clock: Arc<dyn Clock>,
 }
 
@@ -93,6 +97,7 @@ impl CacheBuilder<NoBackend, Postcard, Production> {
             environment: None,
             secrets: None,
             observers: Vec::new(),
+            bus: None,
             clock: Arc::new(SystemClock),
         };
         Self { source: Box::new(|_| Ok(None.into())), codec: Postcard, preset: Production, rest: Box::new(rest) }
@@ -162,6 +167,9 @@ impl<B: Backend, C: Codec, P: Preset> CacheBuilder<B, C, P> {
     }
 
     /// Keeps entries in L1 alone, whatever the environment says.
+    ///
+    /// Several processes then hold values of their own. With [`bus_from`](Self::bus_from) they tell one another what to
+    /// forget: what one sets, invalidates or lets expire leaves the L1 of the others, each of which computes it anew.
     pub fn l1_only(self) -> CacheBuilder<NoBackend, C, P> {
         self.with_source(Box::new(|_| Ok(None.into())))
     }
@@ -240,7 +248,9 @@ impl<B: Backend, C: Codec, P: Preset> CacheBuilder<B, C, P> {
     /// [`ErrorKind::Unsupported`]: crate::ErrorKind::Unsupported
     #[expect(clippy::type_complexity, reason = "the type says what the intent makes of the builder's choices")]
     pub fn build(self) -> Result<Cache<P::Backend<B>, P::Codec<C>>, Error> {
-        let Rest { namespace, explicit, environment, secrets, observers, clock } = *self.rest;
+        let Rest { namespace, mut explicit, environment, secrets, observers, bus, clock } = *self.rest;
+        // That is what a bus is named for.
+        explicit.invalidation_enabled = explicit.invalidation_enabled.or(bus.is_some().then_some(true));
         let environment = environment.as_ref();
         let mut problems = environment.map(|environment| environment.problems.clone()).unwrap_or_default();
         let from_environment = environment.map(|environment| environment.settings.clone()).unwrap_or_default();
@@ -258,6 +268,7 @@ impl<B: Backend, C: Codec, P: Preset> CacheBuilder<B, C, P> {
         if let (Ok(namespace), true) = (&mut namespace, policy.hashed_keys) {
             namespace.hide_names(names.get().cloned());
         }
+        let bus = bus.and_then(|bus| bus::resolve(bus, namespace.as_ref().ok()?, &mut problems));
         let mut hint = None;
         let choose = || {
             let chosen = (self.source)(environment)?;
@@ -271,7 +282,8 @@ impl<B: Backend, C: Codec, P: Preset> CacheBuilder<B, C, P> {
             if let Some(bounds) = &mut policy.backpressure {
                 bounds.max_concurrent = settings.max_concurrent.unwrap_or(can.concurrency).max(1);
             }
-            let has_bus = namespace.as_ref().is_ok_and(|namespace| backend.bus(&namespace.bus()).is_some());
+            let own_bus = || namespace.as_ref().is_ok_and(|namespace| backend.bus(&namespace.bus()).is_some());
+            let has_bus = bus.is_some() || own_bus();
             check::capabilities(&explicit, &policy, can, has_bus, &mut problems);
         }
         let (namespace, codec, backend) = match (namespace, codec, backend) {
@@ -292,7 +304,7 @@ impl<B: Backend, C: Codec, P: Preset> CacheBuilder<B, C, P> {
         if backend.is_none() && policy.l1_max_size.is_none() {
             observers.tell(Event::Warning { message: "L1 is off and there is no backend: nothing is cached" });
         }
-        Ok(Cache::assemble(Parts { namespace, policy, clock, observers, backend, hint, codec }))
+        Ok(Cache::assemble(Parts { namespace, policy, clock, observers, backend, hint, bus, codec }))
     }
 
     fn with_source<B2>(self, source: Source<B2>) -> CacheBuilder<B2, C, P> {

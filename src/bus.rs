@@ -23,7 +23,9 @@ use crate::error::Error;
 /// - A dropped future leaves the bus usable; a message may or may not have been published.
 ///
 /// # Errors
-/// As those of [`Backend`](crate::Backend). Messages of errors hold no message of the bus.
+/// As those of [`Backend`](crate::Backend). Messages of errors hold no message of the bus. A bus that does less than it
+/// was asked to says so by one [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) of [`receive`](Bus::receive),
+/// of which observers hear as a warning, and then goes on.
 ///
 /// # Examples
 /// ```

@@ -91,6 +91,7 @@ pub mod intent;
 mod invalidate;
 mod key;
 mod memory;
+mod message;
 mod negative;
 mod random;
 mod schema;

@@ -17,7 +17,7 @@ pub(super) fn capabilities(
             "invalidation_enabled",
             Fault::new(
                 format!("the {} backend has no bus to other processes", can.name),
-                "leave invalidation_enabled out, or use a backend that has one",
+                "name the bus of another backend with bus_from, or leave invalidation_enabled out",
             ),
         ));
     }

@@ -17,8 +17,8 @@ use crate::codec::Codec;
 use crate::error::{Error, ErrorKind};
 use crate::event::{Effect, Event, Origin, Scope};
 use crate::fence::Fence;
-use crate::invalidate::Message;
 use crate::key::Key;
+use crate::message::Message;
 use crate::seal::Marks;
 
 /// How many messages are on their way at once.

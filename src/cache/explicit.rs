@@ -43,7 +43,8 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         if !options.skip_l2_read {
             self.listen().await;
         }
-        let (found, failure) = self.consult::<T>(&key, options).await;
+        // Boxed, here and below: the compiler bounds how deep futures lie in one another, and callers need room, too.
+        let (found, failure) = Box::pin(self.consult::<T>(&key, options)).await;
         let (outcome, value) = match (found, failure) {
             (Some(Found { value, age: Age::Fresh, in_l1: true, .. }), _) => (Outcome::L1Hit, Ok(Some(value))),
             (Some(Found { value, age: Age::Fresh, .. }), _) => (Outcome::L2Hit, Ok(Some(value))),
@@ -84,7 +85,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         let size = frame.as_ref().map_or_else(|| memory::weigh(&*value), Bytes::len);
         check_size(size, self.policy.max_value_size)?;
         let change = Change::begin(self, key, None);
-        if self.guard.is_none() {
+        if self.is_alone() {
             change.void();
             if options.skip_l1_write {
                 return Ok(());
@@ -103,14 +104,17 @@ impl<B: Backend, C: Codec> Inner<B, C> {
                 _ => Ok(()),
             };
             change.end(&mut turn, &written);
+            let mut kept = Ok(());
             if !options.skip_l1_write {
-                // Too large for L1 is no failure where there is a backend.
-                let _ = cache.keep(&change.key, &value, frame, plan, origin, || change.fence.holds_for_all());
+                let admit = || change.fence.holds_for_all();
+                kept = cache.keep(&change.key, &value, frame, plan, origin, admit).map(drop);
             }
-            if !to_l2 {
+            if cache.guard.is_some() && !to_l2 {
                 return Ok(());
             }
-            cache.conclude(&[change.part()], written, Work::Remove).await
+            let told = cache.conclude(&[change.part()], written, Work::Remove).await;
+            // Too large for L1 is no failure where there is a backend.
+            if cache.guard.is_some() { told } else { kept.and(told) }
         })
         .await
     }
@@ -118,7 +122,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     pub(super) async fn exists(&self, key: &impl IntoKey) -> Result<bool, Error> {
         let key = self.key(key)?;
         match (&self.guard, &self.local.l1) {
-            (Some(guard), _) => self.has(guard, &key).await,
+            (Some(guard), _) => Box::pin(self.has(guard, &key)).await,
             (None, Some(l1)) => {
                 let hit = l1.get(key.hash64(), key.as_str(), self.clock.ticks());
                 Ok(hit.is_some_and(|hit| hit.age != Age::Expired))
@@ -129,7 +133,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
 
     pub(super) async fn ping(&self) -> Result<(), Error> {
         let Some(guard) = &self.guard else { return Ok(()) };
-        guard.ping(&self.key(&"ping")?).await
+        Box::pin(guard.ping(&self.key(&"ping")?)).await
     }
 
     pub(super) async fn close(&self, deadline: Duration) -> Result<(), Error> {

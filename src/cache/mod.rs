@@ -11,13 +11,14 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use crate::backends::Backend;
+use crate::bus::Bus;
 use crate::clock::{Clock, millis};
 use crate::codec::Codec;
 use crate::config::Policy;
 use crate::error::{ComputeError, Error};
 use crate::event::{Effect, Observers, Stats};
 use crate::flight::Flights;
-use crate::guard::{Guard, Throttle};
+use crate::guard::{Guard, Post, Throttle};
 use crate::invalidate::{Bulletin, Local, Subscription, Versions};
 use crate::key::{IntoKey, Namespace};
 use crate::memory::L1;
@@ -91,6 +92,8 @@ pub(crate) struct Inner<B: Backend, C: Codec> {
 pub(crate) struct Shared<B: Backend> {
     policy: Policy,
     guard: Option<Guard<B>>,
+    /// The way to the bus, where it is not the backend's.
+    post: Option<Post>,
     versions: Option<Arc<Versions>>,
     subscription: Option<Subscription>,
     flights: Arc<Flights>,
@@ -121,19 +124,24 @@ pub(crate) struct Parts<B, C> {
     pub(crate) backend: Option<B>,
     /// What to say once, if the backend does not answer.
     pub(crate) hint: Option<&'static str>,
+    /// What takes the place of the backend's own bus.
+    pub(crate) bus: Option<Arc<dyn Bus>>,
     pub(crate) codec: C,
 }
 
 impl<B: Backend, C: Codec> Cache<B, C> {
     pub(crate) fn assemble(parts: Parts<B, C>) -> Self {
-        let Parts { namespace, policy, clock, observers, backend, hint, codec } = parts;
+        let Parts { namespace, policy, clock, observers, backend, hint, bus: foreign, codec } = parts;
         let guard = backend.map(|backend| Guard::new(backend, hint, &policy, Arc::clone(&clock), observers.clone()));
         let local = Arc::new(Local::new(policy.l1_max_size, policy.max_staleness, clock.ticks()));
         let root = namespace.root();
         let versions = (guard.is_some() && policy.namespace_index)
             .then(|| Arc::new(Versions::new(root.clone(), Arc::clone(&clock))));
         let name = namespace.bus();
-        let bus = guard.as_ref().filter(|_| policy.invalidation).and_then(|guard| guard.bus(&name));
+        let foreign = foreign.filter(|_| policy.invalidation);
+        let post = foreign.is_some().then(|| Post::new(&policy, Arc::clone(&clock), observers.clone()));
+        let own = || guard.as_ref().filter(|_| policy.invalidation).and_then(|guard| guard.bus(&name));
+        let bus = foreign.or_else(own);
         let subscription = bus.map(|bus| {
             let (local, clock) = (Arc::clone(&local), Arc::clone(&clock));
             // Two answers may lie between what L1 knows and the next: half of the time is left for their way.
@@ -143,6 +151,7 @@ impl<B: Backend, C: Codec> Cache<B, C> {
         let sealer = Arc::new(Sealer::new(codec, policy.schema_version));
         let shared = Arc::new(Shared {
             guard,
+            post,
             versions,
             subscription,
             flights: Flights::new(policy.max_flights),

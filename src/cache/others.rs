@@ -4,10 +4,16 @@ use super::{Inner, Shared};
 use crate::backends::Backend;
 use crate::codec::Codec;
 use crate::error::Error;
-use crate::invalidate::{Message, Subscription};
+use crate::invalidate::Subscription;
 use crate::key::Key;
+use crate::message::Message;
 
 impl<B: Backend, C: Codec> Inner<B, C> {
+    /// Whether there is nobody to tell of a change: no backend, and no bus.
+    pub(super) fn is_alone(&self) -> bool {
+        self.guard.is_none() && self.subscription.is_none()
+    }
+
     /// Whether this process no longer hears of what others change, so that L1 must hold nothing.
     pub(super) fn is_deaf(&self) -> bool {
         self.subscription.as_ref().is_some_and(|Subscription(bulletin)| bulletin.is_stopped())
@@ -25,11 +31,12 @@ impl<B: Backend, C: Codec> Inner<B, C> {
 impl<B: Backend> Shared<B> {
     /// Tells other processes what to forget. The backend has forgotten it by then, so they cannot read it again.
     pub(super) async fn tell_others(&self, key: &Key, what: Message<'_>) -> Result<(), Error> {
-        match (&self.guard, &self.subscription) {
-            (Some(guard), Some(Subscription(bulletin))) => {
-                guard.publish(key, bulletin.bus(), what.to_bytes(bulletin.source())).await
-            }
-            _ => Ok(()),
+        let Some(Subscription(bulletin)) = &self.subscription else { return Ok(()) };
+        let message = what.to_bytes(bulletin.source());
+        match (&self.post, &self.guard) {
+            (Some(post), _) => post.publish(key, bulletin.bus(), message).await,
+            (None, Some(guard)) => guard.publish(key, bulletin.bus(), message).await,
+            (None, None) => Ok(()),
         }
     }
 }

@@ -22,8 +22,8 @@ use crate::codec::Codec;
 use crate::error::Error;
 use crate::event::{Event, Observers};
 use crate::fence::Fence;
-use crate::invalidate::Message;
 use crate::key::Key;
+use crate::message::Message;
 
 /// What is to be made again, the oldest first.
 #[derive(Default)]
@@ -175,24 +175,21 @@ impl<B: Backend, C: Codec> Inner<B, C> {
 
 impl<B: Backend> Shared<B> {
     async fn make_again(&self, target: &Target, pending: &Pending) -> Result<(), Error> {
-        let Some(guard) = &self.guard else { return Ok(()) };
         let key = pending.fence.key();
         let mut turn = pending.fence.turn().await;
         if *turn > pending.begun {
             return Ok(());
         }
-        match pending.work {
-            Work::Remove => {
+        match (pending.work, &self.guard, &self.versions) {
+            (Work::Remove, Some(guard), _) => {
                 guard.remove(key).await?;
                 *turn = pending.begun;
             }
-            Work::Tell => {}
-            Work::Sweep => {
-                if let Some(versions) = &self.versions {
-                    versions.invalidate(guard, target.tags()).await?;
-                    versions.distrust();
-                }
+            (Work::Sweep, Some(guard), Some(versions)) => {
+                versions.invalidate(guard, target.tags()).await?;
+                versions.distrust();
             }
+            _ => {}
         }
         self.tell_others(key, target.message()).await
     }

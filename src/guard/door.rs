@@ -24,6 +24,8 @@ use crate::key::Key;
 pub(super) struct Door {
     operation_timeout: Duration,
     breaker: Option<Breaker>,
+    /// Whether observers hear of the breaker, which they take for that of the backend.
+    tells: bool,
     gate: Option<Gate>,
     /// Of reads, of writes and of all else.
     adaptive: Option<[Adaptive; 3]>,
@@ -75,6 +77,7 @@ impl Door {
         Self {
             operation_timeout: policy.operation_timeout,
             breaker: policy.breaker.filter(|_| !isolates).map(Breaker::new),
+            tells: true,
             gate: policy.backpressure.map(|rules| Gate::new(rules, Arc::clone(&clock))),
             adaptive: policy.adaptive_timeout.map(|rules| [(); 3].map(|()| Adaptive::new(rules))),
             retries: Retries::new(policy.retries),
@@ -82,6 +85,11 @@ impl Door {
             observers,
             hint: Mutex::new(hint),
         }
+    }
+
+    /// The same, and nobody hears of its breaker.
+    pub(super) fn with_quiet_breaker(self) -> Self {
+        Self { tells: false, ..self }
     }
 
     /// Does one operation, or says why not. Whatever fails is told once.
@@ -203,7 +211,7 @@ impl Door {
     }
 
     fn tell_breaker(&self, begun: Option<BreakerState>) {
-        if let Some(state) = begun {
+        if let Some(state) = begun.filter(|_| self.tells) {
             self.observers.tell(Event::Breaker { state });
         }
     }

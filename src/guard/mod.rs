@@ -22,10 +22,12 @@ mod adaptive;
 mod breaker;
 mod door;
 mod gate;
+mod post;
 mod retry;
 mod throttle;
 
 use self::door::{Door, Manner};
+pub(crate) use self::post::Post;
 pub(crate) use self::throttle::Throttle;
 
 /// A backend behind its door.

@@ -13,12 +13,13 @@ use tokio::sync::SetOnce;
 use tokio::task::{AbortHandle, yield_now};
 
 use super::local::Local;
-use super::message::{Message, Refusal};
 use super::versions::Versions;
 use crate::bus::{Batch, Bus, Position};
 use crate::clock::{Clock, within};
+use crate::error::{Error, ErrorKind};
 use crate::event::{Effect, Event, Observers, Operation, Origin, Scope, Unreadable};
 use crate::key::Key;
+use crate::message::{Message, Refusal};
 use crate::random;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
@@ -132,14 +133,21 @@ impl Bulletin {
                 }
                 Err(error) => {
                     self.reader().was_deaf |= position.is_none();
-                    let (key, operation) = (&self.name, Operation::Receive);
-                    self.observers.tell(Event::BackendFailed { key, operation, error: &error });
+                    self.tell_failed(&error);
                     let _ = self.tried.set(());
                     self.clock.sleep(pause.mul_f64(0.5 + fastrand::f64())).await;
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }
             }
         }
+    }
+
+    fn tell_failed(&self, error: &Error) {
+        // A bus that does less than it was asked to is none that fails.
+        if error.kind() == ErrorKind::Unsupported {
+            return self.observers.tell(Event::Warning { message: &error.to_string() });
+        }
+        self.observers.tell(Event::BackendFailed { key: &self.name, operation: Operation::Receive, error });
     }
 
     fn take(&self, batch: Batch) {

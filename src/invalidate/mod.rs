@@ -1,17 +1,15 @@
 //! Invalidation: how far forgetting reaches.
 //!
 //! Three distances: what this process holds (`local`), what the backend holds for everybody (`versions`), and what
-//! other processes hold (`bulletin`, in the words of `message`).
+//! other processes hold (`bulletin`).
 
 mod bulletin;
 mod known;
 mod local;
-mod message;
 mod record;
 mod versions;
 
 pub(crate) use self::bulletin::{Bulletin, Subscription};
 pub(crate) use self::known::Admission;
 pub(crate) use self::local::Local;
-pub(crate) use self::message::Message;
 pub(crate) use self::versions::{Stamp, Versions};

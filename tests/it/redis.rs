@@ -14,4 +14,5 @@ mod processes;
 mod retries;
 mod settings;
 mod support;
+mod tracking;
 mod wire;

@@ -5,17 +5,19 @@
 //! newest; so a position says which run of the server it is of, and any other run is a gap.
 
 use std::fmt;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use tokio::time::{Instant, sleep};
+use redis::Value;
+use tokio::time::{Instant, sleep, timeout};
 
 use super::Shared;
 use super::dedicated::Dedicated;
 use super::stream::{self, Entries};
-use super::wire::Load;
+use super::wire::{Load, Request, Single};
 use crate::bus::{Batch, Bus, Position};
 use crate::error::{Error, ErrorKind};
 use crate::key::Key;
@@ -32,6 +34,8 @@ pub(super) struct Stream {
 const POLL: Duration = Duration::from_millis(25);
 /// Connections that may break one after another, each at once, within one wait.
 const BROKEN: u32 = 4;
+/// A server wakes at least ten times a second: waits from here on are right enough as it keeps them.
+const COARSE: Duration = Duration::from_millis(400);
 /// The longest wait for messages.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -64,8 +68,7 @@ impl Stream {
     /// What stands behind `id`, and the run of the server, if that is known. Broken connections are replaced. `seen` is
     /// the run of the position.
     async fn read(&self, id: &str, seen: &str, wait: Duration) -> Result<(Entries, Option<Box<str>>), Error> {
-        // Short enough that a server silent for longer than a command may take is known to be dead.
-        let patience = (self.shared.wire.timeout() / 2).min(PATIENCE).min(wait);
+        let patience = self.patience(wait);
         let (start, mut left) = (Instant::now(), BROKEN);
         loop {
             let asked = Instant::now();
@@ -87,18 +90,36 @@ impl Stream {
     async fn wait(&self, id: &str, seen: &str, patience: Duration) -> Result<Option<(Entries, Box<str>)>, Error> {
         let Some(reader) = self.reader().await? else { return Ok(None) };
         let block = (seen.is_empty() || reader.run() == seen).then_some(patience);
-        let answer = reader.ask(stream::read(self.name.as_str(), id, block)).await?;
+        let answer = match block {
+            Some(block) if block < COARSE => self.ask_in_time(&reader, id, block).await?,
+            block => reader.ask(stream::read(self.name.as_str(), id, block, None)).await?,
+        };
         let run = reader.run().into();
         self.give_back(reader);
         let entries = stream::entries(answer).ok_or_else(|| self.shared.strange())?;
         Ok(Some((entries, run)))
     }
 
+    /// Waits for a time shorter than a server that nobody asks anything lets pass until it looks at its clock: it is
+    /// asked something.
+    async fn ask_in_time(&self, reader: &Dedicated, id: &str, block: Duration) -> Result<Value, Error> {
+        let mut answer = pin!(reader.ask(stream::read(self.name.as_str(), id, Some(block), None)));
+        match timeout(block + Duration::from_millis(1), answer.as_mut()).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                // Whatever it says, it was woken.
+                let make = |_| Request::One(stream::look(self.name.as_str()));
+                let _ = self.shared.wire.run(&self.name, Load::Light, make).await;
+                answer.await
+            }
+        }
+    }
+
     /// What stands behind `id`, asked for again and again over the connection of all.
     async fn poll(&self, id: &str, patience: Duration) -> Result<Entries, Error> {
         let start = Instant::now();
         loop {
-            let make = |_| stream::read(self.name.as_str(), id, None);
+            let make = |_| stream::read(self.name.as_str(), id, None, None);
             let answer = self.shared.wire.run(&self.name, Load::Light, make).await?;
             let entries = stream::entries(answer).ok_or_else(|| self.shared.strange())?;
             if entries.last.is_some() || !entries.unbroken || start.elapsed() >= patience {
@@ -106,6 +127,48 @@ impl Stream {
             }
             sleep(POLL).await;
         }
+    }
+
+    /// How long one answer is waited for: short enough that a server silent for longer than a command may take is known
+    /// to be dead.
+    pub(super) fn patience(&self, wait: Duration) -> Duration {
+        (self.shared.wire.timeout() / 2).min(PATIENCE).min(wait)
+    }
+
+    /// What stands behind a position, without waiting for anything. What `beside` makes is done in the same round trip.
+    pub(super) async fn look(
+        &self,
+        after: &Position,
+        beside: impl Fn() -> Option<Single> + Send + Sync,
+    ) -> Result<Batch, Error> {
+        let (id, seen) = split(after);
+        let make = |_| stream::read(self.name.as_str(), id, None, beside());
+        let answer = self.shared.wire.run(&self.name, Load::Light, make).await?;
+        let entries = stream::entries(answer).ok_or_else(|| self.shared.strange())?;
+        self.batch(id, seen, entries, None).await
+    }
+
+    /// What was read behind `id`, in the run that was `seen` there; `run` is that of now, if it is known.
+    async fn batch(&self, id: &str, seen: &str, entries: Entries, run: Option<Box<str>>) -> Result<Batch, Error> {
+        let run = run.as_deref().unwrap_or(seen);
+        let gap = !entries.unbroken || !seen.is_empty() && run != seen;
+        let position = match entries.last {
+            Some(last) => position(&last, run),
+            // Nothing to go on from: the gap covers what comes before the mark.
+            None if !entries.unbroken => position(&self.append(None).await?, run),
+            None => position(id, run),
+        };
+        Ok(Batch { messages: entries.messages, position, gap })
+    }
+
+    /// The position of now, of whatever run.
+    pub(super) async fn mark(&self) -> Result<Position, Error> {
+        Ok(position(&self.append(None).await?, ""))
+    }
+
+    /// Closes the connection that nobody waits on.
+    pub(super) fn rest(&self) {
+        self.reader.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
     /// The position of now.
@@ -132,18 +195,15 @@ impl Bus for Stream {
         let Some(after) = after else {
             return Ok(Batch { messages: Vec::new(), position: self.now().await?, gap: false });
         };
-        let (id, seen) = after.as_str().split_once('@').unwrap_or((after.as_str(), ""));
+        let (id, seen) = split(after);
         let (entries, run) = self.read(id, seen, wait).await?;
-        let run = run.as_deref().unwrap_or(seen);
-        let gap = !entries.unbroken || !seen.is_empty() && run != seen;
-        let position = match entries.last {
-            Some(last) => position(&last, run),
-            // Nothing to go on from: the gap covers what comes before the mark.
-            None if !entries.unbroken => position(&self.append(None).await?, run),
-            None => position(id, run),
-        };
-        Ok(Batch { messages: entries.messages, position, gap })
+        self.batch(id, seen, entries, run).await
     }
+}
+
+/// The id and the run of a position.
+fn split(position: &Position) -> (&str, &str) {
+    position.as_str().split_once('@').unwrap_or((position.as_str(), ""))
 }
 
 /// The id of an entry, and the run of the server that gave it.

@@ -38,6 +38,7 @@ pub(super) fn of_command(error: &RedisError, place: &str) -> Error {
 pub(super) fn of_connect(error: &RedisError, place: &str) -> Error {
     match error.kind() {
         Kind::AuthenticationFailed => denied(place),
+        Kind::Server(ServerErrorKind::ResponseError) if error.detail().is_some_and(knows_no_hello) => too_old(place),
         Kind::Server(ServerErrorKind::ResponseError) => of_select(error.detail().unwrap_or_default(), place),
         Kind::Server(_) | Kind::Extension => of_code(error.code().unwrap_or_default(), place),
         Kind::Io => of_stream(error, place),
@@ -47,16 +48,41 @@ pub(super) fn of_connect(error: &RedisError, place: &str) -> Error {
             );
             Error::new(ErrorKind::Backend, message)
         }
-        Kind::RESP3NotSupported => {
-            let message = format!("Redis at {place} is too old for protocol=3: leave that out of the URL");
-            Error::new(ErrorKind::Backend, message)
-        }
+        Kind::RESP3NotSupported => too_old(place),
         Kind::InvalidClientConfig => {
             let message = format!("the host of {place} has no address: see the name in the URL");
             Error::new(ErrorKind::Unavailable, message)
         }
         _ => other(place),
     }
+}
+
+/// The source of the error of a server that speaks RESP2 alone.
+#[derive(Debug, thiserror::Error)]
+#[error("the server does not speak RESP3")]
+struct TooOld;
+
+fn too_old(place: &str) -> Error {
+    let message = format!("Redis at {place} is too old for protocol=3: leave that out of the URL");
+    Error::with_source(ErrorKind::Backend, message, TooOld)
+}
+
+/// Newer servers quote otherwise, and may have had the command taken from them.
+fn knows_no_hello(detail: &str) -> bool {
+    detail.starts_with("unknown command") && detail.contains("HELLO")
+}
+
+/// Whether a connect failed because the server does not speak RESP3.
+pub(super) fn is_too_old(error: &Error) -> bool {
+    std::error::Error::source(error).is_some_and(|source| source.is::<TooOld>())
+}
+
+/// What tracking and a cluster are together.
+#[cfg(feature = "redis-cluster")]
+pub(super) fn no_tracking_in_clusters() -> Error {
+    let message = "tracking works with one server or behind sentinels, and not in a cluster, whose nodes each tell of their own \
+                   keys: leave `tracking` out of the settings; the bus of the cluster still tells what caches change";
+    Error::new(ErrorKind::Unsupported, message)
 }
 
 /// The server did not answer within `limit`.

@@ -8,6 +8,8 @@ use redis::ConnectionAddr;
 
 #[cfg(feature = "redis-cluster")]
 use super::cluster::Cluster;
+#[cfg(feature = "redis-cluster")]
+use super::error;
 use super::held::Limits;
 #[cfg(feature = "redis-sentinel")]
 use super::sentinel;
@@ -28,6 +30,8 @@ pub(super) fn wire(settings: &RedisSettings) -> Result<Wire, Error> {
     match &target.topology {
         Topology::Server(host) => server(server::address(host, target.tls), settings),
         Topology::Socket(path) => server(ConnectionAddr::Unix(path.clone()), settings),
+        #[cfg(feature = "redis-cluster")]
+        Topology::Cluster(_) if settings.tracking => Err(error::no_tracking_in_clusters()),
         #[cfg(feature = "redis-cluster")]
         Topology::Cluster(nodes) => cluster(nodes, settings),
         #[cfg(not(feature = "redis-cluster"))]

@@ -8,10 +8,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use redis::aio::MultiplexedConnection;
-use redis::{Client, ConnectionInfo, ErrorKind as Kind, RedisError, ServerErrorKind, Value};
+use redis::{AsyncConnectionConfig, Client, ConnectionInfo, ErrorKind as Kind, RedisError, ServerErrorKind, Value};
 use tokio::task::JoinSet;
 
 use super::error;
+use super::pushes::Pushes;
 use super::server::{self, address, connection_config, connection_info, elsewhere, identity};
 use super::source::{Pooled, Source};
 use crate::config::{Host, Login, RedisSettings};
@@ -32,6 +33,8 @@ struct Known {
     sentinel: ConnectionInfo,
     /// How to connect to the master.
     master: ConnectionInfo,
+    /// How that connection behaves.
+    config: AsyncConnectionConfig,
 }
 
 /// What is found on the way.
@@ -61,26 +64,26 @@ impl Sentinels {
         let sentinel = master.clone().set_redis_settings(identity(login));
         let names: Vec<String> = sentinels.iter().map(Host::to_string).collect();
         let place = format!("the master {name} of the sentinels {}", names.join(","));
-        let known = Arc::new(Known { name: name.into(), sentinel, master });
+        let known = Arc::new(Known { name: name.into(), sentinel, master, config: connection_config() });
         Ok(Self { sentinels: sentinels.to_vec(), known, place })
     }
 }
 
-#[async_trait]
-impl Source for Sentinels {
-    async fn open(&self) -> Result<Pooled, Error> {
+impl Sentinels {
+    /// Connects to the master, whoever that is now.
+    async fn connect(&self, known: &Arc<Known>) -> Result<MultiplexedConnection, Error> {
         let mut steps = JoinSet::new();
         for sentinel in &self.sentinels {
-            steps.spawn(Arc::clone(&self.known).ask(sentinel.clone()));
+            steps.spawn(Arc::clone(known).ask(sentinel.clone()));
         }
         let (mut tried, mut failure) = (Vec::new(), None);
         while let Some(step) = steps.join_next().await {
             match step {
                 Ok(Step::Named(host)) if !tried.contains(&host) => {
                     tried.push(host.clone());
-                    steps.spawn(Arc::clone(&self.known).connect(host));
+                    steps.spawn(Arc::clone(known).connect(host));
                 }
-                Ok(Step::Connected(connection)) => return Ok(Pooled { connection, object: Box::new(()) }),
+                Ok(Step::Connected(connection)) => return Ok(connection),
                 Ok(Step::Failed(hop, error)) => {
                     // What is wrong for good tells more than what may pass.
                     let weight = (hop, !error.is_temporary());
@@ -92,6 +95,19 @@ impl Source for Sentinels {
             }
         }
         Err(failure.map_or_else(|| error::strange(&self.place), |(_, error)| error))
+    }
+}
+
+#[async_trait]
+impl Source for Sentinels {
+    async fn open(&self) -> Result<Pooled, Error> {
+        Ok(Pooled { connection: self.connect(&self.known).await?, object: Box::new(()) })
+    }
+
+    async fn listen(&self, pushes: Arc<Pushes>) -> Result<MultiplexedConnection, Error> {
+        let Known { name, sentinel, master, .. } = &*self.known;
+        let (master, config) = (server::speaking_resp3(master), server::pushing_config(pushes));
+        self.connect(&Arc::new(Known { name: name.clone(), sentinel: sentinel.clone(), master, config })).await
     }
 
     fn place(&self) -> &str {
@@ -108,7 +124,7 @@ impl Known {
     async fn ask(self: Arc<Self>, sentinel: Host) -> Step {
         let place = format!("the sentinel {sentinel}");
         let failed = |error| Step::Failed(Hop::Sentinel, error);
-        let mut connection = match open(elsewhere(&self.sentinel, &sentinel)).await {
+        let mut connection = match open(elsewhere(&self.sentinel, &sentinel), &connection_config()).await {
             Ok(connection) => connection,
             Err(error) => return failed(of_sentinel(error::of_connect(&error, &place), &place)),
         };
@@ -136,7 +152,7 @@ impl Known {
     async fn connect(self: Arc<Self>, host: Host) -> Step {
         let place = host.to_string();
         let failed = |error| Step::Failed(Hop::Master, error);
-        let mut connection = match open(elsewhere(&self.master, &host)).await {
+        let mut connection = match open(elsewhere(&self.master, &host), &self.config).await {
             Ok(connection) => connection,
             Err(error) => return failed(error::of_connect(&error, &place)),
         };
@@ -157,8 +173,8 @@ impl Known {
 }
 
 /// Opens a connection. The caller bounds the time.
-async fn open(info: ConnectionInfo) -> Result<MultiplexedConnection, RedisError> {
-    Client::open(info)?.get_multiplexed_async_connection_with_config(&connection_config()).await
+async fn open(info: ConnectionInfo, config: &AsyncConnectionConfig) -> Result<MultiplexedConnection, RedisError> {
+    Client::open(info)?.get_multiplexed_async_connection_with_config(config).await
 }
 
 /// The error, in which a refused login is one of the sentinel.

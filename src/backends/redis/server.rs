@@ -1,16 +1,21 @@
 //! One server: by TCP, by TLS, or by a unix socket.
 
+use std::convert::Infallible;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use deadpool_redis::{Connection, Manager, Pool, PoolError};
+use redis::aio::MultiplexedConnection;
 use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 use redis::{
-    AsyncConnectionConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, RedisConnectionInfo,
+    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, PushInfo,
+    RedisConnectionInfo,
 };
 
 use super::error;
+use super::pushes::Pushes;
 use super::source::{Pooled, Source};
 use crate::config::{Host, Login, RedisSettings};
 use crate::error::{Error, ErrorKind};
@@ -18,6 +23,7 @@ use crate::error::{Error, ErrorKind};
 /// A pool of connections to one server.
 pub(super) struct Server {
     pool: Pool,
+    info: ConnectionInfo,
     place: String,
     tls: bool,
 }
@@ -31,9 +37,9 @@ impl Server {
     /// Like [`new`](Server::new), for one of several servers: what they share is made once.
     pub(super) fn over(info: ConnectionInfo, pool_size: usize) -> Result<Self, Error> {
         let (place, tls) = (info.addr().to_string(), is_tls(&info));
-        let manager = Manager::new_with_config(info, connection_config()).map_err(|_| refused())?;
+        let manager = Manager::new_with_config(info.clone(), connection_config()).map_err(|_| refused())?;
         let pool = Pool::builder(manager).max_size(pool_size).build().map_err(|_| refused())?;
-        Ok(Self { pool, place, tls })
+        Ok(Self { pool, info, place, tls })
     }
 }
 
@@ -110,6 +116,14 @@ impl Source for Server {
         Ok(Pooled { connection: object.as_ref().clone(), object: Box::new(Object(Some(object))) })
     }
 
+    async fn listen(&self, pushes: Arc<Pushes>) -> Result<MultiplexedConnection, Error> {
+        let opened = match Client::open(speaking_resp3(&self.info)) {
+            Ok(client) => client.get_multiplexed_async_connection_with_config(&pushing_config(pushes)).await,
+            Err(error) => Err(error),
+        };
+        opened.map_err(|error| error::of_connect(&error, &self.place))
+    }
+
     fn place(&self) -> &str {
         &self.place
     }
@@ -135,6 +149,20 @@ pub(super) fn connection_config() -> AsyncConnectionConfig {
         .set_connection_timeout(None)
         .set_response_timeout(None)
         .set_pipeline_buffer_size(PIPELINE)
+}
+
+/// How a connection behaves that hands on what the server pushes.
+pub(super) fn pushing_config(pushes: Arc<Pushes>) -> AsyncConnectionConfig {
+    connection_config().set_push_sender(move |push: PushInfo| {
+        pushes.take(push);
+        Ok::<(), Infallible>(())
+    })
+}
+
+/// The same, in the protocol that has pushes.
+pub(super) fn speaking_resp3(info: &ConnectionInfo) -> ConnectionInfo {
+    let redis = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+    info.clone().set_redis_settings(redis)
 }
 
 /// The settings of every TCP stream.

@@ -10,14 +10,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use redis::aio::MultiplexedConnection;
 use redis::{ErrorKind, RedisError, ServerErrorKind, Value};
 use tokio::runtime::{self, Handle};
 use tokio::sync::Semaphore;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::dedicated::Dedicated;
 use super::error;
 use super::held::{Held, Limits};
+use super::pushes::Pushes;
 use super::slot::{Slot, no_runtime};
 use super::source::Source;
 use super::watch::Watch;
@@ -198,6 +200,15 @@ impl Slots {
         runtime()?;
         let Ok(permit) = Arc::clone(&self.spare).try_acquire_owned() else { return Ok(None) };
         Dedicated::open(Arc::clone(&self.source), self.limits, permit).await.map(Some)
+    }
+
+    /// A connection that hands on what the server pushes.
+    pub(super) async fn listen(&self, pushes: &Arc<Pushes>) -> Result<MultiplexedConnection, Error> {
+        runtime()?;
+        match timeout(self.limits.connect, self.source.listen(Arc::clone(pushes))).await {
+            Ok(opened) => opened,
+            Err(_) => Err(error::no_connection(&*self.source, self.limits.connect)),
+        }
     }
 
     pub(super) fn limits(&self) -> Limits {

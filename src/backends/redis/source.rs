@@ -3,10 +3,12 @@
 //! One server and a set of sentinels differ only in how a connection is made; what is done with it is the same.
 
 use std::fmt;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use redis::aio::MultiplexedConnection;
 
+use super::pushes::Pushes;
 use crate::error::Error;
 
 /// Makes connections that are ready for commands: authenticated, and on the right database.
@@ -16,6 +18,9 @@ use crate::error::Error;
 pub(super) trait Source: fmt::Debug + Send + Sync + 'static {
     /// Makes one.
     async fn open(&self) -> Result<Pooled, Error>;
+
+    /// Makes one that speaks RESP3, and hands on what the server pushes. It is outside of every pool.
+    async fn listen(&self, pushes: Arc<Pushes>) -> Result<MultiplexedConnection, Error>;
 
     /// Where connections lead, for messages: addresses and names of masters, never a user or a password.
     fn place(&self) -> &str;

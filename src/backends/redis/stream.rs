@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use redis::{Cmd, Value};
 
-use super::wire::Request;
+use super::wire::{Request, Single};
 use crate::clock::millis;
 
 /// What stands behind a position.
@@ -42,8 +42,8 @@ pub(super) fn appended(answer: Value) -> Option<Box<str>> {
     text(array(answer)?.into_iter().next()?)
 }
 
-/// Reads what stands behind `after`, and then that entry itself; waits for `block` if nothing does.
-pub(super) fn read(name: &str, after: &str, block: Option<Duration>) -> Request {
+/// Reads what stands behind `after`, and then that entry itself; waits for `block` if nothing does. Ends with `beside`.
+pub(super) fn read(name: &str, after: &str, block: Option<Duration>, beside: Option<Single>) -> Request {
     let mut read = Cmd::with_capacity(8, name.len() + after.len() + 48);
     read.arg("XREAD").arg("COUNT").arg(MOST);
     if let Some(block) = block {
@@ -52,12 +52,20 @@ pub(super) fn read(name: &str, after: &str, block: Option<Duration>) -> Request 
     read.arg("STREAMS").arg(name).arg(after);
     let mut entry = Cmd::with_capacity(6, name.len() + 2 * after.len() + 16);
     entry.arg("XRANGE").arg(name).arg(after).arg(after).arg("COUNT").arg(1);
-    Request::All(vec![read.into(), entry.into()])
+    Request::All([read.into(), entry.into()].into_iter().chain(beside).collect())
 }
 
-/// The answer to [`read`].
+/// A question about the stream whose answer is of no use.
+pub(super) fn look(name: &str) -> Single {
+    let mut exists = Cmd::with_capacity(2, name.len() + 8);
+    exists.arg("EXISTS").arg(name);
+    exists.into()
+}
+
+/// The answer to [`read`], whatever was asked beside it.
 pub(super) fn entries(answer: Value) -> Option<Entries> {
-    let [read, entry] = <[Value; 2]>::try_from(array(answer)?).ok()?;
+    let mut answers = array(answer)?.into_iter();
+    let (read, entry) = (answers.next()?, answers.next()?);
     let unbroken = !array(entry)?.is_empty();
     let listed = match read {
         Value::Nil => Vec::new(),

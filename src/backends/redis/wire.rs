@@ -5,11 +5,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use redis::aio::MultiplexedConnection;
 use redis::{Cmd, Value};
 
 #[cfg(feature = "redis-cluster")]
 use super::cluster::Cluster;
 use super::dedicated::Dedicated;
+use super::pushes::Pushes;
 use super::slots::Slots;
 use super::{commands, error};
 use crate::error::Error;
@@ -186,6 +188,15 @@ impl Wire {
             Self::Slots(slots) => slots.limits().command,
             #[cfg(feature = "redis-cluster")]
             Self::Cluster(cluster) => cluster.limits().command,
+        }
+    }
+
+    /// A connection over which the server pushes what it has to say. It does not count as one of the pool.
+    pub(super) async fn listen(&self, pushes: &Arc<Pushes>) -> Result<MultiplexedConnection, Error> {
+        match self {
+            Self::Slots(slots) => slots.listen(pushes).await,
+            #[cfg(feature = "redis-cluster")]
+            Self::Cluster(_) => Err(error::no_tracking_in_clusters()),
         }
     }
 

@@ -25,7 +25,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
 
     async fn forget_key(self: &Arc<Self>, key: Key, effect: Effect) -> Result<(), Error> {
         let change = Change::begin(self, key, Some(effect));
-        if self.guard.is_none() {
+        if self.is_alone() {
             return Ok(());
         }
         self.change(async move {
@@ -51,7 +51,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         keys.dedup();
         let changes = keys.into_iter().map(|key| Change::begin(self, key, Some(Effect::Invalidated)));
         let changes: Vec<_> = changes.collect();
-        if self.guard.is_none() || changes.is_empty() {
+        if self.is_alone() || changes.is_empty() {
             return Ok(());
         }
         let cache = Arc::clone(self);
@@ -71,7 +71,6 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     }
 
     async fn remove_all(&self, batch: &[Change<B, C>]) -> Result<(), Error> {
-        let Some(guard) = &self.guard else { return Ok(()) };
         let mut due = Vec::with_capacity(batch.len());
         for change in batch {
             let turn = change.fence.turn().await;
@@ -80,7 +79,10 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             }
         }
         let keys: Vec<Key> = due.iter().map(|(change, _)| change.key.clone()).collect();
-        let removed = guard.remove_many(&keys).await;
+        let removed = match &self.guard {
+            Some(guard) => guard.remove_many(&keys).await,
+            None => Ok(()),
+        };
         for (change, turn) in &mut due {
             change.end(turn, &removed);
         }

@@ -12,7 +12,8 @@ use crate::error::{Error, ErrorKind};
 use crate::event::{Effect, Scope};
 use crate::frame;
 use crate::guard::Guard;
-use crate::invalidate::{Message, Versions};
+use crate::invalidate::Versions;
+use crate::message::Message;
 
 /// What is swept.
 pub(in crate::cache) enum Swept {
@@ -53,13 +54,15 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             return Ok(());
         }
         let sweep = Sweep::begin(self, what);
-        if self.guard.is_none() {
+        if self.is_alone() {
             return Ok(());
         }
         self.change(async move {
             let cache = Arc::clone(&sweep.cache);
-            let (Some(guard), Some(versions)) = (&cache.guard, &cache.versions) else { return Ok(()) };
-            let made = sweep.what.make(versions, guard).await;
+            let made = match (&cache.guard, &cache.versions) {
+                (Some(guard), Some(versions)) => sweep.what.make(versions, guard).await,
+                _ => Ok(()),
+            };
             drop(sweep);
             let root = &cache.namespace.root();
             let part = |(target, message)| Part { target, key: root, begun: 0, message };

@@ -53,6 +53,9 @@ pub struct RedisSettings {
     /// A PEM file of roots trusted beside those of the system, where the URL asks for TLS. Default none; the
     /// environment names it as [`Environment::ca_bundle`](crate::Environment::ca_bundle) says.
     pub ca_bundle: Option<PathBuf>,
+    /// Whether L1 also forgets what other programs write, remove or let expire, as the server itself tells by
+    /// `CLIENT TRACKING`. Default false. [`Redis`](crate::backends#structs) says what that costs. Refused in a cluster.
+    pub tracking: bool,
 }
 
 impl Default for RedisSettings {
@@ -63,6 +66,7 @@ impl Default for RedisSettings {
             timeout: Duration::from_secs(1),
             connect_timeout: Duration::from_secs(1),
             ca_bundle: None,
+            tracking: false,
         }
     }
 }
@@ -95,6 +99,7 @@ impl RedisSettings {
             timeout: timeout.unwrap_or(default.timeout),
             connect_timeout: connect_timeout.unwrap_or(default.connect_timeout),
             ca_bundle: None,
+            tracking: default.tracking,
         }
     }
 

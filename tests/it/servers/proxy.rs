@@ -17,6 +17,8 @@ pub(crate) enum Mood {
     Hole,
     /// Hands requests on, and no answers, until the mood changes.
     Mute,
+    /// Hands everything on but what a server says unasked, as one that knows nothing of RESP3 might.
+    Pushless,
     /// Ends every new connection at once.
     Closed,
 }
@@ -128,6 +130,10 @@ impl Shared {
         while let Ok(length @ 1..) = from.read(&mut buffer) {
             if let Some(delay) = self.wait(way) {
                 thread::sleep(delay);
+            }
+            // A connection that is pushed to is asked nothing else, so what arrives on it begins with a push.
+            if way.answers && buffer[0] == b'>' && self.state.lock().unwrap().mood == Mood::Pushless {
+                continue;
             }
             if to.write_all(&buffer[..length]).is_err() {
                 break;

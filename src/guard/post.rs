@@ -1,0 +1,32 @@
+//! The post: the way to a bus from elsewhere.
+//!
+//! A bus that is not the backend's fails for reasons of its own. So it has a door of its own: what it suffers closes
+//! nothing to the backend, and what the backend suffers keeps nobody from being told.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::door::{Door, Manner};
+use crate::bus::Bus;
+use crate::clock::Clock;
+use crate::config::Policy;
+use crate::error::Error;
+use crate::event::{Observers, Operation};
+use crate::key::Key;
+
+/// The way to one bus.
+#[derive(Debug)]
+pub(crate) struct Post(Door);
+
+impl Post {
+    /// Breaker and bounds are as the policy has them for the backend.
+    pub(crate) fn new(policy: &Policy, clock: Arc<dyn Clock>, observers: Observers) -> Self {
+        Self(Door::new(policy, false, None, clock, observers).with_quiet_breaker())
+    }
+
+    /// Tells other processes of a change of `key`.
+    pub(crate) async fn publish(&self, key: &Key, bus: &dyn Bus, message: Bytes) -> Result<(), Error> {
+        self.0.run(key, Operation::Publish, Manner::ONCE, || bus.publish(message.clone())).await
+    }
+}
