@@ -96,7 +96,8 @@ impl Visitor<'_> for Piece<'_> {
 #[tokio::test]
 async fn plays_its_role() {
     let Ok(role) = env::var(ROLE) else { return };
-    let limits = FileLimits { lock_timeout: PATIENCE, ..FileLimits::default() };
+    let mut limits = FileLimits::default();
+    limits.lock_timeout = PATIENCE;
     let files = File::open(env::var(DIR).unwrap(), limits).unwrap();
     let masked: [u8; LENGTH] = std::array::from_fn(|_| fastrand::u8(..));
     let builder = CacheBuilder::new().backend(files).namespace("leftovers");
