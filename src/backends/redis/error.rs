@@ -80,8 +80,9 @@ pub(super) fn is_too_old(error: &Error) -> bool {
 /// What tracking and a cluster are together.
 #[cfg(feature = "redis-cluster")]
 pub(super) fn no_tracking_in_clusters() -> Error {
-    let message = "tracking works with one server or behind sentinels, and not in a cluster, whose nodes each tell of their own \
-                   keys: leave `tracking` out of the settings; the bus of the cluster still tells what caches change";
+    let message = "tracking works with one server or behind sentinels, and not in a cluster, whose nodes each tell of \
+                   their own keys: leave `tracking` out of the settings; the bus of the cluster still tells what \
+                   caches change";
     Error::new(ErrorKind::Unsupported, message)
 }
 

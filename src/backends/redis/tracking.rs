@@ -145,8 +145,8 @@ fn is_refusal(error: &RedisError) -> bool {
 
 fn cannot(shared: &Shared, why: &str) -> Error {
     let message = format!(
-        "Redis at {} {why}, so L1 hears only of what caches of this library change: use a server that can and grant its \
-         user +client|tracking, or leave `tracking` out of the settings",
+        "Redis at {} {why}, so L1 hears only of what caches of this library change: use a server that can and grant \
+         its user +client|tracking, or leave `tracking` out of the settings",
         shared.wire.place()
     );
     Error::new(ErrorKind::Unsupported, message)
