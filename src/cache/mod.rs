@@ -16,7 +16,7 @@ use crate::clock::{Clock, millis};
 use crate::codec::Codec;
 use crate::config::Policy;
 use crate::error::{ComputeError, Error};
-use crate::event::{Effect, Observers, Stats};
+use crate::event::{Observers, Stats};
 use crate::flight::Flights;
 use crate::guard::{Guard, Post, Throttle};
 use crate::invalidate::{Bulletin, Local, Subscription, Versions};
@@ -40,7 +40,6 @@ mod recovery;
 mod tenant;
 mod tiers;
 
-use self::forget::Swept;
 use self::options::Options;
 use self::path::Look;
 use self::recovery::Recovery;
@@ -262,58 +261,6 @@ impl<B: Backend, C: Codec> Cache<B, C> {
     /// the backend is back and the entry is removed from it.
     pub async fn set<T: Storable<C>>(&self, key: impl IntoKey, value: T) -> Result<(), Error> {
         self.entry(key).set(value).await
-    }
-
-    /// Forgets `key` in both tiers.
-    ///
-    /// Once this has returned, no call of this process returns a value whose computation or backend read began before,
-    /// and no flight stores such a value. With a backend the work is done on a task: once polled, it goes on if this
-    /// future is dropped.
-    ///
-    /// # Errors
-    /// If the key is unusable, or the backend fails: this process has forgotten the entry, the backend may not have. It
-    /// is told again until it is back, where the policy's `background` is on.
-    pub async fn invalidate(&self, key: impl IntoKey) -> Result<(), Error> {
-        self.inner.invalidate(&key).await
-    }
-
-    /// Forgets every entry of the namespace, in this process, in the backend and in other processes, at the price of a
-    /// few small writes: entries of the backend stay until they expire, and are not found any more.
-    ///
-    /// The promise is that of [`invalidate`](Cache::invalidate), for all keys. Other caches of the namespace follow by
-    /// the bus, and read the backend's versions anew at least once a second.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) where there is a backend and the setting
-    /// `namespace_index` is off. If the backend fails: this process has forgotten the entries, others may not have.
-    ///
-    /// # Examples
-    /// ```
-    /// use cachekit::{CacheBuilder, Intent};
-    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
-    /// let pages = CacheBuilder::new().intent(Intent::Production).namespace("pages").build()?;
-    /// pages.set("home", 1u32).await?;
-    /// pages.entry("news").tags(["author:7"]).set(2u32).await?;
-    /// pages.invalidate_tag("author:7").await?;
-    /// assert_eq!((pages.get::<u32>("home").await?, pages.get::<u32>("news").await?), (Some(1), None));
-    /// pages.invalidate_namespace().await?;
-    /// assert_eq!(pages.get::<u32>("home").await?, None);
-    /// # Ok::<(), cachekit::Error>(()) }).unwrap();
-    /// ```
-    pub async fn invalidate_namespace(&self) -> Result<(), Error> {
-        self.inner.sweep(Swept::Namespace(Effect::Invalidated)).await
-    }
-
-    /// Forgets every entry of the namespace that was stored with this tag, as
-    /// [`invalidate_namespace`](Cache::invalidate_namespace) forgets all.
-    ///
-    /// In the backend 1,024 versions stand for all tags, so about one in a thousand entries with other tags is
-    /// forgotten, too.
-    ///
-    /// # Errors
-    /// As [`invalidate_namespace`](Cache::invalidate_namespace).
-    pub async fn invalidate_tag(&self, tag: &str) -> Result<(), Error> {
-        self.inner.sweep_tags([tag]).await
     }
 
     /// Whether there is an entry under `key` that has not expired, of whatever type. Asks the backend where there is

@@ -16,20 +16,20 @@ use crate::invalidate::Versions;
 use crate::message::Message;
 
 /// What is swept.
-pub(in crate::cache) enum Swept {
+pub(super) enum Swept {
     Namespace(Effect),
     Tags(Vec<Tag>),
 }
 
 /// A tag.
-pub(in crate::cache) struct Tag {
+pub(super) struct Tag {
     fingerprint: u64,
     /// Kept if somebody wants to hear of it.
     name: Option<Box<str>>,
 }
 
 impl<B: Backend, C: Codec> Inner<B, C> {
-    pub(in crate::cache) async fn sweep_tags<'t>(
+    pub(super) async fn sweep_tags<'t>(
         self: &Arc<Self>,
         tags: impl IntoIterator<Item = &'t str> + Send,
     ) -> Result<(), Error> {
@@ -43,7 +43,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         self.sweep(Swept::Tags(all)).await
     }
 
-    pub(in crate::cache) async fn sweep(self: &Arc<Self>, what: Swept) -> Result<(), Error> {
+    pub(super) async fn sweep(self: &Arc<Self>, what: Swept) -> Result<(), Error> {
         if self.guard.is_some() && self.versions.is_none() {
             let message = "this cache keeps no versions, so it cannot tell which entries of the backend are meant: build it with \
                            the setting namespace_index";
