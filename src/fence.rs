@@ -134,6 +134,12 @@ impl Fence {
         self.shard.epochs.doubts(self.epoch)
     }
 
+    /// Whether what was begun with this fence, at the tick `begun`, is older at the tick `now` than anything may be that
+    /// other processes may have changed since.
+    pub(crate) fn is_outdated(&self, begun: u64, now: u64) -> bool {
+        self.is_doubted() && !self.shard.epochs.is_young(begun, now)
+    }
+
     /// Whether the fence was taken before everything was cleared.
     pub(crate) fn was_cleared(&self) -> bool {
         self.shard.epochs.cleared(self.epoch)
