@@ -89,7 +89,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             if options.skip_l1_write {
                 return Ok(());
             }
-            return self.keep(&change.key, &value, frame, plan, origin, || change.fence.holds()).map(|_| ());
+            return self.keep(&change.key, &value, frame, plan, origin, || change.may_keep()).map(|_| ());
         }
         self.change(async move {
             let cache = Arc::clone(&change.cache);
@@ -105,7 +105,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             change.end(&mut turn, &written);
             if !options.skip_l1_write {
                 // Too large for L1 is no failure where there is a backend.
-                let _ = cache.keep(&change.key, &value, frame, plan, origin, || change.fence.holds_for_all());
+                let _ = cache.keep(&change.key, &value, frame, plan, origin, || change.may_keep());
             }
             if !to_l2 {
                 return Ok(());
