@@ -239,6 +239,9 @@ impl Fence {
     }
 
     fn holds_in(&self, state: &State) -> bool {
+        if cfg!(cachekit_without = "fence") {
+            return true;
+        }
         (state.owner == self.id || state.version == self.version) && !self.shard.epochs.voided_all(self.epoch)
     }
 }

@@ -31,5 +31,6 @@ mod sealed;
 mod servers;
 mod settings;
 mod sharing;
+mod simulator;
 mod storm;
 mod support;
