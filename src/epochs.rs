@@ -149,6 +149,11 @@ impl Epochs {
         self.doubted.load(SeqCst) > since
     }
 
+    /// Whether what began at the tick `begun` is believed at the tick `now` even if nobody was heard since.
+    pub(crate) fn is_young(&self, begun: u64, now: u64) -> bool {
+        now < begun.saturating_add(self.belief)
+    }
+
     /// How many ticks ago others were heard last or everything was doubted. `None` where L1 is believed for ever.
     #[inline]
     pub(crate) fn staleness(&self, now: impl FnOnce() -> u64) -> Option<u64> {

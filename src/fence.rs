@@ -51,6 +51,10 @@ struct State {
     stores: u64,
     /// The youngest fence under which one was.
     youngest: u64,
+    /// The version that the youngest change began that has ended, well or not.
+    ended: u64,
+    /// The version that the youngest expiry began that left a fallback.
+    kept: u64,
     /// How many fences were taken.
     taken: u64,
     /// How many of them there are.
@@ -134,9 +138,20 @@ impl Fence {
         self.shard.epochs.doubts(self.epoch)
     }
 
+    /// Whether what was begun with this fence, at the tick `begun`, is older at the tick `now` than anything may be
+    /// that other processes may have changed since.
+    pub(crate) fn is_outdated(&self, begun: u64, now: u64) -> bool {
+        self.is_doubted() && !self.shard.epochs.is_young(begun, now)
+    }
+
     /// Whether the fence was taken before everything was cleared.
     pub(crate) fn was_cleared(&self) -> bool {
         self.shard.epochs.cleared(self.epoch)
+    }
+
+    /// Whether the fence was taken before everything expired or was forgotten.
+    pub(crate) fn expired(&self) -> bool {
+        self.shard.epochs.voided_all(self.epoch)
     }
 
     /// The key whose version this is.
@@ -162,6 +177,34 @@ impl Fence {
         state.version += 1;
         state.owner = self.id;
         state.version
+    }
+
+    /// Ends the change that began the version `begun`. Voids every fence of the key but this one.
+    pub(crate) fn end(&self, begun: u64) {
+        let mut state = self.lane.state();
+        state.version += 1;
+        state.owner = self.id;
+        state.ended = state.ended.max(begun);
+    }
+
+    /// Whether no change has ended that began after the version `begun`.
+    pub(crate) fn is_youngest(&self, begun: u64) -> bool {
+        self.lane.state().ended <= begun
+    }
+
+    /// Notes that the expiry that began the version `begun` left a fallback.
+    pub(crate) fn keep(&self, begun: u64) {
+        self.lane.state().kept = begun;
+    }
+
+    /// Whether the change that began the version `made` left a fallback.
+    pub(crate) fn kept(&self, made: u64) -> bool {
+        self.lane.state().kept == made
+    }
+
+    /// Forgets anew what has this tag and began before.
+    pub(crate) fn forget_tag(&self, tag: u64) {
+        self.shard.epochs.raise_tag(tag);
     }
 
     /// Voids every fence of the key, because another process changed it. What this process changes meanwhile may be the
@@ -196,6 +239,9 @@ impl Fence {
     }
 
     fn holds_in(&self, state: &State) -> bool {
+        if cfg!(cachekit_without = "fence") {
+            return true;
+        }
         (state.owner == self.id || state.version == self.version) && !self.shard.epochs.voided_all(self.epoch)
     }
 }

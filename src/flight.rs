@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Poll;
 
 use foldhash::fast::RandomState;
-use tokio::sync::{SetOnce, watch};
+use tokio::sync::{Notify, SetOnce};
 
 use crate::epochs::Tags;
 use crate::error::{ComputeError, Error, ErrorKind};
@@ -60,6 +60,8 @@ impl Reads {
 pub(crate) struct Flight<T, E> {
     /// Taken before anything is read.
     pub(crate) fence: Fence,
+    /// The tick at which the flight began.
+    begun: u64,
     /// How long the computation may take, in ticks.
     pub(crate) limit: u64,
     /// The tick after which this flight is given up.
@@ -68,7 +70,9 @@ pub(crate) struct Flight<T, E> {
     written: SetOnce<()>,
     fallback: OnceLock<Fallback<T>>,
     /// Who asks before this tick is answered with the fallback while the computation goes on.
-    early: watch::Sender<u64>,
+    early: AtomicU64,
+    /// Wakes those who wait when that changes, in the order in which they came: one seed of a simulation is one order.
+    notice: Notify,
     given_up: AtomicBool,
 }
 
@@ -196,18 +200,24 @@ impl<T: Send + Sync, E: Send + Sync> Flight<T, E> {
     fn new(fence: Fence, now: u64, limits: Limits) -> Self {
         Self {
             fence,
+            begun: now,
             limit: limits.computing,
             deadline: AtomicU64::new(now.saturating_add(limits.reading).saturating_add(limits.computing)),
             landed: SetOnce::new(),
             written: SetOnce::new(),
             fallback: OnceLock::new(),
-            early: watch::Sender::new(0),
+            early: AtomicU64::new(0),
+            notice: Notify::new(),
             given_up: AtomicBool::new(false),
         }
     }
 
     /// Whether a caller that comes at the tick `now` may have this flight's answer.
     fn stands(&self, now: u64, reads: Reads) -> bool {
+        // What others changed since this flight began may not have been heard.
+        if self.fence.is_outdated(self.begun, now) {
+            return false;
+        }
         match self.landed.get() {
             None => now < self.deadline() && !self.is_void() && !self.forgot_fallback(),
             Some(Landing::Value { expires, tags, .. }) => {
@@ -264,7 +274,8 @@ impl<T: Send + Sync, E: Send + Sync> Flight<T, E> {
     /// Answers those who ask before the tick `until` with the fallback, while the computation goes on.
     pub(crate) fn answer_early(&self, until: u64) {
         if self.fallback().is_some() {
-            self.early.send_modify(|early| *early = until.max(*early));
+            self.early.fetch_max(until, SeqCst);
+            self.notice.notify_waiters();
         }
     }
 
@@ -284,11 +295,22 @@ impl<T: Send + Sync, E: Send + Sync> Flight<T, E> {
         self.written.wait().await;
     }
 
+    /// Waits until who asks at the tick `now` is answered early.
+    async fn early_after(&self, now: u64) {
+        loop {
+            // Made before the look, so that no notice falls between.
+            let notice = self.notice.notified();
+            if now < self.early.load(SeqCst) {
+                return;
+            }
+            notice.await;
+        }
+    }
+
     /// Waits for the landing, or for an early answer that is good enough for a caller who asks at the tick `now`.
     pub(crate) async fn wait(&self, now: u64) -> Answer<'_, T, E> {
         let mut landed = pin!(self.landed.wait());
-        let mut notices = self.early.subscribe();
-        let mut early = pin!(async { notices.wait_for(|until| now < *until).await.is_ok() });
+        let mut early = pin!(self.early_after(now));
         let mut early_is_over = false;
         poll_fn(|context| {
             if let Poll::Ready(landing) = landed.as_mut().poll(context) {

@@ -29,7 +29,7 @@ pub(super) struct Part<'a> {
     pub(super) target: Target,
     /// The key, or the name of the namespace.
     pub(super) key: &'a Key,
-    /// The version of the key that the change began.
+    /// The version of the key that the change began, or the epoch that it ended.
     pub(super) begun: u64,
     pub(super) message: Message<'a>,
 }
@@ -42,7 +42,9 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             parts.iter().for_each(|part| later(part, work));
             return Err(error);
         }
-        parts.iter().for_each(|part| self.recovery.settle(&part.target));
+        // What everything's expiry leaves as fallbacks may be what an invalidation was to remove that failed.
+        let all = parts.iter().filter(|part| part.message != Message::ExpiredNamespace);
+        all.for_each(|part| self.recovery.settle(&part.target, part.begun));
         self.see_to_recovery();
         let width = self.policy.backpressure.map_or(WIDTH, |rules| rules.max_concurrent.clamp(1, WIDTH));
         let mut told = Ok(());
@@ -130,7 +132,7 @@ impl<B: Backend, C: Codec> Change<B, C> {
             Some(versions) if !versioned => {
                 let marks = versions.now(guard, tags).await?;
                 // What an invalidation has overtaken keeps the marks of nothing: the older entry must go, too.
-                if self.fence.forgot(tags) { frame.clone() } else { seal(&marks)? }
+                if self.fence.forgot(tags) || self.fence.expired() { frame.clone() } else { seal(&marks)? }
             }
             _ => frame.clone(),
         };
@@ -144,21 +146,32 @@ impl<B: Backend, C: Codec> Change<B, C> {
         Part { target: Target::Key(self.key.clone()), key: &self.key, begun: self.begun, message }
     }
 
-    /// Whether a change that began later has been made already: this one would undo it.
+    /// Whether a change that began later has been made already: this one would undo it. What a later expiry left may
+    /// be what an invalidation is to remove.
     pub(super) fn is_overtaken(&self, turn: &u64) -> bool {
-        *turn > self.begun
+        let removes = self.effect == Some(Effect::Invalidated);
+        *turn > self.begun && !(removes && self.fence.kept(*turn))
+    }
+
+    /// Whether L1 may hold what this change has made: nothing newer has come from elsewhere, nor from here, even if the
+    /// backend did not take it.
+    pub(super) fn may_keep(&self) -> bool {
+        self.fence.holds_for_all() && self.fence.is_youngest(self.begun)
     }
 
     pub(super) fn end(&self, turn: &mut u64, result: &Result<(), Error>) {
         self.void();
         if result.is_ok() {
-            *turn = self.begun;
+            if self.effect == Some(Effect::Expired) {
+                self.fence.keep(self.begun);
+            }
+            *turn = self.begun.max(*turn);
         }
     }
 
     pub(super) fn void(&self) {
         let told = self.ended.swap(true, SeqCst);
-        self.fence.raise();
+        self.fence.end(self.begun);
         self.leave_l1();
         self.cache.throttle.succeeded(&self.key);
         if let Some(effect) = self.effect.filter(|_| !told) {

@@ -90,7 +90,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             if options.skip_l1_write {
                 return Ok(());
             }
-            return self.keep(&change.key, &value, frame, plan, origin, || change.fence.holds()).map(|_| ());
+            return self.keep(&change.key, &value, frame, plan, origin, || change.may_keep()).map(|_| ());
         }
         self.change(async move {
             let cache = Arc::clone(&change.cache);
@@ -106,7 +106,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             change.end(&mut turn, &written);
             let mut kept = Ok(());
             if !options.skip_l1_write {
-                let admit = || change.fence.holds_for_all();
+                let admit = || change.may_keep();
                 kept = cache.keep(&change.key, &value, frame, plan, origin, admit).map(drop);
             }
             if cache.guard.is_some() && !to_l2 {

@@ -163,17 +163,18 @@ impl<B: Backend, C: Codec> Cache<B, C> {
     /// Lets the entry of `key` expire now. It is not read any more, but stands in for a computation that fails or is
     /// slow, as an entry does that expired by itself, as long as its grace (`stale_if_error`) lasts from now.
     ///
-    /// So the next call computes, and an origin that is down costs nobody the last known value. In this process, in the
-    /// backend and in others. Computations under way store nothing, as with [`invalidate`](Cache::invalidate); one that
-    /// another process begins meanwhile takes the place of the fallback in the backend. Where the backend has no leases, a
-    /// `set` of another process at the same moment may be lost.
+    /// So the next call computes, and an origin that is down costs nobody the last known value. In this process, in
+    /// the backend and in others. Computations under way store nothing, as with [`invalidate`](Cache::invalidate).
+    /// While somebody computes the key the backend keeps no fallback, as nothing would tell there of a change by
+    /// another process at the same moment; L1 does. Where the backend has no leases, a `set` of another process at
+    /// the same moment may be lost.
     ///
     /// # Errors
     /// As [`invalidate`](Cache::invalidate). After a failure of the backend the entry is removed from it, not kept as a
     /// fallback.
     ///
     /// # Cost
-    /// Reads the entry from the backend and writes it once, by four operations, or seven while somebody computes it.
+    /// Reads the entry from the backend and writes it once, by four operations.
     ///
     /// # Examples
     /// ```
@@ -196,9 +197,10 @@ impl<B: Backend, C: Codec> Cache<B, C> {
     /// Lets every entry of the namespace expire now, as [`expire`](Cache::expire) does for one, at the price of a few
     /// small writes. Reaches all tenants of the namespace.
     ///
-    /// The last seven of these are remembered: what is older than that is gone, and so is everything from before a later
-    /// [`invalidate_namespace`](Cache::invalidate_namespace) or [`clear`](Cache::clear). A backend without leases keeps
-    /// no fallbacks, as nothing would tell there of an invalidation by another process at the same moment; L1 does.
+    /// The last seven of these are remembered: what is older than that is gone, and so is everything from before a
+    /// later [`invalidate_namespace`](Cache::invalidate_namespace) or [`clear`](Cache::clear). A backend without
+    /// leases keeps no fallbacks, as nothing would tell there of an invalidation by another process at the same
+    /// moment; L1 does.
     ///
     /// # Errors
     /// As [`invalidate_namespace`](Cache::invalidate_namespace). After a failure of the backend its entries are

@@ -167,7 +167,9 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     }
 
     fn board<T: Value, E: Send + Sync + 'static>(&self, key: &Key, options: Options) -> Role<T, E> {
-        let (now, fence) = (self.clock.ticks(), self.local.fence(key));
+        let now = self.clock.ticks();
+        self.local.epochs.check(now);
+        let fence = self.local.fence(key);
         let computing = millis(options.deadline.unwrap_or(self.policy.deadline));
         let limits = Limits { reading: self.reading_time(), computing };
         if self.tasks.closed() {

@@ -59,7 +59,7 @@ struct Pending {
     work: Work,
     /// Since the change ended.
     fence: Fence,
-    /// The version that the change began.
+    /// The version or epoch at which the change began, or the last of several.
     begun: u64,
     /// The tick from which on the backend has forgotten by itself what this is about.
     until: u64,
@@ -99,8 +99,11 @@ impl Recovery {
     }
 
     /// Adds a change, in place of an older one of its target. Returns one that is given up for it.
-    fn add(&self, target: Target, pending: Pending) -> Option<Arc<Pending>> {
+    fn add(&self, target: Target, mut pending: Pending) -> Option<Arc<Pending>> {
         let mut queue = self.lock();
+        if let Some(other) = queue.all.peek(&target) {
+            pending.begun = pending.begun.max(other.begun);
+        }
         let gone = queue.all.push(target.clone(), Arc::new(pending));
         self.len.store(queue.all.len(), SeqCst);
         gone.filter(|(gone, _)| *gone != target).map(|(_, pending)| pending)
@@ -111,11 +114,13 @@ impl Recovery {
         !std::mem::replace(&mut self.lock().running, true)
     }
 
-    /// Takes off what a later change of its target has made good.
-    pub(super) fn settle(&self, target: &Target) {
+    /// Takes off what a change of its target has made good that began later, at `begun`.
+    pub(super) fn settle(&self, target: &Target, begun: u64) {
         if self.len() > 0 {
             let mut queue = self.lock();
-            queue.all.pop(target);
+            if queue.all.peek(target).is_some_and(|pending| pending.begun < begun) {
+                queue.all.pop(target);
+            }
             self.len.store(queue.all.len(), SeqCst);
         }
     }
@@ -177,17 +182,19 @@ impl<B: Backend> Shared<B> {
     async fn make_again(&self, target: &Target, pending: &Pending) -> Result<(), Error> {
         let key = pending.fence.key();
         let mut turn = pending.fence.turn().await;
-        if *turn > pending.begun {
+        if *turn > pending.begun && !pending.fence.kept(*turn) {
             return Ok(());
         }
         match (pending.work, &self.guard, &self.versions) {
             (Work::Remove, Some(guard), _) => {
                 guard.remove(key).await?;
-                *turn = pending.begun;
+                *turn = pending.begun.max(*turn);
             }
             (Work::Sweep, Some(guard), Some(versions)) => {
                 versions.invalidate(guard, target.tags()).await?;
                 versions.distrust();
+                // A read may have looked at the versions of before, and ends when nothing hides what it found.
+                target.tags().into_iter().flatten().for_each(|tag| pending.fence.forget_tag(*tag));
             }
             _ => {}
         }

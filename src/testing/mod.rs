@@ -7,7 +7,9 @@ mod chaos;
 mod clock;
 pub mod conformance;
 mod control;
+mod simulator;
 
 pub use self::chaos::Chaos;
 pub use self::clock::ManualClock;
 pub use self::control::{ChaosControl, Fault, Gate};
+pub use self::simulator::{Faults, Report, SimulatedBackend, Simulation, Trouble, Violation};

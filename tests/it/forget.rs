@@ -21,6 +21,7 @@ mod clearing;
 mod expiring;
 mod expiring_all;
 mod many;
+mod overlapping;
 #[cfg(all(unix, feature = "redis-tls", feature = "redis-cluster", feature = "redis-sentinel"))]
 mod shared;
 mod tagged;

@@ -33,5 +33,6 @@ mod sealed;
 mod servers;
 mod settings;
 mod sharing;
+mod simulator;
 mod storm;
 mod support;

@@ -37,7 +37,9 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         }
         match guard.lease(key, HOLD).await? {
             Lease::Granted(token) => released(guard, key, token, self.expire_under(guard, key, token)).await,
-            Lease::Held => self.expire_computed(guard, key).await,
+            // Somebody computes it. Nothing would tell whether others change it between a read and the end of that
+            // lease, so that what was read could stand in for what they made.
+            Lease::Held => guard.remove(key).await,
         }
     }
 
@@ -54,21 +56,6 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             return guard.remove(key).await;
         }
         Ok(())
-    }
-
-    /// While another call computes the key: removing it ends that one's lease, and what is written after that stays.
-    async fn expire_computed(&self, guard: &Guard<B>, key: &Key) -> Result<(), Error> {
-        let fallback = self.fallback(guard, key).await?;
-        guard.remove(key).await?;
-        let Some(Fallback { bytes, keep, .. }) = fallback else { return Ok(()) };
-        let Lease::Granted(token) = guard.lease(key, HOLD).await? else { return Ok(()) };
-        let filled = async {
-            if guard.get(key).await?.is_some() {
-                return guard.release(key, token).await;
-            }
-            guard.put(key, bytes, keep, Some(token)).await.map(drop)
-        };
-        released(guard, key, token, filled).await
     }
 
     /// The fallback that is left of what the backend has under `key`.

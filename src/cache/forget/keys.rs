@@ -36,7 +36,10 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             }
             let made = match (&cache.guard, effect) {
                 (None, _) => Ok(()),
-                (Some(guard), Effect::Expired) => cache.expire_stored(guard, &change.key).await,
+                // What an earlier change was to remove, and has not, stands in for nothing.
+                (Some(guard), Effect::Expired) if !cache.recovery.hides(&change.key, &[]) => {
+                    cache.expire_stored(guard, &change.key).await
+                }
                 (Some(guard), _) => guard.remove(&change.key).await,
             };
             change.end(&mut turn, &made);
@@ -46,8 +49,9 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     }
 
     pub(super) async fn invalidate_many(self: &Arc<Self>, mut keys: Vec<Key>) -> Result<(), Error> {
-        // In one order for all, so that those who take the turns of some of the same keys never wait for one another.
-        keys.sort_unstable_by(|one, other| one.hash64().cmp(&other.hash64()).then(one.as_str().cmp(other.as_str())));
+        // In one order for all, so that those who take the turns of some of the same keys never wait for one another;
+        // and in every process, unlike that of the hashes, so that one seed of a simulation is one course of events.
+        keys.sort_unstable_by(|one, other| one.as_str().cmp(other.as_str()));
         keys.dedup();
         let changes = keys.into_iter().map(|key| Change::begin(self, key, Some(Effect::Invalidated)));
         let changes: Vec<_> = changes.collect();

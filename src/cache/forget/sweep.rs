@@ -63,9 +63,10 @@ impl<B: Backend, C: Codec> Inner<B, C> {
                 (Some(guard), Some(versions)) => sweep.what.make(versions, guard).await,
                 _ => Ok(()),
             };
+            let begun = sweep.begun;
             drop(sweep);
             let root = &cache.namespace.root();
-            let part = |(target, message)| Part { target, key: root, begun: 0, message };
+            let part = |(target, message)| Part { target, key: root, begun, message };
             let parts: Vec<Part<'_>> = parts.into_iter().map(part).collect();
             cache.conclude(&parts, made, Work::Sweep).await
         })
@@ -102,11 +103,13 @@ impl Swept {
 struct Sweep<B: Backend, C: Codec> {
     cache: Arc<Inner<B, C>>,
     what: Swept,
+    /// The epoch that it ended.
+    begun: u64,
 }
 
 impl<B: Backend, C: Codec> Sweep<B, C> {
     fn begin(cache: &Arc<Inner<B, C>>, what: Swept) -> Self {
-        let sweep = Self { cache: Arc::clone(cache), what };
+        let sweep = Self { cache: Arc::clone(cache), what, begun: cache.local.epochs.now() };
         sweep.forget();
         sweep
     }

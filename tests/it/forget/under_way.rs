@@ -36,12 +36,14 @@ async fn a_computation_from_before_stores_nothing_in_this_process_or_another() {
 }
 
 #[tokio::test]
-async fn the_fallback_stays_although_somebody_computes() {
+async fn while_somebody_computes_l1_alone_keeps_the_fallback() {
     for there in [true, false] {
         let clock = ManualClock::new();
         let memory = memory(&clock);
-        let (one, two, three) = (bare(&clock, memory.clone()), bare(&clock, memory.clone()), bare(&clock, memory));
+        let (one, two) = (bare(&clock, memory.clone()), bare(&clock, memory.clone()));
+        let three = pages(&clock, memory);
         one.set("home", 1u32).await.unwrap();
+        assert_eq!(three.get("home").await.unwrap(), Some(1u32));
         let slow = Slow::new();
         let (cache, run) = (if there { &two } else { &one }.clone(), slow.clone());
         let call = tokio::spawn(async move {
@@ -53,10 +55,36 @@ async fn the_fallback_stays_although_somebody_computes() {
         slow.finish(1);
         assert_eq!(call.await.unwrap(), 2);
         settle().await;
-        for cache in [&one, &two, &three] {
-            assert_eq!((cache.get::<u32>("home").await.unwrap(), fallback(cache, "home").await), (None, Some(1)));
+        for (cache, left) in [(&one, None), (&two, None), (&three, Some(1))] {
+            assert_eq!((cache.get::<u32>("home").await.unwrap(), fallback(cache, "home").await), (None, left));
         }
     }
+}
+
+/// The expiry of one process while another computes the key and a third invalidates it.
+#[tokio::test]
+async fn what_another_process_invalidates_meanwhile_does_not_stand_in() {
+    let clock = ManualClock::new();
+    let memory = memory(&clock);
+    let (chaos, control) = chaos(&clock, memory.clone());
+    let (one, two, three) = (bare(&clock, chaos), bare(&clock, memory.clone()), bare(&clock, memory));
+    one.set("home", 1u32).await.unwrap();
+    let slow = Slow::new();
+    let (cache, run) = (two, slow.clone());
+    let call = tokio::spawn(async move {
+        let entry = cache.entry("home").skip_l2_read();
+        entry.get_or_compute(move || run.run(Ok(2u32))).await.unwrap()
+    });
+    slow.wait_for_start().await;
+    let gate = control.gate(Operation::Remove);
+    let expiry = tokio::spawn(async move { one.expire("home").await });
+    gate.wait_for(1).await;
+    three.invalidate("home").await.unwrap();
+    gate.open();
+    expiry.await.unwrap().unwrap();
+    assert_eq!((three.get::<u32>("home").await.unwrap(), fallback(&three, "home").await), (None, None));
+    slow.finish(1);
+    assert_eq!(call.await.unwrap(), 2);
 }
 
 #[tokio::test]
@@ -87,41 +115,6 @@ async fn what_another_process_sets_meanwhile_stays() {
     gate.open();
     expiry.await.unwrap().unwrap();
     assert_eq!(two.get("home").await.unwrap(), Some(2u32));
-}
-
-#[tokio::test]
-async fn what_another_process_writes_after_the_removal_stays() {
-    for held in [Operation::Lease, Operation::Set] {
-        let clock = ManualClock::new();
-        let memory = memory(&clock);
-        let (chaos, control) = chaos(&clock, memory.clone());
-        let (one, two) = (bare(&clock, chaos), bare(&clock, memory.clone()));
-        one.set("home", 1u32).await.unwrap();
-        let slow = Slow::new();
-        let (cache, run) = (two.clone(), slow.clone());
-        let call = tokio::spawn(async move {
-            let entry = cache.entry("home").skip_l2_read();
-            entry.get_or_compute(move || run.run(Ok(2u32))).await.unwrap()
-        });
-        slow.wait_for_start().await;
-        let gate = control.gate(held);
-        let expiry = expire(&one);
-        if held == Operation::Lease {
-            // Another holds the lease; its removal is what comes next.
-            gate.wait_for(1).await;
-            gate.admit(1);
-        }
-        until(&clock, "it is removed", async || control.count(Operation::Remove) == 1).await;
-        gate.wait_for(1).await;
-        two.set("home", 3u32).await.unwrap();
-        gate.open();
-        expiry.await.unwrap().unwrap();
-        assert_eq!(two.get("home").await.unwrap(), Some(3u32), "{held:?}");
-        slow.finish(1);
-        assert_eq!(call.await.unwrap(), 2);
-        settle().await;
-        assert_eq!(two.get("home").await.unwrap(), Some(3u32), "{held:?}");
-    }
 }
 
 #[tokio::test]

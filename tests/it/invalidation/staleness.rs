@@ -188,3 +188,29 @@ async fn answers_are_counted_by_how_stale_they_may_be() {
     unbounded.get::<u32>("home").await.unwrap();
     assert_eq!((unbounded.stats().l1_hits, unbounded.stats().staleness.longest()), (1, None));
 }
+
+#[tokio::test]
+async fn past_the_bound_nobody_joins_a_computation_from_before() {
+    let clock = ManualClock::new();
+    let (cache, other, control) = bounded(&clock, plain);
+    assert_eq!(cache.get::<u32>("home").await.unwrap(), None);
+    let slow = Slow::new();
+    let call = |run: Slow| {
+        let cache = cache.clone();
+        tokio::spawn(async move { cache.get_or_compute("home", move || run.run(Ok(1u32))).await.unwrap() })
+    };
+    let first = call(slow.clone());
+    slow.wait_for_start().await;
+    control.inject(Operation::Receive, Fault::Refuse);
+    pass(&clock, BOUND / 4).await;
+    other.set("home", 2u32).await.unwrap();
+    let within = call(slow.clone());
+    settle().await;
+    pass(&clock, BOUND).await;
+    let past = call(slow.clone());
+    settle().await;
+    assert!(past.is_finished() && !within.is_finished());
+    assert_eq!(past.await.unwrap(), 2, "what the backend has");
+    slow.finish(2);
+    assert_eq!((first.await.unwrap(), within.await.unwrap()), (1, 1));
+}

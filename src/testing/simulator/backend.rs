@@ -1,0 +1,132 @@
+//! The way of one process to the server of a simulation.
+//!
+//! A [`Memory`] behind it does the work; this takes its time, and meets the troubles of the moment.
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::bus::SimulatedBus;
+use super::faults::{Fate, Kind};
+use super::world::{World, turns};
+use crate::backends::{Backend, Capabilities, Lease, LeaseToken, Memory};
+use crate::bus::Bus;
+use crate::error::{Error, ErrorKind};
+use crate::key::Key;
+
+/// The backend of one cache of a [`Simulation`](super::Simulation).
+///
+/// All of them lead to one [`Memory`]. Wrap it, by [`Simulation::run_over`](super::Simulation::run_over), to see what a
+/// backend that breaks its contract does to the caches.
+#[derive(Clone)]
+pub struct SimulatedBackend {
+    pub(super) world: Arc<World>,
+    /// The process whose way this is.
+    pub(super) slot: usize,
+    /// Its cache, by the order in which they were built.
+    pub(super) cache: usize,
+}
+
+impl SimulatedBackend {
+    /// Does `work` when the time has come for it, unless the moment's trouble says otherwise. What it stored under
+    /// `key` may be gone at once.
+    async fn visit<T, F>(&self, key: Option<&Key>, work: impl FnOnce(Memory) -> F + Send) -> Result<T, Error>
+    where
+        T: Send,
+        F: Future<Output = Result<T, Error>> + Send,
+    {
+        let visit = self.world.visit(self.slot, if key.is_some() { Kind::Store } else { Kind::Other });
+        turns(visit.before).await;
+        match visit.fate {
+            Fate::Refused => return Err(refused()),
+            Fate::Waits(duration) => self.world.sleep(duration).await,
+            _ => {}
+        }
+        let memory = self.world.memory();
+        let answer = work(memory.clone()).await;
+        if let (Fate::Evicted, Some(key)) = (visit.fate, key) {
+            memory.touch(key, Duration::ZERO).await?;
+        }
+        turns(visit.after).await;
+        if visit.fate == Fate::FailsAfter { Err(unanswered()) } else { answer }
+    }
+}
+
+pub(super) fn refused() -> Error {
+    Error::new(ErrorKind::Unavailable, "simulation: the operation was refused")
+}
+
+pub(super) fn unanswered() -> Error {
+    Error::new(ErrorKind::Timeout, "simulation: the operation ended without an answer")
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl Backend for SimulatedBackend {
+    fn capabilities(&self) -> Capabilities {
+        self.world.memory().capabilities()
+    }
+
+    async fn get(&self, key: &Key) -> Result<Option<Bytes>, Error> {
+        self.visit(None, |memory| async move { memory.get(key).await }).await
+    }
+
+    async fn set(&self, key: &Key, value: Bytes, ttl: Duration) -> Result<(), Error> {
+        self.visit(Some(key), |memory| async move { memory.set(key, value, ttl).await }).await
+    }
+
+    async fn remove(&self, key: &Key) -> Result<(), Error> {
+        self.visit(None, |memory| async move { memory.remove(key).await }).await
+    }
+
+    async fn exists(&self, key: &Key) -> Result<bool, Error> {
+        self.visit(None, |memory| async move { memory.exists(key).await }).await
+    }
+
+    async fn ttl(&self, key: &Key) -> Result<Option<Duration>, Error> {
+        self.visit(None, |memory| async move { memory.ttl(key).await }).await
+    }
+
+    async fn touch(&self, key: &Key, ttl: Duration) -> Result<bool, Error> {
+        self.visit(None, |memory| async move { memory.touch(key, ttl).await }).await
+    }
+
+    async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Bytes>>, Error> {
+        self.visit(None, |memory| async move { memory.get_many(keys).await }).await
+    }
+
+    async fn set_many(&self, items: Vec<(Key, Bytes)>, ttl: Duration) -> Result<(), Error> {
+        self.visit(None, |memory| async move { memory.set_many(items, ttl).await }).await
+    }
+
+    async fn remove_many(&self, keys: &[Key]) -> Result<(), Error> {
+        self.visit(None, |memory| async move { memory.remove_many(keys).await }).await
+    }
+
+    async fn lease(&self, key: &Key, hold: Duration) -> Result<Lease, Error> {
+        self.visit(None, |memory| async move { memory.lease(key, hold).await }).await
+    }
+
+    async fn fill(&self, key: &Key, value: Bytes, ttl: Duration, token: LeaseToken) -> Result<bool, Error> {
+        self.visit(Some(key), |memory| async move { memory.fill(key, value, ttl, token).await }).await
+    }
+
+    async fn release(&self, key: &Key, token: LeaseToken) -> Result<(), Error> {
+        self.visit(None, |memory| async move { memory.release(key, token).await }).await
+    }
+
+    async fn ping(&self) -> Result<(), Error> {
+        self.visit(None, |memory| async move { memory.ping().await }).await
+    }
+
+    fn bus(&self, name: &Key) -> Option<Arc<dyn Bus>> {
+        Some(Arc::new(SimulatedBus { way: self.clone(), name: name.clone(), source: OnceLock::new() }))
+    }
+}
+
+impl fmt::Debug for SimulatedBackend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SimulatedBackend").field("slot", &self.slot).field("cache", &self.cache).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,140 @@
+//! The bus of a simulation.
+//!
+//! That of the server, with its troubles. A message is never lost silently: what was trimmed, or went down with the
+//! server, is a gap.
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::backend::{SimulatedBackend, refused, unanswered};
+use super::deeds::tags_of;
+use super::faults::{Fate, Kind};
+use super::violation::Happening;
+use super::world::{State, turns};
+use crate::backends::Backend;
+use crate::bus::{Batch, Bus, Position};
+use crate::error::{Error, ErrorKind};
+use crate::frame;
+use crate::key::Key;
+use crate::message::Message;
+
+pub(super) struct SimulatedBus {
+    pub(super) way: SimulatedBackend,
+    pub(super) name: Key,
+    /// Who its cache is in messages, once it has published one.
+    pub(super) source: OnceLock<u64>,
+}
+
+impl SimulatedBus {
+    fn inner(&self) -> Result<(Arc<dyn Bus>, u64), Error> {
+        let (memory, restarts) = {
+            let state = self.way.world.lock();
+            (state.server.memory.clone(), state.server.restarts)
+        };
+        let bus = memory.bus(&self.name);
+        bus.map(|bus| (bus, restarts)).ok_or_else(|| Error::new(ErrorKind::Unsupported, "the server has no bus"))
+    }
+
+    async fn ask(&self, after: Option<&Position>, wait: Duration) -> Result<Batch, Error> {
+        let (bus, restarts) = self.inner()?;
+        let known = after.map(|position| here(position, restarts));
+        let batch = bus.receive(known.as_ref(), wait).await?;
+        let position = Position::new(format!("{restarts}-{}", batch.position.as_str()));
+        Ok(Batch { position, ..batch })
+    }
+
+    /// As from a log that has lost everything up to now.
+    async fn trimmed(&self) -> Result<Batch, Error> {
+        Ok(Batch { gap: true, ..self.ask(None, Duration::ZERO).await? })
+    }
+
+    /// Tells the oracle what the cache is about to hear.
+    fn hears(&self, after: Option<&Position>, batch: &Batch) {
+        let (world, cache) = (&self.way.world, self.way.cache);
+        let tick = world.now();
+        let State { oracle, .. } = &mut *world.lock();
+        if batch.gap || after.is_none() {
+            // What it read before it listened is not believed, either.
+            oracle.void_all(cache, tick, Happening::HearsOfGap);
+        }
+        for message in &batch.messages {
+            match Message::read(message) {
+                Ok((source, _)) if self.source.get() == Some(&source) => {}
+                Ok((_, Message::Key(text) | Message::ExpiredKey(text))) => {
+                    let known = world.keys.iter().any(|key| key.as_str() == text);
+                    oracle.hear(cache, |key| !known || world.keys[key].as_str() == text, tick);
+                }
+                Ok((_, Message::Tag(tag))) => {
+                    let has = |key| tags_of(key).iter().any(|name| frame::fingerprint(name) == tag);
+                    oracle.hear(cache, has, tick);
+                }
+                Ok((_, Message::Namespace | Message::ExpiredNamespace)) | Err(_) => oracle.hear(cache, |_| true, tick),
+            }
+        }
+    }
+}
+
+/// The position in the words of the server's log; none of them if the server has lost that log.
+fn here(position: &Position, restarts: u64) -> Position {
+    let known = position.as_str().split_once('-').filter(|(log, _)| log.parse() == Ok(restarts));
+    Position::new(known.map_or("lost", |(_, place)| place))
+}
+
+#[async_trait]
+impl Bus for SimulatedBus {
+    async fn publish(&self, message: Bytes) -> Result<(), Error> {
+        if let Ok((source, _)) = Message::read(&message) {
+            self.source.get_or_init(|| source);
+        }
+        let visit = self.way.world.visit(self.way.slot, Kind::Bus);
+        turns(visit.before).await;
+        match visit.fate {
+            Fate::Refused => return Err(refused()),
+            Fate::Waits(duration) | Fate::Late(duration) => self.way.world.sleep(duration).await,
+            _ => {}
+        }
+        let (bus, _) = self.inner()?;
+        if visit.fate == Fate::Repeated {
+            bus.publish(message.clone()).await?;
+        }
+        bus.publish(message).await?;
+        turns(visit.after).await;
+        if visit.fate == Fate::FailsAfter { Err(unanswered()) } else { Ok(()) }
+    }
+
+    async fn receive(&self, after: Option<&Position>, wait: Duration) -> Result<Batch, Error> {
+        let visit = self.way.world.visit(self.way.slot, Kind::Bus);
+        turns(visit.before).await;
+        let batch = match visit.fate {
+            Fate::Refused => return Err(refused()),
+            Fate::Waits(duration) => {
+                self.way.world.sleep(duration).await;
+                self.ask(after, wait).await?
+            }
+            Fate::Trimmed if after.is_some() => self.trimmed().await?,
+            _ => self.ask(after, wait).await?,
+        };
+        turns(visit.after).await;
+        let batch = match visit.fate {
+            Fate::FailsAfter => return Err(unanswered()),
+            Fate::Late(duration) => {
+                self.way.world.sleep(duration).await;
+                batch
+            }
+            Fate::Repeated => Batch { messages: [batch.messages.clone(), batch.messages].concat(), ..batch },
+            _ => batch,
+        };
+        self.hears(after, &batch);
+        Ok(batch)
+    }
+}
+
+impl fmt::Debug for SimulatedBus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SimulatedBus").field("way", &self.way).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,107 @@
+//! The world of a simulation: what all caches in it share.
+//!
+//! One lock over everything, because one thread runs it all; it is never held across an await.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use fastrand::Rng;
+use tokio::task::yield_now;
+
+use super::faults::{Fate, Kind, Weather};
+use super::oracle::Oracle;
+use crate::backends::Memory;
+use crate::clock::Clock;
+use crate::key::Key;
+use crate::testing::ManualClock;
+
+/// Shared by the driver, the calls, the backends and the buses.
+#[derive(Debug)]
+pub(super) struct World {
+    pub(super) clock: ManualClock,
+    /// The texts of the keys, as messages spell them.
+    pub(super) keys: Vec<Key>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) rng: Rng,
+    pub(super) weather: Weather,
+    pub(super) oracle: Oracle,
+    pub(super) server: Server,
+}
+
+/// What the backends of all caches lead to.
+#[derive(Debug)]
+pub(super) struct Server {
+    pub(super) memory: Memory,
+    /// How often it has lost everything.
+    pub(super) restarts: u64,
+}
+
+/// How one operation goes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Visit {
+    pub(super) before: u8,
+    pub(super) after: u8,
+    pub(super) fate: Fate,
+}
+
+/// The namespace of the caches.
+pub(super) const NAMESPACE: &str = "simulation";
+const ROOM: usize = 64 << 20;
+
+impl World {
+    pub(super) fn new(clock: ManualClock, seed: u64, weather: Weather, oracle: Oracle, keys: Vec<Key>) -> Arc<Self> {
+        let server = Server { memory: memory(&clock), restarts: 0 };
+        let state = State { rng: Rng::with_seed(seed), weather, oracle, server };
+        Arc::new(Self { clock, keys, state: Mutex::new(state) })
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        // What is found under a broken lock is found again by its seed.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn now(&self) -> u64 {
+        self.clock.ticks()
+    }
+
+    /// An operation arrives, of the process in `slot`.
+    pub(super) fn visit(&self, slot: usize, kind: Kind) -> Visit {
+        let now = self.now();
+        let State { rng, weather, .. } = &mut *self.lock();
+        let fate = weather.fate(rng, slot, kind, now);
+        let turns = rng.u8(..);
+        let of = |bits: u8| if bits & 4 == 0 { 0 } else { bits & 3 };
+        Visit { before: of(turns), after: of(turns >> 3), fate }
+    }
+
+    pub(super) fn memory(&self) -> Memory {
+        self.lock().server.memory.clone()
+    }
+
+    /// The server loses everything.
+    pub(super) fn restart(&self) {
+        let memory = memory(&self.clock);
+        let mut state = self.lock();
+        state.server.memory = memory;
+        state.server.restarts += 1;
+    }
+
+    pub(super) async fn sleep(&self, duration: Duration) {
+        self.clock.sleep(duration).await;
+    }
+}
+
+fn memory(clock: &ManualClock) -> Memory {
+    Memory::with_clock(ROOM, Arc::new(clock.clone()))
+}
+
+/// Lets everybody else run so many times.
+pub(super) async fn turns(count: u8) {
+    for _ in 0..count {
+        yield_now().await;
+    }
+}

@@ -1,0 +1,114 @@
+//! Backends and buses that break their contracts.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use cachekit::testing::SimulatedBackend;
+use cachekit::{Backend, Batch, Bus, Error, Key, LeaseToken, Position};
+
+use crate::support::forward;
+
+/// What is broken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sabotage {
+    /// `fill` stores whatever became of the lease.
+    IgnoresLeases,
+    /// One of eight removals does nothing.
+    KeepsWhatIsRemoved,
+    /// A version, once read, is read for ever.
+    FreezesVersions,
+    /// One of sixteen reads is of the key `1`.
+    SwapsKeys,
+    /// The bus says that nothing is lost.
+    HidesGaps,
+    /// One of eight batches has no messages.
+    LosesMessages,
+}
+
+#[derive(Debug)]
+pub(super) struct Broken {
+    inner: SimulatedBackend,
+    sabotage: Sabotage,
+    count: AtomicU64,
+    versions: Mutex<HashMap<Key, Bytes>>,
+}
+
+impl Broken {
+    pub(super) fn new(inner: SimulatedBackend, sabotage: Sabotage) -> Self {
+        Self { inner, sabotage, count: AtomicU64::new(0), versions: Mutex::default() }
+    }
+
+    fn strikes(&self, sabotage: Sabotage, of: u64) -> bool {
+        self.sabotage == sabotage && self.count.fetch_add(1, SeqCst) % of == of - 1
+    }
+
+    fn frozen(&self, key: &Key, value: Option<Bytes>) -> Option<Bytes> {
+        if self.sabotage != Sabotage::FreezesVersions || key.as_str().matches(':').count() < 2 {
+            return value;
+        }
+        Some(self.versions.lock().unwrap().entry(key.clone()).or_insert(value?).clone())
+    }
+}
+
+impl Backend for Broken {
+    forward!(inner: capabilities set exists ttl touch set_many remove_many lease release ping);
+
+    async fn get(&self, key: &Key) -> Result<Option<Bytes>, Error> {
+        let other = Key::new("simulation", 1).unwrap();
+        let is_user_key = key.as_str().matches(':').count() < 2;
+        let asked = if is_user_key && self.strikes(Sabotage::SwapsKeys, 16) { &other } else { key };
+        self.inner.get(asked).await.map(|value| self.frozen(key, value))
+    }
+
+    async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Bytes>>, Error> {
+        let values = self.inner.get_many(keys).await?;
+        Ok(keys.iter().zip(values).map(|(key, value)| self.frozen(key, value)).collect())
+    }
+
+    async fn remove(&self, key: &Key) -> Result<(), Error> {
+        if self.strikes(Sabotage::KeepsWhatIsRemoved, 8) {
+            return Ok(());
+        }
+        self.inner.remove(key).await
+    }
+
+    async fn fill(&self, key: &Key, value: Bytes, ttl: Duration, token: LeaseToken) -> Result<bool, Error> {
+        if self.sabotage == Sabotage::IgnoresLeases {
+            return self.inner.set(key, value, ttl).await.map(|()| true);
+        }
+        self.inner.fill(key, value, ttl, token).await
+    }
+
+    fn bus(&self, name: &Key) -> Option<Arc<dyn Bus>> {
+        let (inner, sabotage) = (self.inner.bus(name)?, self.sabotage);
+        Some(Arc::new(BrokenBus { inner, sabotage, count: AtomicU64::new(0) }))
+    }
+}
+
+#[derive(Debug)]
+struct BrokenBus {
+    inner: Arc<dyn Bus>,
+    sabotage: Sabotage,
+    count: AtomicU64,
+}
+
+#[async_trait::async_trait]
+impl Bus for BrokenBus {
+    async fn publish(&self, message: Bytes) -> Result<(), Error> {
+        self.inner.publish(message).await
+    }
+
+    async fn receive(&self, after: Option<&Position>, wait: Duration) -> Result<Batch, Error> {
+        let batch = self.inner.receive(after, wait).await?;
+        Ok(match self.sabotage {
+            Sabotage::HidesGaps => Batch { gap: false, ..batch },
+            Sabotage::LosesMessages if self.count.fetch_add(1, SeqCst) % 8 == 7 => {
+                Batch { messages: Vec::new(), ..batch }
+            }
+            _ => batch,
+        })
+    }
+}

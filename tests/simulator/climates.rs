@@ -1,0 +1,45 @@
+//! What the caches of a simulation are like: one of several climates for each seed.
+
+use std::time::Duration;
+
+use cachekit::codec::Postcard;
+use cachekit::intent::Production;
+use cachekit::testing::{Faults, Report, SimulatedBackend, Simulation, Violation};
+use cachekit::{CacheBuilder, Intent};
+
+type Builder = CacheBuilder<SimulatedBackend, Postcard, Production>;
+
+/// How many climates there are.
+pub(crate) const CLIMATES: u64 = 10;
+
+/// Runs the simulation of a seed.
+pub(crate) fn run(seed: u64, steps: u64) -> Result<Report, Violation> {
+    let simulation = Simulation::new(seed).steps(steps).caches(2 + seed as usize % 3).keys(4 + seed as usize % 7);
+    let simulation = if seed.is_multiple_of(CLIMATES) { simulation.faults(Faults::none()) } else { simulation };
+    if seed % CLIMATES == 9 {
+        return simulation.run(|builder| {
+            let builder = builder.intent(Intent::Test).invalidation_enabled(true).namespace_index(true).leases(true);
+            builder.max_staleness(Duration::from_millis(500)).stats(true)
+        });
+    }
+    simulation.run(|builder| settings(seed, builder))
+}
+
+/// The breaker of all climates but one lets things through again soon, or most of a simulation would be one long
+/// outage.
+fn settings(seed: u64, builder: Builder) -> Builder {
+    let millis = Duration::from_millis;
+    let bounded =
+        builder.ttl(millis(20_000)).max_staleness(millis(100 << (seed / CLIMATES % 5))).recovery_timeout(millis(300));
+    match seed % CLIMATES {
+        1 => bounded.breaker_enabled(false),
+        2 => bounded.ttl(millis(2_000)).soft_timeout(millis(50)).deadline(millis(3_000)),
+        3 => bounded.invalidation_enabled(false),
+        4 => bounded.leases(false),
+        5 => bounded.background(false),
+        6 => bounded.l1_enabled(false).retries(2),
+        7 => bounded.recovery_timeout(millis(30_000)).wait_for_write(true).swr_enabled(false),
+        8 => bounded.ttl(millis(600)).stale_if_error(millis(5_000)).throttle(millis(200)),
+        _ => bounded,
+    }
+}
