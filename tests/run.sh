@@ -28,6 +28,9 @@ if ! cmp -s tests/requirements.txt "$python/requirements.txt"; then
     cp tests/requirements.txt "$python/"
 fi
 
+# Most of them wait for a server most of the time.
+export RUST_TEST_THREADS=${RUST_TEST_THREADS:-4}
+
 cargo test --all-features --lib --bins --tests --examples "$@"
 cargo test --all-features --doc "$@"
 # Optimized, and with nothing else in it: two minutes for what takes half an hour otherwise.
