@@ -129,6 +129,8 @@ impl L1 {
 
     #[inline(always)]
     fn find(&self, hash: u64, text: &str, now: u64, tagged: bool) -> Option<Hit> {
+        // By readers alone: what else looks at entries depends on which of them share a shard.
+        self.epochs.check(now);
         let shard = self.lock(hash);
         let node = shard.peek(hash).filter(|node| node.is_of(text))?;
         if let Some((age, expires)) = node.life(Moment { tick: now, epochs: &self.epochs }) {

@@ -106,7 +106,6 @@ impl Node {
         if now.tick >= self.gone {
             return None;
         }
-        now.epochs.check(now.tick);
         let (current, epoch) = (now.epochs.now(), self.epoch.load(Ordering::Relaxed));
         if epoch != current && !self.is_still_good(now, epoch, current)? {
             return Some((Age::Expired, self.expires.min(now.tick)));
