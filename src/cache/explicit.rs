@@ -43,8 +43,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         if !options.skip_l2_read {
             self.listen().await;
         }
-        // Boxed, here and below: the compiler bounds how deep futures lie in one another, and callers need room, too.
-        let (found, failure) = Box::pin(self.consult::<T>(&key, options)).await;
+        let (found, failure) = self.consult::<T>(&key, options).await;
         let (outcome, value) = match (found, failure) {
             (Some(Found { value, age: Age::Fresh, in_l1: true, .. }), _) => (Outcome::L1Hit, Ok(Some(value))),
             (Some(Found { value, age: Age::Fresh, .. }), _) => (Outcome::L2Hit, Ok(Some(value))),
@@ -122,7 +121,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     pub(super) async fn exists(&self, key: &impl IntoKey) -> Result<bool, Error> {
         let key = self.key(key)?;
         match (&self.guard, &self.local.l1) {
-            (Some(guard), _) => Box::pin(self.has(guard, &key)).await,
+            (Some(guard), _) => self.has(guard, &key).await,
             (None, Some(l1)) => {
                 let hit = l1.get(key.hash64(), key.as_str(), self.clock.ticks());
                 Ok(hit.is_some_and(|hit| hit.age != Age::Expired))
@@ -133,7 +132,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
 
     pub(super) async fn ping(&self) -> Result<(), Error> {
         let Some(guard) = &self.guard else { return Ok(()) };
-        Box::pin(guard.ping(&self.key(&"ping")?)).await
+        guard.ping(&self.key(&"ping")?).await
     }
 
     pub(super) async fn close(&self, deadline: Duration) -> Result<(), Error> {

@@ -164,7 +164,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             Ok(opened) => opened,
             Err(reason) => {
                 self.observers.tell(Event::Unreadable { key, reason });
-                self.reject(guard, key, reason).await?;
+                Box::pin(self.reject(guard, key, reason)).await?;
                 return Ok(None);
             }
         };

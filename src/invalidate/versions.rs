@@ -99,7 +99,7 @@ impl Versions {
         }
         // Asked anew: whoever makes one knows that it stands since.
         let asked = self.asked();
-        let generation = self.make(guard, &self.generation).await?.version;
+        let generation = Box::pin(self.make(guard, &self.generation)).await?.version;
         self.note(generation, asked);
         Ok(generation)
     }
@@ -148,6 +148,11 @@ impl Versions {
         if let Some(admitted) = self.lock().admits(found, now) {
             return Ok(admitted);
         }
+        // Boxed: asking is rare, and every read would have to carry room for it.
+        Box::pin(self.ask(guard, found)).await
+    }
+
+    async fn ask<B: Backend>(&self, guard: &Guard<B>, found: &Marks) -> Result<Admission, Error> {
         let generation = self.generation(guard).await?;
         let names = found.names();
         let read = self.versions(guard, &slots(&names), generation).await?;

@@ -5,7 +5,7 @@
 //! that no operation ever waits or fails for the want of a further connection.
 
 use std::fmt;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -18,7 +18,7 @@ use tokio::time::{Instant, timeout};
 
 use super::dedicated::Dedicated;
 use super::error;
-use super::held::{Held, Limits};
+use super::held::{Answer, Held, Limits};
 use super::pushes::Pushes;
 use super::slot::{Slot, no_runtime};
 use super::source::Source;
@@ -118,16 +118,16 @@ impl Slots {
             let open = match &question.held {
                 Some(open) => open,
                 None => {
-                    let open = self.first.open(&self.source, self.limits).await?;
+                    let open = Box::pin(self.first.open(&self.source, self.limits)).await?;
                     question.put(open, Instant::now())
                 }
             };
             let answer = match (make(attempt), shares) {
                 (Request::One(single), Some(runtime)) => match open.share(single, runtime) {
                     Ok(answer) => watch.pause(answer).await,
-                    Err(single) => watch.pause(open.send(Request::One(single), watch.end())).await,
+                    Err(single) => alone(open, Request::One(single), watch).await,
                 },
-                (request, _) => watch.pause(open.send(request, watch.end())).await,
+                (request, _) => alone(open, request, watch).await,
             };
             match answer {
                 Ok(value) => return Ok(value),
@@ -218,6 +218,11 @@ impl Slots {
     pub(super) fn place(&self) -> &str {
         self.source.place()
     }
+}
+
+/// Boxed: what travels alone is large, and every operation would have to carry room for it.
+fn alone<'a>(open: &'a Held, request: Request, watch: &'a Watch) -> Pin<Box<dyn Future<Output = Answer> + Send + 'a>> {
+    Box::pin(watch.pause(open.send(request, watch.end())))
 }
 
 /// Timers and tasks panic where there is no runtime.

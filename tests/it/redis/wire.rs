@@ -122,6 +122,15 @@ async fn nothing_travels_but_what_was_asked_for() {
     assert!(heard.iter().all(|line| line.ends_with("\"GET\" \"users:1\"")), "{heard:?}");
 }
 
+/// Every call of a cache carries room for the operations it may do.
+#[test]
+fn an_operation_is_small_before_it_begins() {
+    let redis = patient("redis://127.0.0.1:1");
+    let (name, value) = (key(1), Bytes::from_static(b"v"));
+    let sizes = [size_of_val(&redis.get(&name)), size_of_val(&redis.set(&name, value, MINUTE))];
+    assert!(sizes.iter().all(|size| *size <= 1_536), "{sizes:?}");
+}
+
 #[tokio::test]
 async fn a_batch_travels_once() {
     const DELAY: Duration = Duration::from_millis(40);
