@@ -138,12 +138,13 @@ impl Server {
 
     async fn once<O: Operation + Send + Sync>(&self, runtime: Id, operation: O) -> Result<O::Output, Failure> {
         let client = self.client(runtime).await?;
-        client.run(operation).await.map_err(|error| self.failure(error))
+        // Boxed, here and below: it is deep, and every call of a cache would have to carry room for it.
+        Box::pin(client.run(operation)).await.map_err(|error| self.failure(error))
     }
 
     async fn all_once(&self, runtime: Id, operations: Vec<Op>) -> Result<Vec<OpResult>, Failure> {
         let client = self.client(runtime).await?;
-        let answers = client.run_batch(operations).await.map_err(|error| self.failure(error))?;
+        let answers = Box::pin(client.run_batch(operations)).await.map_err(|error| self.failure(error))?;
         answers.into_iter().collect::<Result<_, _>>().map_err(|error| self.failure(error))
     }
 
