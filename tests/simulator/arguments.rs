@@ -1,9 +1,7 @@
-//! The command line: the simulator's, and cargo's.
-//!
-//! Whoever runs all tests gives them the arguments of Rust's own harness, so those are understood as far as they choose
-//! what runs, and otherwise let pass.
+//! How many simulations, and which.
 
-/// How many simulations, and which.
+use super::harness::Number;
+
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Arguments {
     pub(crate) from: u64,
@@ -14,17 +12,6 @@ pub(crate) struct Arguments {
     pub(crate) alone: bool,
 }
 
-/// What is wanted.
-pub(crate) enum Request {
-    Run(Arguments),
-    /// The names of the tests.
-    List,
-    /// Other tests.
-    Nothing,
-}
-
-const NAME: &str = "simulator";
-
 impl Default for Arguments {
     /// As many as an optimized build does in two minutes on two cores, and others in less.
     fn default() -> Self {
@@ -34,34 +21,16 @@ impl Default for Arguments {
 }
 
 impl Arguments {
-    pub(crate) fn of(mut given: impl Iterator<Item = String>) -> Result<Request, String> {
-        let mut arguments = Self::default();
-        let (mut list, mut exact, mut ignored) = (false, false, false);
-        let (mut wanted, mut skipped) = (Vec::new(), Vec::new());
-        while let Some(argument) = given.next() {
-            let mut number = |name: &str| {
-                let text = given.next().unwrap_or_default();
-                text.parse().map_err(|_| format!("{name} takes a number, not {text:?}"))
-            };
-            match &*argument {
-                "--from" => arguments.from = number("--from")?,
-                "--seeds" => arguments.seeds = number("--seeds")?,
-                "--steps" => arguments.steps = number("--steps")?,
-                "--threads" => arguments.threads = number("--threads")?.clamp(1, 64),
-                "--alone" => arguments.alone = true,
-                "--list" => list = true,
-                "--exact" => exact = true,
-                "--ignored" => ignored = true,
-                "--skip" => skipped.extend(given.next()),
-                "--test-threads" | "--format" | "--color" | "--logfile" | "-Z" => drop(given.next()),
-                option if option.starts_with('-') => {}
-                _ => wanted.push(argument),
-            }
+    /// Takes an option, if it is one of these.
+    pub(crate) fn take(&mut self, option: &str, number: &mut Number<'_>) -> Result<bool, String> {
+        match option {
+            "--from" => self.from = number()?,
+            "--seeds" => self.seeds = number()?,
+            "--steps" => self.steps = number()?,
+            "--threads" => self.threads = number()?.clamp(1, 64),
+            "--alone" => self.alone = true,
+            _ => return Ok(false),
         }
-        let names = |filter: &String| if exact { filter == NAME } else { NAME.contains(&**filter) };
-        if ignored || skipped.iter().any(names) || !wanted.is_empty() && !wanted.iter().any(names) {
-            return Ok(Request::Nothing);
-        }
-        Ok(if list { Request::List } else { Request::Run(arguments) })
+        Ok(true)
     }
 }

@@ -9,6 +9,8 @@
 
 mod arguments;
 mod climates;
+#[path = "../harness/mod.rs"]
+mod harness;
 
 use std::process::{Command, ExitCode};
 use std::sync::Mutex;
@@ -17,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use cachekit::testing::{Report, Violation};
 
-use self::arguments::{Arguments, Request};
+use self::arguments::Arguments;
 
 /// The violations that are told one by one.
 const TOLD: usize = 5;
@@ -27,21 +29,11 @@ const REPEATED: u64 = 20;
 const ELSEWHERE: (u64, u64) = (10, 2_000);
 
 fn main() -> ExitCode {
-    let arguments = match Arguments::of(std::env::args().skip(1)) {
-        Ok(Request::Run(arguments)) => arguments,
-        Ok(Request::List) => {
-            println!("simulator: test");
-            return ExitCode::SUCCESS;
-        }
-        Ok(Request::Nothing) => {
-            println!("0 passed, 0 failed");
-            return ExitCode::SUCCESS;
-        }
-        Err(message) => {
-            eprintln!("simulator: {message}");
-            return ExitCode::from(2);
-        }
-    };
+    harness::run("simulator", Arguments::default(), Arguments::take, simulate)
+}
+
+/// Whether all promises were kept, and each course of events is always the same.
+fn simulate(arguments: Arguments) -> bool {
     let begun = Instant::now();
     let all = run(arguments);
     let Arguments { from, seeds, steps, .. } = arguments;
@@ -51,9 +43,7 @@ fn main() -> ExitCode {
     if !alike {
         println!("the same seeds are another course of events in another process");
     }
-    let passed = all.violations.is_empty() && all.unlike.is_empty() && alike;
-    println!("{} passed, {} failed", u8::from(passed), u8::from(!passed));
-    if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    all.violations.is_empty() && all.unlike.is_empty() && alike
 }
 
 /// What all simulations did and saw.

@@ -15,6 +15,8 @@ mod source;
 mod trouble;
 mod verdict;
 
+#[path = "../harness/mod.rs"]
+mod harness;
 #[path = "../it/servers/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "the integration tests use all of it")]
 mod servers;
@@ -23,33 +25,18 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use self::arguments::{Arguments, Request};
+use self::arguments::Arguments;
 use self::crowd::Crowd;
 use self::trouble::Trouble;
 use self::verdict::Verdict;
 
 fn main() -> ExitCode {
-    let arguments = match Arguments::of(std::env::args().skip(1)) {
-        Ok(Request::Run(arguments)) => arguments,
-        Ok(Request::List) => {
-            println!("soak: test");
-            return ExitCode::SUCCESS;
-        }
-        Ok(Request::Nothing) => {
-            println!("0 passed, 0 failed");
-            return ExitCode::SUCCESS;
-        }
-        Err(message) => {
-            eprintln!("soak: {message}");
-            return ExitCode::from(2);
-        }
-    };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let verdict = runtime.block_on(soak(&arguments));
-    println!("soak: {} s, seed {}, {verdict}", arguments.seconds, arguments.seed);
-    let passed = verdict.is_clean();
-    println!("{} passed, {} failed", u8::from(passed), u8::from(!passed));
-    if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    harness::run("soak", Arguments::default(), Arguments::take, |arguments| {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let verdict = runtime.block_on(soak(&arguments));
+        println!("soak: {} s, seed {}, {verdict}", arguments.seconds, arguments.seed);
+        verdict.is_clean()
+    })
 }
 
 async fn soak(arguments: &Arguments) -> Verdict {
