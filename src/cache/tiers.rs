@@ -164,6 +164,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             Ok(opened) => opened,
             Err(reason) => {
                 self.observers.tell(Event::Unreadable { key, reason });
+                // Boxed: rare, and as deep as the backend's removal.
                 Box::pin(self.reject(guard, key, reason)).await?;
                 return Ok(None);
             }

@@ -99,6 +99,7 @@ impl Versions {
         }
         // Asked anew: whoever makes one knows that it stands since.
         let asked = self.asked();
+        // Boxed for the same reason as in `admit`.
         let generation = Box::pin(self.make(guard, &self.generation)).await?.version;
         self.note(generation, asked);
         Ok(generation)

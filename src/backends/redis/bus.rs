@@ -119,9 +119,7 @@ impl Stream {
     async fn poll(&self, id: &str, patience: Duration) -> Result<Entries, Error> {
         let start = Instant::now();
         loop {
-            let make = |_| stream::read(self.name.as_str(), id, None, None);
-            let answer = self.shared.wire.run(&self.name, Load::Light, make).await?;
-            let entries = stream::entries(answer).ok_or_else(|| self.shared.strange())?;
+            let entries = self.entries(id, || None).await?;
             if entries.last.is_some() || !entries.unbroken || start.elapsed() >= patience {
                 return Ok(entries);
             }
@@ -142,10 +140,15 @@ impl Stream {
         beside: impl Fn() -> Option<Single> + Send + Sync,
     ) -> Result<Batch, Error> {
         let (id, seen) = split(after);
+        let entries = self.entries(id, beside).await?;
+        self.batch(id, seen, entries, None).await
+    }
+
+    /// What stands behind `id` now, asked for over the connection of all, with what `beside` makes.
+    async fn entries(&self, id: &str, beside: impl Fn() -> Option<Single> + Send + Sync) -> Result<Entries, Error> {
         let make = |_| stream::read(self.name.as_str(), id, None, beside());
         let answer = self.shared.wire.run(&self.name, Load::Light, make).await?;
-        let entries = stream::entries(answer).ok_or_else(|| self.shared.strange())?;
-        self.batch(id, seen, entries, None).await
+        stream::entries(answer).ok_or_else(|| self.shared.strange())
     }
 
     /// What was read behind `id`, in the run that was `seen` there; `run` is that of now, if it is known.
