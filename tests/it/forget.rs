@@ -62,6 +62,15 @@ fn bare<B: Backend>(clock: &ManualClock, backend: B) -> Pages<B> {
     builder(clock, backend).l1_enabled(false).build().unwrap()
 }
 
+/// A cache whose way to the backend is controlled, and one that sees only what the backend has.
+fn troubled() -> (ManualClock, ChaosControl, Pages<Chaotic>, Pages<Memory>) {
+    let clock = ManualClock::new();
+    let memory = memory(&clock);
+    let (chaos, control) = chaos(&clock, memory.clone());
+    let (cache, other) = (pages(&clock, chaos), bare(&clock, memory));
+    (clock, control, cache, other)
+}
+
 /// Without a backend.
 fn alone(clock: &ManualClock) -> Cache<cachekit::backends::NoBackend, Checked<Postcard>> {
     let builder = CacheBuilder::new().intent(Intent::Production).namespace("pages").ttl(TTL).stale_if_error(GRACE);

@@ -119,10 +119,7 @@ async fn without_a_backend_clearing_always_works() {
 
 #[tokio::test]
 async fn what_the_backend_refused_to_clear_is_forgotten_once_it_is_back() {
-    let clock = ManualClock::new();
-    let memory = memory(&clock);
-    let (chaos, control) = chaos(&clock, memory.clone());
-    let (cache, other) = (pages(&clock, chaos), bare(&clock, memory));
+    let (clock, control, cache, other) = troubled();
     cache.set("home", 1u32).await.unwrap();
     control.inject(Operation::Set, Fault::Refuse);
     assert_eq!(cache.clear().await.unwrap_err().kind(), ErrorKind::Unavailable);

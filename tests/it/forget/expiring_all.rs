@@ -141,10 +141,7 @@ async fn a_backend_without_leases_keeps_nothing_and_l1_does() {
 
 #[tokio::test]
 async fn an_expiry_that_the_backend_refused_becomes_an_invalidation() {
-    let clock = ManualClock::new();
-    let memory = memory(&clock);
-    let (chaos, control) = chaos(&clock, memory.clone());
-    let (cache, other) = (pages(&clock, chaos), bare(&clock, memory));
+    let (clock, control, cache, other) = troubled();
     cache.set("home", 1u32).await.unwrap();
     control.inject(Operation::Set, Fault::Refuse);
     assert_eq!(cache.expire_all().await.unwrap_err().kind(), ErrorKind::Unavailable);

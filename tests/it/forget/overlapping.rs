@@ -43,10 +43,7 @@ async fn a_set_from_before_does_not_undo_a_failed_invalidation() {
 
 #[tokio::test]
 async fn a_set_from_before_an_expiry_of_everything_is_not_fresh_after_it() {
-    let clock = ManualClock::new();
-    let memory = memory(&clock);
-    let (chaos, control) = chaos(&clock, memory.clone());
-    let (cache, other) = (pages(&clock, chaos), bare(&clock, memory));
+    let (_, control, cache, other) = troubled();
     let (set, gate) = setting(&cache, &control).await;
     cache.expire_all().await.unwrap();
     gate.open();
@@ -60,10 +57,7 @@ async fn a_set_from_before_an_expiry_of_everything_is_not_fresh_after_it() {
 
 #[tokio::test]
 async fn what_was_to_be_removed_does_not_stand_in_once_it_expires() {
-    let clock = ManualClock::new();
-    let memory = memory(&clock);
-    let (chaos, control) = chaos(&clock, memory.clone());
-    let (cache, other) = (pages(&clock, chaos), bare(&clock, memory));
+    let (_, control, cache, other) = troubled();
     cache.set("home", 1u32).await.unwrap();
     control.inject_next(1, Operation::Remove, Fault::Refuse);
     assert!(cache.invalidate("home").await.is_err());
@@ -73,10 +67,7 @@ async fn what_was_to_be_removed_does_not_stand_in_once_it_expires() {
 
 #[tokio::test]
 async fn what_was_to_be_forgotten_does_not_stand_in_once_everything_expires() {
-    let clock = ManualClock::new();
-    let memory = memory(&clock);
-    let (chaos, control) = chaos(&clock, memory.clone());
-    let (cache, other) = (pages(&clock, chaos), bare(&clock, memory));
+    let (clock, control, cache, other) = troubled();
     cache.set("home", 1u32).await.unwrap();
     control.inject_next(1, Operation::Set, Fault::Refuse);
     assert!(cache.invalidate_namespace().await.is_err());
@@ -89,10 +80,7 @@ async fn what_was_to_be_forgotten_does_not_stand_in_once_everything_expires() {
 
 #[tokio::test]
 async fn an_invalidation_from_before_an_expiry_leaves_no_fallback() {
-    let clock = ManualClock::new();
-    let memory = memory(&clock);
-    let (chaos, control) = chaos(&clock, memory.clone());
-    let (cache, other) = (pages(&clock, chaos), bare(&clock, memory));
+    let (_, control, cache, other) = troubled();
     cache.set("home", 1u32).await.unwrap();
     let gate = control.gate(Operation::Remove);
     let first = tokio::spawn({
