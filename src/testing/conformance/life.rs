@@ -117,8 +117,8 @@ async fn touched<B: Backend>(case: Case<B>) {
 
 async fn touch_rounded_up<B: Backend>(case: Case<B>) {
     let unit = case.unit();
-    case.outlives(unit * 3 / 2, unit * 7 / 5, true).await;
-    case.advance(unit * 3 / 5).await;
+    case.outlives(unit * 3 / 2, unit * 6 / 5, true).await;
+    case.advance(unit * 4 / 5).await;
     case.outlives(unit / 2, unit / 4, true).await;
     case.advance(unit * 3 / 4).await;
 }

@@ -1,9 +1,12 @@
 //! Over real servers and files, as two processes.
 
+use std::sync::Arc;
+
 use cachekit::backends::{File, Redis};
 use cachekit::codec::{Checked, Postcard};
-use cachekit::{Backend, Cache, CacheBuilder, FileLimits, Intent, RedisSettings};
+use cachekit::{Backend, Cache, CacheBuilder, Effect, FileLimits, Intent, RedisSettings};
 
+use super::told::Heard;
 use super::{GRACE, fallback};
 use crate::servers::{Server, eventually};
 use crate::support::{Broken, Slow};
@@ -17,7 +20,11 @@ fn redis(server: &Server) -> Redis {
 }
 
 fn pages(server: &Server, l1: bool) -> Pages {
-    let builder = CacheBuilder::new().intent(Intent::Production).namespace("pages");
+    pages_told_to(&Arc::default(), server, l1)
+}
+
+fn pages_told_to(heard: &Arc<Heard>, server: &Server, l1: bool) -> Pages {
+    let builder = CacheBuilder::new().intent(Intent::Production).namespace("pages").observer(Arc::clone(heard) as _);
     let builder = builder.backend(redis(server)).stale_if_error(GRACE).l1_enabled(l1);
     builder.swr_enabled(false).adaptive_timeout_enabled(false).build().unwrap()
 }
@@ -88,7 +95,8 @@ async fn what_expires_in_one_process_stands_in_in_the_other() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_computation_of_the_other_process_does_not_outlive_an_expiry() {
     let server = Server::start();
-    let (one, two) = (pages(&server, true), pages(&server, true));
+    let heard = Arc::<Heard>::default();
+    let (one, two) = (pages(&server, true), pages_told_to(&heard, &server, true));
     one.set("home", 1u32).await.unwrap();
     let slow = Slow::new();
     let call = tokio::spawn({
@@ -100,6 +108,8 @@ async fn a_computation_of_the_other_process_does_not_outlive_an_expiry() {
     });
     slow.wait_for_start().await;
     one.expire("home").await.unwrap();
+    // What the computation leaves in L1 before the message arrives is a fallback, as any value of before is.
+    eventually("it arrives", async || heard.take().iter().any(|told| told.1 == Effect::Expired)).await;
     slow.finish(1);
     assert_eq!(call.await.unwrap(), 2, "who asked before gets it");
     eventually("it is nowhere", async || two.pending() == 0 && in_l1(&two, "home").await.is_none()).await;

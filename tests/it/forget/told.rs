@@ -7,7 +7,7 @@ use super::*;
 use crate::support::poll_once;
 
 type Call<'a> = Pin<Box<dyn Future<Output = Result<(), Error>> + 'a>>;
-type Told = (String, Effect, Origin);
+pub(super) type Told = (String, Effect, Origin);
 
 /// Writes down what is invalidated.
 #[derive(Debug, Default)]
@@ -22,7 +22,7 @@ impl Heard {
         self.namespace.lock().unwrap().clone().unwrap()
     }
 
-    fn take(&self) -> Vec<Told> {
+    pub(super) fn take(&self) -> Vec<Told> {
         std::mem::take(&mut self.told.lock().unwrap())
     }
 }
