@@ -3,7 +3,7 @@
 //! ```text
 //!  0  C1 01        magic and version; 0xC1 is the one byte MessagePack never uses
 //!  2  kind         00 an entry, 01 a manifest of chunks, 02 a chunk
-//!  3  tags         number of tags, 0..=64
+//!  3  tags         number of tags, 0..=1024: one byte below 128, else two, the first of them with its top bit set
 //!  4  created      u64, milliseconds since the Unix epoch          (all numbers big-endian)
 //! 12  fresh for    u64, milliseconds since created
 //! 20  ttl          u64, milliseconds since created
@@ -13,6 +13,7 @@
 //! 44  namespace    u64, version of the namespace it was computed under
 //! 52  tags x 16    u64 fingerprint of the tag's name, u64 version
 //! ```
+//! From 128 tags on all that follows stands a byte later.
 //! The codec's output follows. Dates travel here so that every backend keeps them.
 //!
 //! ```text
@@ -54,10 +55,13 @@ pub(crate) enum Kind {
 }
 
 /// The most tags an entry can carry.
-pub(crate) const MAX_TAGS: usize = 64;
+pub(crate) const MAX_TAGS: usize = 1_024;
 
 const MAGIC: [u8; 2] = [0xC1, 0x01];
-const FIXED: usize = 52;
+/// What follows the number of tags, without them.
+const FIXED: usize = 48;
+/// The bytes of a tag.
+const TAG: usize = 16;
 const EXPIRED: [u8; 2] = [0xC1, 0x02];
 
 /// What is stored in place of an `entry` that expired `at` this moment.
@@ -105,9 +109,12 @@ impl Header {
     /// The bytes of this header, as they stand in front of the codec's output.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let tags = &self.tags[..self.tags.len().min(MAX_TAGS)];
-        let mut out = Vec::with_capacity(FIXED + tags.len() * 16);
+        let mut out = Vec::with_capacity(5 + FIXED + tags.len() * TAG);
         start(Kind::Entry, &mut out);
-        out.push(tags.len() as u8);
+        match tags.len() {
+            few @ 0..=127 => out.push(few as u8),
+            many => out.extend_from_slice(&(1 << 15 | many as u16).to_be_bytes()),
+        }
         out.extend_from_slice(&self.created.to_be_bytes());
         out.extend_from_slice(&self.fresh_for.to_be_bytes());
         out.extend_from_slice(&self.ttl.to_be_bytes());
@@ -127,12 +134,10 @@ impl Header {
     /// `None` for bytes that are not an entry of ours, or are cut short.
     pub(crate) fn split(bytes: &[u8]) -> Option<(Self, &[u8], &[u8])> {
         let (Kind::Entry, rest) = kind(bytes)? else { return None };
-        let count = usize::from(*rest.first()?);
-        if count > MAX_TAGS {
-            return None;
-        }
-        let (head, body) = bytes.split_at_checked(FIXED + count * 16)?;
-        let mut fields = Fields(&head[4..]);
+        let (count, rest) = count(rest).filter(|(count, _)| *count <= MAX_TAGS)?;
+        let start = bytes.len() - rest.len();
+        let (head, body) = bytes.split_at_checked(start + FIXED + count * TAG)?;
+        let mut fields = Fields(&head[start..]);
         let header = Self {
             created: fields.u64()?,
             fresh_for: fields.u64()?,
@@ -145,6 +150,17 @@ impl Header {
         };
         Some((header, head, body))
     }
+}
+
+/// The number of tags, and what follows it. `None` if it is not written as this build writes it.
+fn count(bytes: &[u8]) -> Option<(usize, &[u8])> {
+    let (first, rest) = bytes.split_first()?;
+    if *first < 128 {
+        return Some((usize::from(*first), rest));
+    }
+    let (second, rest) = rest.split_first()?;
+    let count = usize::from(u16::from_be_bytes([*first & 0x7f, *second]));
+    (count >= 128).then_some((count, rest))
 }
 
 /// Reads big-endian numbers off the front of a slice.
@@ -172,6 +188,38 @@ pub(crate) fn fingerprint(name: &str) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn header(tags: usize) -> Header {
+        let tags = (0..tags as u64).map(|tag| (tag, u64::MAX - tag)).collect();
+        Header { created: 1, fresh_for: 2, ttl: 3, cost: 4, stack: 5, schema: 6, namespace: 7, tags }
+    }
+
+    #[test]
+    fn a_header_is_read_back_with_any_number_of_tags_it_may_have_and_cut_short_with_none() {
+        for tags in [0, 1, 64, 65, 127, 128, 255, 256, 1_023, MAX_TAGS] {
+            let written = header(tags).to_bytes();
+            let bytes = [&written[..], b"body"].concat();
+            assert_eq!(Header::split(&bytes), Some((header(tags), &written[..], &b"body"[..])), "{tags} tags");
+            for length in 0..written.len() {
+                assert_eq!(Header::split(&bytes[..length]), None, "{length} bytes of {tags} tags");
+            }
+        }
+    }
+
+    #[test]
+    fn a_number_of_tags_that_no_build_writes_is_none_whatever_follows() {
+        let bytes = header(MAX_TAGS).to_bytes();
+        assert_eq!(bytes[..5], [0xC1, 0x01, 0x00, 0x84, 0x00]);
+        for (number, why) in [
+            (0x8401u16, "too many"),
+            (0xffff, "too many"),
+            (0x8000, "longer than it need be"),
+            (0x807f, "longer than it need be"),
+        ] {
+            let forged = [&bytes[..3], &number.to_be_bytes(), &vec![0; 1 << 20]].concat();
+            assert_eq!(Header::split(&forged), None, "{number:#x} is {why}");
+        }
+    }
 
     #[test]
     fn an_expired_entry_is_itself_behind_ten_bytes_and_nothing_else_is_one() {

@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::Inner;
 use super::change::Change;
-use super::options::Options;
+use super::options::{Options, check_tags};
 use super::path::{Look, Other};
 use super::recovery::Work;
 use super::tiers::{Found, Origin};
@@ -63,6 +63,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         value: T,
     ) -> Result<(), Error> {
         options.check()?;
+        check_tags(tags)?;
         let key = self.key(key)?;
         let plan = self.plan(options, None, &value)?;
         let value = Arc::new(value);

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::Inner;
-use super::options::{Computed, Options};
+use super::options::{Computed, Options, check_tags};
 use super::tiers::{Found, Origin, Plan};
 use crate::backends::{Backend, Lease, LeaseToken};
 use crate::clock::{millis, within};
@@ -247,7 +247,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         let flight = Arc::clone(&pass.flight);
         let Computed { value, ttl, tags, store } = computed;
         let tags = Tags::from(tags);
-        let plan = self.plan(options, ttl, &value);
+        let plan = check_tags(&tags).and_then(|()| self.plan(options, ttl, &value));
         let value = Arc::new(value);
         let plan = match plan {
             Ok(plan) if store && flight.claim() => plan,

@@ -58,10 +58,10 @@ impl<B: Backend, C: Codec> Cache<B, C> {
     }
 
     /// Forgets every entry of the namespace that was stored with this tag, as
-    /// [`invalidate_namespace`](Cache::invalidate_namespace) forgets all.
+    /// [`invalidate_namespace`](Cache::invalidate_namespace) forgets all. Entries without the tag stay.
     ///
-    /// In the backend 1,024 versions stand for all tags, so about one in a thousand entries with other tags is
-    /// forgotten, too.
+    /// In the backend each tag has a version of its own, a small item that lasts as long as the backend keeps items: where it
+    /// is lost, entries with the tag are lost with it.
     ///
     /// # Errors
     /// As [`invalidate_namespace`](Cache::invalidate_namespace).
@@ -111,7 +111,7 @@ impl<B: Backend, C: Codec> Cache<B, C> {
     /// As [`invalidate_namespace`](Cache::invalidate_namespace).
     ///
     /// # Cost
-    /// Three backend writes however many tags, of which one is a batch, and one message a tag where there is a bus.
+    /// Two small writes to the backend, a batch for each 1,024 tags, and one message a tag where there is a bus.
     ///
     /// # Examples
     /// ```

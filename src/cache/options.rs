@@ -63,9 +63,28 @@ pub struct Computed<T> {
     pub(super) store: bool,
 }
 
-/// At most [`MAX_TAGS`] fingerprints of names.
+/// Adds the fingerprints of names, each of them once.
 pub(super) fn add_tags<'a>(known: &mut Vec<u64>, tags: impl IntoIterator<Item = &'a str>) {
-    known.extend(tags.into_iter().map(frame::fingerprint).take(MAX_TAGS - known.len()));
+    known.extend(tags.into_iter().map(frame::fingerprint));
+    unite(known);
+}
+
+fn unite(tags: &mut Vec<u64>) {
+    tags.sort_unstable();
+    tags.dedup();
+}
+
+/// Refuses more tags than an entry can carry: an entry without some of them would outlive their invalidation.
+pub(super) fn check_tags(tags: &[u64]) -> Result<(), Error> {
+    if tags.len() <= MAX_TAGS {
+        return Ok(());
+    }
+    let message = format!(
+        "an entry cannot have {} tags: it may have up to {MAX_TAGS}, those of the call and of the computation together; \
+         give several entries one tag that they share",
+        tags.len()
+    );
+    Err(Error::new(ErrorKind::Argument, message))
 }
 
 impl<T> Computed<T> {
@@ -81,8 +100,8 @@ impl<T> Computed<T> {
         self
     }
 
-    /// Marks the entry with tags, by which [`Cache::invalidate_tag`](crate::Cache::invalidate_tag) forgets it. At most
-    /// 64 count, those of the call included.
+    /// Marks the entry with tags, by which [`Cache::invalidate_tag`](crate::Cache::invalidate_tag) forgets it. Up to
+    /// 1,024, those of the call included: with more the value is returned, not stored.
     pub fn tags<'a>(mut self, tags: impl IntoIterator<Item = &'a str>) -> Self {
         add_tags(&mut self.tags, tags);
         self
@@ -91,7 +110,7 @@ impl<T> Computed<T> {
     /// Adds the tags of the call.
     pub(super) fn also(mut self, tags: Vec<u64>) -> Self {
         self.tags.extend(tags);
-        self.tags.truncate(MAX_TAGS);
+        unite(&mut self.tags);
         self
     }
 

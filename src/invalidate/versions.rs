@@ -1,22 +1,24 @@
 //! Versions: forgetting in the backend, at the price of one item.
 //!
-//! The namespace and each of 1,024 slots of tags have a version, a random number under a reserved key. Entries carry
-//! the versions they were computed under, and one that differs is not there. So that an entry need not be read together
-//! with all its versions, there is one more number, the generation, which every invalidation changes: as long as it
-//! stands, what this process knows of the versions is right, and it travels with a read at most once a second.
+//! The namespace and each tag have a version, a random number under a reserved key. Entries carry the versions they were
+//! computed under, and one that differs is not there. So that an entry need not be read together with all its versions,
+//! there is one more number, the generation, which every invalidation changes: as long as it stands, what this process
+//! knows of the versions is right, and it travels with a read at most once a second.
 //!
 //! An expiry of everything changes the version of the namespace, too, and the record of it remembers the one of before:
 //! entries of that are expired, not gone.
 //!
 //! An invalidation changes the generation, then the version, then the generation again. Whoever finds the generation of
-//! before a computation after it has read a version knows that the version is of before, too.
+//! before a computation after it has read a version knows that the version is of before, too. A version that is lost is
+//! made anew, at random: what was stored under the lost one is void, and nothing that was void is valid again.
 
+use std::iter;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::known::{Admission, Known, Slot, number_of};
-use super::record::{Expired, Record};
-use crate::backends::{Backend, Lease};
+use super::known::{Admission, Current, Known};
+use super::record::Record;
+use crate::backends::{Backend, Lease, join};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind};
 use crate::guard::Guard;
@@ -33,6 +35,12 @@ const ATTEMPTS: usize = 10;
 const PAUSE: Duration = Duration::from_millis(20);
 const HOLD: Duration = Duration::from_secs(1);
 
+/// How many versions are made at once.
+const WIDTH: usize = 8;
+
+/// How many versions one batch changes at most.
+const BATCH: usize = 1_024;
+
 /// The versions of one namespace.
 #[derive(Debug)]
 pub(crate) struct Versions {
@@ -43,14 +51,6 @@ pub(crate) struct Versions {
     version: Key,
     clock: Arc<dyn Clock>,
     known: Mutex<Known>,
-}
-
-/// The versions of slots.
-struct Read {
-    /// The generation that was found after them, or in which they are known.
-    generation: u64,
-    versions: Vec<u64>,
-    expired: Vec<Expired>,
 }
 
 /// The moment at which a generation was asked for.
@@ -108,8 +108,8 @@ impl Versions {
     /// What holds now, for a computation that starts now.
     pub(crate) async fn stamp<B: Backend>(&self, guard: &Guard<B>) -> Result<Stamp, Error> {
         let generation = self.generation(guard).await?;
-        let read = self.versions(guard, &[Slot::Namespace], generation).await?;
-        Ok(Stamp { generation: read.generation, namespace: read.versions[0] })
+        let (generation, current) = self.current(guard, &[], generation).await?;
+        Ok(Stamp { generation, namespace: current.marks.namespace })
     }
 
     /// What an entry is marked with whose computation started when `stamp` was made. `None` if something was
@@ -123,8 +123,8 @@ impl Versions {
         if tags.is_empty() {
             return Ok(Some(Marks { namespace: stamp.namespace, tags: Vec::new() }));
         }
-        let read = self.versions(guard, &slots(tags), stamp.generation).await?;
-        Ok((read.generation == stamp.generation).then(|| marks(tags, read.versions)))
+        let (generation, current) = self.current(guard, tags, stamp.generation).await?;
+        Ok((generation == stamp.generation).then_some(current.marks))
     }
 
     /// What an entry is marked with that is stored now, if that is known without asking.
@@ -132,15 +132,13 @@ impl Versions {
         if self.due().is_some() {
             return None;
         }
-        let generation = self.lock().generation;
-        self.remembered(&slots(tags), generation).map(|read| marks(tags, read.versions))
+        self.lock().recall(tags).map(|current| current.marks)
     }
 
     /// What an entry is marked with that is stored now.
     pub(crate) async fn now<B: Backend>(&self, guard: &Guard<B>, tags: &[u64]) -> Result<Marks, Error> {
         let generation = self.generation(guard).await?;
-        let read = self.versions(guard, &slots(tags), generation).await?;
-        Ok(marks(tags, read.versions))
+        Ok(self.current(guard, tags, generation).await?.1.marks)
     }
 
     /// Whether an entry with these marks has been invalidated, or has expired.
@@ -155,26 +153,20 @@ impl Versions {
 
     async fn ask<B: Backend>(&self, guard: &Guard<B>, found: &Marks) -> Result<Admission, Error> {
         let generation = self.generation(guard).await?;
-        let names = found.names();
-        let read = self.versions(guard, &slots(&names), generation).await?;
-        let now = marks(&names, read.versions);
-        Ok(Admission::of(found.namespace, now.namespace, &read.expired, now.tags == found.tags))
+        Ok(self.current(guard, &found.names(), generation).await?.1.admits(found))
     }
 
     /// Makes all entries of the namespace, or those of some tags, things of the past.
     pub(crate) async fn invalidate<B: Backend>(&self, guard: &Guard<B>, tags: Option<&[u64]>) -> Result<(), Error> {
-        let mut slots: Vec<u16> = tags.unwrap_or_default().iter().map(|tag| number_of(*tag)).collect();
-        slots.sort_unstable();
-        slots.dedup();
         self.write(guard, &self.generation).await?;
-        match slots[..] {
-            [] if tags.is_none() => drop(self.write(guard, &self.version).await?),
-            [] => {}
-            [slot] => drop(self.write(guard, &self.key(Slot::Tag(slot))).await?),
-            _ => {
-                let fresh = |slot: &u16| (self.key(Slot::Tag(*slot)), bytes(random::number()));
-                let items: Vec<_> = slots.iter().map(fresh).collect();
-                guard.put_many(&items, self.keep(guard)).await?;
+        match tags {
+            None => drop(self.write(guard, &self.version).await?),
+            Some([tag]) => drop(self.write(guard, &self.key(*tag)).await?),
+            Some(tags) => {
+                for few in tags.chunks(BATCH) {
+                    let items: Vec<_> = few.iter().map(|tag| (self.key(*tag), bytes(random::number()))).collect();
+                    guard.put_many(&items, self.keep(guard)).await?;
+                }
             }
         }
         self.write(guard, &self.generation).await.map(|_| ())
@@ -216,41 +208,56 @@ impl Versions {
         self.learn(guard, found.as_ref(), asked).await
     }
 
-    /// The versions of slots, of which the first is the namespace.
+    /// The versions of the namespace and of these tags, and the generation that was found after them, or in which they
+    /// are known.
     ///
     /// They are remembered if it is the `generation` of before: otherwise they may have changed after they were read.
-    async fn versions<B: Backend>(&self, guard: &Guard<B>, slots: &[Slot], generation: u64) -> Result<Read, Error> {
-        if let Some(read) = self.remembered(slots, generation) {
-            return Ok(read);
+    async fn current<B: Backend>(
+        &self,
+        guard: &Guard<B>,
+        tags: &[u64],
+        generation: u64,
+    ) -> Result<(u64, Current), Error> {
+        if let Some(current) = self.recall(tags, generation) {
+            return Ok((generation, current));
         }
         let asked = self.asked();
-        let keys: Vec<Key> = slots.iter().map(|slot| self.key(*slot)).collect();
-        let (mut versions, mut expired) = (Vec::with_capacity(slots.len()), Vec::new());
-        for (found, key) in guard.get_many(&keys).await?.iter().zip(&keys) {
-            let record = match found.as_ref().and_then(|found| self.record(key, found)) {
-                Some(record) => record,
-                None => self.make(guard, key).await?,
-            };
-            versions.push(record.version);
-            expired.extend(record.expired);
-        }
+        let keys: Vec<Key> = iter::once(self.version.clone()).chain(tags.iter().map(|tag| self.key(*tag))).collect();
+        let found = guard.get_many(&keys).await?;
+        let found = found.iter().zip(&keys).map(|(found, key)| self.record(key, found.as_ref()?)).collect();
+        let (records, lasting) = self.complete(guard, &keys, found).await?;
         let found = guard.get(&self.generation).await?;
         let now = self.learn(guard, found.as_ref(), asked).await?;
+        let current = Current::of(records, tags);
         let mut known = self.lock();
-        if now == generation && known.generation == generation {
-            known.versions.extend(slots.iter().copied().zip(versions.iter().copied()));
-            known.expired.clone_from(&expired);
+        if lasting && now == generation && known.generation == generation {
+            known.remember(&current);
         }
-        Ok(Read { generation: now, versions, expired })
+        Ok((now, current))
     }
 
-    fn remembered(&self, slots: &[Slot], generation: u64) -> Option<Read> {
-        let known = self.lock();
-        if known.generation != generation {
-            return None;
+    fn recall(&self, tags: &[u64], generation: u64) -> Option<Current> {
+        let mut known = self.lock();
+        if known.generation == generation { known.recall(tags) } else { None }
+    }
+
+    /// Makes the records that were not found under these keys. Says as well whether all of them last: of several
+    /// processes that make one where there are no leases the last wins.
+    async fn complete<B: Backend>(
+        &self,
+        guard: &Guard<B>,
+        keys: &[Key],
+        mut found: Vec<Option<Record>>,
+    ) -> Result<(Vec<Record>, bool), Error> {
+        let absent: Vec<usize> = (0..keys.len()).filter(|position| found[*position].is_none()).collect();
+        for few in absent.chunks(WIDTH) {
+            let made = join::all(few.iter().map(|position| self.make(guard, &keys[*position]))).await;
+            for (position, record) in few.iter().zip(made) {
+                found[*position] = Some(record?);
+            }
         }
-        let versions = slots.iter().map(|slot| known.versions.get(slot).copied()).collect::<Option<_>>()?;
-        Some(Read { generation, versions, expired: known.expired.clone() })
+        let lasting = absent.is_empty() || guard.capabilities().leases;
+        Ok((found.into_iter().flatten().collect(), lasting))
     }
 
     /// What is stored under `key`, which is that of a version or of the generation.
@@ -264,7 +271,7 @@ impl Versions {
         if !guard.capabilities().leases {
             self.write(guard, key).await?;
             // Of several who make one the last wins; the others learn of it by a new generation.
-            if *key != self.generation {
+            if *key == self.version {
                 self.write(guard, &self.generation).await?;
             }
             // A backend that keeps nothing knows nothing of before.
@@ -314,37 +321,20 @@ impl Versions {
             return;
         }
         if known.generation != generation || asked.tick.saturating_sub(known.since) >= REMEMBERED {
-            known.generation = generation;
-            known.versions.clear();
-            known.expired.clear();
-            known.since = asked.tick;
+            known.begin(generation, asked.tick);
         }
         known.asked = Some(asked.tick);
     }
 
-    fn key(&self, slot: Slot) -> Key {
-        match slot {
-            Slot::Namespace => self.version.clone(),
-            Slot::Tag(number) => self.root.reserved(&format!("tag:{number}")),
-        }
+    /// The key of a tag's version.
+    fn key(&self, tag: u64) -> Key {
+        self.root.reserved(&format!("tag:{tag:016x}"))
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
         // Nothing between lock and unlock can panic half way through a change.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// The slots of an entry with these tags.
-fn slots(tags: &[u64]) -> Vec<Slot> {
-    std::iter::once(Slot::Namespace).chain(tags.iter().map(|tag| Slot::of(*tag))).collect()
-}
-
-/// The marks of an entry with these tags, from the versions of its slots.
-fn marks(tags: &[u64], versions: Vec<u64>) -> Marks {
-    let mut versions = versions.into_iter();
-    let namespace = versions.next().unwrap_or_default();
-    Marks { namespace, tags: tags.iter().copied().zip(versions).collect() }
 }
 
 fn bytes(number: u64) -> Bytes {

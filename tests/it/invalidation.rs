@@ -15,6 +15,7 @@ use cachekit::{
 
 use crate::support::{Broken, Journal, Note, Slow, forward, settle};
 
+mod exact;
 mod hearing;
 mod overtaken;
 mod staleness;
