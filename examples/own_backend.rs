@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use cachekit::backends::{Capabilities, Lease, LeaseToken};
 use cachekit::testing::{ManualClock, conformance};
-use cachekit::{Backend, Bus, Clock, Error, ErrorKind, Key};
+use cachekit::{AnyBus, Backend, Clock, Error, ErrorKind, Key};
 
 /// Entries in a map, each with the moment it ends. It forgets an expired entry when it is asked for.
 #[derive(Debug)]
@@ -121,7 +121,7 @@ impl Backend for Shelf {
         Ok(())
     }
 
-    fn bus(&self, _: &Key) -> Option<Arc<dyn Bus>> {
+    fn bus(&self, _: &Key) -> Option<AnyBus> {
         None
     }
 }

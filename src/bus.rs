@@ -4,6 +4,8 @@
 //! who was away too long knows it.
 
 use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -13,8 +15,9 @@ use crate::error::Error;
 
 /// A log of messages that all processes over one backend share.
 ///
-/// Messages are opaque to the bus, and at most 1,024 bytes long. [`Backend::bus`](crate::Backend::bus) gives one. What
-/// passes `cachekit::testing::conformance::bus` (feature `testing`) keeps this contract.
+/// Messages are opaque to the bus, and at most 1,024 bytes long. [`Backend::bus`](crate::Backend::bus) gives one, as an
+/// [`AnyBus`]. Implementers write plain `async fn`; the futures must be `Send`. What passes
+/// `cachekit::testing::conformance::bus` (feature `testing`) keeps this contract.
 ///
 /// # Contract
 /// - What `publish` has acknowledged, every later [`receive`](Bus::receive) after an earlier position returns, in one
@@ -40,16 +43,100 @@ use crate::error::Error;
 /// assert_eq!(here.receive(Some(&start), second).await?.messages, ["users changed"]);
 /// # Ok::<(), cachekit::Error>(()) }).unwrap();
 /// ```
-#[async_trait]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a bus",
+    label = "not a `Bus`",
+    note = "take one from `Backend::bus`, or implement `cachekit::Bus`"
+)]
 pub trait Bus: fmt::Debug + Send + Sync + 'static {
     /// Appends `message`.
-    async fn publish(&self, message: Bytes) -> Result<(), Error>;
+    fn publish(&self, message: Bytes) -> impl Future<Output = Result<(), Error>> + Send;
 
     /// Waits for messages behind the position `after`, at most `wait`, or a shorter time of the bus's choice. An empty
     /// batch is an answer: nothing that was published before the call is missing from it.
     ///
     /// Without a position it answers at once: with no messages, and the position of now.
-    async fn receive(&self, after: Option<&Position>, wait: Duration) -> Result<Batch, Error>;
+    fn receive(&self, after: Option<&Position>, wait: Duration) -> impl Future<Output = Result<Batch, Error>> + Send;
+}
+
+/// A bus whose type is hidden, such as the one that a [`Backend`](crate::Backend) gives.
+///
+/// Clones share the bus. `Debug` shows the bus's own.
+///
+/// # Cost
+/// One boxed future per operation.
+///
+/// # Examples
+/// A wrapper that counts what is published.
+/// ```
+/// use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+/// use std::time::Duration;
+/// use bytes::Bytes;
+/// use cachekit::{AnyBus, Backend, Batch, Bus, Error, Key, Position, backends::Memory};
+///
+/// #[derive(Debug)]
+/// struct Counted {
+///     inner: AnyBus,
+///     published: AtomicU64,
+/// }
+///
+/// impl Bus for Counted {
+///     async fn publish(&self, message: Bytes) -> Result<(), Error> {
+///         self.published.fetch_add(1, Relaxed);
+///         self.inner.publish(message).await
+///     }
+///     async fn receive(&self, after: Option<&Position>, wait: Duration) -> Result<Batch, Error> {
+///         self.inner.receive(after, wait).await
+///     }
+/// }
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let inner = Memory::new(1 << 20).bus(&Key::new("app", "changes")?).expect("a `Memory` has a bus");
+/// let bus = Counted { inner, published: AtomicU64::new(0) };
+/// bus.publish("users changed".into()).await?;
+/// assert_eq!(bus.published.load(Relaxed), 1);
+/// # Ok::<(), cachekit::Error>(()) }).unwrap();
+/// ```
+#[derive(Clone)]
+pub struct AnyBus(Arc<dyn Erased>);
+
+impl AnyBus {
+    /// Hides the type of `bus`.
+    pub fn new(bus: impl Bus) -> Self {
+        Self(Arc::new(bus))
+    }
+}
+
+impl Bus for AnyBus {
+    async fn publish(&self, message: Bytes) -> Result<(), Error> {
+        self.0.erased_publish(message).await
+    }
+    async fn receive(&self, after: Option<&Position>, wait: Duration) -> Result<Batch, Error> {
+        self.0.erased_receive(after, wait).await
+    }
+}
+
+impl fmt::Debug for AnyBus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// `Bus` with boxed futures. Distinct names, so that no method can call itself by mistake.
+#[async_trait]
+trait Erased: fmt::Debug + Send + Sync {
+    async fn erased_publish(&self, message: Bytes) -> Result<(), Error>;
+    async fn erased_receive(&self, after: Option<&Position>, wait: Duration) -> Result<Batch, Error>;
+}
+
+#[async_trait]
+impl<T: Bus> Erased for T {
+    async fn erased_publish(&self, message: Bytes) -> Result<(), Error> {
+        self.publish(message).await
+    }
+    async fn erased_receive(&self, after: Option<&Position>, wait: Duration) -> Result<Batch, Error> {
+        self.receive(after, wait).await
+    }
 }
 
 /// Messages, in order.

@@ -106,7 +106,7 @@ pub mod testing;
 pub use self::intent as Intent;
 pub use crate::backends::{Backend, Capabilities, Lease, LeaseToken};
 pub use crate::builder::CacheBuilder;
-pub use crate::bus::{Batch, Bus, Position};
+pub use crate::bus::{AnyBus, Batch, Bus, Position};
 pub use crate::cache::{Cache, Computed, Entry, Health};
 pub use crate::clock::{Clock, SystemClock};
 pub use crate::codec::Codec;

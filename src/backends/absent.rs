@@ -1,13 +1,12 @@
 //! CachekitIO without its feature: a type alone.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::none::without_values;
 use super::{Backend, Capabilities, Lease, LeaseToken};
-use crate::bus::Bus;
+use crate::bus::AnyBus;
 use crate::error::Error;
 use crate::key::Key;
 

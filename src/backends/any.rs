@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::{Backend, Capabilities, Lease, LeaseToken};
-use crate::bus::Bus;
+use crate::bus::AnyBus;
 use crate::config::{Environment, Selection, error};
 use crate::error::Error;
 use crate::key::Key;
@@ -121,7 +121,7 @@ trait Erased: fmt::Debug + Send + Sync {
     async fn erased_fill(&self, key: &Key, value: Bytes, ttl: Duration, token: LeaseToken) -> Result<bool, Error>;
     async fn erased_release(&self, key: &Key, token: LeaseToken) -> Result<(), Error>;
     async fn erased_ping(&self) -> Result<(), Error>;
-    fn erased_bus(&self, name: &Key) -> Option<Arc<dyn Bus>>;
+    fn erased_bus(&self, name: &Key) -> Option<AnyBus>;
 }
 
 #[async_trait]
@@ -168,7 +168,7 @@ impl<B: Backend> Erased for B {
     async fn erased_ping(&self) -> Result<(), Error> {
         self.ping().await
     }
-    fn erased_bus(&self, name: &Key) -> Option<Arc<dyn Bus>> {
+    fn erased_bus(&self, name: &Key) -> Option<AnyBus> {
         self.bus(name)
     }
 }
@@ -217,7 +217,7 @@ impl Backend for AnyBackend {
     async fn ping(&self) -> Result<(), Error> {
         self.0.erased_ping().await
     }
-    fn bus(&self, name: &Key) -> Option<Arc<dyn Bus>> {
+    fn bus(&self, name: &Key) -> Option<AnyBus> {
         self.0.erased_bus(name)
     }
 }

@@ -5,12 +5,11 @@
 
 use std::fmt;
 use std::future::Future;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::bus::Bus;
+use crate::bus::AnyBus;
 use crate::config::LONGEST;
 use crate::error::Error;
 use crate::key::Key;
@@ -138,7 +137,7 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
 
     /// The bus of this name that goes with the entries, if the backend has one: all processes over the same entries
     /// that ask for the same name hear one another. Does no I/O.
-    fn bus(&self, name: &Key) -> Option<Arc<dyn Bus>>;
+    fn bus(&self, name: &Key) -> Option<AnyBus>;
 }
 
 /// What a backend can do, and its limits.

@@ -1,12 +1,11 @@
 //! No backend: the type of a cache that lives in L1 alone.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::{Backend, Capabilities, Lease, LeaseToken};
-use crate::bus::Bus;
+use crate::bus::AnyBus;
 use crate::error::Error;
 use crate::key::Key;
 
@@ -72,7 +71,7 @@ macro_rules! without_values {
             async fn ping(&self) -> Result<(), Error> {
                 match *self {}
             }
-            fn bus(&self, _: &Key) -> Option<Arc<dyn Bus>> {
+            fn bus(&self, _: &Key) -> Option<AnyBus> {
                 match *self {}
             }
         }

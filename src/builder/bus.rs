@@ -2,21 +2,19 @@
 //!
 //! A backend without a bus, or no backend at all, leaves the processes deaf to one another; any bus makes them hear.
 
-use std::sync::Arc;
-
 use super::CacheBuilder;
 use crate::backends::Backend;
-use crate::bus::Bus;
+use crate::bus::{AnyBus, Bus};
 use crate::codec::Codec;
 use crate::config::{Fault, Problem};
 use crate::intent::Preset;
 use crate::key::{Key, Namespace};
 
 /// Gives the bus of a name, once the namespace is known.
-pub(super) type BusSource = Box<dyn FnOnce(&Key) -> Result<Arc<dyn Bus>, Problem> + Send>;
+pub(super) type BusSource = Box<dyn FnOnce(&Key) -> Result<AnyBus, Problem> + Send>;
 
 /// The bus of a namespace, or what is wrong with it.
-pub(super) fn resolve(bus: BusSource, namespace: &Namespace, problems: &mut Vec<Problem>) -> Option<Arc<dyn Bus>> {
+pub(super) fn resolve(bus: BusSource, namespace: &Namespace, problems: &mut Vec<Problem>) -> Option<AnyBus> {
     bus(&namespace.bus()).map_err(|problem| problems.push(problem)).ok()
 }
 
@@ -73,7 +71,6 @@ impl<B: Backend, C: Codec, P: Preset> CacheBuilder<B, C, P> {
     ///
     /// # Examples
     /// ```
-    /// use std::sync::Arc;
     /// use std::time::Duration;
     /// use bytes::Bytes;
     /// use cachekit::{Batch, Bus, CacheBuilder, Error, Position};
@@ -82,8 +79,7 @@ impl<B: Backend, C: Codec, P: Preset> CacheBuilder<B, C, P> {
     /// #[derive(Debug)]
     /// struct Doubt;
     ///
-    /// #[async_trait::async_trait]
-    /// impl Bus for Doubt {
+    ///     /// impl Bus for Doubt {
     ///     async fn publish(&self, _: Bytes) -> Result<(), Error> {
     ///         Ok(())
     ///     }
@@ -95,11 +91,12 @@ impl<B: Backend, C: Codec, P: Preset> CacheBuilder<B, C, P> {
     ///     }
     /// }
     ///
-    /// let cache = CacheBuilder::new().bus(Arc::new(Doubt)).build()?;
+    /// let cache = CacheBuilder::new().bus(Doubt).build()?;
     /// assert!(cache.policy().invalidation);
     /// # Ok::<(), Error>(())
     /// ```
-    pub fn bus(mut self, bus: Arc<dyn Bus>) -> Self {
+    pub fn bus(mut self, bus: impl Bus) -> Self {
+        let bus = AnyBus::new(bus);
         self.rest.bus = Some(Box::new(|_| Ok(bus)));
         self
     }

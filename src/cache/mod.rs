@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use crate::backends::Backend;
-use crate::bus::Bus;
+use crate::bus::AnyBus;
 use crate::clock::{Clock, millis};
 use crate::codec::Codec;
 use crate::config::Policy;
@@ -124,7 +124,7 @@ pub(crate) struct Parts<B, C> {
     /// What to say once, if the backend does not answer.
     pub(crate) hint: Option<&'static str>,
     /// What takes the place of the backend's own bus.
-    pub(crate) bus: Option<Arc<dyn Bus>>,
+    pub(crate) bus: Option<AnyBus>,
     pub(crate) codec: C,
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::backends::{Backend, Capabilities, Lease, LeaseToken};
-use crate::bus::Bus;
+use crate::bus::{AnyBus, Bus};
 use crate::chunks::{self, Manifest};
 use crate::clock::Clock;
 use crate::config::Policy;
@@ -150,12 +150,12 @@ impl<B: Backend> Guard<B> {
     }
 
     /// Tells other processes of a change of `key`.
-    pub(crate) async fn publish(&self, key: &Key, bus: &dyn Bus, message: Bytes) -> Result<(), Error> {
+    pub(crate) async fn publish(&self, key: &Key, bus: &AnyBus, message: Bytes) -> Result<(), Error> {
         self.door.run(key, Operation::Publish, Manner::ONCE, || bus.publish(message.clone())).await
     }
 
     /// The bus of this name, if the backend has one.
-    pub(crate) fn bus(&self, name: &Key) -> Option<Arc<dyn Bus>> {
+    pub(crate) fn bus(&self, name: &Key) -> Option<AnyBus> {
         self.backend.bus(name)
     }
 

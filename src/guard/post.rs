@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::door::{Door, Manner};
-use crate::bus::Bus;
+use crate::bus::{AnyBus, Bus};
 use crate::clock::Clock;
 use crate::config::Policy;
 use crate::error::Error;
@@ -26,7 +26,7 @@ impl Post {
     }
 
     /// Tells other processes of a change of `key`.
-    pub(crate) async fn publish(&self, key: &Key, bus: &dyn Bus, message: Bytes) -> Result<(), Error> {
+    pub(crate) async fn publish(&self, key: &Key, bus: &AnyBus, message: Bytes) -> Result<(), Error> {
         self.0.run(key, Operation::Publish, Manner::ONCE, || bus.publish(message.clone())).await
     }
 }

@@ -14,7 +14,7 @@ use tokio::task::{AbortHandle, yield_now};
 
 use super::local::Local;
 use super::versions::Versions;
-use crate::bus::{Batch, Bus, Position};
+use crate::bus::{AnyBus, Batch, Bus, Position};
 use crate::clock::{Clock, within};
 use crate::error::{Error, ErrorKind};
 use crate::event::{Effect, Event, Observers, Operation, Origin, Scope, Unreadable};
@@ -30,7 +30,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_millis(250);
 
 pub(crate) struct Bulletin {
-    bus: Arc<dyn Bus>,
+    bus: AnyBus,
     name: Key,
     /// How long one answer of the bus may take.
     wait: Duration,
@@ -58,7 +58,7 @@ struct Reader {
 
 impl Bulletin {
     pub(crate) fn new(
-        bus: Arc<dyn Bus>,
+        bus: AnyBus,
         [name, namespace]: [Key; 2],
         wait: Duration,
         local: Arc<Local>,
@@ -82,8 +82,8 @@ impl Bulletin {
         })
     }
 
-    pub(crate) fn bus(&self) -> &dyn Bus {
-        &*self.bus
+    pub(crate) fn bus(&self) -> &AnyBus {
+        &self.bus
     }
 
     /// Who this cache is on the bus.

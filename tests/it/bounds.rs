@@ -8,8 +8,8 @@ use cachekit::backends::Memory;
 use cachekit::codec::Postcard;
 use cachekit::testing::{Chaos, Fault, ManualClock};
 use cachekit::{
-    Backend, Bus, Cache, CacheBuilder, Capabilities, Clock, ComputeError, Error, ErrorKind, Grace, Intent, Key, Lease,
-    LeaseToken, Operation, Settings, Unreadable,
+    AnyBus, Backend, Cache, CacheBuilder, Capabilities, Clock, ComputeError, Error, ErrorKind, Grace, Intent, Key,
+    Lease, LeaseToken, Operation, Settings, Unreadable,
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -113,7 +113,7 @@ impl Backend for Doubting {
     async fn ping(&self) -> Result<(), Error> {
         Ok(())
     }
-    fn bus(&self, _: &Key) -> Option<Arc<dyn Bus>> {
+    fn bus(&self, _: &Key) -> Option<AnyBus> {
         None
     }
 }

@@ -138,14 +138,13 @@ async fn caches_without_a_backend_tell_by_redis() {
 }
 
 /// A bus in this process, which can be made to fail.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Board {
-    log: Mutex<Vec<Bytes>>,
-    broken: AtomicBool,
-    published: AtomicUsize,
+    log: Arc<Mutex<Vec<Bytes>>>,
+    broken: Arc<AtomicBool>,
+    published: Arc<AtomicUsize>,
 }
 
-#[async_trait::async_trait]
 impl Bus for Board {
     async fn publish(&self, message: Bytes) -> Result<(), Error> {
         self.published.fetch_add(1, SeqCst);
@@ -171,22 +170,22 @@ impl Bus for Board {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn caches_tell_by_a_bus_of_the_users_own() {
-    let (board, memory) = (Arc::new(Board::default()), Memory::new(1 << 20));
-    let alone = || builder().l1_only().bus(Arc::clone(&board) as _).build().unwrap();
+    let (board, memory) = (Board::default(), Memory::new(1 << 20));
+    let alone = || builder().l1_only().bus(board.clone()).build().unwrap();
     hear_one_another(&alone(), &alone(), false).await;
     let heard = board.published.load(SeqCst);
     assert_eq!(heard, CHANGES, "fills are not published");
-    let board = Arc::new(Board::default());
-    let cache = || builder().backend(memory.clone()).bus(Arc::clone(&board) as _).build().unwrap();
+    let board = Board::default();
+    let cache = || builder().backend(memory.clone()).bus(board.clone()).build().unwrap();
     hear_one_another(&cache(), &cache(), true).await;
     assert_eq!(board.published.load(SeqCst), CHANGES, "in place of the bus of the backend");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bus_that_fails_leaves_the_backend_alone() {
-    let (board, memory) = (Arc::new(Board::default()), Memory::new(1 << 20));
+    let (board, memory) = (Board::default(), Memory::new(1 << 20));
     let cache = || {
-        let builder = builder().backend(memory.clone()).bus(Arc::clone(&board) as _);
+        let builder = builder().backend(memory.clone()).bus(board.clone());
         builder.failure_threshold(3).recovery_timeout(Duration::from_millis(100)).build().unwrap()
     };
     let (here, there) = (cache(), cache());
@@ -210,8 +209,8 @@ async fn a_bus_that_fails_leaves_the_backend_alone() {
 /// Without a backend a lost message is told again, too.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_could_not_be_told_is_told_later() {
-    let board = Arc::new(Board::default());
-    let cache = || builder().l1_only().bus(Arc::clone(&board) as _).build().unwrap();
+    let board = Board::default();
+    let cache = || builder().l1_only().bus(board.clone()).build().unwrap();
     let (here, there) = (cache(), cache());
     there.set("home", 1u32).await.unwrap();
     there.entry("news").tags(["author:7"]).set(1u32).await.unwrap();
@@ -227,8 +226,8 @@ async fn what_could_not_be_told_is_told_later() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_closed_cache_without_a_backend_still_tells() {
-    let board = Arc::new(Board::default());
-    let cache = || builder().l1_only().bus(Arc::clone(&board) as _).build().unwrap();
+    let board = Board::default();
+    let cache = || builder().l1_only().bus(board.clone()).build().unwrap();
     let (here, there) = (cache(), cache());
     there.set("home", 1u32).await.unwrap();
     here.close(PATIENCE).await.unwrap();
@@ -257,8 +256,8 @@ async fn nothing_is_connected_to_and_no_is_no() {
     quiet.set("home", 1u32).await.unwrap();
     quiet.invalidate("home").await.unwrap();
     // An intent that has no bus of its own gets the one that is named.
-    let board = Arc::new(Board::default());
-    let minimal = CacheBuilder::new().intent(Intent::Minimal).namespace("pages").bus(Arc::clone(&board) as _);
+    let board = Board::default();
+    let minimal = CacheBuilder::new().intent(Intent::Minimal).namespace("pages").bus(board.clone());
     minimal.build().unwrap().set("home", 1u32).await.unwrap();
     assert_eq!(board.published.load(SeqCst), 1);
 }

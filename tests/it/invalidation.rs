@@ -10,7 +10,7 @@ use cachekit::backends::Memory;
 use cachekit::codec::{Checked, Postcard};
 use cachekit::testing::{Chaos, Fault, ManualClock};
 use cachekit::{
-    Backend, Bus, Cache, CacheBuilder, Computed, Error, ErrorKind, Intent, Key, Operation, Outcome, Unreadable,
+    AnyBus, Backend, Bus, Cache, CacheBuilder, Computed, Error, ErrorKind, Intent, Key, Operation, Outcome, Unreadable,
 };
 
 use crate::support::{Broken, Journal, Note, Slow, forward, settle};
@@ -492,12 +492,12 @@ async fn bytes_that_are_no_message_are_counted_and_dropped() {
 #[derive(Debug, Clone)]
 struct Spy {
     inner: Memory,
-    bus: Arc<std::sync::Mutex<Option<Arc<dyn Bus>>>>,
+    bus: Arc<std::sync::Mutex<Option<AnyBus>>>,
 }
 
 impl Backend for Spy {
     forward!(inner: capabilities get set remove exists ttl touch get_many set_many remove_many lease fill release ping);
-    fn bus(&self, name: &Key) -> Option<Arc<dyn Bus>> {
+    fn bus(&self, name: &Key) -> Option<AnyBus> {
         let bus = self.inner.bus(name);
         *self.bus.lock().unwrap() = bus.clone();
         bus
@@ -541,7 +541,7 @@ struct Deaf(Memory);
 
 impl Backend for Deaf {
     forward!(0: capabilities get set remove exists ttl touch get_many set_many remove_many lease fill release ping);
-    fn bus(&self, _: &Key) -> Option<Arc<dyn Bus>> {
+    fn bus(&self, _: &Key) -> Option<AnyBus> {
         None
     }
 }

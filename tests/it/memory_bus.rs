@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use cachekit::backends::Memory;
 use cachekit::testing::ManualClock;
-use cachekit::{Backend, Batch, Bus, ErrorKind, Key, Position};
+use cachekit::{AnyBus, Backend, Batch, Bus, ErrorKind, Key, Position};
 
 use crate::support::poll_once;
 
@@ -15,11 +15,11 @@ fn memory() -> (Memory, ManualClock) {
     (Memory::with_clock(1 << 20, Arc::new(clock.clone())), clock)
 }
 
-fn bus(memory: &Memory, name: impl cachekit::IntoKey) -> Arc<dyn Bus> {
+fn bus(memory: &Memory, name: impl cachekit::IntoKey) -> AnyBus {
     memory.bus(&Key::new("bus", name).unwrap()).unwrap()
 }
 
-async fn publish(bus: &Arc<dyn Bus>, numbers: std::ops::Range<usize>) {
+async fn publish(bus: &AnyBus, numbers: std::ops::Range<usize>) {
     for number in numbers {
         bus.publish(number.to_string().into()).await.unwrap();
     }
@@ -29,7 +29,7 @@ fn texts(numbers: std::ops::Range<usize>) -> Vec<Bytes> {
     numbers.map(|number| number.to_string().into()).collect()
 }
 
-async fn now(bus: &Arc<dyn Bus>) -> Position {
+async fn now(bus: &AnyBus) -> Position {
     bus.receive(None, Duration::MAX).await.unwrap().position
 }
 
@@ -41,7 +41,7 @@ async fn clones_share_their_buses_and_other_memories_do_not() {
     let (start, other) = (now(&here).await, now(&strange).await);
     there.publish("news".into()).await.unwrap();
     assert_eq!(here.receive(Some(&start), Duration::MAX).await.unwrap().messages, ["news"]);
-    let mut waiting = strange.receive(Some(&other), Duration::MAX);
+    let mut waiting = Box::pin(strange.receive(Some(&other), Duration::MAX));
     assert!(poll_once(&mut waiting).is_pending());
 }
 
@@ -84,7 +84,7 @@ async fn silence_lasts_500_ms_of_the_clock_and_news_end_it() {
     let (memory, clock) = memory();
     let bus = bus(&memory, "x");
     let start = now(&bus).await;
-    let mut waiting = bus.receive(Some(&start), Duration::MAX);
+    let mut waiting = Box::pin(bus.receive(Some(&start), Duration::MAX));
     assert!(poll_once(&mut waiting).is_pending());
     clock.advance(Duration::from_millis(499));
     assert!(poll_once(&mut waiting).is_pending());
@@ -92,7 +92,7 @@ async fn silence_lasts_500_ms_of_the_clock_and_news_end_it() {
     let empty = Batch { messages: Vec::new(), position: start.clone(), gap: false };
     assert_eq!(waiting.await.unwrap(), empty);
 
-    let mut waiting = bus.receive(Some(&start), Duration::MAX);
+    let mut waiting = Box::pin(bus.receive(Some(&start), Duration::MAX));
     assert!(poll_once(&mut waiting).is_pending());
     publish(&bus, 0..1).await;
     assert_eq!(waiting.await.unwrap().messages, texts(0..1));

@@ -131,7 +131,7 @@ macro_rules! forward {
         }
     };
     (@ $inner:tt bus) => {
-        fn bus(&self, name: &cachekit::Key) -> Option<std::sync::Arc<dyn cachekit::Bus>> {
+        fn bus(&self, name: &cachekit::Key) -> Option<cachekit::AnyBus> {
             self.$inner.bus(name)
         }
     };

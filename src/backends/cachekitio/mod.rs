@@ -17,7 +17,7 @@ use self::request::{Answer, Request, Verb};
 use self::service::Service;
 use self::workers::Workers;
 use super::{Backend, Capabilities, Lease, LeaseToken};
-use crate::bus::Bus;
+use crate::bus::AnyBus;
 use crate::config::{CachekitIoSettings, LONGEST};
 use crate::error::Error;
 use crate::key::Key;
@@ -321,7 +321,7 @@ impl Backend for CachekitIo {
         shared.done(&shared.ask(shared.request_at("health", Verb::Get(0))).await?)
     }
 
-    fn bus(&self, _: &Key) -> Option<Arc<dyn Bus>> {
+    fn bus(&self, _: &Key) -> Option<AnyBus> {
         None
     }
 }

@@ -16,7 +16,7 @@ use self::dir::Dir;
 use self::name::Name;
 use self::store::Store;
 use super::{Backend, Capabilities, Lease, LeaseToken};
-use crate::bus::Bus;
+use crate::bus::AnyBus;
 use crate::clock::{Clock, SystemClock};
 use crate::config::FileLimits;
 use crate::error::{Error, ErrorKind};
@@ -235,7 +235,7 @@ impl Backend for File {
         self.read(Store::ping).await
     }
 
-    fn bus(&self, _: &Key) -> Option<Arc<dyn Bus>> {
+    fn bus(&self, _: &Key) -> Option<AnyBus> {
         None
     }
 }

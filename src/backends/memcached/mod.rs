@@ -13,7 +13,7 @@ use memcache::exp::{Delete, Get, GetResult, Meta, Op, OpResult, Set};
 use self::error::strange;
 use self::fleet::{Fleet, Route};
 use super::{Backend, Capabilities, Lease, LeaseToken, join};
-use crate::bus::Bus;
+use crate::bus::AnyBus;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{LONGEST, MemcachedSettings};
 use crate::error::{Error, ErrorKind};
@@ -313,7 +313,7 @@ impl Backend for Memcached {
         failure.map_or(Ok(()), Err)
     }
 
-    fn bus(&self, _: &Key) -> Option<Arc<dyn Bus>> {
+    fn bus(&self, _: &Key) -> Option<AnyBus> {
         None
     }
 }

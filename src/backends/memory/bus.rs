@@ -7,7 +7,6 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use lru::LruCache;
 use tokio::sync::Notify;
@@ -60,7 +59,6 @@ impl MemoryBus {
     }
 }
 
-#[async_trait]
 impl Bus for MemoryBus {
     async fn publish(&self, message: Bytes) -> Result<(), Error> {
         let length = message.len();

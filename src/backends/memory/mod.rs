@@ -11,7 +11,7 @@ use lru::LruCache;
 
 use self::bus::{Logs, MemoryBus};
 use super::{Backend, Capabilities, Lease, LeaseToken};
-use crate::bus::Bus;
+use crate::bus::AnyBus;
 use crate::clock::{Clock, SystemClock, millis};
 use crate::error::{Error, ErrorKind};
 use crate::key::Key;
@@ -240,8 +240,8 @@ impl Backend for Memory {
         Ok(())
     }
 
-    fn bus(&self, name: &Key) -> Option<Arc<dyn Bus>> {
-        Some(Arc::new(MemoryBus::new(name.clone(), Arc::clone(&self.logs), Arc::clone(&self.clock))))
+    fn bus(&self, name: &Key) -> Option<AnyBus> {
+        Some(AnyBus::new(MemoryBus::new(name.clone(), Arc::clone(&self.logs), Arc::clone(&self.clock))))
     }
 }
 

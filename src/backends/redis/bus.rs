@@ -9,7 +9,6 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use redis::Value;
 use tokio::time::{Instant, sleep, timeout};
@@ -188,7 +187,6 @@ impl Stream {
     }
 }
 
-#[async_trait]
 impl Bus for Stream {
     async fn publish(&self, message: Bytes) -> Result<(), Error> {
         self.append(Some(&message)).await.map(drop)

@@ -14,7 +14,7 @@ use self::commands::Fill;
 use self::sizes::Sizes;
 use self::wire::{Attempt, Load, Request, Wire};
 use super::{Backend, Capabilities, Lease, LeaseToken};
-use crate::bus::Bus;
+use crate::bus::AnyBus;
 use crate::clock::millis;
 use crate::config::{LONGEST, RedisSettings};
 use crate::error::{Error, ErrorKind};
@@ -334,12 +334,12 @@ impl Backend for Redis {
         self.shared.wire.ping().await
     }
 
-    fn bus(&self, name: &Key) -> Option<Arc<dyn Bus>> {
+    fn bus(&self, name: &Key) -> Option<AnyBus> {
         let (shared, name) = (Arc::clone(&self.shared), name.clone());
         Some(if self.shared.tracks {
-            Arc::new(tracked::Tracked::new(shared, name))
+            AnyBus::new(tracked::Tracked::new(shared, name))
         } else {
-            Arc::new(bus::Stream::new(shared, name))
+            AnyBus::new(bus::Stream::new(shared, name))
         })
     }
 }

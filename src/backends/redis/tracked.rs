@@ -9,7 +9,6 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -143,7 +142,6 @@ impl Tracked {
     }
 }
 
-#[async_trait]
 impl Bus for Tracked {
     async fn publish(&self, message: Bytes) -> Result<(), Error> {
         self.stream.publish(message).await

@@ -2,26 +2,23 @@
 //!
 //! Under the control of its `Chaos`, so that one test breaks entries and messages together.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::task::yield_now;
 
 use super::twist::Mischief;
-use crate::bus::{Batch, Bus, Position};
+use crate::bus::{AnyBus, Batch, Bus, Position};
 use crate::error::Error;
 use crate::event::Operation;
 
 /// The bus of the backend inside a `Chaos`, with the faults of that.
 #[derive(Debug)]
 pub(super) struct ChaosBus {
-    pub(super) inner: Arc<dyn Bus>,
+    pub(super) inner: AnyBus,
     pub(super) mischief: Mischief,
 }
 
-#[async_trait]
 impl Bus for ChaosBus {
     async fn publish(&self, message: Bytes) -> Result<(), Error> {
         let twist = self.mischief.begin(Operation::Publish).await?;

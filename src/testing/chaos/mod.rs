@@ -11,7 +11,7 @@ use self::bus::ChaosBus;
 use self::twist::Mischief;
 use super::control::ChaosControl;
 use crate::backends::{Backend, Capabilities, Lease, LeaseToken};
-use crate::bus::Bus;
+use crate::bus::AnyBus;
 use crate::clock::{Clock, SystemClock};
 use crate::error::Error;
 use crate::event::Operation;
@@ -178,8 +178,8 @@ impl<B: Backend> Backend for Chaos<B> {
         twist.end(self.inner.ping().await)
     }
 
-    fn bus(&self, name: &Key) -> Option<Arc<dyn Bus>> {
+    fn bus(&self, name: &Key) -> Option<AnyBus> {
         let inner = self.inner.bus(name)?;
-        Some(Arc::new(ChaosBus { inner, mischief: self.mischief.clone() }))
+        Some(AnyBus::new(ChaosBus { inner, mischief: self.mischief.clone() }))
     }
 }

@@ -12,7 +12,7 @@ use super::bus::SimulatedBus;
 use super::faults::{Fate, Kind};
 use super::world::{World, turns};
 use crate::backends::{Backend, Capabilities, Lease, LeaseToken, Memory};
-use crate::bus::Bus;
+use crate::bus::AnyBus;
 use crate::error::{Error, ErrorKind};
 use crate::key::Key;
 
@@ -120,8 +120,8 @@ impl Backend for SimulatedBackend {
         self.visit(None, |memory| async move { memory.ping().await }).await
     }
 
-    fn bus(&self, name: &Key) -> Option<Arc<dyn Bus>> {
-        Some(Arc::new(SimulatedBus { way: self.clone(), name: name.clone(), source: OnceLock::new() }))
+    fn bus(&self, name: &Key) -> Option<AnyBus> {
+        Some(AnyBus::new(SimulatedBus { way: self.clone(), name: name.clone(), source: OnceLock::new() }))
     }
 }
 

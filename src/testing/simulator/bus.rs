@@ -4,10 +4,9 @@
 //! server, is a gap.
 
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::backend::{SimulatedBackend, refused, unanswered};
@@ -16,7 +15,7 @@ use super::faults::{Fate, Kind};
 use super::violation::Happening;
 use super::world::{State, turns};
 use crate::backends::Backend;
-use crate::bus::{Batch, Bus, Position};
+use crate::bus::{AnyBus, Batch, Bus, Position};
 use crate::error::{Error, ErrorKind};
 use crate::frame;
 use crate::key::Key;
@@ -30,7 +29,7 @@ pub(super) struct SimulatedBus {
 }
 
 impl SimulatedBus {
-    fn inner(&self) -> Result<(Arc<dyn Bus>, u64), Error> {
+    fn inner(&self) -> Result<(AnyBus, u64), Error> {
         let (memory, restarts) = {
             let state = self.way.world.lock();
             (state.server.memory.clone(), state.server.restarts)
@@ -84,7 +83,6 @@ fn here(position: &Position, restarts: u64) -> Position {
     Position::new(known.map_or("lost", |(_, place)| place))
 }
 
-#[async_trait]
 impl Bus for SimulatedBus {
     async fn publish(&self, message: Bytes) -> Result<(), Error> {
         if let Ok((source, _)) = Message::read(&message) {

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use cachekit::backends::{AnyBackend, Memory};
 use cachekit::testing::conformance::{BackendOptions, bus};
 use cachekit::testing::{Chaos, ManualClock};
-use cachekit::{Backend, Batch, Bus, Clock, Error, Key, Position};
+use cachekit::{AnyBus, Backend, Batch, Bus, Clock, Error, Key, Position};
 use tokio::task::yield_now;
 
 use Defect as D;
@@ -123,7 +123,7 @@ fn run(defect: Defect) -> Result<Vec<&'static str>, String> {
             let number = buses.fetch_add(1, SeqCst);
             let bus =
                 Broken { defect, clock: clock.clone(), inner, number, taken: Mutex::default(), sleepy: true.into() };
-            std::future::ready(Arc::new(bus) as Arc<dyn Bus>)
+            std::future::ready(bus)
         };
         tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(bus(make, options))
     });
@@ -135,7 +135,7 @@ fn run(defect: Defect) -> Result<Vec<&'static str>, String> {
 struct Broken {
     defect: Defect,
     clock: ManualClock,
-    inner: Arc<dyn Bus>,
+    inner: AnyBus,
     /// Which of the buses made this is. Three are made for each sentence, the first two of one name.
     number: u64,
     /// Behind which position nothing is left.
@@ -193,7 +193,6 @@ fn unsigned(message: &Bytes) -> Bytes {
     message.slice(end + 1..)
 }
 
-#[async_trait::async_trait]
 impl Bus for Broken {
     async fn publish(&self, message: Bytes) -> Result<(), Error> {
         if self.defect == D::HidesItsOwn {

@@ -6,23 +6,23 @@ use std::time::Duration;
 use bytes::Bytes;
 use cachekit::backends::Memory;
 use cachekit::testing::{Chaos, ChaosControl, Fault, ManualClock};
-use cachekit::{Backend, Batch, Bus, ErrorKind, Key, Operation, Position};
+use cachekit::{AnyBus, Backend, Batch, Bus, ErrorKind, Key, Operation, Position};
 
 use crate::support::poll_once;
 
 /// The bus of a chaos, its control, and the bus inside it.
-fn bus(clock: &ManualClock) -> (Arc<dyn Bus>, ChaosControl, Arc<dyn Bus>) {
+fn bus(clock: &ManualClock) -> (AnyBus, ChaosControl, AnyBus) {
     let memory = Memory::with_clock(1 << 20, Arc::new(clock.clone()));
     let chaos = Chaos::with_clock(memory.clone(), Arc::new(clock.clone()));
     let name = Key::new("chaos", "bus").unwrap();
     (chaos.bus(&name).unwrap(), chaos.control(), memory.bus(&name).unwrap())
 }
 
-async fn heard(bus: &Arc<dyn Bus>, after: &Position) -> Vec<Bytes> {
+async fn heard(bus: &AnyBus, after: &Position) -> Vec<Bytes> {
     bus.receive(Some(after), Duration::MAX).await.unwrap().messages
 }
 
-async fn now(bus: &Arc<dyn Bus>) -> Position {
+async fn now(bus: &AnyBus) -> Position {
     bus.receive(None, Duration::MAX).await.unwrap().position
 }
 
@@ -82,13 +82,13 @@ async fn hanging_slow_and_gated_messages_wait() {
     let (bus, control, inner) = bus(&clock);
     let start = now(&inner).await;
     control.inject_next(1, Operation::Publish, Fault::Hang);
-    let mut hanging = bus.publish("hung".into());
+    let mut hanging = Box::pin(bus.publish("hung".into()));
     assert!(poll_once(&mut hanging).is_pending());
     control.inject_next(1, Operation::Publish, Fault::Slow(Duration::from_secs(3)));
-    let mut slow = bus.publish("slow".into());
+    let mut slow = Box::pin(bus.publish("slow".into()));
     assert!(poll_once(&mut slow).is_pending());
     let gate = control.gate(Operation::Receive);
-    let mut gated = bus.receive(Some(&start), Duration::MAX);
+    let mut gated = Box::pin(bus.receive(Some(&start), Duration::MAX));
     assert!(poll_once(&mut gated).is_pending());
     assert_eq!((control.hanging().waiting(), clock.sleepers(), gate.waiting()), (1, 1, 1));
     clock.advance(Duration::from_secs(3));

@@ -47,11 +47,10 @@ async fn a_bus_that_hangs_holds_up_those_who_come_first_and_nobody_later() {
 struct Restless(Memory, Arc<std::sync::atomic::AtomicUsize>);
 
 #[derive(Debug)]
-struct RestlessBus(Arc<dyn Bus>, Arc<std::sync::atomic::AtomicUsize>);
+struct RestlessBus(AnyBus, Arc<std::sync::atomic::AtomicUsize>);
 
 const ROUNDS: usize = 100_000;
 
-#[async_trait::async_trait]
 impl Bus for RestlessBus {
     async fn publish(&self, message: Bytes) -> Result<(), Error> {
         self.0.publish(message).await
@@ -70,8 +69,8 @@ impl Bus for RestlessBus {
 
 impl Backend for Restless {
     forward!(0: capabilities get set remove exists ttl touch get_many set_many remove_many lease fill release ping);
-    fn bus(&self, name: &Key) -> Option<Arc<dyn Bus>> {
-        self.0.bus(name).map(|bus| Arc::new(RestlessBus(bus, Arc::clone(&self.1))) as _)
+    fn bus(&self, name: &Key) -> Option<AnyBus> {
+        self.0.bus(name).map(|bus| AnyBus::new(RestlessBus(bus, Arc::clone(&self.1))))
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cachekit::backends::Redis;
-use cachekit::{Backend, Error, ErrorKind};
+use cachekit::{Backend, Bus, Error, ErrorKind};
 use tokio::runtime::Builder;
 
 use super::support::{HASTE, MINUTE, at_once, fill_in, hasty, key, patient, value_of, with};

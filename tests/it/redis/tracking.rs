@@ -7,7 +7,9 @@ use cachekit::backends::Redis;
 use cachekit::codec::Postcard;
 use cachekit::intent::Production;
 use cachekit::testing::conformance::{BackendOptions, bus};
-use cachekit::{Backend, Bus, Cache, CacheBuilder, Codec, ErrorKind, Event, Intent, Key, Observer, RedisSettings};
+use cachekit::{
+    AnyBus, Backend, Bus, Cache, CacheBuilder, Codec, ErrorKind, Event, Intent, Key, Observer, RedisSettings,
+};
 
 use super::support::{MINUTE, with};
 use crate::servers::{Cluster, Mood, PATIENCE, Proxy, Sentinels, Server, eventually};
@@ -361,7 +363,7 @@ async fn own_writes_are_read_again_once() {
     assert!(gets[1] <= gets[0] + 2 * (KEYS + READS / 100), "{gets:?}");
 }
 
-async fn short_waits(bus: Arc<dyn Bus>) -> Duration {
+async fn short_waits(bus: AnyBus) -> Duration {
     let mut position = bus.receive(None, Duration::MAX).await.unwrap().position;
     let start = Instant::now();
     for _ in 0..40 {

@@ -1,13 +1,13 @@
 //! Backends and buses that break their contracts.
 
 use std::collections::HashMap;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use cachekit::testing::SimulatedBackend;
-use cachekit::{Backend, Batch, Bus, Error, Key, LeaseToken, Position};
+use cachekit::{AnyBus, Backend, Batch, Bus, Error, Key, LeaseToken, Position};
 
 use crate::support::forward;
 
@@ -82,20 +82,19 @@ impl Backend for Broken {
         self.inner.fill(key, value, ttl, token).await
     }
 
-    fn bus(&self, name: &Key) -> Option<Arc<dyn Bus>> {
+    fn bus(&self, name: &Key) -> Option<AnyBus> {
         let (inner, sabotage) = (self.inner.bus(name)?, self.sabotage);
-        Some(Arc::new(BrokenBus { inner, sabotage, count: AtomicU64::new(0) }))
+        Some(AnyBus::new(BrokenBus { inner, sabotage, count: AtomicU64::new(0) }))
     }
 }
 
 #[derive(Debug)]
 struct BrokenBus {
-    inner: Arc<dyn Bus>,
+    inner: AnyBus,
     sabotage: Sabotage,
     count: AtomicU64,
 }
 
-#[async_trait::async_trait]
 impl Bus for BrokenBus {
     async fn publish(&self, message: Bytes) -> Result<(), Error> {
         self.inner.publish(message).await

@@ -1,7 +1,6 @@
 //! Everybody hears everything, in one order.
 
 use std::future::Future;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::task::{JoinSet, yield_now};
@@ -14,7 +13,7 @@ use crate::testing::conformance::concurrency::all;
 pub(super) async fn check<F, M>(suite: &mut BusSuite<F>)
 where
     F: Fn(Key) -> M + Send + Sync,
-    M: Future<Output = Arc<dyn Bus>> + Send,
+    M: Future<Output: Bus> + Send,
 {
     let sentence = "Without a position `receive` answers at once, with no messages and the position of now.";
     suite.case(sentence, position_of_now).await;

@@ -2,14 +2,13 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::{BackendOptions, in_time, shown};
-use crate::bus::{Batch, Bus, Position};
+use crate::bus::{AnyBus, Batch, Bus, Position};
 use crate::error::Error;
 use crate::key::Key;
 
@@ -39,7 +38,7 @@ mod losing;
 /// ```
 pub async fn bus<M>(make: impl Fn(Key) -> M + Send + Sync, options: BackendOptions) -> Vec<&'static str>
 where
-    M: Future<Output = Arc<dyn Bus>> + Send,
+    M: Future<Output: Bus> + Send,
 {
     let mut suite = BusSuite { make, options, kept: Vec::new() };
     hearing::check(&mut suite).await;
@@ -56,7 +55,7 @@ struct BusSuite<F> {
 impl<F, M> BusSuite<F>
 where
     F: Fn(Key) -> M + Send + Sync,
-    M: Future<Output = Arc<dyn Bus>> + Send,
+    M: Future<Output: Bus> + Send,
 {
     /// Checks one sentence of the contract on a log of its own, with two subscribers to it and one to another.
     async fn case<R>(&mut self, sentence: &'static str, check: impl FnOnce(Case) -> R + Send)
@@ -65,9 +64,9 @@ where
     {
         let space = format!("conformance-{:016x}", fastrand::u64(..));
         let name = |name| Key::new(&space, name).expect("the suite's names are neither empty nor too long");
-        let one = (self.make)(name("log")).await;
-        let two = (self.make)(name("log")).await;
-        let other = (self.make)(name("other log")).await;
+        let one = AnyBus::new((self.make)(name("log")).await);
+        let two = AnyBus::new((self.make)(name("log")).await);
+        let other = AnyBus::new((self.make)(name("other log")).await);
         let case = Case { one, two, other, sentence, options: self.options.clone() };
         let complaint = case.complaint(&format!("no end after {:?}", self.options.patience));
         let check = pin!(check(case));
@@ -79,11 +78,11 @@ where
 /// A bus under one check.
 #[derive(Clone)]
 struct Case {
-    one: Arc<dyn Bus>,
+    one: AnyBus,
     /// The bus of the same name, as another process has it.
-    two: Arc<dyn Bus>,
+    two: AnyBus,
     /// A bus of another name.
-    other: Arc<dyn Bus>,
+    other: AnyBus,
     sentence: &'static str,
     options: BackendOptions,
 }
@@ -104,12 +103,12 @@ impl Case {
         answer.unwrap_or_else(|error| panic!("{}", self.complaint(&format!("{call} failed: {error:?}"))))
     }
 
-    async fn publish(&self, bus: &Arc<dyn Bus>, message: impl Into<Bytes>) {
+    async fn publish(&self, bus: &AnyBus, message: impl Into<Bytes>) {
         let answer = bus.publish(message.into()).await;
         self.done("publish", answer);
     }
 
-    async fn now(&self, bus: &Arc<dyn Bus>) -> Position {
+    async fn now(&self, bus: &AnyBus) -> Position {
         let answer = bus.receive(None, Duration::MAX).await;
         let batch = self.done("receive", answer);
         let plain = batch.messages.is_empty() && !batch.gap;
@@ -117,13 +116,13 @@ impl Case {
         batch.position
     }
 
-    async fn receive(&self, bus: &Arc<dyn Bus>, after: &Position) -> Batch {
+    async fn receive(&self, bus: &AnyBus, after: &Position) -> Batch {
         let answer = bus.receive(Some(after), Duration::MAX).await;
         self.done("receive", answer)
     }
 
     /// Receives while time passes.
-    async fn receive_or_silence(&self, bus: &Arc<dyn Bus>, after: &Position) -> Batch {
+    async fn receive_or_silence(&self, bus: &AnyBus, after: &Position) -> Batch {
         let mut receive = pin!(self.receive(bus, after));
         let mut pause = (self.options.advance)(STEP);
         poll_fn(|context| {
@@ -140,7 +139,7 @@ impl Case {
     }
 
     /// Receives exactly these messages behind `after`, and nothing else. Returns where they end.
-    async fn hears(&self, bus: &Arc<dyn Bus>, after: &Position, expected: &[Bytes], when: &str) -> Position {
+    async fn hears(&self, bus: &AnyBus, after: &Position, expected: &[Bytes], when: &str) -> Position {
         let mut at = after.clone();
         let mut left = expected;
         while !left.is_empty() {

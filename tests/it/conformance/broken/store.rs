@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use cachekit::backends::{Capabilities, Lease, LeaseToken, Memory};
 use cachekit::testing::ManualClock;
-use cachekit::{Backend, Bus, Error, ErrorKind, Key};
+use cachekit::{AnyBus, Backend, Error, ErrorKind, Key};
 use tokio::task::yield_now;
 
 use super::{D, Defect};
@@ -323,7 +323,7 @@ impl Backend for Broken {
         self.inner.ping().await
     }
 
-    fn bus(&self, name: &Key) -> Option<Arc<dyn Bus>> {
+    fn bus(&self, name: &Key) -> Option<AnyBus> {
         self.inner.bus(name)
     }
 }
