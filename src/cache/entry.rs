@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Cache;
+use super::computation;
 use super::options::{Computed, Options, add_tags};
 use super::path::Look;
 use crate::backends::Backend;
@@ -49,6 +50,10 @@ pub struct Entry<'a, B: Backend, C: Codec, K> {
     tags: Vec<u64>,
 }
 
+#[expect(
+    clippy::manual_async_fn,
+    reason = "unoptimized, an async fn copies what a closure owns once more on the stack"
+)]
 impl<'a, B: Backend, C: Codec, K: IntoKey> Entry<'a, B, C, K> {
     pub(super) fn new(cache: &'a Cache<B, C>, key: K) -> Self {
         Self { cache, key, options: Options::default(), tags: Vec::new() }
@@ -144,44 +149,46 @@ impl<'a, B: Backend, C: Codec, K: IntoKey> Entry<'a, B, C, K> {
     /// # Errors
     /// As [`Cache::set`].
     pub async fn set<T: Storable<C>>(self, value: T) -> Result<(), Error> {
-        self.cache.inner.set(&self.key, self.options, &self.tags, value.into_form()).await
+        self.cache.inner.set(&self.key, self.options, &self.tags, Arc::new(value.into_form())).await
     }
 
     /// Like [`Cache::get_or_compute`].
     ///
     /// # Errors
     /// As [`Cache::get_or_compute`].
-    pub async fn get_or_compute<T, E, F, Fut>(self, compute: F) -> Result<T, ComputeError<E>>
+    pub fn get_or_compute<T, E, F, Fut>(self, compute: F) -> impl Future<Output = Result<T, ComputeError<E>>>
     where
         T: Storable<C, Form: Clone>,
         E: Send + Sync + 'static,
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<T, E>> + Send + 'static,
     {
-        self.options.check()?;
-        let form = match self.cache.inner.look(&self.key, &self.options)? {
-            Look::Fresh(form) => T::Form::clone(&form),
-            Look::Other(other) => {
-                let compute =
-                    || async move { compute().await.map(|value| Computed::new(value.into_form()).also(self.tags)) };
-                self.cache.inner.answer(other, self.options, compute).await.map(Arc::unwrap_or_clone)?
-            }
-        };
-        Ok(T::from_form(form))
+        async move {
+            self.options.check()?;
+            let form = match self.cache.inner.look(&self.key, &self.options)? {
+                Look::Fresh(form) => T::Form::clone(&form),
+                Look::Other(other) => {
+                    let finish = |value: T| Computed::new(value.into_form()).also(self.tags);
+                    let compute = computation::boxed(compute, finish);
+                    self.cache.inner.answer(other, self.options, compute).await.map(Arc::unwrap_or_clone)?
+                }
+            };
+            Ok(T::from_form(form))
+        }
     }
 
     /// Like [`Cache::get_or_compute_arc`].
     ///
     /// # Errors
     /// As [`Cache::get_or_compute`].
-    pub async fn get_or_compute_arc<T, E, F, Fut>(self, compute: F) -> Result<Arc<T>, ComputeError<E>>
+    pub fn get_or_compute_arc<T, E, F, Fut>(self, compute: F) -> impl Future<Output = Result<Arc<T>, ComputeError<E>>>
     where
         T: Value,
         E: Send + Sync + 'static,
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<T, E>> + Send + 'static,
     {
-        self.get_or_decide(|| async move { compute().await.map(Computed::new) }).await
+        self.compute(compute, Computed::new)
     }
 
     /// Like [`Cache::get_or_compute_arc`], with a computation that also decides whether, and for how long, its value is
@@ -189,19 +196,36 @@ impl<'a, B: Backend, C: Codec, K: IntoKey> Entry<'a, B, C, K> {
     ///
     /// # Errors
     /// As [`Cache::get_or_compute`].
-    pub async fn get_or_decide<T, E, F, Fut>(self, compute: F) -> Result<Arc<T>, ComputeError<E>>
+    pub fn get_or_decide<T, E, F, Fut>(self, compute: F) -> impl Future<Output = Result<Arc<T>, ComputeError<E>>>
     where
         T: Value,
         E: Send + Sync + 'static,
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<Computed<T>, E>> + Send + 'static,
     {
-        self.options.check()?;
-        match self.cache.inner.look(&self.key, &self.options)? {
-            Look::Fresh(value) => Ok(value),
-            Look::Other(other) => {
-                let compute = || async move { compute().await.map(|computed| computed.also(self.tags)) };
-                self.cache.inner.answer(other, self.options, compute).await
+        self.compute(compute, |computed| computed)
+    }
+
+    /// The shared value, by what `decide` makes of what is computed.
+    fn compute<V, T, E, F, Fut>(
+        self,
+        compute: F,
+        decide: impl FnOnce(V) -> Computed<T> + Send + 'static,
+    ) -> impl Future<Output = Result<Arc<T>, ComputeError<E>>>
+    where
+        T: Value,
+        E: Send + Sync + 'static,
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = Result<V, E>> + Send + 'static,
+    {
+        async move {
+            self.options.check()?;
+            match self.cache.inner.look(&self.key, &self.options)? {
+                Look::Fresh(value) => Ok(value),
+                Look::Other(other) => {
+                    let compute = computation::boxed(compute, |value| decide(value).also(self.tags));
+                    self.cache.inner.answer(other, self.options, compute).await
+                }
             }
         }
     }

@@ -60,13 +60,12 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         key: &impl IntoKey,
         options: Options,
         tags: &[u64],
-        value: T,
+        value: Arc<T>,
     ) -> Result<(), Error> {
         options.check()?;
         check_tags(tags)?;
         let key = self.key(key)?;
-        let plan = self.plan(options, None, &value)?;
-        let value = Arc::new(value);
+        let plan = self.plan(options, None, &*value)?;
         // Before the versions are looked at: an invalidation that comes in between voids the value in both tiers.
         let origin = Origin { epoch: self.local.epochs.now(), tags: Tags::from(tags) };
         let to_l2 = self.guard.is_some() && !options.skip_l2_write;

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::Inner;
+use super::computation::Computation;
 use super::options::{Computed, Options, check_tags};
 use super::tiers::{Found, Origin, Plan};
 use crate::backends::{Backend, Lease, LeaseToken};
@@ -45,20 +46,15 @@ struct Leased {
 
 impl<B: Backend, C: Codec> Inner<B, C> {
     /// Flies. Nobody owns the flight, everybody who waits is answered by it; a panic anywhere in it is an answer, too.
-    pub(super) async fn fly<T, E, F, Fut>(
+    pub(super) async fn fly<T: Value, E: Send + Sync + 'static>(
         self: Arc<Self>,
         mut pass: Pass<T, E>,
         key: Key,
         options: Options,
         ancestry: Ancestry,
-        compute: F,
+        compute: Computation<T, E>,
         permit: Option<OwnedSemaphorePermit>,
-    ) where
-        T: Value,
-        E: Send + Sync + 'static,
-        F: FnOnce() -> Fut + Send + 'static,
-        Fut: Future<Output = Result<Computed<T>, E>> + Send + 'static,
-    {
+    ) {
         self.see_to_recovery();
         if caught(self.route(&mut pass, &key, options, ancestry, compute, permit)).await.is_none() {
             pass.leave();
@@ -66,20 +62,15 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         }
     }
 
-    async fn route<T, E, F, Fut>(
+    async fn route<T: Value, E: Send + Sync + 'static>(
         &self,
         pass: &mut Pass<T, E>,
         key: &Key,
         options: Options,
         ancestry: Ancestry,
-        compute: F,
+        compute: Computation<T, E>,
         mut permit: Option<OwnedSemaphorePermit>,
-    ) where
-        T: Value,
-        E: Send + Sync + 'static,
-        F: FnOnce() -> Fut + Send + 'static,
-        Fut: Future<Output = Result<Computed<T>, E>> + Send + 'static,
-    {
+    ) {
         self.listen().await;
         let flight = Arc::clone(&pass.flight);
         let Some(read_failed) = self.ask_tiers(pass, key, options, &mut permit).await else { return };
@@ -241,14 +232,13 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         pass: &mut Pass<T, E>,
         key: &Key,
         options: Options,
-        computed: Computed<T>,
+        computed: Computed<Arc<T>>,
         terms: Terms,
     ) {
         let flight = Arc::clone(&pass.flight);
         let Computed { value, ttl, tags, store } = computed;
         let tags = Tags::from(tags);
-        let plan = check_tags(&tags).and_then(|()| self.plan(options, ttl, &value));
-        let value = Arc::new(value);
+        let plan = check_tags(&tags).and_then(|()| self.plan(options, ttl, &*value));
         let plan = match plan {
             Ok(plan) if store && flight.claim() => plan,
             refused => {

@@ -27,6 +27,7 @@ use crate::sensitive::Storable;
 use crate::tasks::Tasks;
 
 mod change;
+mod computation;
 mod entry;
 mod explicit;
 mod fly;
@@ -128,6 +129,10 @@ pub(crate) struct Parts<B, C> {
     pub(crate) codec: C,
 }
 
+#[expect(
+    clippy::manual_async_fn,
+    reason = "unoptimized, an async fn copies what a closure owns once more on the stack"
+)]
 impl<B: Backend, C: Codec> Cache<B, C> {
     pub(crate) fn assemble(parts: Parts<B, C>) -> Self {
         let Parts { namespace, policy, clock, observers, backend, hint, bus: foreign, codec } = parts;
@@ -183,22 +188,28 @@ impl<B: Backend, C: Codec> Cache<B, C> {
     ///
     /// # Cost
     /// An L1 hit hashes the key once, takes one shard lock and clones the value; it allocates only if the clone does.
-    pub async fn get_or_compute<T, E, F, Fut>(&self, key: impl IntoKey, compute: F) -> Result<T, ComputeError<E>>
+    pub fn get_or_compute<T, E, F, Fut>(
+        &self,
+        key: impl IntoKey,
+        compute: F,
+    ) -> impl Future<Output = Result<T, ComputeError<E>>>
     where
         T: Storable<C, Form: Clone>,
         E: Send + Sync + 'static,
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<T, E>> + Send + 'static,
     {
-        let look = self.inner.look(&key, &Options::default())?;
-        let form = match look {
-            Look::Fresh(form) => T::Form::clone(&form),
-            Look::Other(other) => {
-                let compute = || async move { compute().await.map(|value| Computed::new(value.into_form())) };
-                self.inner.answer(other, Options::default(), compute).await.map(Arc::unwrap_or_clone)?
-            }
-        };
-        Ok(T::from_form(form))
+        async move {
+            let look = self.inner.look(&key, &Options::default())?;
+            let form = match look {
+                Look::Fresh(form) => T::Form::clone(&form),
+                Look::Other(other) => {
+                    let compute = computation::boxed(compute, |value: T| Computed::new(value.into_form()));
+                    self.inner.answer(other, Options::default(), compute).await.map(Arc::unwrap_or_clone)?
+                }
+            };
+            Ok(T::from_form(form))
+        }
     }
 
     /// Like [`get_or_compute`](Cache::get_or_compute), without cloning the value: all callers share it.
@@ -207,22 +218,24 @@ impl<B: Backend, C: Codec> Cache<B, C> {
     ///
     /// # Errors
     /// As [`get_or_compute`](Cache::get_or_compute).
-    pub async fn get_or_compute_arc<T, E, F, Fut>(
+    pub fn get_or_compute_arc<T, E, F, Fut>(
         &self,
         key: impl IntoKey,
         compute: F,
-    ) -> Result<Arc<T>, ComputeError<E>>
+    ) -> impl Future<Output = Result<Arc<T>, ComputeError<E>>>
     where
         T: Value,
         E: Send + Sync + 'static,
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<T, E>> + Send + 'static,
     {
-        let look = self.inner.look(&key, &Options::default())?;
-        match look {
-            Look::Fresh(value) => Ok(value),
-            Look::Other(other) => {
-                self.inner.answer(other, Options::default(), || async move { compute().await.map(Computed::new) }).await
+        async move {
+            let look = self.inner.look(&key, &Options::default())?;
+            match look {
+                Look::Fresh(value) => Ok(value),
+                Look::Other(other) => {
+                    self.inner.answer(other, Options::default(), computation::boxed(compute, Computed::new)).await
+                }
             }
         }
     }
@@ -259,8 +272,8 @@ impl<B: Backend, C: Codec> Cache<B, C> {
     /// by its codec: nothing has changed then, save that a value that only L1 finds too large replaces an older one by
     /// nothing. If the backend fails: this process has the new value in L1, others may still read an older one, until
     /// the backend is back and the entry is removed from it.
-    pub async fn set<T: Storable<C>>(&self, key: impl IntoKey, value: T) -> Result<(), Error> {
-        self.entry(key).set(value).await
+    pub fn set<T: Storable<C>>(&self, key: impl IntoKey, value: T) -> impl Future<Output = Result<(), Error>> {
+        self.entry(key).set(value)
     }
 
     /// Whether there is an entry under `key` that has not expired, of whatever type. Asks the backend where there is

@@ -1,6 +1,7 @@
 //! What one call asks for beyond the cache's policy.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::Grace;
@@ -105,6 +106,11 @@ impl<T> Computed<T> {
     pub fn tags<'a>(mut self, tags: impl IntoIterator<Item = &'a str>) -> Self {
         add_tags(&mut self.tags, tags);
         self
+    }
+
+    /// The same decision about a value that is shared from here on.
+    pub(super) fn shared(self) -> Computed<Arc<T>> {
+        Computed { value: Arc::new(self.value), ttl: self.ttl, tags: self.tags, store: self.store }
     }
 
     /// Adds the tags of the call.

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Inner;
-use super::options::{Computed, Options};
+use super::computation::Computation;
+use super::options::Options;
 use super::tiers::Found;
 use crate::backends::Backend;
 use crate::clock::{millis, within};
@@ -33,18 +34,12 @@ pub(super) struct Other<T> {
 
 impl<B: Backend, C: Codec> Inner<B, C> {
     /// Answers a call that found nothing fresh in L1, by computing if need be.
-    pub(super) fn answer<T, E, F, Fut>(
+    pub(super) fn answer<T: Value, E: Send + Sync + 'static>(
         self: &Arc<Self>,
         other: Box<Other<T>>,
         options: Options,
-        compute: F,
-    ) -> impl Future<Output = Result<Arc<T>, ComputeError<E>>> + Send
-    where
-        T: Value,
-        E: Send + Sync + 'static,
-        F: FnOnce() -> Fut + Send + 'static,
-        Fut: Future<Output = Result<Computed<T>, E>> + Send + 'static,
-    {
+        compute: Computation<T, E>,
+    ) -> impl Future<Output = Result<Arc<T>, ComputeError<E>>> + Send {
         // Boxed, so that the future of a hit is small.
         Box::pin(async move {
             let Other { key, stale } = *other;
@@ -88,13 +83,12 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     }
 
     /// Starts a flight nobody waits for, unless one is under way, the key is throttled or enough are renewing.
-    fn renew<T, E, F, Fut>(self: &Arc<Self>, key: Key, options: Options, compute: F)
-    where
-        T: Value,
-        E: Send + Sync + 'static,
-        F: FnOnce() -> Fut + Send + 'static,
-        Fut: Future<Output = Result<Computed<T>, E>> + Send + 'static,
-    {
+    fn renew<T: Value, E: Send + Sync + 'static>(
+        self: &Arc<Self>,
+        key: Key,
+        options: Options,
+        compute: Computation<T, E>,
+    ) {
         if self.throttle.holds(&key, self.clock.ticks()) {
             return;
         }
@@ -107,18 +101,12 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     }
 
     /// Joins or starts the flight of the key, and waits for its answer.
-    async fn load<T, E, F, Fut>(
+    async fn load<T: Value, E: Send + Sync + 'static>(
         self: &Arc<Self>,
         key: Key,
         mut options: Options,
-        compute: F,
-    ) -> Result<Arc<T>, ComputeError<E>>
-    where
-        T: Value,
-        E: Send + Sync + 'static,
-        F: FnOnce() -> Fut + Send + 'static,
-        Fut: Future<Output = Result<Computed<T>, E>> + Send + 'static,
-    {
+        compute: Computation<T, E>,
+    ) -> Result<Arc<T>, ComputeError<E>> {
         if tokio::runtime::Handle::try_current().is_err() {
             let message = "a call that misses L1 needs a tokio runtime: call it inside one";
             return self.refuse(&key, Error::new(ErrorKind::Closed, message));

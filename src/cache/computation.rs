@@ -1,0 +1,33 @@
+//! The user's computation, on the heap from the first miss on.
+//!
+//! The bytes that a closure owns, and those of the future that it makes, move once; whatever leads from the call to the
+//! flight holds a pointer, and is compiled once for each type of value and error, not for each closure.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use super::options::Computed;
+
+/// A computation that has not begun.
+pub(super) type Computation<T, E> = Box<dyn FnOnce() -> Running<T, E> + Send>;
+
+/// A computation that has begun.
+pub(super) type Running<T, E> = Pin<Box<dyn Future<Output = Result<Computed<Arc<T>>, E>> + Send>>;
+
+/// Boxes what computes a value and what makes of it the value that is kept.
+pub(super) fn boxed<V, T, E, F, Fut>(
+    compute: F,
+    finish: impl FnOnce(V) -> Computed<T> + Send + 'static,
+) -> Computation<T, E>
+where
+    T: Send + Sync + 'static,
+    E: Send + 'static,
+    F: FnOnce() -> Fut + Send + 'static,
+    Fut: Future<Output = Result<V, E>> + Send + 'static,
+{
+    Box::new(move || {
+        // Boxed by itself: an `async` block would hold what it waits for twice.
+        let running = Box::pin(compute());
+        Box::pin(async move { running.await.map(|value| finish(value).shared()) })
+    })
+}
