@@ -45,6 +45,8 @@ pub enum ErrorKind {
     Unavailable,
     /// The backend did not answer in time.
     Timeout,
+    /// The backend answers reads and takes no writes at the moment: it is full, a replica, or cannot save.
+    ReadOnly,
     /// The backend refuses these credentials, or what they ask for.
     Denied,
     /// The backend answered with a failure that trying again does not mend.
@@ -87,7 +89,7 @@ impl Error {
 
     /// Whether the same call may succeed later without any change by the caller.
     pub fn is_temporary(&self) -> bool {
-        matches!(self.0.kind, ErrorKind::Unavailable | ErrorKind::Timeout)
+        matches!(self.0.kind, ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::ReadOnly)
     }
 }
 

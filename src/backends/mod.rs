@@ -67,8 +67,9 @@ pub use self::redis::Redis;
 /// lease has not ended. A backend whose [`Capabilities::leases`] is false answers [`ErrorKind::Unsupported`].
 ///
 /// # Errors
-/// [`ErrorKind::Unavailable`] and [`ErrorKind::Timeout`] where trying again may help, [`ErrorKind::TooLarge`] for a value
-/// above the item limit, [`ErrorKind::Backend`] otherwise. Messages hold no key and no value.
+/// [`ErrorKind::Unavailable`] and [`ErrorKind::Timeout`] where trying again may help, [`ErrorKind::ReadOnly`] where reads
+/// still work and writes do not, [`ErrorKind::TooLarge`] for a value above the item limit, [`ErrorKind::Backend`]
+/// otherwise. Messages hold no key and no value.
 ///
 /// # Wrappers
 /// A wrapper forwards every method, `capabilities` included, and says in its docs which it changes.
@@ -76,6 +77,7 @@ pub use self::redis::Redis;
 /// [`ErrorKind::Unsupported`]: crate::ErrorKind::Unsupported
 /// [`ErrorKind::Unavailable`]: crate::ErrorKind::Unavailable
 /// [`ErrorKind::Timeout`]: crate::ErrorKind::Timeout
+/// [`ErrorKind::ReadOnly`]: crate::ErrorKind::ReadOnly
 /// [`ErrorKind::TooLarge`]: crate::ErrorKind::TooLarge
 /// [`ErrorKind::Backend`]: crate::ErrorKind::Backend
 #[diagnostic::on_unimplemented(

@@ -81,9 +81,11 @@ setters! {
     /// Whether a backend that fails is left alone for a while. Without effect where the backend does so with each of its
     /// servers ([`Capabilities::isolates`](crate::Capabilities::isolates)). Default: as the intent says.
     breaker_enabled(bool);
-    /// Failures within 60 s that open the breaker, at least 1. Default 5.
+    /// Failures within 60 s that open the breaker, at least 1. Failures that overlap in time are one: those of all
+    /// operations that began before the first of them was known. Default 5.
     failure_threshold(u32);
-    /// How long the breaker stays open. Default 30 s.
+    /// How long the breaker stays open at most. The first probe comes after a quarter of a second; each that fails
+    /// doubles the time until the next, up to this. Default 30 s.
     recovery_timeout(Duration);
     /// Operations let through at once while the breaker is half open, at least `success_threshold`. Default 3.
     half_open_requests(u32);

@@ -23,6 +23,7 @@ use crate::epochs::Tags;
 use crate::error::{ComputeError, Error, ErrorKind};
 use crate::event::{Event, Outcome};
 use crate::flight::{Ancestry, Fallback, Flight, Landing, Pass};
+use crate::guard::Guard;
 use crate::invalidate::Stamp;
 use crate::key::Key;
 use crate::memory::Age;
@@ -74,6 +75,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         self.listen().await;
         let flight = Arc::clone(&pass.flight);
         let Some(read_failed) = self.ask_tiers(pass, key, options, &mut permit).await else { return };
+        let options = self.without_refused_write(options);
         let stamp = if read_failed || options.skip_l2_write { None } else { self.stamp().await.ok() };
         let read_failed = read_failed || (stamp.is_none() && !options.skip_l2_write);
         let (lease, to_l2) = match self.take_turn(key, options, &flight, read_failed).await {
@@ -136,7 +138,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             if found.age == Age::Stale && self.policy.background {
                 flight.answer_early(found.expires);
                 *permit = permit.take().or_else(|| Arc::clone(&self.refreshes).try_acquire_owned().ok());
-                if permit.is_none() {
+                if permit.is_none() || self.keeps_nothing(options) {
                     flight.land(found.landing());
                     return None;
                 }
@@ -149,6 +151,18 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             return None;
         }
         Some(failure.is_some())
+    }
+
+    /// Whether a computed value could be stored nowhere at the moment.
+    fn keeps_nothing(&self, options: Options) -> bool {
+        let in_l1 = self.local.l1.is_some() && !options.skip_l1_write;
+        !in_l1 && self.guard.as_ref().is_some_and(Guard::refuses_writes)
+    }
+
+    /// A backend that refuses writes is asked for no lease and given no value.
+    fn without_refused_write(&self, options: Options) -> Options {
+        let refused = !options.skip_l2_write && self.guard.as_ref().is_some_and(|guard| !guard.admits_write());
+        Options { skip_l2_write: options.skip_l2_write || refused, ..options }
     }
 
     /// Agrees with other processes on who computes, where the backend has leases.

@@ -133,11 +133,11 @@ pub struct Leases {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Breaker {
-    /// Failures within the window that open it. Default 5.
+    /// Failures within the window that open it; those that overlap in time are one. Default 5.
     pub failure_threshold: u32,
     /// The rolling window. 60 s.
     pub window: Duration,
-    /// How long it stays open. Default 30 s.
+    /// How long it stays open at most; a quarter of a second at first, then twice as long each time. Default 30 s.
     pub recovery_timeout: Duration,
     /// Probes let through while half open. Default 3.
     pub half_open_requests: u32,

@@ -96,9 +96,11 @@ settings! {
     namespace_index: bool,
     /// Whether there is a circuit breaker. Default true.
     breaker_enabled: bool,
-    /// Failures within 60 s that open the breaker, at least 1. Default 5.
+    /// Failures within 60 s that open the breaker, at least 1. Failures that overlap in time are one: those of all
+    /// operations that began before the first of them was known. Default 5.
     failure_threshold: u32,
-    /// How long the breaker stays open. Default 30 s.
+    /// How long the breaker stays open at most. The first probe comes after a quarter of a second; each that fails
+    /// doubles the time until the next, up to this. Default 30 s.
     recovery_timeout: Duration,
     /// Probes while half open. Default 3; at least `success_threshold`.
     half_open_requests: u32,

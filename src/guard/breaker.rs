@@ -3,10 +3,15 @@
 //! Closed, it counts failures of a rolling window; open, it lets nothing through; half open, it lets a few probes
 //! through, and what they meet decides. Each of these spells has a number, so that the result of an operation that was
 //! let through in an earlier one says nothing about this one.
+//!
+//! Failures that overlap in time have one cause and count once: a failure begins a new spell, so that only operations
+//! that began after it was known can count again. It stays open for a moment at first, and for twice as long after each
+//! probe that fails, so that a short outage costs little and a long one is not asked about all the time.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::clock::millis;
 use crate::config::Breaker as Rules;
@@ -23,15 +28,20 @@ pub(crate) struct Breaker {
 
 const NOT_CLOSED: u64 = u64::MAX;
 
+/// How long it stays open at first, unless it never may for so long.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+
 #[derive(Debug)]
 struct State {
     spell: u64,
     phase: Phase,
+    /// For how many milliseconds it opens next.
+    pause: u64,
 }
 
 #[derive(Debug)]
 enum Phase {
-    /// When the failures of the window happened, in ticks; at most as many as it takes to open.
+    /// When the failures of the window were known, in ticks; at most as many as it takes to open.
     Closed(VecDeque<u64>),
     /// The tick from which on probes are let through.
     Open(u64),
@@ -53,8 +63,15 @@ pub(crate) struct Pass<'a> {
 
 impl Breaker {
     pub(crate) fn new(rules: Rules) -> Self {
-        let state = State { spell: 0, phase: Phase::Closed(VecDeque::new()) };
-        Self { rules, closed: AtomicU64::new(0), state: Mutex::new(state) }
+        let state = State { spell: 0, phase: Phase::Closed(VecDeque::new()), pause: 0 };
+        let breaker = Self { rules, closed: AtomicU64::new(0), state: Mutex::new(state) };
+        breaker.state().pause = breaker.longest().min(millis(FIRST_PAUSE));
+        breaker
+    }
+
+    /// For how many milliseconds it opens at most.
+    fn longest(&self) -> u64 {
+        millis(self.rules.recovery_timeout)
     }
 
     /// Lets an operation through at the tick `now`, or says for how many milliseconds more none is. With the former
@@ -110,10 +127,14 @@ impl Breaker {
             }
             failures.push_back(now);
             if failures.len() < self.rules.failure_threshold as usize {
+                state.spell += 1;
+                self.closed.store(state.spell, Relaxed);
                 return None;
             }
         }
-        self.begin(&mut state, Phase::Open(now.saturating_add(millis(self.rules.recovery_timeout))));
+        let until = now.saturating_add(state.pause);
+        state.pause = state.pause.saturating_mul(2).min(self.longest());
+        self.begin(&mut state, Phase::Open(until));
         Some(BreakerState::Open)
     }
 
@@ -127,6 +148,7 @@ impl Breaker {
         if *successes < self.rules.success_threshold {
             return None;
         }
+        state.pause = self.longest().min(millis(FIRST_PAUSE));
         self.begin(&mut state, Phase::Closed(VecDeque::new()));
         Some(BreakerState::Closed)
     }
@@ -175,8 +197,6 @@ impl Drop for Pass<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     const OPEN: Option<BreakerState> = Some(BreakerState::Open);
@@ -209,8 +229,8 @@ mod tests {
     fn so_many_failures_within_the_window_open_it_whatever_succeeds_between() {
         let breaker = opened(1_000);
         assert_eq!(breaker.state_now(), BreakerState::Open);
-        assert_eq!(breaker.admit(1_000).unwrap_err(), 30_000);
-        assert_eq!(breaker.admit(30_999).unwrap_err(), 1);
+        assert_eq!(breaker.admit(1_000).unwrap_err(), 250);
+        assert_eq!(breaker.admit(1_249).unwrap_err(), 1);
 
         let breaker = self::breaker();
         for now in [0, 30_000, 60_001, 90_001] {
@@ -221,31 +241,69 @@ mod tests {
     }
 
     #[test]
+    fn failures_that_overlap_are_one_and_a_chain_of_them_is_not() {
+        let breaker = breaker();
+        for stall in 0..2 {
+            let now = stall * 1_000;
+            let together: Vec<_> = (0..32).map(|_| pass(&breaker, now)).collect();
+            for (pass, late) in together.into_iter().zip(100..) {
+                assert_eq!(pass.failed(now + late), None, "32 callers of stall {stall}");
+            }
+        }
+        assert_eq!(pass(&breaker, 5_000).failed(5_000), OPEN, "the third event");
+
+        // Each begins before the last has failed, so that there is never a moment without one under way.
+        let breaker = self::breaker();
+        let (mut last, mut events) = (pass(&breaker, 0), 0);
+        while breaker.state_now() == BreakerState::Closed {
+            events += 1;
+            let next = pass(&breaker, events * 100 - 50);
+            let _ = last.failed(events * 100);
+            last = next;
+        }
+        assert_eq!(events, 5, "every second one began after a failure was known");
+    }
+
+    #[test]
     fn few_probes_are_let_through_and_enough_successes_close_it() {
         let breaker = opened(0);
-        let (first, begun) = breaker.admit(30_000).unwrap();
+        let (first, begun) = breaker.admit(250).unwrap();
         assert_eq!(begun, HALF);
-        let (second, third) = (pass(&breaker, 30_000), pass(&breaker, 30_000));
-        assert_eq!(breaker.admit(30_000).unwrap_err(), 0, "three at once");
+        let (second, third) = (pass(&breaker, 250), pass(&breaker, 250));
+        assert_eq!(breaker.admit(250).unwrap_err(), 0, "three at once");
         drop(third);
-        let third = pass(&breaker, 30_000);
+        let third = pass(&breaker, 250);
         assert_eq!(first.succeeded(), None);
         assert_eq!(second.succeeded(), Some(BreakerState::Closed));
-        assert_eq!(third.failed(30_001), None, "it was of the half-open spell");
+        assert_eq!(third.failed(251), None, "it was of the half-open spell");
         for _ in 0..2 {
-            assert_eq!(pass(&breaker, 30_002).failed(30_002), None, "failures of before are forgotten");
+            assert_eq!(pass(&breaker, 252).failed(252), None, "failures of before are forgotten");
+        }
+        assert_eq!(pass(&breaker, 300).failed(300), OPEN);
+        assert_eq!(breaker.admit(300).unwrap_err(), 250, "and so is how long it was open");
+    }
+
+    #[test]
+    fn each_failing_probe_opens_it_again_for_twice_as_long_up_to_the_whole_time() {
+        let breaker = opened(0);
+        let mut now = 0;
+        for pause in [250, 500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000] {
+            assert_eq!(breaker.admit(now).unwrap_err(), pause);
+            now += pause;
+            let (first, second) = (pass(&breaker, now), pass(&breaker, now));
+            assert_eq!(first.succeeded(), None, "successes are counted anew");
+            assert_eq!(second.failed(now), OPEN);
         }
     }
 
     #[test]
-    fn one_failing_probe_opens_it_again_for_the_whole_time() {
-        let breaker = opened(0);
-        let (first, second) = (pass(&breaker, 31_000), pass(&breaker, 31_000));
-        assert_eq!(first.succeeded(), None);
-        assert_eq!(second.failed(32_000), OPEN);
-        assert_eq!(breaker.admit(61_999).unwrap_err(), 1);
-        let (probe, begun) = breaker.admit(62_000).unwrap();
-        assert_eq!((begun, probe.succeeded()), (HALF, None), "successes are counted anew");
+    fn it_is_never_open_for_longer_than_it_may() {
+        let rules = Rules { recovery_timeout: Duration::from_millis(100), ..breaker().rules };
+        let breaker = Breaker::new(Rules { failure_threshold: 1, ..rules });
+        assert_eq!(pass(&breaker, 0).failed(0), OPEN);
+        assert_eq!(breaker.admit(0).unwrap_err(), 100);
+        assert_eq!(pass(&breaker, 100).failed(100), OPEN);
+        assert_eq!(breaker.admit(100).unwrap_err(), 100);
     }
 
     #[test]

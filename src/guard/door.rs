@@ -12,7 +12,9 @@ use tokio::sync::SemaphorePermit;
 use super::adaptive::Adaptive;
 use super::breaker::{Breaker, Pass};
 use super::gate::Gate;
+use super::pulse::{Beat, Pulse};
 use super::retry::Retries;
+use super::writes::{Step, Writes};
 use crate::clock::{Clock, millis, within};
 use crate::config::Policy;
 use crate::error::{Error, ErrorKind};
@@ -29,6 +31,8 @@ pub(super) struct Door {
     gate: Option<Gate>,
     /// Of reads, of writes and of all else.
     adaptive: Option<[Adaptive; 3]>,
+    pulse: Pulse,
+    writes: Writes,
     retries: Retries,
     clock: Arc<dyn Clock>,
     observers: Observers,
@@ -80,6 +84,8 @@ impl Door {
             tells: true,
             gate: policy.backpressure.map(|rules| Gate::new(rules, Arc::clone(&clock))),
             adaptive: policy.adaptive_timeout.map(|rules| [(); 3].map(|()| Adaptive::new(rules))),
+            pulse: Pulse::default(),
+            writes: Writes::default(),
             retries: Retries::new(policy.retries),
             clock,
             observers,
@@ -110,18 +116,32 @@ impl Door {
                 return Err(error);
             }
         };
-        let (limit, begun) = (self.limit(operation, manner), self.clock.ticks());
-        let result = within(&*self.clock, limit, pin!(self.attempts(manner, work))).await.unwrap_or_else(|| {
-            let message = format!("the backend did not answer within {} ms", millis(limit));
-            Err(Error::new(ErrorKind::Timeout, message))
-        });
+        let (beat, begun) = (self.pulse.beat(), self.clock.ticks());
+        let limit = self.limit(operation, manner, beat);
+        let result = within(&*self.clock, limit, pin!(self.attempts(manner, work))).await;
+        let cut = result.is_none() && limit < self.operation_timeout;
+        let result = result.unwrap_or_else(|| Err(no_answer(limit)));
         let now = self.clock.ticks();
         self.measure(operation, manner, now.saturating_sub(begun), &result);
         match &result {
-            Ok(_) => self.succeeded(leave),
-            Err(error) => self.failed(leave, key, operation, error, now),
+            Ok(_) => self.succeeded(leave, operation),
+            Err(error) => {
+                self.observers.tell(Event::BackendFailed { key, operation, error });
+                let late = cut && !self.pulse.cut(beat);
+                self.failed(leave, operation, error, late, now);
+            }
         }
         result
+    }
+
+    /// Whether nothing may be stored at the moment, because the backend refuses writes.
+    pub(super) fn refuses_writes(&self) -> bool {
+        self.writes.are_refused(self.clock.ticks())
+    }
+
+    /// Whether a flight may store. While the backend refuses writes, one may from time to time.
+    pub(super) fn admits_write(&self) -> bool {
+        self.writes.admit(self.clock.ticks())
     }
 
     /// What the breaker is now, if there is one.
@@ -168,9 +188,9 @@ impl Door {
         }
     }
 
-    fn limit(&self, operation: Operation, manner: Manner) -> Duration {
+    fn limit(&self, operation: Operation, manner: Manner, beat: Beat) -> Duration {
         match self.adaptive(operation).filter(|_| manner.usual) {
-            Some(adaptive) => adaptive.timeout().min(self.operation_timeout),
+            Some(adaptive) => beat.patience(adaptive.timeout()).min(self.operation_timeout),
             None => self.operation_timeout,
         }
     }
@@ -191,22 +211,40 @@ impl Door {
         })
     }
 
-    fn succeeded(&self, leave: Leave<'_>) {
+    fn succeeded(&self, leave: Leave<'_>, operation: Operation) {
+        self.pulse.answered();
         self.retries.succeeded();
+        Step::of(operation).into_iter().for_each(|step| self.writes.taken(step));
         self.tell_breaker(leave.pass.and_then(Pass::succeeded));
     }
 
-    fn failed(&self, leave: Leave<'_>, key: &Key, operation: Operation, error: &Error, now: u64) {
-        self.observers.tell(Event::BackendFailed { key, operation, error });
-        if error.is_temporary()
-            && let Some(message) = self.hint.lock().ok().and_then(|mut hint| hint.take())
-        {
-            self.observers.tell(Event::Warning { message });
+    /// Draws the conclusions of a failure. `late` says that it was cut short while others were answered.
+    fn failed(&self, leave: Leave<'_>, operation: Operation, error: &Error, late: bool, now: u64) {
+        match Blame::of(error.kind(), operation) {
+            Blame::Backend => {
+                self.give_hint();
+                if !late {
+                    self.tell_breaker(leave.pass.and_then(|pass| pass.failed(now)));
+                }
+            }
+            Blame::Reads => {
+                self.pulse.answered();
+                self.tell_breaker(leave.pass.and_then(|pass| pass.failed(now)));
+            }
+            Blame::Writes(step) => {
+                self.pulse.answered();
+                if self.writes.refused(step, now) {
+                    self.observers.tell(Event::Warning { message: &no_writes(error) });
+                }
+            }
+            Blame::Request => {}
         }
-        // What a backend refuses for what it is says nothing of the backend.
-        let fails = [ErrorKind::Unavailable, ErrorKind::Timeout, ErrorKind::Denied, ErrorKind::Backend];
-        if fails.contains(&error.kind()) {
-            self.tell_breaker(leave.pass.and_then(|pass| pass.failed(now)));
+    }
+
+    /// Says what to do about a backend that is not there, once.
+    fn give_hint(&self) {
+        if let Some(message) = self.hint.lock().ok().and_then(|mut hint| hint.take()) {
+            self.observers.tell(Event::Warning { message });
         }
     }
 
@@ -215,6 +253,41 @@ impl Door {
             self.observers.tell(Event::Breaker { state });
         }
     }
+}
+
+/// What a failure says something of.
+enum Blame {
+    /// The backend, which is not there or does not answer.
+    Backend,
+    /// All reads: the backend answers, and refuses one for what it is.
+    Reads,
+    /// All writes: the backend answers, and refuses this step of them.
+    Writes(Step),
+    /// Nothing but what was asked for.
+    Request,
+}
+
+impl Blame {
+    fn of(kind: ErrorKind, operation: Operation) -> Self {
+        match (kind, operation, Step::of(operation)) {
+            (ErrorKind::Unavailable | ErrorKind::Timeout, ..) => Self::Backend,
+            (ErrorKind::ReadOnly | ErrorKind::Denied, _, Some(step)) => Self::Writes(step),
+            (ErrorKind::Denied | ErrorKind::Backend, Operation::Get, _) => Self::Reads,
+            _ => Self::Request,
+        }
+    }
+}
+
+#[cold]
+fn no_writes(error: &Error) -> String {
+    format!(
+        "{error}; until the backend takes writes, what it has is read from it, and what is computed is not stored in it"
+    )
+}
+
+#[cold]
+fn no_answer(limit: Duration) -> Error {
+    Error::new(ErrorKind::Timeout, format!("the backend did not answer within {} ms", millis(limit)))
 }
 
 #[cold]

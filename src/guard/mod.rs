@@ -23,8 +23,10 @@ mod breaker;
 mod door;
 mod gate;
 mod post;
+mod pulse;
 mod retry;
 mod throttle;
+mod writes;
 
 use self::door::{Door, Manner};
 pub(crate) use self::post::Post;
@@ -62,6 +64,16 @@ impl<B: Backend> Guard<B> {
 
     pub(crate) fn capabilities(&self) -> Capabilities {
         self.capabilities
+    }
+
+    /// Whether nothing may be stored at the moment, because the backend refuses writes.
+    pub(crate) fn refuses_writes(&self) -> bool {
+        self.door.refuses_writes()
+    }
+
+    /// Whether a flight may store. While the backend refuses writes, one may from time to time.
+    pub(crate) fn admits_write(&self) -> bool {
+        self.door.admits_write()
     }
 
     /// Reads the bytes under `key`, joined if they were split. Torn ones are told of and are `None`.

@@ -17,6 +17,9 @@ use crate::key::Key;
 pub enum Fault {
     /// Fails at once with [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable), and does nothing.
     Refuse,
+    /// Fails at once with [`ErrorKind::ReadOnly`](crate::ErrorKind::ReadOnly) where the operation writes, and does
+    /// nothing; reads work.
+    ReadOnly,
     /// Never answers, until [`ChaosControl::heal`] lets it go on or its caller drops it.
     Hang,
     /// Waits this long on the clock of the `Chaos`, then works.

@@ -18,6 +18,7 @@ pub(super) fn of_status(status: u16, place: &str) -> Error {
         404 | 405 => (ErrorKind::Backend, "there is no such API there: see CACHEKIT_API_URL"),
         408 | 504 => (ErrorKind::Timeout, "it gave up waiting"),
         413 => (ErrorKind::TooLarge, "the value is too large for it"),
+        507 => (ErrorKind::ReadOnly, "it has no room left and takes no writes"),
         429 => (ErrorKind::Unavailable, "there were too many requests, or the quota is used up"),
         500..=599 => (ErrorKind::Unavailable, "it cannot work at the moment"),
         _ => (ErrorKind::Backend, "it refuses the request"),

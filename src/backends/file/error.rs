@@ -30,12 +30,15 @@ fn common(error: io::Error) -> Error {
     use io::ErrorKind as Io;
     let (kind, message) = match error.kind() {
         Io::StorageFull | Io::QuotaExceeded => {
-            (ErrorKind::Unavailable, "no space left in the cache directory: free some, or lower its max_size")
+            (ErrorKind::ReadOnly, "no space left in the cache directory: free some, or lower its max_size")
         }
         Io::ReadOnlyFilesystem => (
-            ErrorKind::Backend,
+            ErrorKind::ReadOnly,
             "the cache directory is on a read-only file system: mount it writable, or choose another",
         ),
+        Io::FileTooLarge => {
+            (ErrorKind::TooLarge, "the value is longer than a file may be: see the file system's limit and `ulimit -f`")
+        }
         Io::NotFound | Io::NotADirectory => {
             (ErrorKind::Unavailable, "the cache directory is gone: create it again, for this user alone")
         }
@@ -57,11 +60,17 @@ mod tests {
     #[test]
     fn what_can_pass_is_temporary() {
         use io::ErrorKind as Io;
-        for kind in [Io::StorageFull, Io::QuotaExceeded, Io::NotFound, Io::OutOfMemory] {
-            assert_eq!(directory(kind.into()).kind(), ErrorKind::Unavailable, "{kind:?}");
-            assert_eq!(entry(kind.into()).kind(), ErrorKind::Unavailable, "{kind:?}");
+        for (kind, expected) in [
+            (Io::StorageFull, ErrorKind::ReadOnly),
+            (Io::QuotaExceeded, ErrorKind::ReadOnly),
+            (Io::ReadOnlyFilesystem, ErrorKind::ReadOnly),
+            (Io::FileTooLarge, ErrorKind::TooLarge),
+            (Io::NotFound, ErrorKind::Unavailable),
+            (Io::OutOfMemory, ErrorKind::Unavailable),
+        ] {
+            assert_eq!(directory(kind.into()).kind(), expected, "{kind:?}");
+            assert_eq!(entry(kind.into()).kind(), expected, "{kind:?}");
         }
-        assert_eq!(directory(Io::ReadOnlyFilesystem.into()).kind(), ErrorKind::Backend);
         assert_eq!(directory(Io::Other.into()).kind(), ErrorKind::Backend);
         assert!(directory(Io::StorageFull.into()).to_string().starts_with("no space left in the cache directory"));
     }

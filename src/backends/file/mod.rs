@@ -60,10 +60,10 @@ mod temp;
 /// million.
 ///
 /// # Errors
-/// [`ErrorKind::Timeout`] when other writers held the lock for `lock_timeout`; [`ErrorKind::Unavailable`] for a full
-/// disk, a file that may not be read, a directory that is gone; [`ErrorKind::Backend`] for a directory that may not
-/// be written to; [`ErrorKind::TooLarge`] for a value above `max_value`; [`ErrorKind::Closed`] without a tokio
-/// runtime.
+/// [`ErrorKind::Timeout`] when other writers held the lock for `lock_timeout`; [`ErrorKind::ReadOnly`] for a full
+/// disk or one that is mounted read-only; [`ErrorKind::Unavailable`] for a file that may not be read and a directory that
+/// is gone; [`ErrorKind::Backend`] for a directory that may not be written to; [`ErrorKind::TooLarge`] for a value above
+/// `max_value`; [`ErrorKind::Closed`] without a tokio runtime.
 ///
 /// # Examples
 /// ```

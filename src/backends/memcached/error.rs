@@ -70,6 +70,9 @@ impl Failure {
         let error = if text.contains("too large") {
             let message = format!("the value is too large for memcached at {place}: see its -I and max_item_size");
             Error::new(ErrorKind::TooLarge, message)
+        } else if text.contains("out of memory") {
+            let message = format!("memcached at {place} is out of memory and takes no writes: raise its -m");
+            Error::new(ErrorKind::ReadOnly, message)
         } else {
             let message = format!("memcached at {place} has no room or no time for the operation: see its -m and -c");
             Error::new(ErrorKind::Unavailable, message)
@@ -134,7 +137,8 @@ mod tests {
             (io(io::ErrorKind::ConnectionRefused), ErrorKind::Unavailable, Trouble::Away),
             (ambiguous(io(io::ErrorKind::ConnectionReset)), ErrorKind::Unavailable, Trouble::Broken),
             (exp::Error::Server("object too large for cache".into()), ErrorKind::TooLarge, Trouble::None),
-            (exp::Error::Server("out of memory, secret".into()), ErrorKind::Unavailable, Trouble::None),
+            (exp::Error::Server("out of memory, secret".into()), ErrorKind::ReadOnly, Trouble::None),
+            (exp::Error::Server("temporary failure, secret".into()), ErrorKind::Unavailable, Trouble::None),
             (exp::Error::Rejected("secret".into()), ErrorKind::Backend, Trouble::None),
             (exp::Error::Protocol("secret".into()), ErrorKind::Backend, Trouble::None),
         ] {

@@ -21,7 +21,8 @@ pub(super) fn of_command(error: &RedisError, place: &str) -> Error {
         Kind::Server(ServerErrorKind::ResponseError) if error.detail().is_some_and(says_no_cluster) => {
             no_cluster(place)
         }
-        Kind::Server(_) | Kind::Extension => of_code(error.code().unwrap_or_default(), place),
+        Kind::Server(_) if error.detail().is_some_and(says_too_large) => too_large(place),
+        Kind::Server(_) | Kind::Extension => of_code(code(error), place),
         Kind::Io if error.is_timeout() => {
             Error::new(ErrorKind::Timeout, format!("Redis at {place} did not answer in time"))
         }
@@ -157,13 +158,54 @@ fn says_no_cluster(detail: &str) -> bool {
     detail.contains("cluster support disabled")
 }
 
+/// The words of servers and proxies for a value that is longer than they take.
+fn says_too_large(detail: &str) -> bool {
+    const WORDS: [&str; 5] =
+        ["request size exceeded", "invalid bulk length", "exceeds maximum allowed size", "too large", "too big"];
+    WORDS.iter().any(|words| detail.contains(words))
+}
+
+/// The server does not take a value for its length. That was said, or it ended the connection and answers on others.
+#[cold]
+pub(super) fn too_large(place: &str) -> Error {
+    let message = format!(
+        "Redis at {place} takes no value as long as this one: see its proto-max-bulk-len, or the limit of a proxy \
+         before it, or lower max_chunk_size_mb"
+    );
+    Error::new(ErrorKind::TooLarge, message)
+}
+
+/// A value was not sent, because one of `refused` bytes was too long a moment ago.
+#[cold]
+pub(super) fn not_sent(bytes: usize, refused: usize, place: &str) -> Error {
+    let message = format!(
+        "a value of {bytes} bytes was not sent to Redis at {place}, which took none of {refused} bytes a moment ago: \
+         see its proto-max-bulk-len, or the limit of a proxy before it, or lower max_chunk_size_mb"
+    );
+    Error::new(ErrorKind::TooLarge, message)
+}
+
 fn no_cluster(place: &str) -> Error {
     let message = format!("Redis at {place} is no node of a cluster: write redis:// and one host in the URL");
     Error::new(ErrorKind::Backend, message)
 }
 
+/// The code of an error. Older servers quote that of a command inside of a script.
+fn code(error: &RedisError) -> &str {
+    let quoted = |code: &&str| error.detail().is_some_and(|detail| detail.contains(&format!("-{code} ")));
+    match error.code() {
+        Some("ERR") => READ_ONLY.into_iter().find(quoted).unwrap_or("ERR"),
+        code => code.unwrap_or_default(),
+    }
+}
+
+/// The codes by which a server refuses writes alone.
+const READ_ONLY: [&str; 4] = ["OOM", "READONLY", "MISCONF", "NOREPLICAS"];
+
 fn of_code(code: &str, place: &str) -> Error {
-    let unavailable = |what: &str| Error::new(ErrorKind::Unavailable, format!("Redis at {place} {what} ({code})"));
+    let temporary = |kind, what: &str| Error::new(kind, format!("Redis at {place} {what} ({code})"));
+    let unavailable = |what| temporary(ErrorKind::Unavailable, what);
+    let read_only = |what| temporary(ErrorKind::ReadOnly, what);
     match code {
         "WRONGPASS" | "NOAUTH" => denied(place),
         "NOPERM" => {
@@ -174,7 +216,7 @@ fn of_code(code: &str, place: &str) -> Error {
             Error::new(ErrorKind::Denied, message)
         }
         "LOADING" => unavailable("is still loading its data"),
-        "READONLY" => unavailable("is a replica and takes no writes: name its master, or the sentinels"),
+        "READONLY" => read_only("is a replica and takes no writes: name its master, or the sentinels"),
         "MASTERDOWN" => unavailable("is a replica that lost its master"),
         "CLUSTERDOWN" => unavailable("is a node of a cluster that is down or still starting"),
         "CROSSSLOT" => {
@@ -182,8 +224,9 @@ fn of_code(code: &str, place: &str) -> Error {
             Error::new(ErrorKind::Backend, message)
         }
         "BUSY" => unavailable("is busy with a script"),
-        "OOM" => unavailable("is out of memory: raise its maxmemory, or let it evict with maxmemory-policy"),
-        "MISCONF" | "NOREPLICAS" => unavailable("takes no writes as it is configured"),
+        "OOM" => read_only("is out of memory: raise its maxmemory, or let it evict with maxmemory-policy"),
+        "MISCONF" => read_only("takes no writes, because it cannot save: see its log and its disk"),
+        "NOREPLICAS" => read_only("takes no writes, because too few replicas follow it: see min-replicas-to-write"),
         "WRONGTYPE" => {
             let message =
                 format!("Redis at {place} keeps something else than a value under the key (WRONGTYPE): remove it");
@@ -287,15 +330,20 @@ mod tests {
             ("NOAUTH", ErrorKind::Denied),
             ("NOPERM", ErrorKind::Denied),
             ("LOADING", ErrorKind::Unavailable),
-            ("READONLY", ErrorKind::Unavailable),
+            ("READONLY", ErrorKind::ReadOnly),
+            ("MISCONF", ErrorKind::ReadOnly),
+            ("NOREPLICAS", ErrorKind::ReadOnly),
+            ("ERR Error running script (call to f_1): @user_script:1: -OOM command", ErrorKind::ReadOnly),
             ("MASTERDOWN", ErrorKind::Unavailable),
             ("CLUSTERDOWN", ErrorKind::Unavailable),
             ("TRYAGAIN", ErrorKind::Unavailable),
             ("BUSY", ErrorKind::Unavailable),
-            ("OOM", ErrorKind::Unavailable),
+            ("OOM", ErrorKind::ReadOnly),
             ("WRONGTYPE", ErrorKind::Backend),
             ("ERR", ErrorKind::Backend),
             ("SOMETHING", ErrorKind::Backend),
+            ("ERR Protocol error: invalid bulk length", ErrorKind::TooLarge),
+            ("ERR max request size exceeded. Limit: 1048576 bytes, Actual: 3145800 bytes", ErrorKind::TooLarge),
         ] {
             let error = of_command(&refused(&format!("{code} user ada may not GET users:42")), "h:1");
             assert_eq!(error.kind(), kind, "{code}");

@@ -28,6 +28,9 @@ impl Mischief {
         let (fault, hanging) = self.control.draw(operation);
         match fault {
             Some(Fault::Refuse) => Err(Error::new(ErrorKind::Unavailable, "chaos: the operation was refused")),
+            Some(Fault::ReadOnly) if writes(operation) => {
+                Err(Error::new(ErrorKind::ReadOnly, "chaos: the operation writes, and writes are refused"))
+            }
             Some(Fault::Hang) => {
                 hanging.pass().await;
                 Ok(Twist(None))
@@ -39,6 +42,10 @@ impl Mischief {
             fault => Ok(Twist(fault)),
         }
     }
+}
+
+fn writes(operation: Operation) -> bool {
+    matches!(operation, Operation::Set | Operation::Remove | Operation::Lease | Operation::Publish)
 }
 
 /// A fault that changes how an operation works.

@@ -30,28 +30,53 @@ pub struct SimulatedBackend {
 }
 
 impl SimulatedBackend {
-    /// Does `work` when the time has come for it, unless the moment's trouble says otherwise. What it stored under
-    /// `key` may be gone at once.
-    async fn visit<T, F>(&self, key: Option<&Key>, work: impl FnOnce(Memory) -> F + Send) -> Result<T, Error>
+    /// Does `work` when the time has come for it, unless the moment's trouble says otherwise. What it stored may be gone
+    /// at once.
+    async fn visit<T, F>(&self, way: Way<'_>, work: impl FnOnce(Memory) -> F + Send) -> Result<T, Error>
     where
         T: Send,
         F: Future<Output = Result<T, Error>> + Send,
     {
-        let visit = self.world.visit(self.slot, if key.is_some() { Kind::Store } else { Kind::Other });
+        let visit = self.world.visit(self.slot, way.kind());
         turns(visit.before).await;
         match visit.fate {
             Fate::Refused => return Err(refused()),
+            Fate::ReadOnly => return Err(read_only()),
             Fate::Waits(duration) => self.world.sleep(duration).await,
             _ => {}
         }
         let memory = self.world.memory();
         let answer = work(memory.clone()).await;
-        if let (Fate::Evicted, Some(key)) = (visit.fate, key) {
+        if let (Fate::Evicted, Way::Store(key)) = (visit.fate, way) {
             memory.touch(key, Duration::ZERO).await?;
         }
         turns(visit.after).await;
         if visit.fate == Fate::FailsAfter { Err(unanswered()) } else { answer }
     }
+}
+
+/// What an operation does to entries.
+#[derive(Clone, Copy)]
+enum Way<'a> {
+    Read,
+    /// Stores a value under this key.
+    Store(&'a Key),
+    /// Any other write.
+    Write,
+}
+
+impl Way<'_> {
+    fn kind(self) -> Kind {
+        match self {
+            Self::Read => Kind::Other,
+            Self::Store(_) => Kind::Store,
+            Self::Write => Kind::Write,
+        }
+    }
+}
+
+fn read_only() -> Error {
+    Error::new(ErrorKind::ReadOnly, "simulation: writes are refused")
 }
 
 pub(super) fn refused() -> Error {
@@ -69,55 +94,55 @@ impl Backend for SimulatedBackend {
     }
 
     async fn get(&self, key: &Key) -> Result<Option<Bytes>, Error> {
-        self.visit(None, |memory| async move { memory.get(key).await }).await
+        self.visit(Way::Read, |memory| async move { memory.get(key).await }).await
     }
 
     async fn set(&self, key: &Key, value: Bytes, ttl: Duration) -> Result<(), Error> {
-        self.visit(Some(key), |memory| async move { memory.set(key, value, ttl).await }).await
+        self.visit(Way::Store(key), |memory| async move { memory.set(key, value, ttl).await }).await
     }
 
     async fn remove(&self, key: &Key) -> Result<(), Error> {
-        self.visit(None, |memory| async move { memory.remove(key).await }).await
+        self.visit(Way::Write, |memory| async move { memory.remove(key).await }).await
     }
 
     async fn exists(&self, key: &Key) -> Result<bool, Error> {
-        self.visit(None, |memory| async move { memory.exists(key).await }).await
+        self.visit(Way::Read, |memory| async move { memory.exists(key).await }).await
     }
 
     async fn ttl(&self, key: &Key) -> Result<Option<Duration>, Error> {
-        self.visit(None, |memory| async move { memory.ttl(key).await }).await
+        self.visit(Way::Read, |memory| async move { memory.ttl(key).await }).await
     }
 
     async fn touch(&self, key: &Key, ttl: Duration) -> Result<bool, Error> {
-        self.visit(None, |memory| async move { memory.touch(key, ttl).await }).await
+        self.visit(Way::Write, |memory| async move { memory.touch(key, ttl).await }).await
     }
 
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Bytes>>, Error> {
-        self.visit(None, |memory| async move { memory.get_many(keys).await }).await
+        self.visit(Way::Read, |memory| async move { memory.get_many(keys).await }).await
     }
 
     async fn set_many(&self, items: Vec<(Key, Bytes)>, ttl: Duration) -> Result<(), Error> {
-        self.visit(None, |memory| async move { memory.set_many(items, ttl).await }).await
+        self.visit(Way::Write, |memory| async move { memory.set_many(items, ttl).await }).await
     }
 
     async fn remove_many(&self, keys: &[Key]) -> Result<(), Error> {
-        self.visit(None, |memory| async move { memory.remove_many(keys).await }).await
+        self.visit(Way::Write, |memory| async move { memory.remove_many(keys).await }).await
     }
 
     async fn lease(&self, key: &Key, hold: Duration) -> Result<Lease, Error> {
-        self.visit(None, |memory| async move { memory.lease(key, hold).await }).await
+        self.visit(Way::Write, |memory| async move { memory.lease(key, hold).await }).await
     }
 
     async fn fill(&self, key: &Key, value: Bytes, ttl: Duration, token: LeaseToken) -> Result<bool, Error> {
-        self.visit(Some(key), |memory| async move { memory.fill(key, value, ttl, token).await }).await
+        self.visit(Way::Store(key), |memory| async move { memory.fill(key, value, ttl, token).await }).await
     }
 
     async fn release(&self, key: &Key, token: LeaseToken) -> Result<(), Error> {
-        self.visit(None, |memory| async move { memory.release(key, token).await }).await
+        self.visit(Way::Write, |memory| async move { memory.release(key, token).await }).await
     }
 
     async fn ping(&self) -> Result<(), Error> {
-        self.visit(None, |memory| async move { memory.ping().await }).await
+        self.visit(Way::Read, |memory| async move { memory.ping().await }).await
     }
 
     fn bus(&self, name: &Key) -> Option<AnyBus> {

@@ -14,6 +14,8 @@ use fastrand::Rng;
 pub enum Trouble {
     /// Backend operations fail at once, and do nothing.
     Refuse,
+    /// Backend operations that write fail at once, and do nothing; reads work, and so does the bus.
+    ReadOnly,
     /// Backend operations are carried out, then fail.
     FailAfter,
     /// Backend operations take up to a second longer.
@@ -50,8 +52,9 @@ pub enum Trouble {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Faults(u16);
 
-const ALL: [Trouble; 12] = [
+const ALL: [Trouble; 13] = [
     Trouble::Refuse,
+    Trouble::ReadOnly,
     Trouble::FailAfter,
     Trouble::Slow,
     Trouble::Hang,
@@ -130,6 +133,8 @@ struct Spell {
 pub(super) enum Kind {
     /// It stores an entry.
     Store,
+    /// It writes something else.
+    Write,
     /// It is one of the bus.
     Bus,
     Other,
@@ -140,6 +145,7 @@ pub(super) enum Kind {
 pub(super) enum Fate {
     Works,
     Refused,
+    ReadOnly,
     FailsAfter,
     Waits(Duration),
     Evicted,
@@ -205,6 +211,7 @@ impl Weather {
             }
             let fate = match (spell.trouble, kind) {
                 (Trouble::Refuse, _) | (Trouble::Cut, Kind::Bus) => Fate::Refused,
+                (Trouble::ReadOnly, Kind::Store | Kind::Write) => Fate::ReadOnly,
                 (Trouble::FailAfter, _) => Fate::FailsAfter,
                 (Trouble::Slow, _) => Fate::Waits(Duration::from_millis(rng.u64(1..1_000))),
                 (Trouble::Hang, _) => Fate::Waits(Duration::from_millis(spell.until - now)),

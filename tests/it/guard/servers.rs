@@ -51,8 +51,8 @@ async fn a_server_that_takes_calls_and_never_answers_costs_a_few_callers_a_momen
         waits.push(begun.elapsed());
         assert!(waits.len() <= 10, "{:?}", journal.notes());
     }
-    // The timeout is a tenth of a second, and nothing else is waited for.
-    assert!(waits.iter().all(|wait| *wait < SECOND), "{waits:?}");
+    // The timeout is a tenth of a second, then more, up to that of a command and a connect; nothing else is waited for.
+    assert!(waits[0] < SECOND && waits.iter().all(|wait| *wait < 4 * SECOND), "{waits:?}");
     let (failed, computed, refused) = (failures(&journal), cache.stats().computations, cache.stats().refused);
     let begun = Instant::now();
     for key in 1_000..1_200 {

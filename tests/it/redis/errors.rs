@@ -266,7 +266,7 @@ async fn a_server_of_another_kind_is_told() {
 }
 
 #[tokio::test]
-async fn a_full_server_is_unavailable_for_a_while() {
+async fn a_full_server_refuses_writes_alone() {
     let server = Server::setup().args(["--maxmemory", "1", "--maxmemory-policy", "noeviction"]).start();
     let redis = patient(&server.url());
     for error in [
@@ -274,7 +274,7 @@ async fn a_full_server_is_unavailable_for_a_while() {
         redis.lease(&key(NAME), MINUTE).await.unwrap_err(),
         redis.set_many(vec![(key(NAME), VALUE.into())], MINUTE).await.unwrap_err(),
     ] {
-        says(&error, ErrorKind::Unavailable, &["out of memory", "maxmemory"]);
+        says(&error, ErrorKind::ReadOnly, &["out of memory", "maxmemory"]);
         says_no_secret(&error);
     }
     assert_eq!(redis.get(&key(NAME)).await.unwrap(), None);
@@ -290,7 +290,7 @@ async fn a_replica_takes_no_writes() {
     for error in
         [redis.set(&key(NAME), VALUE.into(), MINUTE).await.unwrap_err(), redis.remove(&key(NAME)).await.unwrap_err()]
     {
-        says(&error, ErrorKind::Unavailable, &["replica", "master"]);
+        says(&error, ErrorKind::ReadOnly, &["replica", "master"]);
         says_no_secret(&error);
     }
 }
