@@ -2,7 +2,7 @@
 
 mod endings;
 mod moments;
-
+mod oversize;
 mod recovery;
 mod refusals;
 mod servers;

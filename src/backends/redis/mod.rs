@@ -10,9 +10,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use redis::{Cmd, Value};
 
+use self::ceiling::Ceiling;
 use self::commands::Fill;
 use self::sizes::Sizes;
-use self::wire::{Attempt, Load, Request, Wire};
+use self::wire::{Attempt, Load, Request, Single, Wire};
 use super::{Backend, Capabilities, Lease, LeaseToken};
 use crate::bus::AnyBus;
 use crate::clock::millis;
@@ -22,6 +23,7 @@ use crate::key::Key;
 
 mod batch;
 mod bus;
+mod ceiling;
 #[cfg(feature = "redis-cluster")]
 mod cluster;
 mod commands;
@@ -61,7 +63,8 @@ mod wire;
 /// # Connections
 /// At most [`RedisSettings::pool_size`] of them, in a cluster to each node: one that carries the commands of all tasks,
 /// further ones while more than 512 commands are in flight on each, one for values of 64 KiB and more, so that small
-/// ones do not wait behind them, and one for each bus that is listened to. What several tasks ask in the same turn of
+/// ones do not wait behind them, nor are lost with a connection that the server ends over a value it finds too long, and
+/// one for each bus that is listened to. What several tasks ask in the same turn of
 /// the scheduler travels together, reads as one `MGET`.
 ///
 /// # Clusters and sentinels
@@ -91,8 +94,10 @@ mod wire;
 ///
 /// # Errors
 /// [`ErrorKind::Denied`] for a user or password that the server refuses and for missing permissions;
+/// [`ErrorKind::ReadOnly`] for a write that the server refuses as it is at the moment (`OOM`, `READONLY`, `MISCONF`);
 /// [`ErrorKind::Timeout`] for a server that does not answer within [`RedisSettings::timeout`], or does not accept a
-/// connection within [`RedisSettings::connect_timeout`]; [`ErrorKind::TooLarge`] for a value above 512 MB.
+/// connection within [`RedisSettings::connect_timeout`]; [`ErrorKind::TooLarge`] for a value above 512 MB, or
+/// above what the server takes (`proto-max-bulk-len`, the limit of a proxy), which is then not sent again for 30 s.
 ///
 /// # Cost
 /// One round trip per operation. A value read is copied once, out of the connection's buffer.
@@ -121,6 +126,7 @@ struct Shared {
     wire: Wire,
     capabilities: Capabilities,
     sizes: Sizes,
+    ceiling: Ceiling,
     /// Whether buses hear what the server says of changes.
     tracks: bool,
 }
@@ -153,7 +159,8 @@ impl Redis {
         let capabilities = capabilities.concurrency(CONCURRENCY);
         let wire = open::wire(&settings)?;
         let tracks = settings.tracking;
-        Ok(Self { shared: Arc::new(Shared { wire, capabilities, sizes: Sizes::new(), tracks }) })
+        let (sizes, ceiling) = (Sizes::new(), Ceiling::new());
+        Ok(Self { shared: Arc::new(Shared { wire, capabilities, sizes, ceiling, tracks }) })
     }
 }
 
@@ -175,6 +182,22 @@ impl Shared {
             Value::Int(number) => Ok(number),
             _ => Err(self.strange()),
         }
+    }
+
+    /// Sends what stores a value of so many bytes.
+    async fn write(
+        &self,
+        key: &Key,
+        bytes: usize,
+        make: impl Fn(Attempt) -> Single + Send + Sync,
+    ) -> Result<Value, Error> {
+        self.ceiling.check(bytes, self.wire.place())?;
+        self.sizes.note(key, Load::Light, bytes);
+        let answer = self.wire.run(key, Load::of_request(bytes), |attempt| Request::One(make(attempt))).await;
+        if answer.as_ref().is_err_and(|error| error.kind() == ErrorKind::TooLarge) {
+            self.ceiling.lower(bytes);
+        }
+        answer
     }
 
     fn strange(&self) -> Error {
@@ -225,9 +248,8 @@ impl Backend for Redis {
     async fn set(&self, key: &Key, value: Bytes, ttl: Duration) -> Result<(), Error> {
         fits(&value)?;
         let shared = &*self.shared;
-        let (lock, ttl, load) = (shared.lock(key), whole_millis(ttl), Load::of(value.len()));
-        shared.sizes.note(key, Load::Light, value.len());
-        shared.wire.run(key, load, |_| Request::One(commands::set(key, &lock, &value, ttl))).await.map(drop)
+        let (lock, ttl) = (shared.lock(key), whole_millis(ttl));
+        shared.write(key, value.len(), |_| commands::set(key, &lock, &value, ttl)).await.map(drop)
     }
 
     async fn remove(&self, key: &Key) -> Result<(), Error> {
@@ -269,7 +291,7 @@ impl Backend for Redis {
         }
         let shared = &*self.shared;
         let ttl = whole_millis(ttl);
-        let load = Load::of(items.iter().map(|(_, value)| value.len()).sum());
+        let load = Load::of_request(items.iter().map(|(_, value)| value.len()).sum());
         let locks: Vec<String> = items.iter().map(|(key, _)| shared.lock(key)).collect();
         if shared.wire.is_whole() {
             let all = |_| Request::One(commands::set_all(&items, &locks, ttl));
@@ -312,8 +334,7 @@ impl Backend for Redis {
         let shared = &*self.shared;
         let (lock, aside, token) = (shared.lock(key), shared.wire.beside(key, "fill"), text(token));
         let fill = Fill { key, lock: &lock, aside: &aside, value: &value, ttl: whole_millis(ttl), token: &token };
-        shared.sizes.note(key, Load::Light, value.len());
-        let answer = shared.wire.run(key, Load::of(value.len()), |attempt| Request::One(fill.command(attempt))).await?;
+        let answer = shared.write(key, value.len(), |attempt| fill.command(attempt)).await?;
         let decision = match answer {
             Value::Array(mut parts) => parts.pop(),
             decision => Some(decision),

@@ -33,7 +33,7 @@ impl Sizes {
         }
         let (word, bit) = self.place(key);
         match load {
-            Load::Heavy => word.fetch_or(bit, Ordering::Relaxed),
+            Load::Heavy | Load::Bulk => word.fetch_or(bit, Ordering::Relaxed),
             Load::Light => word.fetch_and(!bit, Ordering::Relaxed),
         };
     }

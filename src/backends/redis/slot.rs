@@ -42,10 +42,15 @@ impl Slot {
         }
     }
 
-    /// The connection, which is opened if there is none.
-    pub(super) async fn open(self: &Arc<Self>, source: &Arc<dyn Source>, limits: Limits) -> Result<Arc<Held>, Error> {
+    /// The connection, which is opened if there is none; the `permit` is its place in the pool, if it needs one.
+    pub(super) async fn open(
+        self: &Arc<Self>,
+        source: &Arc<dyn Source>,
+        limits: Limits,
+        mut permit: Option<OwnedSemaphorePermit>,
+    ) -> Result<Arc<Held>, Error> {
         loop {
-            let (mut outcome, own) = match self.join(source, limits)? {
+            let (mut outcome, own) = match self.join(source, limits, &mut permit)? {
                 Joined::Open(held) => return Ok(held),
                 Joined::Opening(outcome, own) => (outcome, own),
             };
@@ -82,14 +87,19 @@ impl Slot {
         }
     }
 
-    fn join(self: &Arc<Self>, source: &Arc<dyn Source>, limits: Limits) -> Result<Joined, Error> {
+    fn join(
+        self: &Arc<Self>,
+        source: &Arc<dyn Source>,
+        limits: Limits,
+        permit: &mut Option<OwnedSemaphorePermit>,
+    ) -> Result<Joined, Error> {
         let mut state = self.write();
         match &*state {
             State::Open(held) => Ok(Joined::Open(Arc::clone(held))),
             State::Opening(outcome) => Ok(Joined::Opening(outcome.clone(), false)),
             State::Empty => {
                 let runtime = Handle::try_current().map_err(|_| no_runtime())?;
-                let outcome = self.spawn(&runtime, source, limits, None);
+                let outcome = self.spawn(&runtime, source, limits, permit.take());
                 *state = State::Opening(outcome.clone());
                 Ok(Joined::Opening(outcome, true))
             }

@@ -11,11 +11,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{ErrorKind, RedisError, ServerErrorKind, Value};
+use redis::{ErrorKind, ServerErrorKind, Value};
 use tokio::runtime::{self, Handle};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
+use super::commands;
 use super::dedicated::Dedicated;
 use super::error;
 use super::held::{Answer, Held, Limits};
@@ -81,7 +82,7 @@ impl Slots {
         let shares = (busy.before >= SPARSE && load == Load::Light).then_some(runtime);
         let watch = Watch::new(limit);
         let mut question = Question::new(self, held, watch.begun());
-        let ended = watch.limit(pin!(self.attempts(&mut question, shares, &watch, make))).await;
+        let ended = watch.limit(pin!(self.attempts(&mut question, load, shares, &watch, make))).await;
         let Some(result) = ended else { return Err(self.no_answer(&mut question, limit)) };
         question.end();
         result
@@ -109,6 +110,7 @@ impl Slots {
     async fn attempts(
         &self,
         question: &mut Question<'_>,
+        load: Load,
         mut shares: Option<runtime::Id>,
         watch: &Watch,
         make: impl Fn(Attempt) -> Request + Send + Sync,
@@ -118,7 +120,8 @@ impl Slots {
             let open = match &question.held {
                 Some(open) => open,
                 None => {
-                    let open = Box::pin(self.first.open(&self.source, self.limits)).await?;
+                    let (slot, permit) = self.vacancy(load);
+                    let open = Box::pin(slot.open(&self.source, self.limits, permit)).await?;
                     question.put(open, Instant::now())
                 }
             };
@@ -136,9 +139,15 @@ impl Slots {
                 Err(error) if error::is_no_script(&error) && !attempt.in_full => attempt.in_full = true,
                 Err(error) if error.is_timeout() => return Err(self.no_answer(question, self.limits.command)),
                 Err(error) => {
-                    let broken = is_broken(&error);
+                    // A server that has become a replica is given up for the one that took its place. A fresh
+                    // connection that leads to a replica again is as good as any for reads.
+                    let replica = error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly) && !attempt.again;
+                    let broken = error.is_unrecoverable_error() || replica;
                     if broken {
                         self.discard(open);
+                    }
+                    if broken && attempt.again && load == Load::Bulk && self.answers().await {
+                        return Err(error::too_large(self.source.place()));
                     }
                     if !broken || attempt.again {
                         return Err(error::of_command(&error, self.source.place()));
@@ -150,8 +159,28 @@ impl Slots {
         }
     }
 
+    /// Whether the server answers, over another connection than that of long requests.
+    fn answers(&self) -> Pin<Box<dyn Future<Output = bool> + Send + '_>> {
+        Box::pin(async { self.run(Load::Light, |_| Request::One(commands::ping().into())).await.is_ok() })
+    }
+
+    /// The slot of a connection that has to be opened, and its place in the pool. A long request waits for the
+    /// connection of such, if the pool has room for one.
+    fn vacancy(&self, load: Load) -> (&Arc<Slot>, Option<OwnedSemaphorePermit>) {
+        if load != Load::Bulk {
+            return (&self.first, None);
+        }
+        match Arc::clone(&self.spare).try_acquire_owned() {
+            Ok(permit) => (&self.heavy, Some(permit)),
+            Err(_) => (&self.first, None),
+        }
+    }
+
     /// The slot to use, and its connection if there is one.
     fn choose(&self, load: Load) -> (&Arc<Slot>, Option<Arc<Held>>) {
+        if load == Load::Bulk && (self.heavy.current().is_some() || self.spare.available_permits() > 0) {
+            return (&self.heavy, self.heavy.current());
+        }
         if load == Load::Heavy
             && let Some(open) = self.open_or_begin(&self.heavy, 0)
         {
@@ -228,11 +257,6 @@ fn alone<'a>(open: &'a Held, request: Request, watch: &'a Watch) -> Pin<Box<dyn 
 /// Timers and tasks panic where there is no runtime.
 fn runtime() -> Result<runtime::Id, Error> {
     Handle::try_current().map(|runtime| runtime.id()).map_err(|_| no_runtime())
-}
-
-/// Whether nothing more can come of the connection. A server that has become a replica is no use either.
-fn is_broken(error: &RedisError) -> bool {
-    error.is_unrecoverable_error() || error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly)
 }
 
 /// A request, and the connection that it was sent over. Dropped before its end, it tells whether the server was silent:

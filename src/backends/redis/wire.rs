@@ -54,15 +54,24 @@ impl From<Cmd> for Single {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Load {
     Light,
+    /// The answer is long.
     Heavy,
+    /// The request is long. A server that does not take it ends the connection, and with it what others wait for.
+    Bulk,
 }
 
 impl Load {
     /// The size above which a value is worth a connection of its own.
     pub(super) const HEAVY: usize = 64 * 1024;
 
+    /// Of an answer of so many bytes.
     pub(super) fn of(bytes: usize) -> Self {
         if bytes < Self::HEAVY { Self::Light } else { Self::Heavy }
+    }
+
+    /// Of a request of so many bytes.
+    pub(super) fn of_request(bytes: usize) -> Self {
+        if bytes < Self::HEAVY { Self::Light } else { Self::Bulk }
     }
 }
 

@@ -116,12 +116,14 @@ async fn a_large_value_does_not_hold_up_small_ones() {
     let server = Server::start();
     let proxy = Proxy::of(server.port());
     let redis = patient(&proxy.url());
+    redis.set(&key("small"), "v".into(), MINUTE).await.unwrap();
     redis.set(&key("large"), vec![7; 1 << 20].into(), MINUTE).await.unwrap();
-    redis.get(&key("large")).await.unwrap();
-    let again = redis.clone();
-    eventually("large values have a connection of their own", async move || {
-        again.get(&key("large")).await.unwrap();
-        proxy.accepted() >= 2
+    assert_eq!(proxy.accepted(), 2, "a long value is never sent over the connection of others");
+    let reader = patient(&proxy.url());
+    reader.get(&key("large")).await.unwrap();
+    eventually("long values that are read have a connection of their own", async move || {
+        reader.get(&key("large")).await.unwrap();
+        proxy.accepted() >= 4
     })
     .await;
 }

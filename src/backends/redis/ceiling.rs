@@ -1,0 +1,76 @@
+//! The ceiling: the size from which on a server takes no values.
+//!
+//! A server, or a proxy before it, may take less than Redis does, and many end the connection over a longer value. What
+//! was refused once is not sent again for a while, nor is anything as long.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::error;
+use crate::error::Error;
+
+/// What is known of one backend.
+pub(super) struct Ceiling {
+    /// The length of the shortest value that was refused of late; `usize::MAX` without one.
+    refused: AtomicUsize,
+    /// Until when that counts.
+    until: Mutex<Option<Instant>>,
+}
+
+/// How long a refusal is remembered.
+const REMEMBERED: Duration = Duration::from_secs(30);
+
+impl Ceiling {
+    pub(super) fn new() -> Self {
+        Self { refused: AtomicUsize::new(usize::MAX), until: Mutex::new(None) }
+    }
+
+    /// Refuses a value of so many bytes if one no longer was refused of late.
+    pub(super) fn check(&self, bytes: usize, place: &str) -> Result<(), Error> {
+        let refused = self.refused.load(Relaxed);
+        if bytes < refused {
+            return Ok(());
+        }
+        self.check_time(bytes, refused, place)
+    }
+
+    #[cold]
+    fn check_time(&self, bytes: usize, refused: usize, place: &str) -> Result<(), Error> {
+        // Nothing under the lock panics.
+        let Ok(mut until) = self.until.lock() else { return Ok(()) };
+        if until.is_some_and(|until| Instant::now() < until) {
+            return Err(error::not_sent(bytes, refused, place));
+        }
+        *until = None;
+        self.refused.store(usize::MAX, Relaxed);
+        Ok(())
+    }
+
+    /// A value of so many bytes was refused for its length.
+    pub(super) fn lower(&self, bytes: usize) {
+        let Ok(mut until) = self.until.lock() else { return };
+        *until = Some(Instant::now() + REMEMBERED);
+        self.refused.fetch_min(bytes, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_refused_is_not_sent_for_a_while_nor_is_anything_as_long() {
+        let ceiling = Ceiling::new();
+        let takes = |bytes| ceiling.check(bytes, "h:1").is_ok();
+        assert!(takes(usize::MAX - 1));
+        ceiling.lower(3_000);
+        ceiling.lower(2_000);
+        ceiling.lower(4_000);
+        assert!(takes(1_999) && !takes(2_000) && !takes(5_000));
+        tokio::time::advance(REMEMBERED).await;
+        assert!(takes(5_000) && takes(2_000), "the limit may have been raised");
+    }
+}
