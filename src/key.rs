@@ -10,6 +10,8 @@
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 use std::hash::{BuildHasher, Hash, Hasher};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::num::NonZero;
 use std::sync::{Arc, LazyLock};
 
 use blake2::digest::consts::U8;
@@ -216,6 +218,14 @@ impl PartWriter<'_> {
     }
 }
 
+/// So that `write!` appends what a type displays.
+impl fmt::Write for PartWriter<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.text(text);
+        Ok(())
+    }
+}
+
 impl fmt::Debug for PartWriter<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PartWriter").finish_non_exhaustive()
@@ -224,8 +234,9 @@ impl fmt::Debug for PartWriter<'_> {
 
 /// What can name an entry: a [`KeyPart`], or a tuple of two to six of them.
 ///
-/// An integer is the same part as its decimal text. A string of a fixed form, such as a UUID's, is a part as it is.
-/// Floats name nothing, because equal ones need not be written alike; nor do tuples within tuples.
+/// An integer, `bool`, `char` or IP address is the same part as its text. A string of a fixed form, such as a UUID's, is
+/// a part as it is. Floats name nothing, because equal ones need not be written alike; nor does `Option`, whose `None`
+/// has no text of its own; nor do tuples within tuples.
 ///
 /// # Examples
 /// ```
@@ -237,7 +248,7 @@ impl fmt::Debug for PartWriter<'_> {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a cache key",
     label = "not a key",
-    note = "keys are `&str`, `String`, integers, and tuples of two to six of these",
+    note = "keys are `&str`, `String`, integers, `bool`, `char`, IP addresses, and tuples of two to six of these",
     note = "implement `KeyPart` for a type of your own"
 )]
 pub trait IntoKey: Send + Sync {
@@ -245,9 +256,10 @@ pub trait IntoKey: Send + Sync {
     fn write_key(&self, key: &mut KeyWriter<'_>);
 }
 
-/// What can be one part of a key: text, an integer, or a type of your own.
+/// What can be one part of a key: text, an integer, `bool`, `char`, an IP address, or a type of your own.
 ///
-/// Two different values must write different text. [`PartWriter`] escapes, so any text will do.
+/// Two different values must write different text. [`PartWriter`] escapes, so any text will do: `write!(part, "{self}")`
+/// is enough where what a type displays tells its values apart.
 ///
 /// # Examples
 /// ```
@@ -264,7 +276,7 @@ pub trait IntoKey: Send + Sync {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a part of a cache key",
     label = "not a part of a key",
-    note = "parts are `&str`, `String` and integers; implement `KeyPart` for a type of your own"
+    note = "parts are `&str`, `String`, integers, `bool`, `char` and IP addresses; implement `KeyPart` for a type of your own"
 )]
 pub trait KeyPart: Send + Sync {
     /// Writes the text of this part.
@@ -307,9 +319,39 @@ macro_rules! integer_parts {
                 part.plain(itoa::Buffer::new().format(*self));
             }
         }
+
+        impl KeyPart for NonZero<$integer> {
+            fn write_part(&self, part: &mut PartWriter<'_>) {
+                self.get().write_part(part);
+            }
+        }
     )*};
 }
 integer_parts!(u8 u16 u32 u64 u128 usize i8 i16 i32 i64 i128 isize);
+
+impl KeyPart for bool {
+    fn write_part(&self, part: &mut PartWriter<'_>) {
+        part.plain(if *self { "true" } else { "false" });
+    }
+}
+
+impl KeyPart for char {
+    fn write_part(&self, part: &mut PartWriter<'_>) {
+        part.text(self.encode_utf8(&mut [0; 4]));
+    }
+}
+
+macro_rules! displayed_parts {
+    ($($displayed:ty)*) => {$(
+        impl KeyPart for $displayed {
+            fn write_part(&self, part: &mut PartWriter<'_>) {
+                let _ = write!(part, "{self}");
+            }
+        }
+    )*};
+}
+// Each is displayed as one text, and no two as the same.
+displayed_parts!(IpAddr Ipv4Addr Ipv6Addr);
 
 impl<P: KeyPart> IntoKey for P {
     fn write_key(&self, key: &mut KeyWriter<'_>) {

@@ -13,7 +13,10 @@ use crate::error::{Error, ErrorKind};
 /// The certificates of a bundle, at least one and all of them usable.
 pub(super) fn read(bundle: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
     let refuse = |what: &str| {
-        let message = format!("the CA bundle {what}: name a PEM file of root certificates, or leave it out");
+        let message = format!(
+            "the CA bundle (CACHEKIT_CA_BUNDLE, REQUESTS_CA_BUNDLE or SSL_CERT_FILE, unless the program names it) {what}: \
+             name a PEM file of root certificates, or leave it out"
+        );
         Error::new(ErrorKind::Config, message)
     };
     let text = std::fs::read(bundle).map_err(|_| refuse("cannot be read"))?;
@@ -39,7 +42,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let bundle = directory.path().join("roots.pem");
         let refusal = || read(&bundle).unwrap_err().to_string();
-        assert!(refusal().contains("cannot be read"), "{}", refusal());
+        assert!(refusal().contains("cannot be read") && refusal().contains("REQUESTS_CA_BUNDLE"), "{}", refusal());
         std::fs::write(&bundle, "").unwrap();
         assert!(refusal().contains("holds no certificate"), "{}", refusal());
         std::fs::write(&bundle, "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n").unwrap();

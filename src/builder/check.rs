@@ -44,7 +44,12 @@ pub(super) fn capabilities(
 
 /// One error for all that is wrong.
 pub(super) fn everything_wrong(problems: Vec<Problem>, others: impl Iterator<Item = Error>) -> Error {
-    let mut others: Vec<Error> = others.collect();
+    // What is missing only because its variable is wrong is told by the variable's own line.
+    let is_told = |error: &Error| {
+        let text = error.to_string();
+        problems.iter().any(|problem| text.strip_prefix(&*problem.name).is_some_and(|rest| rest.starts_with(':')))
+    };
+    let mut others: Vec<Error> = others.filter(|error| !is_told(error)).collect();
     if problems.is_empty() && others.len() == 1 {
         return others.remove(0);
     }

@@ -118,9 +118,9 @@ impl<C: Codec> Encrypted<C> {
 
     fn keys(&self) -> Result<&Keys, Error> {
         self.keys.as_ref().ok_or_else(|| {
-            let message = "there is no key to encrypt with: make one with `openssl rand -hex 32`, and set \
-                           CACHEKIT_MASTER_KEY, or name it by .keyring(..); for data that may be stored in the \
-                           clear, use another intent than Intent::Secure";
+            let message = "CACHEKIT_MASTER_KEY: there is no key to encrypt with; make one with `openssl rand -hex 32`, \
+                           and set it, or name it by .keyring(..); for data that may be stored in the clear, use \
+                           another intent than Intent::Secure";
             Error::new(ErrorKind::Config, message)
         })
     }

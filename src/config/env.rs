@@ -14,18 +14,21 @@ use super::lookalike;
 use super::memcached::MemcachedSettings;
 use super::parse;
 use super::problem::{Fault, Problem};
-use super::redis::{RedisSettings, RedisUrl};
+use super::redis::{RedisSettings, RedisUrl, Shared};
 use super::secret::{MasterKey, Secrets};
 use super::select::Selection;
 use super::settings::Settings;
-use super::variables::{Variable, Variables};
+use super::variables::{Variables, is_own};
 
 /// Everything the `CACHEKIT_*` variables and their few relatives say.
 ///
 /// `CacheBuilder::from_env` reads one for itself, [`CacheBuilder::from_environment`] takes one. Read one to show a
 /// program's configuration, to build several caches, or to reach the same servers with another client. A variable that
-/// breaks its rule has its default here; `build` reports it. Blanks around a value do not count, and an empty one is
-/// unset.
+/// breaks its rule has its default here; `build` reports it. Blanks around a value do not count, nor does a pair of
+/// quotes that a reader of env files left there, and an empty value is unset.
+///
+/// `REDIS_URL`, `LOG_LEVEL`, `REQUESTS_CA_BUNDLE` and `SSL_CERT_FILE` are other programs' variables, too, so what this
+/// library cannot use in them is no error but one of the [`warnings`](Self::warnings).
 ///
 /// `Debug` shows no secret: no key, no API key, no URL of Redis.
 ///
@@ -57,14 +60,17 @@ pub struct Environment {
     /// How to reach CachekitIO.
     pub cachekitio: CachekitIoSettings,
     pub(crate) secrets: Secrets,
-    /// Default [`LogLevel::Info`].
+    /// Default [`LogLevel::Info`], which also stands for levels of other programs.
     pub log_level: LogLevel,
     /// A PEM file of further roots for the clients of CachekitIO and, with TLS, of Redis: `CACHEKIT_CA_BUNDLE`, else
     /// `REQUESTS_CA_BUNDLE`, else `SSL_CERT_FILE`. Default none.
+    ///
+    /// A file that cannot be read is an error of `build` if `CACHEKIT_CA_BUNDLE` names it, or `REQUESTS_CA_BUNDLE` and the
+    /// backend speaks TLS. Such an `SSL_CERT_FILE` is passed over, as OpenSSL does.
     pub ca_bundle: Option<PathBuf>,
     /// Every rule broken, in the order of the variables' groups; `selected` is not among them.
     pub(crate) problems: Vec<Problem>,
-    /// Variables that look like ours and are not.
+    /// Variables that look like ours and are not, and others' variables that mean nothing here.
     pub(crate) warnings: Vec<String>,
 }
 
@@ -119,21 +125,49 @@ impl Environment {
             settings: settings(&vars, &mut problems),
             secrets: secrets(&vars, &mut problems),
             log_level: vars.log_level.read(&mut problems, log_level).unwrap_or(LogLevel::Info),
-            ca_bundle: ca_bundle(&vars).read(&mut problems, readable),
+            ca_bundle: ca_bundle(&vars, &mut problems),
             cachekitio: CachekitIoSettings::read(&vars, pool, &mut problems),
             file: FileSettings::read(&vars, &mut problems),
             memcached: MemcachedSettings::read(&vars, &mut problems),
             selected,
-            problems,
+            problems: Vec::new(),
             warnings: lookalike::warnings(others),
         };
+        // Others' variables follow rules of their own, so what breaks ours is told and not refused.
+        let (problems, oddities) = problems.into_iter().partition(|problem| is_own(&problem.name));
+        environment.problems = problems;
+        environment.warnings.extend(oddities.iter().map(ignored));
         environment.redis.ca_bundle.clone_from(&environment.ca_bundle);
         environment.cachekitio.ca_bundle.clone_from(&environment.ca_bundle);
         environment
     }
+
+    /// What deserves attention and is no error: variables that look like cachekit's and are not read, and values of
+    /// other programs' variables that are not used. Each names the variable and what to do; none holds a value.
+    ///
+    /// The first cache built from this environment tells them as [`Event::Warning`](crate::Event::Warning); a program
+    /// without a subscriber or an observer shows them by this method, or by [`Cache::warnings`](crate::Cache::warnings).
+    ///
+    /// # Examples
+    /// ```
+    /// use cachekit::Environment;
+    /// let environment = Environment::from_vars([("CACHE_REDIS_URL", "redis://prod"), ("LOG_LEVEL", "verbose")]);
+    /// let [look_alike, level] = environment.warnings() else { panic!("there are two") };
+    /// assert!(look_alike.starts_with("CACHE_REDIS_URL is ignored: CACHEKIT_REDIS_URL is likely meant"));
+    /// assert!(level.starts_with("LOG_LEVEL is ignored: it must be one of TRACE, DEBUG, INFO"));
+    /// ```
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
 }
 
-/// The URL of Redis. A wrong `REDIS_URL` concerns nobody but a cache that would connect there.
+/// How an unusable value of another program's variable is told.
+fn ignored(oddity: &Problem) -> String {
+    format!("{} is ignored: it {}; {}", oddity.name, oddity.rule, oddity.fix)
+}
+
+/// The URL of Redis. `REDIS_URL` concerns nobody but a cache that would connect there; one that leads to something else
+/// than Redis is passed over.
 fn redis_url(
     vars: &Variables,
     selected: &mut Result<Option<Selection>, Problem>,
@@ -142,12 +176,24 @@ fn redis_url(
     if vars.cachekit_redis_url.is_set() {
         return vars.cachekit_redis_url.read(problems, RedisUrl::parse);
     }
-    vars.redis_url.value(RedisUrl::parse).unwrap_or_else(|problem| {
-        if matches!(selected, Ok(Some(Selection::Redis))) {
-            *selected = Err(problem);
+    let is_used = matches!(selected, Ok(Some(Selection::Redis)));
+    match vars.redis_url.value(RedisUrl::parse_shared) {
+        Ok(shared) => {
+            let Shared { url, oddity } = shared?;
+            if is_used && url.is_none() {
+                *selected = Ok(None);
+            }
+            let name = if url.is_some() { "an option in REDIS_URL" } else { vars.redis_url.name };
+            problems.extend(oddity.filter(|_| is_used).map(|fault| Problem::new(name, fault)));
+            url
         }
-        None
-    })
+        Err(problem) => {
+            if is_used {
+                *selected = Err(problem);
+            }
+            None
+        }
+    }
 }
 
 fn settings(vars: &Variables, problems: &mut Vec<Problem>) -> Settings {
@@ -194,9 +240,15 @@ fn log_level(text: &str) -> Result<LogLevel, Fault> {
     }
 }
 
-fn ca_bundle(vars: &Variables) -> &Variable {
+fn ca_bundle(vars: &Variables, problems: &mut Vec<Problem>) -> Option<PathBuf> {
     let others = [&vars.cachekit_ca_bundle, &vars.requests_ca_bundle];
-    others.into_iter().find(|variable| variable.is_set()).unwrap_or(&vars.ssl_cert_file)
+    let named = others.into_iter().find(|variable| variable.is_set()).unwrap_or(&vars.ssl_cert_file);
+    let bundle = named.read(problems, readable);
+    if bundle.is_none() && named.name == vars.requests_ca_bundle.name {
+        // Kept for a backend that speaks TLS, which refuses it.
+        return named.read(problems, |path| Ok(PathBuf::from(path)));
+    }
+    bundle
 }
 
 fn readable(text: &str) -> Result<PathBuf, Fault> {

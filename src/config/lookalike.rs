@@ -1,8 +1,6 @@
 //! Variables nobody reads, and what they likely meant.
 
-use super::variables::NAMES;
-
-const PREFIX: &str = "CACHEKIT_";
+use super::variables::{NAMES, PREFIX};
 
 /// Names longer than this are like none of ours.
 const LONGEST_NAME: usize = 64;
@@ -10,11 +8,12 @@ const LONGEST_NAME: usize = 64;
 /// The most warnings given one by one.
 const MAX_WARNINGS: usize = 16;
 
-/// A warning for every name that looks like one of ours and is not, in alphabetical order.
+/// A warning for every name that looks like one of ours and is not, in alphabetical order. The platform's names for
+/// services that are called like this library are not meant for it.
 pub(super) fn warnings(mut others: Vec<String>) -> Vec<String> {
     others.sort_unstable();
     others.dedup();
-    let mut warnings: Vec<String> = others.iter().filter_map(|name| warning(name)).collect();
+    let mut warnings: Vec<String> = others.iter().filter_map(|name| warning(name, &others)).collect();
     if warnings.len() > MAX_WARNINGS {
         let more = warnings.len() - MAX_WARNINGS;
         warnings.truncate(MAX_WARNINGS);
@@ -23,8 +22,11 @@ pub(super) fn warnings(mut others: Vec<String>) -> Vec<String> {
     warnings
 }
 
-fn warning(name: &str) -> Option<String> {
+fn warning(name: &str, names: &[String]) -> Option<String> {
     let upper = name.to_ascii_uppercase();
+    if is_of_a_service(&upper) || is_of_a_link(&upper, names) {
+        return None;
+    }
     if let Some(rest) = upper.strip_prefix(PREFIX) {
         let shown: String = name.chars().take(LONGEST_NAME).flat_map(char::escape_debug).collect();
         return Some(match meant(&upper, rest) {
@@ -37,6 +39,27 @@ fn warning(name: &str) -> Option<String> {
     let known = nearest(&format!("{PREFIX}{rest}"), 1).or_else(|| nearest(&upper, 1))?;
     let shown: String = name.chars().flat_map(char::escape_debug).collect();
     Some(format!("{shown} is ignored: {known} is likely meant, as every variable of cachekit begins with {PREFIX}"))
+}
+
+/// Whether Kubernetes, or Docker for a linked container, gives such a name to the address of a service, whatever the
+/// service is called.
+fn is_of_a_service(upper: &str) -> bool {
+    let is_digit = |first: char| first.is_ascii_digit();
+    let is_port = |(_, rest): (&str, &str)| {
+        rest.is_empty() || rest.strip_prefix('_').is_some_and(|rest| rest.starts_with(is_digit))
+    };
+    upper.ends_with("_SERVICE_HOST")
+        || upper.contains("_SERVICE_PORT")
+        || upper.rsplit_once("_PORT").is_some_and(is_port)
+}
+
+/// Whether Docker gives such a name to what it says of a linked container beside its ports, as some of `names` do.
+fn is_of_a_link(upper: &str, names: &[String]) -> bool {
+    let alias = upper.strip_suffix("_NAME").or_else(|| Some(upper.split_once("_ENV_")?.0));
+    alias.is_some_and(|alias| {
+        let port = format!("{alias}_PORT_");
+        names.iter().any(|name| name.starts_with(&port))
+    })
 }
 
 fn meant(upper: &str, rest: &str) -> Option<&'static str> {

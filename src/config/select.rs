@@ -16,16 +16,18 @@ impl Selection {
     /// What the variables select; `None` means that none does, and Redis at its default URL is the default.
     ///
     /// # Errors
-    /// More than one prefixed selector is set. `REDIS_URL` is other programs' too, so it only counts where none is.
+    /// More than one of the three stores of one's own is named. An API key is no choice beside one of them: it serves
+    /// [`Intent::Io`](crate::intent::Io), and has no effect on other caches. `REDIS_URL` is other programs' too, so it
+    /// only counts where none of the four is set.
     pub(super) fn of(vars: &Variables) -> Result<Option<Self>, Problem> {
-        let selectors = [
-            (&vars.cachekit_api_key, Self::CachekitIo),
+        let stores = [
             (&vars.cachekit_redis_url, Self::Redis),
             (&vars.cachekit_memcached_servers, Self::Memcached),
             (&vars.cachekit_file_cache_dir, Self::File),
         ];
-        let set: Vec<_> = selectors.into_iter().filter(|(variable, _)| variable.is_set()).collect();
+        let set: Vec<_> = stores.into_iter().filter(|(variable, _)| variable.is_set()).collect();
         match set.as_slice() {
+            [] if vars.cachekit_api_key.is_set() => Ok(Some(Self::CachekitIo)),
             [] => Ok(vars.redis_url.is_set().then_some(Self::Redis)),
             [(_, selection)] => Ok(Some(*selection)),
             several => {

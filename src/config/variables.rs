@@ -10,6 +10,9 @@ use serde::Deserialize;
 
 use super::problem::{Fault, Problem};
 
+/// What the names of the library's own variables begin with.
+pub(super) const PREFIX: &str = "CACHEKIT_";
+
 /// One variable: its name, and its text if it is set.
 #[derive(Clone)]
 pub(super) struct Variable {
@@ -100,7 +103,7 @@ variables! {
 }
 
 impl Variables {
-    /// Picks the known variables, trimmed, empty ones unset; returns the names of all others beside them.
+    /// Picks the known variables, trimmed and without quotes, empty ones unset; returns the names of all others beside them.
     ///
     /// Where a name comes twice the first counts, as it does for `getenv`.
     pub(super) fn pick(
@@ -118,7 +121,7 @@ impl Variables {
         }
         let mut texts = Vec::new();
         for (name, value) in found {
-            match value.to_str().map(str::trim) {
+            match value.to_str().map(bare) {
                 Some("") => {}
                 Some(text) => texts.push((name.to_owned(), text.to_owned())),
                 None => {
@@ -131,4 +134,16 @@ impl Variables {
         };
         (texts.into(), others)
     }
+}
+
+/// A text without blanks around it, and without the pair of quotes that some readers of env files leave there.
+fn bare(text: &str) -> &str {
+    let text = text.trim();
+    let quoted = ['"', '\''].into_iter().find_map(|quote| text.strip_prefix(quote)?.strip_suffix(quote));
+    quoted.map_or(text, str::trim)
+}
+
+/// Whether a variable is this library's alone, and not the platform's or of other programs, too.
+pub(super) fn is_own(name: &str) -> bool {
+    name.starts_with(PREFIX)
 }

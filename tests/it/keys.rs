@@ -2,6 +2,10 @@
 
 use std::borrow::Cow;
 use std::collections::HashSet;
+use std::fmt::{self, Write as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::num::{NonZeroI8, NonZeroU64, NonZeroU128};
+use std::sync::Arc;
 
 use cachekit::{ErrorKind, IntoKey, Key, KeyPart, KeyWriter, PartWriter};
 use proptest::prelude::*;
@@ -225,6 +229,38 @@ fn every_kind_of_string_is_the_same_part() {
         assert_eq!(other, text("n", "a b"));
     }
     assert_eq!(text("n", (7_u8, -7_i64, 7_usize, "7")), "n:7/-7/7/7");
+}
+
+#[test]
+fn natural_names_are_parts_as_they_are_written() {
+    assert_eq!((text("n", true), text("n", (false, 'x'))), ("n:true".to_owned(), "n:false/x".to_owned()));
+    assert_eq!((text("n", 'ß'), text("n", ':')), (text("n", "ß"), "n:%3A".to_owned()));
+    assert_eq!(text("n", NonZeroU64::new(7).unwrap()), "n:7");
+    assert_eq!(text("n", (NonZeroI8::MIN, NonZeroU128::MAX)), text("n", (-128, u128::MAX)));
+    assert_eq!(text("n", Ipv4Addr::LOCALHOST), "n:127.0.0.1");
+    let mapped: IpAddr = "::ffff:127.0.0.1".parse().unwrap();
+    assert_eq!((text("n", mapped), text("n", Ipv6Addr::LOCALHOST)), (text("n", "::ffff:127.0.0.1"), text("n", "::1")));
+    let shared: Arc<str> = "a b".into();
+    assert_eq!(text("n", (&&shared, Box::<str>::from("c"))), "n:a%20b/c");
+}
+
+struct Uuid(u128);
+
+impl fmt::Display for Uuid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl KeyPart for Uuid {
+    fn write_part(&self, part: &mut PartWriter<'_>) {
+        let _ = write!(part, "{self}:é");
+    }
+}
+
+#[test]
+fn what_a_type_displays_can_be_its_part() {
+    assert_eq!(text("n", Uuid(255)), format!("n:{:032x}%3A%C3%A9", 255));
 }
 
 struct Point {

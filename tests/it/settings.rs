@@ -149,6 +149,36 @@ fn a_master_key_alone_encrypts_nothing_and_a_plain_intent_warns() {
     assert!(secure.contains("CACHEKIT_MASTER_KEY"), "{secure}");
 }
 
+#[cfg(feature = "cachekitio")]
+#[test]
+fn an_intent_whose_variable_is_wrong_is_told_once() {
+    let told = |result: Result<(), cachekit::Error>| message(result).lines().map(str::to_owned).collect::<Vec<_>>();
+    for key in ["my-secret-key", "abcd", "zz"] {
+        let vars =
+            || CacheBuilder::from_vars([("CACHEKIT_MASTER_KEY", key), ("CACHEKIT_API_KEY", "two words")]).l1_only();
+        let lines = told(vars().intent(Intent::Secure).build().map(drop));
+        assert_eq!(lines.len(), 2, "one for each variable: {lines:?}");
+        assert!(lines[0].starts_with("CACHEKIT_MASTER_KEY: must "), "{lines:?}");
+        let lines = told(vars().intent(Intent::Io).build().map(drop));
+        assert_eq!(lines.iter().filter(|line| line.starts_with("CACHEKIT_API_KEY: must ")).count(), 1, "{lines:?}");
+        assert_eq!(lines.len(), 2, "{lines:?}");
+    }
+    let alone = told(
+        CacheBuilder::from_vars([("CACHEKIT_MASTER_KEY", "zz")]).l1_only().intent(Intent::Secure).build().map(drop),
+    );
+    assert_eq!(alone.len(), 1, "{alone:?}");
+}
+
+#[test]
+fn an_api_key_beside_a_store_leaves_the_choice_to_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let vars = [("CACHEKIT_API_KEY", "ck_live_42"), ("CACHEKIT_FILE_CACHE_DIR", dir.path().to_str().unwrap())];
+    let cache = CacheBuilder::from_vars(vars).build().unwrap();
+    assert!(format!("{cache:?}").contains("File"), "{cache:?}");
+    #[cfg(feature = "cachekitio")]
+    CacheBuilder::from_vars(vars).intent(Intent::Io).build().unwrap();
+}
+
 #[test]
 fn look_alikes_warn_with_the_name_that_was_meant() {
     let journal = Arc::new(Journal::default());
@@ -171,7 +201,7 @@ fn all_that_is_wrong_is_said_at_once_and_no_secret_with_it() {
             ("CACHEKIT_FILE_MAX_ENTRY_COUNT", "99"),
             ("CACHEKIT_MEMCACHED_SERVERS", "mc1:11211"),
             ("CACHEKIT_API_URL", "http://user:hunter2-secret@example.com"),
-            ("REQUESTS_CA_BUNDLE", "/does/not/exist.pem"),
+            ("CACHEKIT_CA_BUNDLE", "/does/not/exist.pem"),
         ])
         .namespace("")
         .swr_threshold_ratio(7.0)
@@ -187,7 +217,7 @@ fn all_that_is_wrong_is_said_at_once_and_no_secret_with_it() {
         "CACHEKIT_FILE_MAX_ENTRY_COUNT",
         "CACHEKIT_MEMCACHED_SERVERS",
         "CACHEKIT_API_URL",
-        "REQUESTS_CA_BUNDLE",
+        "CACHEKIT_CA_BUNDLE",
         "namespace",
         "swr_threshold_ratio",
     ] {

@@ -20,6 +20,7 @@ use crate::error::Error;
 #[cfg(any(feature = "redis", test))]
 pub(crate) use self::target::{Host, Login, Topology};
 pub use self::url::RedisUrl;
+pub(super) use self::url::Shared;
 
 /// How to reach Redis.
 ///

@@ -26,6 +26,14 @@ pub struct RedisUrl {
     target: Target,
 }
 
+/// What a URL that other programs read, too, says to this library.
+pub(in crate::config) struct Shared {
+    /// `None` if it leads to something else than Redis.
+    pub(in crate::config) url: Option<RedisUrl>,
+    /// What is left out of account.
+    pub(in crate::config) oddity: Option<Fault>,
+}
+
 const DEFAULT: &str = "redis://localhost:6379/0";
 const PASSWORD_FORM: &str = "percent-encode / ? # @ % in the user and password: redis://user:p%40ss@host:6379/0";
 
@@ -99,6 +107,32 @@ impl RedisUrl {
             Form::Socket => socket(rest),
         };
         Ok(Self { text: Secret::new(text), target: target? })
+    }
+
+    /// Reads a URL that other programs read, too, as they do: options of theirs are left out, and a URL of something
+    /// else is none of Redis.
+    ///
+    /// # Errors
+    /// If it is a URL of Redis with another fault.
+    pub(in crate::config) fn parse_shared(text: &str) -> Result<Shared, Fault> {
+        let fault = match Self::parse(text) {
+            Ok(url) => return Ok(Shared { url: Some(url), oddity: None }),
+            Err(fault) => fault,
+        };
+        if Form::of(text.split([':', '/']).next().unwrap_or_default()).is_none() {
+            return Ok(Shared { url: None, oddity: Some(fault) });
+        }
+        let Some(url) = Self::without_options_of_others(text) else { return Err(fault) };
+        Ok(Shared { url: Some(url), oddity: Some(fault) })
+    }
+
+    fn without_options_of_others(text: &str) -> Option<Self> {
+        // Behind the `?` or `#` of a password comes the `@` of its host.
+        let (url, options) = text.split_once(['?', '#']).filter(|(_, options)| !options.contains('@'))?;
+        let is_ours = |option: &&str| Self::parse(&format!("{url}?{option}")).is_ok();
+        let kept: Vec<&str> = options.split(['&', '#']).filter(is_ours).collect();
+        let query = if kept.is_empty() { "" } else { "?" };
+        Self::parse(&format!("{url}{query}{}", kept.join("&"))).ok()
     }
 
     /// The URL, for a client that connects.

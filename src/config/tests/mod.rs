@@ -4,6 +4,7 @@ use super::env::Environment;
 
 mod decided;
 mod lookalikes;
+mod platform;
 mod redis;
 mod secrets;
 mod selection;

@@ -28,20 +28,31 @@ fn one_selector_selects() {
 }
 
 #[test]
-fn several_selectors_are_listed() {
-    let all = [API_KEY, REDIS, MEMCACHED, FILE];
-    for mask in 0_u32..16 {
-        let set: Vec<_> = (0..4).filter(|bit| mask & (1 << bit) != 0).map(|bit| all[bit]).collect();
+fn several_stores_are_listed() {
+    let all = [REDIS, MEMCACHED, FILE];
+    for mask in 0_u32..8 {
+        let set: Vec<_> = (0..3).filter(|bit| mask & (1 << bit) != 0).map(|bit| all[bit]).collect();
         let env = environment(&set);
         assert!(env.problems.is_empty(), "the conflict concerns only those who let the environment choose");
         if set.len() < 2 {
             assert!(env.selected.is_ok());
             continue;
         }
+        let with_key: Vec<_> = [API_KEY].iter().chain(&set).copied().collect();
         let problem = env.selected.expect_err("there are several");
+        assert_eq!(environment(&with_key).selected.as_ref(), Err(&problem), "the API key is no choice beside them");
         let names: Vec<&str> = set.iter().map(|(name, _)| *name).collect();
         assert_eq!(problem.name, names.join(", "));
         assert!(problem.to_string().contains("unset all but one"));
+    }
+}
+
+#[test]
+fn an_api_key_beside_a_store_leaves_the_choice_to_it_and_still_serves_io() {
+    for (store, selection) in [(REDIS, Selection::Redis), (MEMCACHED, Selection::Memcached), (FILE, Selection::File)] {
+        let env = environment(&[API_KEY, store]);
+        assert_eq!((&env.selected, faulty(&env)), (&Ok(Some(selection)), vec![]), "{}", store.0);
+        assert_eq!(env.cachekitio.api_key.as_ref().map(|key| key.expose()), Some("ck_live_x"));
     }
 }
 
