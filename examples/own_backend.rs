@@ -105,7 +105,11 @@ impl Backend for Shelf {
         Ok(())
     }
 
-    async fn lease(&self, _: &Key, _: Duration) -> Result<Lease, Error> {
+    async fn lease(&self, _: &Key, _: Duration, _: LeaseToken) -> Result<Lease, Error> {
+        Err(no_leases())
+    }
+
+    async fn renew(&self, _: &Key, _: Duration, _: LeaseToken) -> Result<bool, Error> {
         Err(no_leases())
     }
 

@@ -117,7 +117,8 @@ trait Erased: fmt::Debug + Send + Sync {
     async fn erased_get_many(&self, keys: &[Key]) -> Result<Vec<Option<Bytes>>, Error>;
     async fn erased_set_many(&self, items: Vec<(Key, Bytes)>, ttl: Duration) -> Result<(), Error>;
     async fn erased_remove_many(&self, keys: &[Key]) -> Result<(), Error>;
-    async fn erased_lease(&self, key: &Key, hold: Duration) -> Result<Lease, Error>;
+    async fn erased_lease(&self, key: &Key, hold: Duration, token: LeaseToken) -> Result<Lease, Error>;
+    async fn erased_renew(&self, key: &Key, hold: Duration, token: LeaseToken) -> Result<bool, Error>;
     async fn erased_fill(&self, key: &Key, value: Bytes, ttl: Duration, token: LeaseToken) -> Result<bool, Error>;
     async fn erased_release(&self, key: &Key, token: LeaseToken) -> Result<(), Error>;
     async fn erased_ping(&self) -> Result<(), Error>;
@@ -156,8 +157,11 @@ impl<B: Backend> Erased for B {
     async fn erased_remove_many(&self, keys: &[Key]) -> Result<(), Error> {
         self.remove_many(keys).await
     }
-    async fn erased_lease(&self, key: &Key, hold: Duration) -> Result<Lease, Error> {
-        self.lease(key, hold).await
+    async fn erased_lease(&self, key: &Key, hold: Duration, token: LeaseToken) -> Result<Lease, Error> {
+        self.lease(key, hold, token).await
+    }
+    async fn erased_renew(&self, key: &Key, hold: Duration, token: LeaseToken) -> Result<bool, Error> {
+        self.renew(key, hold, token).await
     }
     async fn erased_fill(&self, key: &Key, value: Bytes, ttl: Duration, token: LeaseToken) -> Result<bool, Error> {
         self.fill(key, value, ttl, token).await
@@ -205,8 +209,11 @@ impl Backend for AnyBackend {
     async fn remove_many(&self, keys: &[Key]) -> Result<(), Error> {
         self.0.erased_remove_many(keys).await
     }
-    async fn lease(&self, key: &Key, hold: Duration) -> Result<Lease, Error> {
-        self.0.erased_lease(key, hold).await
+    async fn lease(&self, key: &Key, hold: Duration, token: LeaseToken) -> Result<Lease, Error> {
+        self.0.erased_lease(key, hold, token).await
+    }
+    async fn renew(&self, key: &Key, hold: Duration, token: LeaseToken) -> Result<bool, Error> {
+        self.0.erased_renew(key, hold, token).await
     }
     async fn fill(&self, key: &Key, value: Bytes, ttl: Duration, token: LeaseToken) -> Result<bool, Error> {
         self.0.erased_fill(key, value, ttl, token).await

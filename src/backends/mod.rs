@@ -64,7 +64,9 @@ pub use self::redis::Redis;
 /// # Leases
 /// A lease is the right to fill one key, kept by the backend so that it holds across processes. At most one is out per
 /// key; it ends after `hold`, by `fill`, by `release`, and by `set` or `remove` of its key. `fill` stores only if its
-/// lease has not ended. A backend whose [`Capabilities::leases`] is false answers [`ErrorKind::Unsupported`].
+/// lease has not ended. A lease that has ended stays so: `renew` keeps one that holds, and never takes one anew. The
+/// caller makes the token, so that a lease whose answer was lost can be given back. A backend whose
+/// [`Capabilities::leases`] is false answers [`ErrorKind::Unsupported`].
 ///
 /// # Errors
 /// [`ErrorKind::Unavailable`] and [`ErrorKind::Timeout`] where trying again may help, [`ErrorKind::ReadOnly`] where reads
@@ -117,8 +119,13 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     /// Forgets several keys, each as [`remove`](Backend::remove) does.
     fn remove_many(&self, keys: &[Key]) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// Asks for the right to fill `key`, for at most `hold`.
-    fn lease(&self, key: &Key, hold: Duration) -> impl Future<Output = Result<Lease, Error>> + Send;
+    /// Asks for the right to fill `key`, for `hold`, under a `token` that was never used before.
+    fn lease(&self, key: &Key, hold: Duration, token: LeaseToken) -> impl Future<Output = Result<Lease, Error>> + Send;
+
+    /// Keeps the lease `token` for `hold` from now, if it has not ended.
+    ///
+    /// Returns whether it had not.
+    fn renew(&self, key: &Key, hold: Duration, token: LeaseToken) -> impl Future<Output = Result<bool, Error>> + Send;
 
     /// Stores `value` as [`set`](Backend::set) does, if the lease `token` has not ended, and ends it.
     ///
@@ -155,7 +162,7 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
 pub struct Capabilities {
     /// A short lower-case name for messages and metrics, such as `file`.
     pub name: &'static str,
-    /// Whether [`Backend::lease`], `fill` and `release` work.
+    /// Whether [`Backend::lease`], `renew`, `fill` and `release` work.
     pub leases: bool,
     /// The largest value of one item, in bytes. The cache splits larger ones.
     pub max_value: usize,
@@ -239,12 +246,12 @@ impl Capabilities {
 #[must_use = "a granted lease keeps others waiting until it is filled or released"]
 pub enum Lease {
     /// The caller may fill the key.
-    Granted(LeaseToken),
-    /// Somebody else may; wait for the value.
+    Granted,
+    /// Another holder may; wait for the value.
     Held,
 }
 
-/// Proof of a granted lease: 128 random bits. They tell holders apart, and are no secret.
+/// The name of one lease: 128 random bits, made by the one who asks for it. They tell holders apart, and are no secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct LeaseToken(u128);
 

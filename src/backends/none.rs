@@ -59,7 +59,10 @@ macro_rules! without_values {
             async fn remove_many(&self, _: &[Key]) -> Result<(), Error> {
                 match *self {}
             }
-            async fn lease(&self, _: &Key, _: Duration) -> Result<Lease, Error> {
+            async fn lease(&self, _: &Key, _: Duration, _: LeaseToken) -> Result<Lease, Error> {
+                match *self {}
+            }
+            async fn renew(&self, _: &Key, _: Duration, _: LeaseToken) -> Result<bool, Error> {
                 match *self {}
             }
             async fn fill(&self, _: &Key, _: Bytes, _: Duration, _: LeaseToken) -> Result<bool, Error> {

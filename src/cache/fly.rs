@@ -187,8 +187,9 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         let mut pause = Duration::from_millis(10);
         loop {
             let ends = self.clock.ticks().saturating_add(millis(leases.hold));
-            let lease = match guard.lease(key, leases.hold).await {
-                Ok(Lease::Granted(token)) => Some(Leased { token, ends }),
+            let token = LeaseToken::random();
+            let lease = match guard.lease(key, leases.hold, token).await {
+                Ok(Lease::Granted) => Some(Leased { token, ends }),
                 Ok(Lease::Held) => None,
                 Err(_) => return Turn::Compute { lease: None, to_l2: false },
             };

@@ -149,8 +149,22 @@ impl<B: Backend> Guard<B> {
         self.run(key, Operation::Get, || self.backend.ttl(key)).await
     }
 
-    pub(crate) async fn lease(&self, key: &Key, hold: Duration) -> Result<Lease, Error> {
-        self.door.run(key, Operation::Lease, Manner::ONCE, || self.backend.lease(key, hold)).await
+    pub(crate) async fn lease(&self, key: &Key, hold: Duration, token: LeaseToken) -> Result<Lease, Error> {
+        self.door.run(key, Operation::Lease, Manner::ONCE, || self.backend.lease(key, hold, token)).await
+    }
+
+    /// Asks for a short lease under a token of its own, which is given back if its answer is lost.
+    pub(crate) async fn short_lease(&self, key: &Key, hold: Duration) -> Result<Option<LeaseToken>, Error> {
+        let token = LeaseToken::random();
+        match self.lease(key, hold, token).await {
+            Ok(Lease::Granted) => Ok(Some(token)),
+            Ok(Lease::Held) => Ok(None),
+            Err(error) => {
+                // If this fails too, the lease ends by itself.
+                let _ = self.release(key, token).await;
+                Err(error)
+            }
+        }
     }
 
     pub(crate) async fn release(&self, key: &Key, token: LeaseToken) -> Result<(), Error> {

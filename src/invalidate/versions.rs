@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use super::known::{Admission, Current, Known};
 use super::record::Record;
-use crate::backends::{Backend, Lease, join};
+use crate::backends::{Backend, join};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind};
 use crate::guard::Guard;
@@ -186,7 +186,7 @@ impl Versions {
     async fn succeed<B: Backend>(&self, guard: &Guard<B>) -> Result<bool, Error> {
         let attempts = if guard.capabilities().leases { ATTEMPTS } else { 0 };
         for _ in 0..attempts {
-            let Lease::Granted(token) = guard.lease(&self.version, HOLD).await? else {
+            let Some(token) = guard.short_lease(&self.version, HOLD).await? else {
                 self.clock.sleep(PAUSE).await;
                 continue;
             };
@@ -279,13 +279,13 @@ impl Versions {
         }
         // By a lease, so that of several who make one the first wins, and an invalidation over all.
         for _ in 0..ATTEMPTS {
-            let lease = guard.lease(key, HOLD).await?;
-            if lease == Lease::Held {
+            let lease = guard.short_lease(key, HOLD).await?;
+            if lease.is_none() {
                 self.clock.sleep(PAUSE).await;
             }
             // Whoever held the lease before may have made it.
             let found = read(guard.get(key).await?);
-            if let Lease::Granted(token) = lease {
+            if let Some(token) = lease {
                 if found.is_none() {
                     let made = random::number();
                     if guard.put(key, bytes(made), self.keep(guard), Some(token)).await? {

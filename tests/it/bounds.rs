@@ -15,7 +15,7 @@ use cachekit::{
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::support::{Broken, Journal, Note, Slow, poll_once, settle};
+use crate::support::{Broken, Journal, Note, Slow, leased, poll_once, settle};
 
 fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -103,8 +103,11 @@ impl Backend for Doubting {
     async fn remove_many(&self, _: &[Key]) -> Result<(), Error> {
         Ok(())
     }
-    async fn lease(&self, _: &Key, _: Duration) -> Result<Lease, Error> {
+    async fn lease(&self, _: &Key, _: Duration, _: LeaseToken) -> Result<Lease, Error> {
         Ok(Lease::Held)
+    }
+    async fn renew(&self, _: &Key, _: Duration, _: LeaseToken) -> Result<bool, Error> {
+        Ok(false)
     }
     async fn fill(&self, _: &Key, _: Bytes, _: Duration, _: LeaseToken) -> Result<bool, Error> {
         Ok(false)
@@ -131,8 +134,8 @@ async fn waiting_for_a_lease_does_not_count_against_the_deadline() {
     let clock = ManualClock::new();
     let memory = Memory::with_clock(1 << 20, Arc::new(clock.clone()));
     let key = Key::new("default", "key").unwrap();
-    let held = memory.lease(&key, secs(30)).await.unwrap();
-    assert!(matches!(held, Lease::Granted(_)));
+    let held = leased(&memory, &key, secs(30)).await.unwrap();
+    assert!(held.is_some());
     let cache = builder(&clock, memory).leases(true).deadline(secs(2)).operation_timeout(secs(1)).build().unwrap();
     let caller = tokio::spawn({
         let cache = cache.clone();

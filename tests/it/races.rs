@@ -8,9 +8,9 @@ use bytes::Bytes;
 use cachekit::backends::Memory;
 use cachekit::codec::Postcard;
 use cachekit::testing::{Chaos, Fault, ManualClock};
-use cachekit::{Backend, Cache, CacheBuilder, Error, Grace, Intent, Key, Lease, Operation};
+use cachekit::{Backend, Cache, CacheBuilder, Error, Grace, Intent, Key, Operation};
 
-use crate::support::{Broken, Late, Slow, forward, poll_once, settle};
+use crate::support::{Broken, Late, Slow, forward, leased, poll_once, settle};
 
 fn over<B: Backend>(backend: B) -> Cache<B, Postcard> {
     CacheBuilder::new().intent(Intent::Minimal).backend(backend).build().unwrap()
@@ -492,8 +492,8 @@ async fn what_was_delivered_and_then_invalidated_answers_nobody() {
         builder.clock(Arc::new(clock.clone())).build().unwrap()
     };
     let (one, two) = (build(late.clone()), build(Late::new(memory.clone())));
-    let lease = memory.lease(&Key::new("default", "key").unwrap(), Duration::from_secs(30)).await.unwrap();
-    assert!(matches!(lease, Lease::Granted(_)));
+    let lease = leased(&memory, &Key::new("default", "key").unwrap(), Duration::from_secs(30)).await.unwrap();
+    assert!(lease.is_some());
     let caller = tokio::spawn({
         let one = one.clone();
         async move { one.get_or_compute("key", || async { Ok::<u32, Broken>(9) }).await }
@@ -530,7 +530,7 @@ impl Backend for Restless {
         found
     }
 
-    forward!(memory: capabilities set remove exists ttl touch get_many set_many remove_many lease fill release ping bus);
+    forward!(memory: capabilities set remove exists ttl touch get_many set_many remove_many lease renew fill release ping bus);
 }
 
 #[tokio::test]

@@ -11,10 +11,11 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::support::leased;
 use cachekit::backends::Memory;
 use cachekit::codec::Postcard;
 use cachekit::testing::{Chaos, Fault, ManualClock};
-use cachekit::{Backend, CacheBuilder, Clock, Intent, Key, Lease, Settings, SystemClock};
+use cachekit::{Backend, CacheBuilder, Clock, Intent, Key, Settings, SystemClock};
 use fastrand::Rng;
 use serde::{Deserialize, Serialize};
 
@@ -162,8 +163,8 @@ impl Storm {
             .collect();
         storm.rage(processes, tasks, calls, || control.heal()).await;
         for key in 0..KEYS {
-            let lease = memory.lease(&Key::new("default", key).unwrap(), Duration::from_secs(1)).await.unwrap();
-            let free = matches!(lease, Lease::Granted(_));
+            let lease = leased(&memory, &Key::new("default", key).unwrap(), Duration::from_secs(1)).await.unwrap();
+            let free = lease.is_some();
             assert!(free || storm.weather.faults, "seed {}: a lease of key {key} is left", storm.seed);
         }
     }

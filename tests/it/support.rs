@@ -118,6 +118,15 @@ impl Observer for Journal {
     }
 }
 
+/// Asks for a lease under a fresh token. The token, if it was granted.
+pub(crate) async fn leased<B: Backend>(backend: &B, key: &Key, hold: Duration) -> Result<Option<LeaseToken>, Error> {
+    let token = LeaseToken::random();
+    Ok(match backend.lease(key, hold, token).await? {
+        Lease::Granted => Some(token),
+        Lease::Held => None,
+    })
+}
+
 /// The message of an error that must be there.
 pub(crate) fn message<T: std::fmt::Debug>(result: Result<T, Error>) -> String {
     result.unwrap_err().to_string()
@@ -149,7 +158,18 @@ macro_rules! forward {
     };
     (@ $inner:tt remove_many) => { forward!(% $inner remove_many(keys: &[cachekit::Key]) -> ()); };
     (@ $inner:tt lease) => {
-        forward!(% $inner lease(key: &cachekit::Key, hold: std::time::Duration) -> cachekit::Lease);
+        forward!(
+            % $inner lease(
+                key: &cachekit::Key,
+                hold: std::time::Duration,
+                token: cachekit::LeaseToken
+            ) -> cachekit::Lease
+        );
+    };
+    (@ $inner:tt renew) => {
+        forward!(
+            % $inner renew(key: &cachekit::Key, hold: std::time::Duration, token: cachekit::LeaseToken) -> bool
+        );
     };
     (@ $inner:tt fill) => {
         forward!(
@@ -184,7 +204,10 @@ macro_rules! limited {
                 $can(self)
             }
             forward!(0: get set remove exists ttl touch get_many set_many remove_many ping bus);
-            async fn lease(&self, _: &Key, _: Duration) -> Result<Lease, Error> {
+            async fn lease(&self, _: &Key, _: Duration, _: LeaseToken) -> Result<Lease, Error> {
+                Err(Error::new(ErrorKind::Unsupported, "no leases"))
+            }
+            async fn renew(&self, _: &Key, _: Duration, _: LeaseToken) -> Result<bool, Error> {
                 Err(Error::new(ErrorKind::Unsupported, "no leases"))
             }
             async fn fill(&self, _: &Key, _: Bytes, _: Duration, _: LeaseToken) -> Result<bool, Error> {
@@ -251,7 +274,7 @@ impl<B: Backend> Late<B> {
 }
 
 impl<B: Backend> Backend for Late<B> {
-    forward!(inner: capabilities exists ttl touch set_many remove_many release ping bus);
+    forward!(inner: capabilities exists ttl touch set_many remove_many renew release ping bus);
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Bytes>>, Error> {
         let answer = self.inner.get_many(keys).await;
         self.answer(Operation::Get, answer).await
@@ -268,8 +291,8 @@ impl<B: Backend> Backend for Late<B> {
         let answer = self.inner.remove(key).await;
         self.answer(Operation::Remove, answer).await
     }
-    async fn lease(&self, key: &Key, hold: Duration) -> Result<Lease, Error> {
-        let answer = self.inner.lease(key, hold).await;
+    async fn lease(&self, key: &Key, hold: Duration, token: LeaseToken) -> Result<Lease, Error> {
+        let answer = self.inner.lease(key, hold, token).await;
         self.answer(Operation::Lease, answer).await
     }
     async fn fill(&self, key: &Key, value: Bytes, ttl: Duration, token: LeaseToken) -> Result<bool, Error> {

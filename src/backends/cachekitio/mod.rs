@@ -304,7 +304,11 @@ impl Backend for CachekitIo {
         shared.ask_each(keys.len(), delete, |answer| shared.gone(&answer)).await.map(drop)
     }
 
-    async fn lease(&self, _: &Key, _: Duration) -> Result<Lease, Error> {
+    async fn lease(&self, _: &Key, _: Duration, _: LeaseToken) -> Result<Lease, Error> {
+        Err(error::no_leases())
+    }
+
+    async fn renew(&self, _: &Key, _: Duration, _: LeaseToken) -> Result<bool, Error> {
         Err(error::no_leases())
     }
 

@@ -216,9 +216,14 @@ impl Backend for File {
         self.write(move |store, patience| store.remove(&names, patience)).await
     }
 
-    async fn lease(&self, key: &Key, hold: Duration) -> Result<Lease, Error> {
+    async fn lease(&self, key: &Key, hold: Duration, token: LeaseToken) -> Result<Lease, Error> {
         let name = Name::of(key);
-        self.write(move |store, patience| store.lease(name, hold, patience)).await
+        self.write(move |store, patience| store.lease(name, hold, token, patience)).await
+    }
+
+    async fn renew(&self, key: &Key, hold: Duration, token: LeaseToken) -> Result<bool, Error> {
+        let name = Name::of(key);
+        self.write(move |store, patience| store.renew(name, hold, token, patience)).await
     }
 
     async fn fill(&self, key: &Key, value: Bytes, ttl: Duration, token: LeaseToken) -> Result<bool, Error> {

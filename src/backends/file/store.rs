@@ -123,7 +123,13 @@ impl Store {
         Ok(Some((entry, temp)))
     }
 
-    pub(super) fn lease(&self, name: Name, hold: Duration, patience: Duration) -> Result<Lease, Error> {
+    pub(super) fn lease(
+        &self,
+        name: Name,
+        hold: Duration,
+        token: LeaseToken,
+        patience: Duration,
+    ) -> Result<Lease, Error> {
         if self.note(name)?.is_some() {
             return Ok(Lease::Held);
         }
@@ -143,10 +149,32 @@ impl Store {
         }
         ledger.totals.leases += 1;
         locked.record(&ledger)?;
-        let token = LeaseToken::random();
+        self.write_note(name, hold, token)?;
+        Ok(Lease::Granted)
+    }
+
+    pub(super) fn renew(
+        &self,
+        name: Name,
+        hold: Duration,
+        token: LeaseToken,
+        patience: Duration,
+    ) -> Result<bool, Error> {
+        if !self.holds(name, token)? {
+            return Ok(false);
+        }
+        let _locked = self.lock.acquire(patience)?;
+        if !self.holds(name, token)? {
+            return Ok(false);
+        }
+        // One file in place of another: the ledger counts it already.
+        remove(&self.dir.lease(name)).map_err(error::directory)?;
+        self.write_note(name, hold, token).map(|()| true)
+    }
+
+    fn write_note(&self, name: Name, hold: Duration, token: LeaseToken) -> Result<(), Error> {
         let note = Note { token: token.as_u128(), ends: self.clock.wall().saturating_add(millis(hold)) };
-        note.write(&self.dir.lease(name)).map_err(error::directory)?;
-        Ok(Lease::Granted(token))
+        note.write(&self.dir.lease(name)).map_err(error::directory)
     }
 
     pub(super) fn fill(

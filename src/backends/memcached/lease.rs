@@ -19,7 +19,8 @@
 //! removal finds; and after the lock is gone, `fill` gives up. `set` stores first, which changes the id, and ends the lock
 //! after that.
 //!
-//! The last bit of a token says which of the two it is.
+//! `renew` writes the note again, if it still has the id it had when its token was read there. That changes the id, so
+//! a `fill` that overlaps it may be refused: the caller does one after the other.
 
 use std::time::Duration;
 
@@ -37,7 +38,7 @@ use crate::key::Key;
 /// The client flags of placeholders and locks.
 const FLAGS: u32 = 0x6c65_6173;
 /// How long a placeholder lives that is replaced by its value at once, in seconds.
-const SHORT: u32 = 31;
+const SHORT: u32 = 3;
 /// No MessagePack begins so: for readers that do not look at flags, a placeholder is no value.
 const MAGIC: u8 = 0xC1;
 
@@ -77,6 +78,15 @@ impl Note {
     }
 }
 
+/// A lease that is out.
+struct Held {
+    note: Note,
+    /// The id of the entry that holds the note.
+    id: u64,
+    /// Whether that is the lock, not a placeholder.
+    locks: bool,
+}
+
 /// The names of a key and its lock, and where they are.
 struct Place<'a> {
     route: Route<'a>,
@@ -90,23 +100,27 @@ impl Shared {
         Ok(Place { route: self.fleet.route(&name).await?, name, lock: self.lock(key) })
     }
 
-    pub(super) async fn lease(&self, key: &Key, hold: Duration) -> Result<Lease, Error> {
-        let hold = life::wire(hold, self.clock.wall())?;
+    pub(super) async fn lease(&self, key: &Key, hold: Duration, token: LeaseToken) -> Result<Lease, Error> {
+        let hold = life::lease(hold, self.clock.wall())?;
         let place = self.place(key).await?;
-        let token = LeaseToken::random().as_u128();
-        if let Some(token) = place.lease(token, hold).await? {
-            Ok(Lease::Granted(LeaseToken(token)))
-        } else {
-            Ok(Lease::Held)
-        }
+        if place.lease(token.0, hold).await? { Ok(Lease::Granted) } else { Ok(Lease::Held) }
+    }
+
+    pub(super) async fn renew(&self, key: &Key, hold: Duration, token: LeaseToken) -> Result<bool, Error> {
+        let hold = life::lease(hold, self.clock.wall())?;
+        let place = self.place(key).await?;
+        let Some(Held { note, id, locks }) = place.held(token.0).await? else { return Ok(false) };
+        let name = place.of(locks);
+        let set = Set::new(name, note.encode()).client_flags(FLAGS).ttl_raw(hold).compare_cas(id);
+        Ok(place.route.run_once(set).await?.applied())
     }
 
     pub(super) async fn fill(&self, key: &Key, value: &Bytes, ttl: Duration, token: LeaseToken) -> Result<bool, Error> {
         let ttl = life::wire(ttl, self.clock.wall())?;
         let place = self.place(key).await?;
         let store = |id| Set::new(&place.name, value).ttl_raw(ttl).compare_cas(id);
-        let Some((note, id)) = place.held(token.0).await? else { return Ok(false) };
-        if !is_lock(token.0) {
+        let Some(Held { note, id, locks }) = place.held(token.0).await? else { return Ok(false) };
+        if !locks {
             return Ok(place.route.run_once(store(id)).await?.applied());
         }
         let stored = place.route.run_once(store(note.id)).await?;
@@ -120,20 +134,19 @@ impl Shared {
 
     pub(super) async fn release(&self, key: &Key, token: LeaseToken) -> Result<(), Error> {
         let place = self.place(key).await?;
-        let Some((_, id)) = place.held(token.0).await? else { return Ok(()) };
-        let name = if is_lock(token.0) { &place.lock } else { &place.name };
-        place.route.run(|| Delete::new(name).compare_cas(id)).await.map(drop)
+        let Some(Held { id, locks, .. }) = place.held(token.0).await? else { return Ok(()) };
+        place.route.run(|| Delete::new(place.of(locks)).compare_cas(id)).await.map(drop)
     }
 }
 
-fn is_lock(token: u128) -> bool {
-    token & 1 == 1
-}
-
 impl Place<'_> {
-    /// Takes the lease; the token says in its last bit how.
-    async fn lease(&self, token: u128, hold: u32) -> Result<Option<u128>, Error> {
-        let token = token & !1;
+    /// The name of the lock, or of the key.
+    fn of(&self, locks: bool) -> &str {
+        if locks { &self.lock } else { &self.name }
+    }
+
+    /// Takes the lease, if it is free.
+    async fn lease(&self, token: u128, hold: u32) -> Result<bool, Error> {
         let put = Set::new(&self.name, Note { token, id: 0 }.encode()).client_flags(FLAGS).ttl_raw(hold);
         let look = Get::new(&self.name).without_value().no_lru_bump().meta(Meta::NONE.cas());
         let lock = Get::new(&self.lock).meta(Meta::NONE.cas());
@@ -144,24 +157,24 @@ impl Place<'_> {
         let lock = Note::of(lock);
         if put.applied() {
             if lock.is_none() {
-                return Ok(Some(token));
+                return Ok(true);
             }
             // A value that is being renewed has ended: its lease has not.
             self.route.run(|| Delete::new(&self.name).compare_cas(put.cas.unwrap_or(0))).await?;
-            return Ok(None);
+            return Ok(false);
         }
         let id = match found.item.cas {
             Some(id) if found.hit() && !is_placeholder(found) => id,
-            _ => return Ok(None),
+            _ => return Ok(false),
         };
         match lock {
-            Some((note, _)) if note.id == id => Ok(None),
-            lock => self.lock(Note { token: token | 1, id }, lock.map(|(_, id)| id), hold).await,
+            Some((note, _)) if note.id == id => Ok(false),
+            lock => self.lock(Note { token, id }, lock.map(|(_, id)| id), hold).await,
         }
     }
 
     /// Takes the lock of the value with this id, in place of an earlier value's lock if there is one.
-    async fn lock(&self, note: Note, earlier: Option<u64>, hold: u32) -> Result<Option<u128>, Error> {
+    async fn lock(&self, note: Note, earlier: Option<u64>, hold: u32) -> Result<bool, Error> {
         let set = Set::new(&self.lock, note.encode()).client_flags(FLAGS).ttl_raw(hold).return_cas();
         let set = match earlier {
             Some(earlier) => set.compare_cas(earlier),
@@ -173,21 +186,35 @@ impl Place<'_> {
             return Err(strange(self.route.place()));
         };
         if !set.applied() {
-            return Ok(None);
+            return Ok(false);
         }
         if found.hit() && found.item.cas == Some(note.id) {
-            return Ok(Some(note.token));
+            return Ok(true);
         }
         self.route.run(|| Delete::new(&self.lock).compare_cas(set.cas.unwrap_or(0))).await?;
-        Ok(None)
+        Ok(false)
     }
 
-    /// The note of this token and the id of the entry it is in, if the lease has not ended.
-    async fn held(&self, token: u128) -> Result<Option<(Note, u64)>, Error> {
-        let name = if is_lock(token) { &self.lock } else { &self.name };
-        let found = self.route.run(|| Get::new(name).no_lru_bump().meta(Meta::NONE.cas())).await?;
-        match Note::of(&found).filter(|(note, _)| note.token == token) {
-            Some(held) if self.route.believes(Some(held.1)).await? => Ok(Some(held)),
+    /// The lease of this token, if it has not ended. Reads what is under the key only if it is a placeholder: a value
+    /// may be long.
+    async fn held(&self, token: u128) -> Result<Option<Held>, Error> {
+        let read = |name: &str| Get::new(name).no_lru_bump().meta(Meta::NONE.cas());
+        let looks = || vec![read(&self.lock).into(), read(&self.name).without_value().into()];
+        let answers = self.route.run_all(looks).await?;
+        let [OpResult::Get(lock), OpResult::Get(found)] = &answers[..] else {
+            return Err(strange(self.route.place()));
+        };
+        let mine = |found: &GetResult| Note::of(found).filter(|(note, _)| note.token == token);
+        let held = match mine(lock) {
+            Some((note, id)) => Some(Held { note, id, locks: true }),
+            None if !is_placeholder(found) => None,
+            None => {
+                let placeholder = self.route.run(|| read(&self.name)).await?;
+                mine(&placeholder).map(|(note, id)| Held { note, id, locks: false })
+            }
+        };
+        match held {
+            Some(held) if self.route.believes(Some(held.id)).await? => Ok(Some(held)),
             _ => Ok(None),
         }
     }

@@ -28,6 +28,13 @@ pub(super) fn wire(ttl: Duration, wall: u64) -> Result<u32, Error> {
     })
 }
 
+/// What to send for a lease of `hold`, which is to end soon after its holder has died: the second that [`wire`] adds
+/// is left out, where the lease is long enough to be renewed within the others.
+pub(super) fn lease(hold: Duration, wall: u64) -> Result<u32, Error> {
+    let second = Duration::from_secs(1);
+    wire(if hold > second { hold - second } else { hold }, wall)
+}
+
 /// How much longer an entry is kept that the server keeps for so many seconds, `-1` for ever.
 pub(super) fn left(seconds: i64, forever: Duration) -> Duration {
     // The second that `wire` adds is not counted.
@@ -46,6 +53,14 @@ mod tests {
             assert_eq!(wire(Duration::from_millis(millis), WALL).unwrap(), seconds, "{millis} ms");
         }
         assert_eq!(wire(Duration::from_nanos(1), WALL).unwrap(), 2);
+    }
+
+    #[test]
+    fn a_lease_outlives_its_holder_by_no_second_that_its_hold_does_not_have() {
+        for (millis, seconds) in [(1, 2), (1_000, 2), (1_500, 2), (2_000, 2), (2_001, 3), (30_000, 30)] {
+            assert_eq!(lease(Duration::from_millis(millis), WALL).unwrap(), seconds, "{millis} ms");
+        }
+        assert_eq!(lease(Duration::ZERO, WALL).unwrap_err().kind(), ErrorKind::Argument);
     }
 
     #[test]

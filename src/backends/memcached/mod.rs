@@ -287,8 +287,12 @@ impl Backend for Memcached {
         shared.run_shares(&shares, make).await.map(drop)
     }
 
-    async fn lease(&self, key: &Key, hold: Duration) -> Result<Lease, Error> {
-        self.shared.lease(key, hold).await
+    async fn lease(&self, key: &Key, hold: Duration, token: LeaseToken) -> Result<Lease, Error> {
+        self.shared.lease(key, hold, token).await
+    }
+
+    async fn renew(&self, key: &Key, hold: Duration, token: LeaseToken) -> Result<bool, Error> {
+        self.shared.renew(key, hold, token).await
     }
 
     async fn fill(&self, key: &Key, value: Bytes, ttl: Duration, token: LeaseToken) -> Result<bool, Error> {

@@ -202,7 +202,7 @@ impl Backend for Memory {
         Ok(())
     }
 
-    async fn lease(&self, key: &Key, hold: Duration) -> Result<Lease, Error> {
+    async fn lease(&self, key: &Key, hold: Duration, token: LeaseToken) -> Result<Lease, Error> {
         let now = self.clock.ticks();
         let mut shelves = self.lock();
         if shelves.leases.peek(key).is_some_and(|(_, ends)| now < *ends) {
@@ -211,9 +211,15 @@ impl Backend for Memory {
         if shelves.leases.len() >= MAX_LEASES {
             shelves.leases.pop_lru();
         }
-        let token = LeaseToken::random();
         shelves.leases.put(key.clone(), (token, now.saturating_add(whole_millis(hold))));
-        Ok(Lease::Granted(token))
+        Ok(Lease::Granted)
+    }
+
+    async fn renew(&self, key: &Key, hold: Duration, token: LeaseToken) -> Result<bool, Error> {
+        let now = self.clock.ticks();
+        let mut shelves = self.lock();
+        let lease = shelves.leases.get_mut(key).filter(|(held, ends)| *held == token && now < *ends);
+        Ok(lease.map(|(_, ends)| *ends = now.saturating_add(whole_millis(hold))).is_some())
     }
 
     async fn fill(&self, key: &Key, value: Bytes, ttl: Duration, token: LeaseToken) -> Result<bool, Error> {

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use redis::{Cmd, RedisWrite};
 
-use super::scripts::{FILL, LEASE, MOVE, RELEASE};
+use super::scripts::{FILL, LEASE, MOVE, RELEASE, RENEW};
 use super::wire::{Attempt, Single};
 use crate::key::Key;
 
@@ -68,6 +68,13 @@ pub(super) fn lease(attempt: Attempt, key: &Key, lock: &str, token: &str, hold: 
     }
     let mut command = Cmd::with_capacity(6, lock.len() + token.len() + 32);
     command.arg("SET").arg(lock).arg(token).arg("NX").arg("PX").arg(hold);
+    command
+}
+
+/// Answers 1 or 0.
+pub(super) fn renew(attempt: Attempt, key: &Key, lock: &str, token: &str, hold: u64) -> Cmd {
+    let mut command = RENEW.call(attempt, &[key.as_str(), lock], token.len());
+    command.arg(token).arg(hold);
     command
 }
 

@@ -319,14 +319,19 @@ impl Backend for Redis {
         }
     }
 
-    async fn lease(&self, key: &Key, hold: Duration) -> Result<Lease, Error> {
-        let token = LeaseToken::random();
+    async fn lease(&self, key: &Key, hold: Duration, token: LeaseToken) -> Result<Lease, Error> {
         let (lock, name, hold) = (self.shared.lock(key), text(token), whole_millis(hold));
         match self.shared.one(key, Load::Light, |attempt| commands::lease(attempt, key, &lock, &name, hold)).await? {
-            Value::Okay | Value::Int(1) => Ok(Lease::Granted(token)),
+            Value::Okay | Value::Int(1) => Ok(Lease::Granted),
             Value::Nil | Value::Int(_) => Ok(Lease::Held),
             _ => Err(self.shared.strange()),
         }
+    }
+
+    async fn renew(&self, key: &Key, hold: Duration, token: LeaseToken) -> Result<bool, Error> {
+        let (lock, token, hold) = (self.shared.lock(key), text(token), whole_millis(hold));
+        let renew = |attempt| commands::renew(attempt, key, &lock, &token, hold);
+        Ok(self.shared.number(key, Load::Light, renew).await? == 1)
     }
 
     async fn fill(&self, key: &Key, value: Bytes, ttl: Duration, token: LeaseToken) -> Result<bool, Error> {

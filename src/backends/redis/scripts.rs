@@ -22,6 +22,11 @@ pub(super) static LEASE: Script = Script::new(
      if redis.call('GET', KEYS[2]) == ARGV[1] then return 1 end return 0",
 );
 
+/// Keeps the lease, if the token holds it. Arguments: token, milliseconds.
+pub(super) static RENEW: Script = Script::new(
+    "if redis.call('GET', KEYS[2]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[2], ARGV[2]) end return 0",
+);
+
 /// Stores a value and ends the lease, if the token holds it. Arguments: token, 1 for another attempt, value,
 /// milliseconds. In another attempt, a value that is there byte for byte is the one that the first stored.
 pub(super) static FILL: Script = Script::new(

@@ -146,12 +146,20 @@ impl<B: Backend> Backend for Chaos<B> {
         twist.end(self.inner.remove_many(&twist.keys(keys)).await)
     }
 
-    async fn lease(&self, key: &Key, hold: Duration) -> Result<Lease, Error> {
+    async fn lease(&self, key: &Key, hold: Duration, token: LeaseToken) -> Result<Lease, Error> {
         let twist = self.mischief.begin(Operation::Lease).await?;
         if twist.loses() {
-            return Ok(Lease::Granted(LeaseToken::random()));
+            return Ok(Lease::Granted);
         }
-        twist.end(self.inner.lease(twist.key(key), hold).await)
+        twist.end(self.inner.lease(twist.key(key), hold, token).await)
+    }
+
+    async fn renew(&self, key: &Key, hold: Duration, token: LeaseToken) -> Result<bool, Error> {
+        let twist = self.mischief.begin(Operation::Lease).await?;
+        if twist.loses() {
+            return Ok(true);
+        }
+        twist.end(self.inner.renew(twist.key(key), hold, token).await)
     }
 
     async fn fill(&self, key: &Key, value: Bytes, ttl: Duration, token: LeaseToken) -> Result<bool, Error> {

@@ -8,7 +8,7 @@ use std::task::Poll;
 use tokio::task::{JoinSet, yield_now};
 
 use super::{Case, LONG, Suite};
-use crate::backends::{Backend, Lease, LeaseToken};
+use crate::backends::{Backend, LeaseToken};
 use crate::key::Key;
 
 pub(super) async fn check<F, M, B>(suite: &mut Suite<F>)
@@ -171,11 +171,8 @@ async fn drop_others<B: Backend>(backend: &B, key: &Key, polls: usize) -> bool {
 
 async fn drop_leases<B: Backend>(case: &Case<B>, key: &Key, polls: usize) -> bool {
     let backend = Arc::clone(&case.backend);
-    let lease = dropped_after(polls, backend.lease(key, LONG)).await;
-    let token = match &lease {
-        Some(Ok(Lease::Granted(token))) => *token,
-        _ => LeaseToken::random(),
-    };
+    let token = LeaseToken::random();
+    let lease = dropped_after(polls, backend.lease(key, LONG, token)).await;
     let fill = dropped_after(polls, backend.fill(key, "filled".into(), LONG, token)).await;
     let release = dropped_after(polls, backend.release(key, token)).await;
     lease.is_none() || fill.is_none() || release.is_none()

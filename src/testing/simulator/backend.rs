@@ -129,8 +129,12 @@ impl Backend for SimulatedBackend {
         self.visit(Way::Write, |memory| async move { memory.remove_many(keys).await }).await
     }
 
-    async fn lease(&self, key: &Key, hold: Duration) -> Result<Lease, Error> {
-        self.visit(Way::Write, |memory| async move { memory.lease(key, hold).await }).await
+    async fn lease(&self, key: &Key, hold: Duration, token: LeaseToken) -> Result<Lease, Error> {
+        self.visit(Way::Write, |memory| async move { memory.lease(key, hold, token).await }).await
+    }
+
+    async fn renew(&self, key: &Key, hold: Duration, token: LeaseToken) -> Result<bool, Error> {
+        self.visit(Way::Write, |memory| async move { memory.renew(key, hold, token).await }).await
     }
 
     async fn fill(&self, key: &Key, value: Bytes, ttl: Duration, token: LeaseToken) -> Result<bool, Error> {

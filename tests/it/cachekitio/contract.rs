@@ -11,6 +11,7 @@ use cachekit::{Backend, ErrorKind, Key, LeaseToken};
 
 use super::support::{MINUTE, key, patient, start, with};
 use crate::servers::{Api, Class};
+use crate::support::leased;
 
 /// The service keeps whole seconds.
 const PRECISION: Duration = Duration::from_secs(1);
@@ -62,7 +63,7 @@ async fn capabilities_are_those_of_the_api() {
     let io = patient(&api);
     assert!(io.bus(&key("bus")).is_none());
     let refusals = [
-        io.lease(&key(1), MINUTE).await.map(drop),
+        leased(&io, &key(1), MINUTE).await.map(drop),
         io.fill(&key(1), "v".into(), MINUTE, LeaseToken::random()).await.map(drop),
         io.release(&key(1), LeaseToken::random()).await,
     ];

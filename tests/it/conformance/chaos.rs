@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use crate::support::leased;
 use bytes::Bytes;
-use cachekit::backends::{Lease, LeaseToken, Memory};
+use cachekit::backends::{LeaseToken, Memory};
 use cachekit::testing::{Chaos, ChaosControl, Fault, ManualClock};
 use cachekit::{Backend, Error, ErrorKind, Key, Operation};
 
@@ -47,7 +48,7 @@ async fn kinds(chaos: &Chaos<Memory>, token: LeaseToken) -> [Option<ErrorKind>; 
         chaos.get(&k).await.err(),
         chaos.set(&k, "new".into(), LONG).await.err(),
         chaos.remove(&k).await.err(),
-        chaos.lease(&k, LONG).await.err(),
+        leased(chaos, &k, LONG).await.err(),
         chaos.fill(&k, "filled".into(), LONG, token).await.err(),
         chaos.release(&k, token).await.err(),
         chaos.ping().await.err(),
@@ -56,9 +57,9 @@ async fn kinds(chaos: &Chaos<Memory>, token: LeaseToken) -> [Option<ErrorKind>; 
 }
 
 async fn granted(backend: &impl Backend, name: &str) -> LeaseToken {
-    match backend.lease(&key(name), LONG).await.unwrap() {
-        Lease::Granted(token) => token,
-        Lease::Held => panic!("the lease is held"),
+    match leased(backend, &key(name), LONG).await.unwrap() {
+        Some(token) => token,
+        None => panic!("the lease is held"),
     }
 }
 
@@ -115,8 +116,8 @@ async fn fail_after_works_and_then_fails() {
     assert_eq!(kind(chaos.get(&key("k")).await), ErrorKind::Timeout);
     assert_eq!(kind(chaos.remove(&key("k")).await), ErrorKind::Timeout);
     assert_eq!(text(&memory, "k").await, None);
-    assert_eq!(kind(chaos.lease(&key("k"), LONG).await), ErrorKind::Timeout);
-    assert_eq!(memory.lease(&key("k"), LONG).await.unwrap(), Lease::Held);
+    assert_eq!(kind(leased(&chaos, &key("k"), LONG).await), ErrorKind::Timeout);
+    assert!(leased(&memory, &key("k"), LONG).await.unwrap().is_none());
     let token = granted(&memory, "other").await;
     assert_eq!(kind(chaos.fill(&key("other"), "v".into(), LONG, token).await), ErrorKind::Timeout);
     assert_eq!(text(&memory, "other").await.as_deref(), Some("v"));
@@ -233,10 +234,10 @@ async fn lose_says_yes_and_does_nothing() {
     chaos.remove(&key("k")).await.unwrap();
     assert!(chaos.fill(&key("k"), "filled".into(), LONG, token).await.unwrap());
     chaos.release(&key("k"), token).await.unwrap();
-    assert_ne!(chaos.lease(&key("k"), LONG).await.unwrap(), Lease::Held, "granted, though another holds it");
+    assert!(leased(&chaos, &key("k"), LONG).await.unwrap().is_some(), "granted, though another holds it");
     chaos.ping().await.unwrap();
     assert_eq!(text(&memory, "k").await.as_deref(), Some("old"));
-    assert_eq!(memory.lease(&key("k"), LONG).await.unwrap(), Lease::Held);
+    assert!(leased(&memory, &key("k"), LONG).await.unwrap().is_none());
 }
 
 #[tokio::test]

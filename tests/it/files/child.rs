@@ -8,11 +8,12 @@ use std::process::{Child as Process, ChildStderr, Command, Stdio};
 use std::time::Duration;
 use std::{env, fs};
 
-use cachekit::backends::{Backend, File, Lease, LeaseToken};
+use cachekit::backends::{Backend, File, LeaseToken};
 use cachekit::{Error, ErrorKind};
 use tokio::task::JoinSet;
 
 use super::support::{MINUTE, key, patient, sealed, small};
+use crate::support::leased;
 
 const ROLE: &str = "CACHEKIT_TEST_ROLE";
 const DIR: &str = "CACHEKIT_TEST_DIR";
@@ -117,12 +118,12 @@ async fn serve(dir: &Path) {
                 files.remove(&key(id)).await.unwrap();
                 say("done");
             }
-            ["lease", id] => match files.lease(&key(id), MINUTE).await.unwrap() {
-                Lease::Granted(granted) => {
+            ["lease", id] => match leased(&files, &key(id), MINUTE).await.unwrap() {
+                Some(granted) => {
                     token = Some(granted);
                     say("granted");
                 }
-                Lease::Held => say("held"),
+                None => say("held"),
             },
             ["fill", id, value] => {
                 let token = token.unwrap_or_else(LeaseToken::random);

@@ -7,6 +7,7 @@ use cachekit::backends::{Backend, File};
 
 use super::child::Child;
 use super::support::{MINUTE, key, listing, only_entry, place, small};
+use crate::support::leased;
 
 #[test]
 fn a_full_disk_is_temporary_and_keeps_the_old_value() {
@@ -30,7 +31,7 @@ async fn a_lock_held_elsewhere_times_writes_out_and_reads_go_on() {
     let refused = place.files.set(&key(1), "new".into(), MINUTE).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Timeout);
     assert_eq!(place.files.remove(&key(1)).await.unwrap_err().kind(), ErrorKind::Timeout);
-    assert_eq!(place.files.lease(&key(1), MINUTE).await.unwrap_err().kind(), ErrorKind::Timeout);
+    assert_eq!(leased(&place.files, &key(1), MINUTE).await.unwrap_err().kind(), ErrorKind::Timeout);
     assert_eq!(place.files.get(&key(1)).await.unwrap().as_deref(), Some(&b"old"[..]));
     assert_eq!(listing(&place.dir).len(), 2, "the temporary file is gone");
     File::open(&place.dir, small()).unwrap();

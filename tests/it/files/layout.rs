@@ -8,6 +8,7 @@ use std::time::Duration;
 use cachekit::backends::{Backend, File};
 
 use super::support::{MINUTE, START, key, listing, only_entry, place, small};
+use crate::support::leased;
 
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o7777
@@ -39,7 +40,7 @@ async fn a_file_the_python_library_wrote_is_read() {
 async fn only_the_owner_can_look() {
     let place = place(small());
     place.files.set(&key(1), "v".into(), MINUTE).await.unwrap();
-    let _ = place.files.lease(&key(2), MINUTE).await.unwrap();
+    let _ = leased(&place.files, &key(2), MINUTE).await.unwrap();
     assert_eq!(mode(&place.dir), 0o700);
     for name in listing(&place.dir) {
         assert_eq!(mode(&place.dir.join(&name)), 0o600, "{name}");

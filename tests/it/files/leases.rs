@@ -5,20 +5,21 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use cachekit::ErrorKind;
-use cachekit::backends::{Backend, File, Lease, LeaseToken};
+use cachekit::backends::{Backend, File, LeaseToken};
 
 use super::child::Child;
 use super::support::{MINUTE, START, key, listing, patient, place, small};
+use crate::support::leased;
 
 async fn granted(files: &File, id: u32) -> LeaseToken {
-    match files.lease(&key(id), MINUTE).await.unwrap() {
-        Lease::Granted(token) => token,
-        Lease::Held => panic!("the lease of {id} is held"),
+    match leased(files, &key(id), MINUTE).await.unwrap() {
+        Some(token) => token,
+        None => panic!("the lease of {id} is held"),
     }
 }
 
 async fn is_held(files: &File, id: u32) -> bool {
-    files.lease(&key(id), MINUTE).await.unwrap() == Lease::Held
+    leased(files, &key(id), MINUTE).await.unwrap().is_none()
 }
 
 #[tokio::test]
@@ -91,7 +92,7 @@ async fn leases_are_bounded_and_ended_ones_make_room() {
     for id in 0..100 {
         granted(&place.files, id).await;
     }
-    let refused = place.files.lease(&key(100), MINUTE).await.unwrap_err();
+    let refused = leased(&place.files, &key(100), MINUTE).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Unavailable);
     place.clock.advance(MINUTE);
     granted(&place.files, 100).await;
@@ -129,9 +130,9 @@ async fn of_many_who_ask_at_once_one_is_granted() {
         let mut askers = tokio::task::JoinSet::new();
         for _ in 0..8 {
             let files = File::open(&place.dir, patient()).unwrap();
-            askers.spawn(async move { files.lease(&key(id), Duration::from_secs(600)).await.unwrap() });
+            askers.spawn(async move { leased(&files, &key(id), Duration::from_secs(600)).await.unwrap() });
         }
         let answers = askers.join_all().await;
-        assert_eq!(answers.iter().filter(|answer| **answer != Lease::Held).count(), 1, "{id}");
+        assert_eq!(answers.iter().filter(|answer| answer.is_some()).count(), 1, "{id}");
     }
 }

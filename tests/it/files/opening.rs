@@ -5,10 +5,11 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use cachekit::backends::{Backend, File};
+use cachekit::backends::File;
 use cachekit::{ErrorKind, FileLimits};
 
 use super::support::{MIB, MINUTE, START, key, listing, make_older, place, small};
+use crate::support::leased;
 
 type Change = fn(&mut FileLimits);
 
@@ -171,8 +172,8 @@ async fn stale_temporary_files_are_removed_and_fresh_ones_kept() {
 #[tokio::test]
 async fn ended_leases_are_removed_with_the_temporary_files() {
     let place = place(small());
-    let _ = place.files.lease(&key(1), MINUTE).await.unwrap();
-    let _ = place.files.lease(&key(2), 3 * MINUTE).await.unwrap();
+    let _ = leased(&place.files, &key(1), MINUTE).await.unwrap();
+    let _ = leased(&place.files, &key(2), 3 * MINUTE).await.unwrap();
     place.clock.set(START + 60_000);
     File::open_with_clock(&place.dir, small(), place.clock()).unwrap();
     let leases = listing(&place.dir).into_iter().filter(|name| name.ends_with(".lease")).count();

@@ -6,16 +6,16 @@ use std::time::{Duration, Instant};
 
 use cachekit::backends::Memcached;
 use cachekit::codec::Postcard;
-use cachekit::{Backend, Cache, CacheBuilder, Intent, Lease, LeaseToken};
+use cachekit::{Backend, Cache, CacheBuilder, Intent, LeaseToken};
 
 use super::support::{MINUTE, at_once, key, patient};
 use crate::servers::{self, eventually};
-use crate::support::Slow;
+use crate::support::{Slow, leased};
 
 async fn granted(memcached: &Memcached, id: usize, hold: Duration) -> LeaseToken {
-    match memcached.lease(&key(id), hold).await.unwrap() {
-        Lease::Granted(token) => token,
-        Lease::Held => panic!("the lease on {id} is held"),
+    match leased(memcached, &key(id), hold).await.unwrap() {
+        Some(token) => token,
+        None => panic!("the lease on {id} is held"),
     }
 }
 
@@ -48,7 +48,7 @@ async fn a_placeholder_of_another_client_is_a_miss_and_is_held() {
     assert!(server.ask("mg users:1 N60 v").contains('W'));
     assert_eq!(memcached.get(&key(1)).await.unwrap(), None);
     assert!(!memcached.exists(&key(1)).await.unwrap());
-    assert_eq!(memcached.lease(&key(1), MINUTE).await.unwrap(), Lease::Held);
+    assert!(leased(&memcached, &key(1), MINUTE).await.unwrap().is_none());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -58,7 +58,7 @@ async fn of_many_who_want_to_renew_a_value_one_gets_the_lease() {
         patient(&[&server]).set(&key(round), "old".into(), MINUTE).await.unwrap();
         let ask = |_| {
             let memcached = patient(&[&server]);
-            async move { memcached.lease(&key(round), MINUTE).await.unwrap() != Lease::Held }
+            async move { leased(&memcached, &key(round), MINUTE).await.unwrap().is_some() }
         };
         assert_eq!(at_once(16, ask).await.iter().filter(|granted| **granted).count(), 1);
     }
@@ -77,7 +77,7 @@ async fn a_value_that_ends_while_it_is_renewed_does_not_end_the_lease() {
     let ended =
         async || memcached.get_many(&[key(0), key(1), key(2), key(3)]).await.unwrap() == [None, None, None, None];
     eventually("the values end", ended).await;
-    assert_eq!(memcached.lease(&key(0), MINUTE).await.unwrap(), Lease::Held, "it is still out");
+    assert!(leased(&memcached, &key(0), MINUTE).await.unwrap().is_none(), "it is still out");
     assert_eq!(memcached.get(&key(0)).await.unwrap(), None);
     assert!(memcached.fill(&key(0), "new".into(), MINUTE, tokens[0]).await.unwrap());
     assert_eq!(memcached.get(&key(0)).await.unwrap().as_deref(), Some(&b"new"[..]));
@@ -208,7 +208,7 @@ async fn no_fill_brings_back_what_was_removed() {
                         }
                     }
                     _ => {
-                        if let Lease::Granted(token) = memcached.lease(&key(1), MINUTE).await.unwrap() {
+                        if let Some(token) = leased(&memcached, &key(1), MINUTE).await.unwrap() {
                             let value = truth.load(SeqCst).to_string();
                             tokio::time::sleep(Duration::from_millis(fastrand::u64(0..3))).await;
                             done += u64::from(memcached.fill(&key(1), value.into(), MINUTE, token).await.unwrap());

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use cachekit::backends::Memcached;
 use cachekit::testing::ManualClock;
-use cachekit::{Backend, ErrorKind, Lease, MemcachedSettings};
+use cachekit::{Backend, ErrorKind, MemcachedSettings};
 
 use super::support::{HASTE, MINUTE, hasty, key, on_clock, value_of};
 use crate::servers::{self, Mood, Proxy, eventually};
+use crate::support::leased;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -216,9 +217,7 @@ async fn a_stand_in_is_not_believed_what_it_was_told_at_an_earlier_time() {
 async fn no_lease_survives_a_change_of_servers() {
     let pair = Pair::new().await;
     pair.memcached.remove(&key(pair.id)).await.unwrap();
-    let Lease::Granted(token) = pair.memcached.lease(&key(pair.id), MINUTE).await.unwrap() else {
-        panic!("it is free")
-    };
+    let Some(token) = leased(&pair.memcached, &key(pair.id), MINUTE).await.unwrap() else { panic!("it is free") };
     pair.cut().await;
     assert!(!pair.memcached.fill(&key(pair.id), "late".into(), MINUTE, token).await.unwrap());
     pair.memcached.remove(&key(pair.id)).await.unwrap();

@@ -6,6 +6,7 @@ use cachekit::{Backend, ErrorKind};
 
 use super::support::{MINUTE, key, patient};
 use crate::servers::Memcached;
+use crate::support::leased;
 
 fn left(server: &Memcached, name: &str) -> u64 {
     let line = server.ask(&format!("mg {name} t"));
@@ -22,7 +23,7 @@ async fn a_time_of_zero_is_refused_everywhere() {
         memcached.set(&key(1), "new".into(), zero).await.unwrap_err().kind(),
         memcached.set_many(vec![(key(1), "new".into())], zero).await.unwrap_err().kind(),
         memcached.touch(&key(1), zero).await.unwrap_err().kind(),
-        memcached.lease(&key(2), zero).await.unwrap_err().kind(),
+        leased(&memcached, &key(2), zero).await.unwrap_err().kind(),
     ];
     assert_eq!(kinds, [ErrorKind::Argument; 4]);
     assert_eq!(memcached.get(&key(1)).await.unwrap().as_deref(), Some(&b"old"[..]));

@@ -13,7 +13,7 @@ use tokio::runtime::Builder;
 
 use super::support::{HASTE, MINUTE, at_once, fill_in, hasty, key, patient, value_of, with};
 use crate::servers::{Mood, PATIENCE, Proxy, Server, eventually};
-use crate::support::poll_once;
+use crate::support::{leased, poll_once};
 
 #[test]
 fn nothing_connects_before_the_first_operation() {
@@ -191,7 +191,7 @@ async fn idle_connections_that_ended_are_replaced_unseen() {
     proxy.cut();
     redis.set(&key(1), "w".into(), MINUTE).await.unwrap();
     proxy.cut();
-    assert!(redis.lease(&key(1), MINUTE).await.unwrap() != cachekit::Lease::Held);
+    assert!(leased(&redis, &key(1), MINUTE).await.unwrap().is_some());
     proxy.cut();
     redis.remove(&key(1)).await.unwrap();
     assert_eq!((server.cli(&["DBSIZE"]), proxy.accepted()), ("2".into(), 5));

@@ -2,10 +2,11 @@
 
 use bytes::Bytes;
 use cachekit::backends::Redis;
-use cachekit::{Backend, CacheBuilder, Error, ErrorKind, Intent, Lease, LeaseToken, RedisSettings};
+use cachekit::{Backend, CacheBuilder, Error, ErrorKind, Intent, LeaseToken, RedisSettings};
 
 use super::support::{HASTE, MINUTE, at_once, every_text, hasty, key, patient, with};
 use crate::servers::{Authority, Mood, Proxy, Sentinels, Server, full_backlog, silent, unused, wait_until};
+use crate::support::leased;
 
 const USER: &str = "adalovelace";
 const PASSWORD: &str = "s3same-0pen";
@@ -20,7 +21,7 @@ async fn refusal(redis: &Redis) -> Error {
         redis.get(&key).await.unwrap_err(),
         redis.set(&key, VALUE.into(), MINUTE).await.unwrap_err(),
         redis.remove(&key).await.unwrap_err(),
-        redis.lease(&key, MINUTE).await.unwrap_err(),
+        leased(redis, &key, MINUTE).await.unwrap_err(),
         redis.get_many(&[key]).await.unwrap_err(),
     ];
     for error in &errors {
@@ -91,7 +92,7 @@ async fn what_a_user_may_not_do_is_denied() {
     for error in [
         redis.get(&key(NAME)).await.unwrap_err(),
         redis.set(&key(NAME), VALUE.into(), MINUTE).await.unwrap_err(),
-        redis.lease(&key(NAME), MINUTE).await.unwrap_err(),
+        leased(&redis, &key(NAME), MINUTE).await.unwrap_err(),
         redis.remove_many(&[key(NAME)]).await.unwrap_err(),
         redis.set_many(vec![(key(NAME), VALUE.into())], MINUTE).await.unwrap_err(),
     ] {
@@ -120,7 +121,7 @@ async fn what_is_refused_takes_nothing_from_what_is_not() {
                     let refused = match round % 4 {
                         0 => redis.get(&key(id)).await.unwrap_err(),
                         1 => redis.set(&key(id), VALUE.into(), MINUTE).await.unwrap_err(),
-                        2 => redis.lease(&key(id), MINUTE).await.unwrap_err(),
+                        2 => leased(&redis, &key(id), MINUTE).await.unwrap_err(),
                         _ => redis.fill(&key(id), VALUE.into(), MINUTE, LeaseToken::random()).await.unwrap_err(),
                     };
                     assert_eq!(refused.kind(), ErrorKind::Denied);
@@ -129,7 +130,7 @@ async fn what_is_refused_takes_nothing_from_what_is_not() {
                 let value: Bytes = format!("{id} {round}").into();
                 redis.set(&allowed, value.clone(), MINUTE).await.unwrap();
                 assert_eq!(redis.get(&allowed).await.unwrap(), Some(value.clone()));
-                let Lease::Granted(token) = redis.lease(&allowed, MINUTE).await.unwrap() else { panic!("held") };
+                let Some(token) = leased(&redis, &allowed, MINUTE).await.unwrap() else { panic!("held") };
                 assert!(redis.fill(&allowed, value.clone(), MINUTE, token).await.unwrap());
                 assert_eq!(redis.get(&allowed).await.unwrap(), Some(value));
                 redis.remove(&allowed).await.unwrap();
@@ -271,7 +272,7 @@ async fn a_full_server_refuses_writes_alone() {
     let redis = patient(&server.url());
     for error in [
         redis.set(&key(NAME), VALUE.into(), MINUTE).await.unwrap_err(),
-        redis.lease(&key(NAME), MINUTE).await.unwrap_err(),
+        leased(&redis, &key(NAME), MINUTE).await.unwrap_err(),
         redis.set_many(vec![(key(NAME), VALUE.into())], MINUTE).await.unwrap_err(),
     ] {
         says(&error, ErrorKind::ReadOnly, &["out of memory", "maxmemory"]);

@@ -2,11 +2,12 @@
 
 use std::time::Instant;
 
+use cachekit::Backend;
 use cachekit::backends::Redis;
-use cachekit::{Backend, Lease};
 
 use super::support::{HASTE, MINUTE, fill_in, hasty, key, value_of};
 use crate::servers::{Cluster, Sentinels, eventually, wait_until};
+use crate::support::leased;
 
 const KEYS: usize = 60;
 
@@ -55,7 +56,7 @@ async fn a_cluster_goes_on_without_a_lost_node() {
     lost.restart();
     cluster.wait_until_whole();
     works_again(&redis, 0).await;
-    let Lease::Granted(token) = redis.lease(&key(0), MINUTE).await.unwrap() else { panic!("held") };
+    let Some(token) = leased(&redis, &key(0), MINUTE).await.unwrap() else { panic!("held") };
     assert!(redis.fill(&key(0), "w".into(), MINUTE, token).await.unwrap());
     let others: Vec<_> = (0..KEYS).filter(|id| !is_lost(*id)).collect();
     let keys: Vec<_> = others.iter().copied().map(key).collect();

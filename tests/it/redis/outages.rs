@@ -6,6 +6,7 @@ use cachekit::{Backend, ErrorKind};
 
 use super::support::{HASTE, MINUTE, at_once, fill_in, hasty, key, patient, value_of};
 use crate::servers::{Mood, Proxy, Server, eventually};
+use crate::support::leased;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_call_to_a_stopped_server_ends_in_time() {
@@ -20,7 +21,7 @@ async fn every_call_to_a_stopped_server_ends_in_time() {
             let kind = match id % 4 {
                 0 => redis.get(&key(id)).await.unwrap_err().kind(),
                 1 => redis.set(&key(id), value_of(id), MINUTE).await.unwrap_err().kind(),
-                2 => redis.lease(&key(id), MINUTE).await.unwrap_err().kind(),
+                2 => leased(&redis, &key(id), MINUTE).await.unwrap_err().kind(),
                 _ => redis.get_many(&[key(id), key(0)]).await.unwrap_err().kind(),
             };
             (kind, start.elapsed())

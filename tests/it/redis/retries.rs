@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use cachekit::backends::Redis;
-use cachekit::{Backend, Lease, LeaseToken};
+use cachekit::{Backend, LeaseToken};
 
 use super::support::{MINUTE, key, patient};
 use crate::servers::{Mood, Proxy, Server, eventually};
+use crate::support::leased;
 
 /// A client whose answers can be lost.
 struct Lossy {
@@ -22,7 +23,7 @@ impl Lossy {
         let redis = patient(&proxy.url());
         // The scripts are known, so that the first attempt is the whole command.
         redis.set(&key("other"), "v".into(), MINUTE).await.unwrap();
-        let Lease::Granted(token) = redis.lease(&key("other"), MINUTE).await.unwrap() else { panic!("held") };
+        let Some(token) = leased(&redis, &key("other"), MINUTE).await.unwrap() else { panic!("held") };
         assert!(redis.fill(&key("other"), "v".into(), MINUTE, token).await.unwrap());
         redis.release(&key("other"), token).await.unwrap();
         redis.remove(&key("other")).await.unwrap();
@@ -49,9 +50,9 @@ impl Lossy {
     }
 
     async fn leased(&self) -> LeaseToken {
-        match self.redis.lease(&key(1), MINUTE).await.unwrap() {
-            Lease::Granted(token) => token,
-            Lease::Held => panic!("held"),
+        match leased(&self.redis, &key(1), MINUTE).await.unwrap() {
+            Some(token) => token,
+            None => panic!("held"),
         }
     }
 }
@@ -60,9 +61,9 @@ impl Lossy {
 async fn who_asks_again_for_a_lease_holds_it() {
     let lossy = Lossy::start().await;
     let redis = lossy.redis.clone();
-    let ask = async move { redis.lease(&key(1), MINUTE).await.unwrap() };
+    let ask = async move { leased(&redis, &key(1), MINUTE).await.unwrap() };
     let lease = lossy.lose(ask, &["EXISTS", "users:1:lock"], "1", || ()).await;
-    let Lease::Granted(token) = lease else { panic!("its own lock kept it out") };
+    let Some(token) = lease else { panic!("its own lock kept it out") };
     assert_eq!(lossy.server.cli(&["GET", "users:1:lock"]), format!("{:032x}", token.as_u128()));
 }
 
@@ -70,12 +71,12 @@ async fn who_asks_again_for_a_lease_holds_it() {
 async fn who_asks_again_for_a_lease_respects_who_was_faster() {
     let lossy = Lossy::start().await;
     let redis = lossy.redis.clone();
-    let ask = async move { redis.lease(&key(1), MINUTE).await.unwrap() };
+    let ask = async move { leased(&redis, &key(1), MINUTE).await.unwrap() };
     let server = &lossy.server;
     let steal = || {
         server.cli(&["SET", "users:1:lock", "another's", "PX", "60000"]);
     };
-    assert_eq!(lossy.lose(ask, &["EXISTS", "users:1:lock"], "1", steal).await, Lease::Held);
+    assert!(lossy.lose(ask, &["EXISTS", "users:1:lock"], "1", steal).await.is_none());
     assert_eq!(server.cli(&["GET", "users:1:lock"]), "another's");
 }
 

@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use cachekit::{Backend, Lease};
+use cachekit::Backend;
 
 use super::support::{MINUTE, fill_in, key, patient, value_of};
 use crate::servers::{Cluster, Mood, Proxy, Reply, Server};
+use crate::support::leased;
 
 #[tokio::test]
 async fn values_are_stored_as_they_are_under_their_keys() {
@@ -38,7 +39,7 @@ async fn times_travel_in_milliseconds() {
     let time = |millis| Duration::from_millis(millis) - Duration::from_micros(700);
     redis.set(&key(1), "v".into(), time(60_001)).await.unwrap();
     redis.touch(&key(1), time(60_002)).await.unwrap();
-    let Lease::Granted(token) = redis.lease(&key(2), time(60_003)).await.unwrap() else { panic!("held") };
+    let Some(token) = leased(&redis, &key(2), time(60_003)).await.unwrap() else { panic!("held") };
     assert!(redis.fill(&key(2), "w".into(), time(60_004), token).await.unwrap());
     redis.set_many(vec![(key(3), "x".into())], time(60_005)).await.unwrap();
     let heard = monitor.heard(&server).join("\n");
@@ -56,7 +57,7 @@ async fn times_travel_in_milliseconds() {
 async fn a_lease_is_a_lock_beside_the_entry() {
     let server = Server::start();
     let redis = patient(&server.url());
-    let Lease::Granted(token) = redis.lease(&key(42), MINUTE).await.unwrap() else { panic!("held") };
+    let Some(token) = leased(&redis, &key(42), MINUTE).await.unwrap() else { panic!("held") };
     let written = format!("{:032x}", token.as_u128());
     assert_eq!(server.cli(&["GET", "users:42:lock"]), written);
     let left: u64 = server.cli(&["PTTL", "users:42:lock"]).parse().unwrap();
@@ -65,7 +66,7 @@ async fn a_lease_is_a_lock_beside_the_entry() {
     assert_eq!(server.cli(&["EXISTS", "users:42:lock"]), "0");
 
     assert_eq!(server.cli(&["SET", "users:42:lock", "of another program", "PX", "60000"]), "OK");
-    assert_eq!(redis.lease(&key(42), MINUTE).await.unwrap(), Lease::Held);
+    assert!(leased(&redis, &key(42), MINUTE).await.unwrap().is_none());
     redis.release(&key(42), token).await.unwrap();
     assert_eq!(server.cli(&["GET", "users:42:lock"]), "of another program");
     redis.remove(&key(42)).await.unwrap();
@@ -98,7 +99,7 @@ async fn a_server_that_forgot_the_scripts_is_told_them_again() {
     let redis = patient(&server.url());
     for round in ["first", "second"] {
         redis.set(&key(1), round.into(), MINUTE).await.unwrap();
-        let Lease::Granted(token) = redis.lease(&key(2), MINUTE).await.unwrap() else { panic!("held") };
+        let Some(token) = leased(&redis, &key(2), MINUTE).await.unwrap() else { panic!("held") };
         assert!(redis.fill(&key(2), round.into(), MINUTE, token).await.unwrap());
         redis.set_many(vec![(key(3), round.into()), (key(4), round.into())], MINUTE).await.unwrap();
         for id in 1..=4 {
@@ -156,7 +157,7 @@ async fn a_cluster_keeps_entry_and_lock_in_one_slot() {
     let redis = patient(&cluster.url());
     for id in 0..20 {
         let (name, lock) = (format!("users:{id}"), format!("{{users:{id}}}:lock"));
-        let Lease::Granted(token) = redis.lease(&key(id), MINUTE).await.unwrap() else { panic!("held") };
+        let Some(token) = leased(&redis, &key(id), MINUTE).await.unwrap() else { panic!("held") };
         let owner = cluster.owner(&name);
         assert_eq!(owner.cli(&["GET", &lock]), format!("{:032x}", token.as_u128()));
         assert!(redis.fill(&key(id), value_of(id), MINUTE, token).await.unwrap());

@@ -57,8 +57,11 @@ impl<B: Backend> Backend for Tardy<B> {
     async fn remove_many(&self, keys: &[Key]) -> Result<(), Error> {
         self.around(self.0.remove_many(keys)).await
     }
-    async fn lease(&self, key: &Key, hold: Duration) -> Result<Lease, Error> {
-        self.around(self.0.lease(key, hold)).await
+    async fn lease(&self, key: &Key, hold: Duration, token: LeaseToken) -> Result<Lease, Error> {
+        self.around(self.0.lease(key, hold, token)).await
+    }
+    async fn renew(&self, key: &Key, hold: Duration, token: LeaseToken) -> Result<bool, Error> {
+        self.around(self.0.renew(key, hold, token)).await
     }
     async fn fill(&self, key: &Key, value: Bytes, ttl: Duration, token: LeaseToken) -> Result<bool, Error> {
         self.around(self.0.fill(key, value, ttl, token)).await

@@ -271,7 +271,7 @@ impl Backend for Broken {
         Ok(())
     }
 
-    async fn lease(&self, key: &Key, hold: Duration) -> Result<Lease, Error> {
+    async fn lease(&self, key: &Key, hold: Duration, token: LeaseToken) -> Result<Lease, Error> {
         let held_before = self.granted.lock().unwrap().contains_key(key);
         let hold = if self.defect == D::HoldsForEver { YEARS } else { hold };
         match self.defect {
@@ -279,16 +279,32 @@ impl Backend for Broken {
             D::GrantsInARace => yield_now().await,
             _ => {}
         }
-        let lease = match (self.defect, self.inner.lease(key, hold).await?) {
-            (D::GrantsToAll, Lease::Held) => Lease::Granted(LeaseToken::random()),
-            (D::GrantsInARace, Lease::Held) if !held_before => Lease::Granted(LeaseToken::random()),
+        let lease = match (self.defect, self.inner.lease(key, hold, token).await?) {
+            (D::GrantsToAll, Lease::Held) => Lease::Granted,
+            (D::GrantsInARace, Lease::Held) if !held_before => Lease::Granted,
             (_, lease) => lease,
         };
-        if let Lease::Granted(token) = lease {
+        if lease == Lease::Granted {
             self.granted.lock().unwrap().insert(key.clone(), token);
             self.ever_granted.lock().unwrap().insert(token);
         }
         Ok(lease)
+    }
+
+    async fn renew(&self, key: &Key, hold: Duration, token: LeaseToken) -> Result<bool, Error> {
+        let has_value = self.exists(key).await?;
+        match self.defect {
+            D::NoLeases => Err(refusal()),
+            D::RenewsNothing => self.inner.renew(key, YEARS / 100, token).await.map(|_| false),
+            D::RenewsOnlyInWord => Ok(self.granted.lock().unwrap().get(key) == Some(&token)),
+            D::RenewsForEver => self.inner.renew(key, YEARS, token).await,
+            D::RenewsNoLockOfAValue if has_value => Ok(true),
+            D::RenewTakesAnew => {
+                let renewed = self.inner.renew(key, hold, token).await?;
+                Ok(renewed || self.inner.lease(key, hold, token).await? == Lease::Granted)
+            }
+            _ => self.inner.renew(key, hold, token).await,
+        }
     }
 
     async fn fill(&self, key: &Key, value: Bytes, ttl: Duration, token: LeaseToken) -> Result<bool, Error> {
