@@ -57,6 +57,13 @@ pub trait Bus: fmt::Debug + Send + Sync + 'static {
     ///
     /// Without a position it answers at once: with no messages, and the position of now.
     fn receive(&self, after: Option<&Position>, wait: Duration) -> impl Future<Output = Result<Batch, Error>> + Send;
+
+    /// Whether it is certain that nothing was published behind `after`, without asking anybody: it neither waits nor
+    /// blocks. By default it is not. A cache asks before it ceases to believe its L1 because its reader has not run.
+    fn is_quiet(&self, after: &Position) -> bool {
+        let _ = after;
+        false
+    }
 }
 
 /// A bus whose type is hidden, such as the one that a [`Backend`](crate::Backend) gives.
@@ -114,6 +121,9 @@ impl Bus for AnyBus {
     async fn receive(&self, after: Option<&Position>, wait: Duration) -> Result<Batch, Error> {
         self.0.erased_receive(after, wait).await
     }
+    fn is_quiet(&self, after: &Position) -> bool {
+        self.0.erased_is_quiet(after)
+    }
 }
 
 impl fmt::Debug for AnyBus {
@@ -127,6 +137,7 @@ impl fmt::Debug for AnyBus {
 trait Erased: fmt::Debug + Send + Sync {
     async fn erased_publish(&self, message: Bytes) -> Result<(), Error>;
     async fn erased_receive(&self, after: Option<&Position>, wait: Duration) -> Result<Batch, Error>;
+    fn erased_is_quiet(&self, after: &Position) -> bool;
 }
 
 #[async_trait]
@@ -136,6 +147,9 @@ impl<T: Bus> Erased for T {
     }
     async fn erased_receive(&self, after: Option<&Position>, wait: Duration) -> Result<Batch, Error> {
         self.receive(after, wait).await
+    }
+    fn erased_is_quiet(&self, after: &Position) -> bool {
+        self.is_quiet(after)
     }
 }
 

@@ -6,11 +6,12 @@
 //! gone or only expired.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::atomic::{
     AtomicU64,
     Ordering::{Relaxed, SeqCst},
 };
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use foldhash::fast::RandomState;
@@ -40,12 +41,45 @@ pub(crate) struct Epochs {
     expired: AtomicU64,
     /// The epoch that began by believing nothing that L1 held.
     doubted: AtomicU64,
+    /// The epoch that began by learning that something others told may have been missed.
+    missed: AtomicU64,
     /// The tick from which on L1 is not believed, unless others are heard before.
     believed: AtomicU64,
     /// For how long, in ticks, L1 is believed after others were heard. The longest is for ever.
     belief: u64,
+    /// Whether a setting says so, and the staleness of what is served is told.
+    is_asked: bool,
+    /// Says whether there is nothing to hear, where that is known at once.
+    quiet: OnceLock<Quiet>,
     raised: Mutex<Raised>,
 }
+
+/// For how long L1 is believed while no other process is heard.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Belief {
+    time: Duration,
+    /// Whether a setting says so.
+    is_asked: bool,
+}
+
+/// The belief of a cache that listens, where no setting says so.
+const USUAL: Duration = Duration::from_secs(3);
+
+impl Belief {
+    /// What the setting says; for a cache that `listens` to a bus, never for ever.
+    pub(crate) fn of(max_staleness: Option<Duration>, listens: bool) -> Option<Self> {
+        let usual = || listens.then_some(Self { time: USUAL, is_asked: false });
+        max_staleness.map(|time| Self { time, is_asked: true }).or_else(usual)
+    }
+
+    /// How long one answer of the bus may take, its way included: two may lie between what L1 knows and the next. Of a
+    /// bound that is asked for, half is left for what goes wrong on the way.
+    pub(crate) fn wait(self) -> Duration {
+        if self.is_asked { self.time / 4 } else { self.time * 9 / 20 }
+    }
+}
+
+struct Quiet(Box<dyn Fn() -> bool + Send + Sync>);
 
 #[derive(Debug)]
 struct Raised {
@@ -58,13 +92,31 @@ struct Raised {
 
 impl Epochs {
     /// What is kept is believed for ever, or for so long after others were heard, or after the tick `now`.
-    pub(crate) fn new(max_staleness: Option<Duration>, now: u64) -> Arc<Self> {
+    pub(crate) fn new(belief: Option<Belief>, now: u64) -> Arc<Self> {
         let epochs = LruCache::unbounded_with_hasher(RandomState::default());
         let raised = Mutex::new(Raised { epochs, others: 0, expiries: VecDeque::new() });
-        let belief = max_staleness.map_or(u64::MAX, millis);
+        let is_asked = belief.is_some_and(|belief| belief.is_asked);
+        let belief = belief.map_or(u64::MAX, |belief| millis(belief.time));
         let believed = AtomicU64::new(now.saturating_add(belief));
-        let [now, all, cleared, expired, doubted] = Default::default();
-        Arc::new(Self { now, all, cleared, expired, doubted, believed, belief, raised })
+        let [now, all, cleared, expired, doubted, missed] = Default::default();
+        Arc::new(Self {
+            now,
+            all,
+            cleared,
+            expired,
+            doubted,
+            missed,
+            believed,
+            belief,
+            is_asked,
+            quiet: OnceLock::new(),
+            raised,
+        })
+    }
+
+    /// Asks `quiet` before L1 is doubted: whether others have told nothing that is not known and applied.
+    pub(crate) fn vouched_by(&self, quiet: impl Fn() -> bool + Send + Sync + 'static) {
+        let _ = self.quiet.set(Quiet(Box::new(quiet)));
     }
 
     #[inline]
@@ -119,6 +171,21 @@ impl Epochs {
         self.now.store(next, SeqCst);
     }
 
+    /// Something that others told may have been missed: L1 is not believed, and what is under way is nobody's answer who
+    /// comes later. What is stored in the backend is judged by the versions and leases there, which missed nothing.
+    pub(crate) fn miss(&self) {
+        let _raised = self.raised();
+        let next = self.now() + 1;
+        self.doubted.store(next, SeqCst);
+        self.missed.store(next, SeqCst);
+        self.now.store(next, SeqCst);
+    }
+
+    /// Whether something that others told after the epoch `since` may have been missed.
+    pub(crate) fn missed(&self, since: u64) -> bool {
+        self.missed.load(SeqCst) > since
+    }
+
     /// Everything that others had told before the tick `asked` is known, and applied.
     pub(crate) fn heard(&self, asked: u64) {
         self.believed.fetch_max(asked.saturating_add(self.belief), SeqCst);
@@ -135,6 +202,9 @@ impl Epochs {
 
     #[cold]
     fn doubt(&self, now: u64) {
+        if self.quiet.get().is_some_and(|Quiet(is_quiet)| is_quiet()) {
+            return self.heard(now);
+        }
         let _raised = self.raised();
         if now >= self.believed.load(SeqCst) {
             let next = self.now() + 1;
@@ -154,11 +224,11 @@ impl Epochs {
         now < begun.saturating_add(self.belief)
     }
 
-    /// How many ticks ago others were heard last or everything was doubted. `None` where L1 is believed for ever.
+    /// How many ticks ago others were heard last or everything was doubted. `None` where no setting bounds that.
     #[inline]
     pub(crate) fn staleness(&self, now: impl FnOnce() -> u64) -> Option<u64> {
         let since = |now: u64| now.saturating_add(self.belief).saturating_sub(self.believed.load(Relaxed));
-        (self.belief != u64::MAX).then(|| since(now()))
+        self.is_asked.then(|| since(now()))
     }
 
     /// Whether everything was forgotten after the epoch `since`.
@@ -206,6 +276,12 @@ impl Epochs {
     fn raised(&self) -> MutexGuard<'_, Raised> {
         // Nothing between lock and unlock can panic half way through a change.
         self.raised.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Quiet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Quiet")
     }
 }
 
@@ -270,7 +346,7 @@ mod tests {
 
     #[test]
     fn what_is_kept_is_believed_until_nobody_was_heard_for_too_long() {
-        let epochs = Epochs::new(Some(Duration::from_millis(100)), 1_000);
+        let epochs = Epochs::new(Belief::of(Some(Duration::from_millis(100)), true), 1_000);
         let first = epochs.now();
         epochs.check(1_099);
         assert!(!epochs.doubts(first) && epochs.staleness(|| 1_099) == Some(99));

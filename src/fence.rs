@@ -138,6 +138,11 @@ impl Fence {
         self.shard.epochs.doubts(self.epoch)
     }
 
+    /// Whether another process may have changed the key since, unheard.
+    pub(crate) fn has_missed(&self) -> bool {
+        self.shard.epochs.missed(self.epoch)
+    }
+
     /// Whether what was begun with this fence, at the tick `begun`, is older at the tick `now` than anything may be
     /// that other processes may have changed since.
     pub(crate) fn is_outdated(&self, begun: u64, now: u64) -> bool {

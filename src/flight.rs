@@ -215,7 +215,7 @@ impl<T: Send + Sync, E: Send + Sync> Flight<T, E> {
     /// Whether a caller that comes at the tick `now` may have this flight's answer.
     fn stands(&self, now: u64, reads: Reads) -> bool {
         // What others changed since this flight began may not have been heard.
-        if self.fence.is_outdated(self.begun, now) {
+        if self.fence.has_missed() || self.fence.is_outdated(self.begun, now) {
             return false;
         }
         match self.landed.get() {

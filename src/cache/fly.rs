@@ -328,7 +328,9 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             Ok(Some(bytes)) => {
                 let _turn = flight.fence.turn().await;
                 let token = lease.map(|lease| lease.token);
-                if flight.may_store() { guard.put(key, bytes, plan.keep(), token).await } else { Ok(false) }
+                // Without a lease nothing but the bus would have told of a change by another process.
+                let heard = token.is_some() || !flight.fence.has_missed();
+                if heard && flight.may_store() { guard.put(key, bytes, plan.keep(), token).await } else { Ok(false) }
             }
         };
         match stored {

@@ -15,6 +15,7 @@ use crate::bus::AnyBus;
 use crate::clock::{Clock, millis};
 use crate::codec::Codec;
 use crate::config::Policy;
+use crate::epochs::Belief;
 use crate::error::{ComputeError, Error};
 use crate::event::{Observers, Stats};
 use crate::flight::Flights;
@@ -137,7 +138,6 @@ impl<B: Backend, C: Codec> Cache<B, C> {
     pub(crate) fn assemble(parts: Parts<B, C>) -> Self {
         let Parts { namespace, policy, clock, observers, backend, hint, bus: foreign, codec } = parts;
         let guard = backend.map(|backend| Guard::new(backend, hint, &policy, Arc::clone(&clock), observers.clone()));
-        let local = Arc::new(Local::new(policy.l1_max_size, policy.max_staleness, clock.ticks()));
         let root = namespace.root();
         let versions = (guard.is_some() && policy.namespace_index)
             .then(|| Arc::new(Versions::new(root.clone(), Arc::clone(&clock))));
@@ -146,10 +146,11 @@ impl<B: Backend, C: Codec> Cache<B, C> {
         let post = foreign.is_some().then(|| Post::new(&policy, Arc::clone(&clock), observers.clone()));
         let own = || guard.as_ref().filter(|_| policy.invalidation).and_then(|guard| guard.bus(&name));
         let bus = foreign.or_else(own);
+        let belief = Belief::of(policy.max_staleness, bus.is_some());
+        let local = Arc::new(Local::new(policy.l1_max_size, belief, clock.ticks()));
         let subscription = bus.map(|bus| {
             let (local, clock) = (Arc::clone(&local), Arc::clone(&clock));
-            // Two answers may lie between what L1 knows and the next: half of the time is left for their way.
-            let wait = policy.max_staleness.map_or(Duration::MAX, |staleness| staleness / 4);
+            let wait = belief.map_or(Duration::MAX, Belief::wait);
             Subscription(Bulletin::new(bus, [name, root], wait, local, versions.clone(), clock, observers.clone()))
         });
         let sealer = Arc::new(Sealer::new(codec, policy.schema_version));

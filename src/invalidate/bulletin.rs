@@ -1,18 +1,20 @@
 //! The bulletin: this cache's side of the bus.
 //!
 //! One task reads on from where it stopped, whatever happens in between. Where the bus cannot vouch for everything
-//! since then, this process believes nothing it holds.
+//! since then, this process believes nothing it holds. While nothing is heard, because the bus fails or the task is not
+//! driven, what L1 holds is believed for a short time only.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::SetOnce;
-use tokio::task::{AbortHandle, yield_now};
+use tokio::task::yield_now;
 
 use super::local::Local;
+use super::reader::Reader;
 use super::versions::Versions;
 use crate::bus::{AnyBus, Batch, Bus, Position};
 use crate::clock::{Clock, within};
@@ -28,11 +30,19 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// How long the first operations wait for the bus at most: what is read before this process listens is not believed
 /// later.
 const PATIENCE: Duration = Duration::from_millis(250);
+/// How often the reader gives a sign of life while it waits.
+const BEAT: Duration = Duration::from_secs(1);
+/// The shortest wait for messages where answers are slow.
+const SHORTEST_WAIT: Duration = Duration::from_millis(50);
+
+/// What is told of a reader that was taken over.
+const UNDRIVEN: &str = "the runtime that read the bus is not driven, so what other processes change was not heard: another \
+                        runtime reads now; keep driving the one on which a cache is used first";
 
 pub(crate) struct Bulletin {
     bus: AnyBus,
     name: Key,
-    /// How long one answer of the bus may take.
+    /// How long one answer of the bus may take, its way included.
     wait: Duration,
     namespace: Key,
     /// Tells this cache's own messages apart.
@@ -41,19 +51,9 @@ pub(crate) struct Bulletin {
     versions: Option<Arc<Versions>>,
     clock: Arc<dyn Clock>,
     observers: Observers,
-    reader: Mutex<Reader>,
-    listening: AtomicBool,
+    reader: Reader,
     /// Set once the first attempt to listen has ended, either way, or somebody has waited long enough.
     tried: SetOnce<()>,
-}
-
-#[derive(Default)]
-struct Reader {
-    position: Option<Position>,
-    task: Option<AbortHandle>,
-    stopped: bool,
-    /// Whether this process may hold what it read before it listened.
-    was_deaf: bool,
 }
 
 impl Bulletin {
@@ -66,7 +66,7 @@ impl Bulletin {
         clock: Arc<dyn Clock>,
         observers: Observers,
     ) -> Arc<Self> {
-        Arc::new(Self {
+        let bulletin = Arc::new(Self {
             bus,
             name,
             wait,
@@ -76,10 +76,17 @@ impl Bulletin {
             versions,
             clock,
             observers,
-            reader: Mutex::default(),
-            listening: AtomicBool::new(false),
+            reader: Reader::default(),
             tried: SetOnce::new(),
-        })
+        });
+        bulletin.vouch();
+        bulletin
+    }
+
+    /// Lets L1 be believed on where the bus knows at once that there is nothing to hear.
+    fn vouch(self: &Arc<Self>) {
+        let bulletin = Arc::downgrade(self);
+        self.local.epochs.vouched_by(move || bulletin.upgrade().is_some_and(|bulletin| bulletin.is_quiet()));
     }
 
     pub(crate) fn bus(&self) -> &AnyBus {
@@ -94,50 +101,63 @@ impl Bulletin {
     /// Sees to it that somebody listens. Waits for that the first time, because what is read before is not covered.
     #[inline]
     pub(crate) async fn listen(self: &Arc<Self>) {
-        if self.tried.get().is_some() && self.listening.load(SeqCst) {
+        if self.tried.get().is_some() && self.reader.is_alive(self.clock.ticks()) {
             return;
         }
-        let Ok(runtime) = Handle::try_current() else {
-            self.reader().was_deaf = true;
-            return;
-        };
+        let Ok(runtime) = Handle::try_current() else { return self.reader.be_deaf() };
         self.start(&runtime);
         if self.tried.get().is_none() && within(&*self.clock, PATIENCE, self.tried.wait()).await.is_none() {
-            self.reader().was_deaf = true;
+            self.reader.be_deaf();
             let _ = self.tried.set(());
         }
     }
 
     fn start(self: &Arc<Self>, runtime: &Handle) {
-        let mut reader = self.reader();
-        if reader.stopped || self.listening.swap(true, SeqCst) {
-            return;
+        let Some(turn) = self.reader.begin(runtime, self.clock.ticks()) else { return };
+        if turn.takes_over {
+            self.observers.tell(Event::Warning { message: UNDRIVEN });
         }
         // Made here, so that it is dropped however the task ends, even before it began.
-        let running = Running(Arc::clone(self));
-        reader.task = Some(runtime.spawn(async move { running.0.read().await }).abort_handle());
+        let running = Running { bulletin: Arc::clone(self), turn: turn.number };
+        let task = runtime.spawn(async move { running.bulletin.read(running.turn).await });
+        self.reader.attach(turn.number, task.abort_handle());
     }
 
-    async fn read(&self) {
-        let mut pause = FIRST_PAUSE;
-        loop {
-            let position = self.reader().position.clone();
+    /// Reads until the turn is over.
+    async fn read(&self, turn: u64) {
+        let (mut pause, mut wait) = (FIRST_PAUSE, self.wait);
+        while let Some(position) = self.reader.position(turn) {
             let asked = self.clock.ticks();
-            match self.bus.receive(position.as_ref(), self.wait).await {
+            match self.receive(position.as_ref(), wait).await {
                 Ok(batch) => {
-                    pause = FIRST_PAUSE;
-                    self.take(batch);
+                    if !self.take(batch, turn) {
+                        return;
+                    }
                     self.local.epochs.heard(asked);
+                    // What the way to the bus takes is taken off the wait, so that the next answer is there in time.
+                    let way = Duration::from_millis(self.clock.ticks().saturating_sub(asked)).saturating_sub(wait);
+                    wait = self.wait.saturating_sub(way).max(SHORTEST_WAIT.min(self.wait));
+                    pause = FIRST_PAUSE;
                     // A bus that never waits must not keep others from running.
                     yield_now().await;
                 }
                 Err(error) => {
-                    self.reader().was_deaf |= position.is_none();
                     self.tell_failed(&error);
                     let _ = self.tried.set(());
                     self.clock.sleep(pause.mul_f64(0.5 + fastrand::f64())).await;
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }
+            }
+        }
+    }
+
+    /// What the bus answers. Gives signs of life meanwhile.
+    async fn receive(&self, after: Option<&Position>, wait: Duration) -> Result<Batch, Error> {
+        let mut answer = pin!(self.bus.receive(after, wait));
+        loop {
+            self.reader.live(self.clock.ticks());
+            if let Some(answer) = within(&*self.clock, BEAT, answer.as_mut()).await {
+                return answer;
             }
         }
     }
@@ -148,11 +168,20 @@ impl Bulletin {
             return self.observers.tell(Event::Warning { message: &error.to_string() });
         }
         self.observers.tell(Event::BackendFailed { key: &self.name, operation: Operation::Receive, error });
+        if self.reader.fail(self.clock.ticks(), error.is_temporary()) {
+            let message =
+                format!("what other processes change is not heard, so L1 is read anew every few seconds: {error}");
+            self.observers.tell(Event::Warning { message: &message });
+        }
     }
 
-    fn take(&self, batch: Batch) {
+    /// Takes what was heard. Returns whether the turn goes on.
+    fn take(&self, batch: Batch, turn: u64) -> bool {
+        if self.reader.position(turn).is_none() {
+            return false;
+        }
         if batch.gap {
-            self.forget_all();
+            self.miss();
             self.observers.tell(Event::Gap { name: &self.name });
         }
         for message in &batch.messages {
@@ -165,14 +194,12 @@ impl Bulletin {
                 }
             }
         }
-        let mut reader = self.reader();
-        reader.position = Some(batch.position);
-        let was_deaf = std::mem::take(&mut reader.was_deaf);
-        drop(reader);
-        if was_deaf {
-            self.forget_all();
+        let was_deaf = self.reader.advance(turn, batch.position);
+        if was_deaf == Some(true) {
+            self.miss();
         }
         let _ = self.tried.set(());
+        was_deaf.is_some()
     }
 
     fn apply(&self, message: Message<'_>) {
@@ -210,6 +237,17 @@ impl Bulletin {
         self.observers.tell(Event::Invalidated { namespace, scope, effect, origin: Origin::Elsewhere });
     }
 
+    /// Believes nothing that is held here, because some message may be lost.
+    fn miss(&self) {
+        self.forget_versions();
+        self.local.miss();
+    }
+
+    /// Whether nothing was published since this cache heard the last of it, if the bus knows that at once.
+    fn is_quiet(&self) -> bool {
+        self.reader.place().is_some_and(|position| self.bus.is_quiet(&position))
+    }
+
     fn forget_all(&self) {
         self.forget_versions();
         self.local.forget_all();
@@ -223,40 +261,33 @@ impl Bulletin {
 
     /// Ends listening for good. What this process holds is not believed afterwards.
     pub(crate) fn stop(&self) {
-        let mut reader = self.reader();
-        reader.stopped = true;
-        if let Some(task) = reader.task.take() {
-            task.abort();
-        }
-        drop(reader);
+        self.reader.stop();
         let _ = self.tried.set(());
-        self.forget_all();
+        self.miss();
     }
 
     /// Whether this process listens no more.
     pub(crate) fn is_stopped(&self) -> bool {
-        self.reader().stopped
-    }
-
-    fn reader(&self) -> MutexGuard<'_, Reader> {
-        // Nothing between lock and unlock can panic half way through a change.
-        self.reader.lock().unwrap_or_else(PoisonError::into_inner)
+        self.reader.is_stopped()
     }
 }
 
 impl fmt::Debug for Bulletin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let listening = self.listening.load(SeqCst);
+        let listening = self.reader.is_alive(self.clock.ticks());
         f.debug_struct("Bulletin").field("bus", &self.bus).field("listening", &listening).finish_non_exhaustive()
     }
 }
 
 /// The reading task; where it ends with its runtime, the next operation on another starts a new one.
-struct Running(Arc<Bulletin>);
+struct Running {
+    bulletin: Arc<Bulletin>,
+    turn: u64,
+}
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.0.listening.store(false, SeqCst);
+        self.bulletin.reader.end(self.turn);
     }
 }
 

@@ -3,9 +3,8 @@
 //! L1, and the fences of what is under way: whoever forgets one without the other lets an old value back in.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use crate::epochs::Epochs;
+use crate::epochs::{Belief, Epochs};
 use crate::fence::{Fence, Fences};
 use crate::key::Key;
 use crate::memory::L1;
@@ -18,8 +17,8 @@ pub(crate) struct Local {
 }
 
 impl Local {
-    pub(crate) fn new(l1_max_size: Option<usize>, max_staleness: Option<Duration>, now: u64) -> Self {
-        let epochs = Epochs::new(max_staleness, now);
+    pub(crate) fn new(l1_max_size: Option<usize>, belief: Option<Belief>, now: u64) -> Self {
+        let epochs = Epochs::new(belief, now);
         let l1 = l1_max_size.map(|size| L1::new(size, Arc::clone(&epochs)));
         Self { l1, fences: Fences::new(&epochs), epochs }
     }
@@ -71,6 +70,11 @@ impl Local {
     /// Forgets everything, and voids all that is under way. What L1 holds goes when it is next looked at.
     pub(crate) fn forget_all(&self) {
         self.epochs.raise_all();
+    }
+
+    /// Believes nothing that L1 holds: what others told may have been missed.
+    pub(crate) fn miss(&self) {
+        self.epochs.miss();
     }
 
     /// Forgets what has this tag, and voids what is under way if it turns out to have it.

@@ -6,6 +6,7 @@
 mod bulletin;
 mod known;
 mod local;
+mod reader;
 mod record;
 mod versions;
 

@@ -33,7 +33,8 @@ const REMEMBERED: u64 = 60_000;
 /// How often and at what intervals to look for a version that another process makes, and how long it may take to.
 const ATTEMPTS: usize = 10;
 const PAUSE: Duration = Duration::from_millis(20);
-const HOLD: Duration = Duration::from_secs(1);
+const HOLD: Duration = Duration::from_secs(3);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// How many versions are made at once.
 const WIDTH: usize = 8;
@@ -185,9 +186,10 @@ impl Versions {
     /// be undone. Returns whether that was possible.
     async fn succeed<B: Backend>(&self, guard: &Guard<B>) -> Result<bool, Error> {
         let attempts = if guard.capabilities().leases { ATTEMPTS } else { 0 };
+        let mut pause = PAUSE;
         for _ in 0..attempts {
             let Some(token) = guard.short_lease(&self.version, HOLD).await? else {
-                self.clock.sleep(PAUSE).await;
+                self.wait(&mut pause).await;
                 continue;
             };
             let (found, next) = (guard.get(&self.version).await?, random::number());
@@ -278,10 +280,11 @@ impl Versions {
             return Ok(read(guard.get(key).await?).unwrap_or_else(|| Record::new(random::number())));
         }
         // By a lease, so that of several who make one the first wins, and an invalidation over all.
+        let mut pause = PAUSE;
         for _ in 0..ATTEMPTS {
             let lease = guard.short_lease(key, HOLD).await?;
             if lease.is_none() {
-                self.clock.sleep(PAUSE).await;
+                self.wait(&mut pause).await;
             }
             // Whoever held the lease before may have made it.
             let found = read(guard.get(key).await?);
@@ -299,6 +302,12 @@ impl Versions {
             }
         }
         Err(Error::new(ErrorKind::Unavailable, "another process makes a version of the namespace and does not end"))
+    }
+
+    /// Waits for another process, each time for longer.
+    async fn wait(&self, pause: &mut Duration) {
+        self.clock.sleep(*pause).await;
+        *pause = (*pause * 2).min(LONGEST_PAUSE);
     }
 
     async fn write<B: Backend>(&self, guard: &Guard<B>, key: &Key) -> Result<u64, Error> {

@@ -202,6 +202,12 @@ impl ChaosControl {
         state.gates[index(operation)].clone()
     }
 
+    /// Whether nothing is to happen to the next operation of this kind.
+    pub(super) fn is_well(&self, operation: Operation) -> bool {
+        let (state, index) = (self.state(), index(operation));
+        state.faults[index].is_none() && state.gates[index].is_none() && state.random.is_none()
+    }
+
     /// The fault to meet, and the gate to hang at if it is to hang.
     pub(super) fn draw(&self, operation: Operation) -> (Option<Fault>, Gate) {
         let mut state = self.state();

@@ -19,6 +19,7 @@ mod exact;
 mod hearing;
 mod overtaken;
 mod staleness;
+mod unheard;
 mod versions;
 
 type Pages<B> = Cache<B, Checked<Postcard>>;

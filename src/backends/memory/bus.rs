@@ -83,6 +83,10 @@ impl Bus for MemoryBus {
         within(&*self.clock, PATIENCE.min(wait), news).await;
         Ok(self.with(|log| log.behind(after)))
     }
+
+    fn is_quiet(&self, after: &Position) -> bool {
+        self.with(|log| *after == position(log.end))
+    }
 }
 
 impl Logs {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use redis::{ErrorKind as Kind, RedisError, ServerErrorKind};
 
+use super::refusal;
 use super::source::Source;
 use crate::error::{Error, ErrorKind};
 
@@ -16,6 +17,9 @@ pub(super) fn of_command(error: &RedisError, place: &str) -> Error {
         let message =
             format!("Redis at {place} is a node of a cluster that moves its keys: is the URL redis-cluster://?");
         return Error::with_source(ErrorKind::Unavailable, message, detour);
+    }
+    if let Some(refusal) = refusal::of(error, place) {
+        return refusal;
     }
     match error.kind() {
         Kind::Server(ServerErrorKind::ResponseError) if error.detail().is_some_and(says_no_cluster) => {

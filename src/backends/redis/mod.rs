@@ -33,6 +33,7 @@ mod held;
 mod open;
 mod packet;
 mod pushes;
+mod refusal;
 mod scripts;
 #[cfg(feature = "redis-sentinel")]
 mod sentinel;

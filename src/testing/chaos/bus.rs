@@ -41,4 +41,8 @@ impl Bus for ChaosBus {
             ..batch
         }))
     }
+
+    fn is_quiet(&self, after: &Position) -> bool {
+        self.mischief.control.is_well(Operation::Receive) && self.inner.is_quiet(after)
+    }
 }
