@@ -27,7 +27,8 @@ impl<B: Backend, C: Codec, P: Preset> CacheBuilder<B, C, P> {
     ///
     /// A bus that fails leaves the circuit breaker of the cache's backend closed. What could not be told fails the call
     /// of [`set`](crate::Cache::set) or [`invalidate`](crate::Cache::invalidate) that it is about, and is told again
-    /// in the background.
+    /// in the background. While the bus cannot be heard, L1 is believed for three seconds at a time, or for
+    /// [`max_staleness`](Self::max_staleness), and an [`Event::Warning`](crate::Event::Warning) says why.
     ///
     /// # Cost
     /// What `backend` needs for it: with [`Redis`], one connection to listen, and one small write for each change.

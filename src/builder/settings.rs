@@ -64,8 +64,8 @@ setters! {
     leases(bool);
     /// Whether other processes are told what to forget. Default: as the intent says, where the backend has a bus.
     invalidation_enabled(bool);
-    /// The longest that an entry of L1 is served after another process may have changed it, at least 100 ms. Default: no
-    /// bound but the entry's TTL.
+    /// The longest that an entry of L1 is served after another process may have changed it, at least 100 ms. Default:
+    /// 3 s where there is a bus; without one, no bound but the entry's TTL.
     ///
     /// While the bus is heard, changes of other processes arrive within milliseconds, whatever is set here. With the
     /// bound, an entry that L1 has held for longer than that since this process last heard everything, or since it read

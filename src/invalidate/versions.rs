@@ -30,10 +30,11 @@ use bytes::Bytes;
 /// How long versions are remembered, in ticks. One that the backend lost is made anew, and no generation tells of that.
 const REMEMBERED: u64 = 60_000;
 
-/// How often and at what intervals to look for a version that another process makes, and how long it may take to.
+/// How long another process may take to make a version: three round trips, however long the way is. All attempts to
+/// look for it, and the pauses between them, take longer than that.
+const HOLD: Duration = Duration::from_secs(3);
 const ATTEMPTS: usize = 10;
 const PAUSE: Duration = Duration::from_millis(20);
-const HOLD: Duration = Duration::from_secs(3);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// How many versions are made at once.

@@ -21,7 +21,7 @@ fn flaky(clock: &ManualClock) -> (Flaky, Pages<Memory>, ChaosControl, Arc<Journa
     let (memory, journal) = (memory(clock), Arc::<Journal>::default());
     let chaos = Chaos::with_clock(memory.clone(), Arc::new(clock.clone()));
     let control = chaos.control();
-    let cache = builder(clock, chaos).observer(journal.clone()).build().unwrap();
+    let cache = builder(clock, chaos).observer(Arc::<Journal>::clone(&journal)).build().unwrap();
     (cache, pages(clock, memory), control, journal)
 }
 
@@ -101,11 +101,13 @@ async fn an_idle_runtime_loses_no_hits_over_a_bus_that_knows_there_is_nothing_to
 }
 
 /// A thread with a runtime of its own, driven only while it is asked to do something.
-struct Worker(mpsc::Sender<Box<dyn FnOnce(&Runtime) + Send>>, thread::JoinHandle<()>);
+struct Worker(mpsc::Sender<Work>, thread::JoinHandle<()>);
+
+type Work = Box<dyn FnOnce(&Runtime) + Send>;
 
 impl Worker {
     fn new() -> Self {
-        let (ask, asked) = mpsc::channel::<Box<dyn FnOnce(&Runtime) + Send>>();
+        let (ask, asked) = mpsc::channel::<Work>();
         let thread = thread::spawn(move || {
             let runtime = Builder::new_current_thread().enable_all().build().unwrap();
             asked.into_iter().for_each(|work| work(&runtime));
