@@ -1,4 +1,4 @@
-//! A backend of your own, and the proof that it keeps the contract.
+//! A backend of your own, the proof that it keeps the contract, and a cache over it.
 //!
 //! Run it with `cargo run --example own_backend --features testing`.
 
@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use cachekit::backends::{Capabilities, Lease, LeaseToken};
 use cachekit::testing::{ManualClock, conformance};
-use cachekit::{AnyBus, Backend, Clock, Error, ErrorKind, Key};
+use cachekit::{AnyBus, Backend, CacheBuilder, Clock, Error, ErrorKind, Key, SystemClock};
 
 /// Entries in a map, each with the moment it ends. It forgets an expired entry when it is asked for.
 #[derive(Debug)]
@@ -131,7 +131,7 @@ impl Backend for Shelf {
 }
 
 #[tokio::main]
-async fn main() {
+async fn main() -> Result<(), Error> {
     let clock = ManualClock::new();
     let make = || async { Shelf { clock: Arc::new(clock.clone()), entries: Mutex::default() } };
     let kept = conformance::backend(make, conformance::BackendOptions::manual(clock.clone())).await;
@@ -139,4 +139,14 @@ async fn main() {
     for sentence in kept {
         println!("- {sentence}");
     }
+
+    // The intent turns on what a shelf lacks, so the cache has a warning, with what to do about it.
+    let shelf = Shelf { clock: Arc::new(SystemClock), entries: Mutex::default() };
+    let cache = CacheBuilder::new().backend(shelf).namespace("books").build()?;
+    for warning in cache.warnings() {
+        eprintln!("warning: {warning}");
+    }
+    cache.set("moby-dick", 1851u16).await?;
+    println!("Moby-Dick is of {:?}", cache.entry("moby-dick").skip_l1_read().get::<u16>().await?);
+    Ok(())
 }

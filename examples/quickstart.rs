@@ -33,13 +33,14 @@ struct Summary {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let environment = Environment::from_env();
+    // Whoever has a subscriber hears of warnings as events of level WARN.
     let level: LevelFilter = environment.log_level.to_string().parse()?;
     tracing_subscriber::fmt().with_max_level(level).with_writer(io::stderr).init();
     let mut arguments = env::args_os().skip(1).map(PathBuf::from);
     let directory = arguments.next().unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
     let cache_directory = arguments.next().unwrap_or_else(|| env::temp_dir().join("cachekit-quickstart"));
 
-    let summaries = CacheBuilder::new()
+    let summaries = CacheBuilder::from_environment(environment)
         .codec(Compressed::new(Postcard))
         .backend(File::open(&cache_directory, FileLimits::default())?)
         .intent(Intent::Dev)

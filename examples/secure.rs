@@ -23,13 +23,17 @@ async fn card_of<B: Backend, C: Codec>(cards: &Cache<B, Encrypted<C>>, user: u64
 
 /// A process with these keys, over a backend that all processes share.
 fn process(backend: &Memory, keys: &Keyring) -> Result<Cache<Memory, Encrypted<Postcard>>, cachekit::Error> {
-    CacheBuilder::new()
+    let cards = CacheBuilder::new()
         .intent(Intent::Secure)
         .keyring(keys.clone())
         .backend(backend.clone())
         .namespace("cards")
         .ttl(Duration::from_secs(300))
-        .build()
+        .build()?;
+    for warning in cards.warnings() {
+        eprintln!("warning: {warning}");
+    }
+    Ok(cards)
 }
 
 #[tokio::main]

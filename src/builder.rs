@@ -1,6 +1,5 @@
 //! The builder: three choices of type, everything else a setting.
 
-#[cfg(feature = "compression")]
 use std::ffi::OsString;
 use std::fmt;
 use std::sync::Arc;
@@ -8,11 +7,9 @@ use std::sync::Arc;
 use crate::backends::{AnyBackend, Backend, NoBackend};
 use crate::cache::{Cache, Parts};
 use crate::clock::{Clock, SystemClock};
-#[cfg(feature = "compression")]
-use crate::codec::Compressed;
 #[cfg(feature = "encryption")]
 use crate::codec::Keyring;
-use crate::codec::{Codec, Postcard};
+use crate::codec::{Codec, Compressed, Postcard};
 use crate::config::{Environment, Grace, Secrets, Settings, Setup};
 use crate::error::Error;
 use crate::event::{Event, Observer};
@@ -88,6 +85,9 @@ impl<B> From<Option<B>> for Chosen<B> {
 const NOBODY_CHOSE: &str = "no variable selects a backend, and Redis at redis://localhost:6379/0, the default, does not answer: the \
                             cache goes on with L1 alone; set CACHEKIT_REDIS_URL, or call .l1_only()";
 
+const KEY_WITHOUT_SECURE: &str = "CACHEKIT_MASTER_KEY is set or .keyring(..) named, but this cache does not encrypt: a key is \
+                                  no switch, use Intent::Secure";
+
 impl CacheBuilder<NoBackend, Postcard, Production> {
     /// A builder that reads no environment: L1 alone, [`Postcard`], [`Production`].
     pub fn new() -> Self {
@@ -110,40 +110,13 @@ impl Default for CacheBuilder<NoBackend, Postcard, Production> {
     }
 }
 
-impl CacheBuilder<AnyBackend, Postcard, Production> {
-    /// A builder whose backend and settings come from an environment that was read before; [`Postcard`], uncompressed.
-    ///
-    /// What is wrong with the environment waits for [`build`](Self::build).
-    ///
-    /// # Examples
-    /// ```
-    /// use std::time::Duration;
-    /// use cachekit::{CacheBuilder, Environment};
-    /// let environment = Environment::from_vars([("CACHEKIT_DEFAULT_TTL", "90")]);
-    /// let cache = CacheBuilder::from_environment(environment).l1_only().build()?;
-    /// assert_eq!(cache.policy().ttl, Duration::from_secs(90));
-    /// # Ok::<(), cachekit::Error>(())
-    /// ```
-    pub fn from_environment(environment: Environment) -> Self {
-        let source = |environment: Option<&Environment>| {
-            let backend = environment.map(AnyBackend::from_environment).transpose()?;
-            let is_default = environment.is_some_and(|environment| matches!(environment.selected, Ok(None)));
-            Ok(Chosen { backend, hint: is_default.then_some(NOBODY_CHOSE) })
-        };
-        let mut builder = CacheBuilder::new().with_source(Box::new(source));
-        builder.rest.environment = Some(environment);
-        builder
-    }
-}
-
-#[cfg(feature = "compression")]
 impl CacheBuilder<AnyBackend, Compressed<Postcard>, Production> {
     /// A builder whose backend and settings come from the `CACHEKIT_*` variables of this process.
     ///
     /// Reads them now; what is wrong with them waits for [`build`](Self::build). The cache's type is `Cache<AnyBackend,
     /// Standard>`, with [`Standard`](crate::codec::Standard), unless an intent, a codec or a backend is named.
     pub fn from_env() -> Self {
-        Self::from_vars(std::env::vars_os())
+        Self::from_environment(Environment::from_env())
     }
 
     /// Like [`from_env`](Self::from_env), with variables of the caller's.
@@ -156,12 +129,35 @@ impl CacheBuilder<AnyBackend, Compressed<Postcard>, Production> {
     /// assert!(error.contains("CACHEKIT_DEFAULT_TTL") && error.contains("CACHEKIT_COMPRESSION_LEVEL"));
     /// ```
     pub fn from_vars<K: Into<OsString>, V: Into<OsString>>(vars: impl IntoIterator<Item = (K, V)>) -> Self {
-        CacheBuilder::from_environment(Environment::from_vars(vars)).codec(Compressed::new(Postcard))
+        Self::from_environment(Environment::from_vars(vars))
+    }
+
+    /// Like [`from_env`](Self::from_env), of an environment that was read before.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// use cachekit::{CacheBuilder, Environment};
+    /// let environment = Environment::from_vars([("CACHEKIT_DEFAULT_TTL", "90")]);
+    /// let cache = CacheBuilder::from_environment(environment).l1_only().build()?;
+    /// assert_eq!(cache.policy().ttl, Duration::from_secs(90));
+    /// # Ok::<(), cachekit::Error>(())
+    /// ```
+    pub fn from_environment(environment: Environment) -> Self {
+        let source = |environment: Option<&Environment>| {
+            let backend = environment.map(AnyBackend::selected_by).transpose()?;
+            let is_default = environment.is_some_and(|environment| matches!(environment.selected, Ok(None)));
+            Ok(Chosen { backend, hint: is_default.then_some(NOBODY_CHOSE) })
+        };
+        let mut builder = CacheBuilder::new().codec(Compressed::new(Postcard)).with_source(Box::new(source));
+        builder.rest.environment = Some(environment);
+        builder
     }
 }
 
 impl<B: Backend, C: Codec, P: Preset> CacheBuilder<B, C, P> {
-    /// Keeps entries in `backend`, whatever the environment says. [`intent::Io`](crate::intent::Io) replaces it.
+    /// Keeps entries in `backend`, whatever the environment says. [`intent::Io`](crate::intent::Io) replaces it. With
+    /// [`AnyBackend::none`] there is L1 alone, as with [`l1_only`](Self::l1_only).
     pub fn backend<B2: Backend>(self, backend: B2) -> CacheBuilder<B2, C, P> {
         self.with_source(Box::new(|_| Ok(Some(backend).into())))
     }
@@ -257,7 +253,7 @@ impl<B: Backend, C: Codec, P: Preset> CacheBuilder<B, C, P> {
         let settings = explicit.clone().or(from_environment).or(self.preset.settings());
         let mut policy = settings.decide(&mut problems);
         let mut namespace = Namespace::new(&namespace);
-        let observers = fittings::listeners(&policy, observers);
+        let observers = fittings::listeners(&policy, observers, environment);
         let has_key = secrets.is_some() || environment.is_some_and(|environment| environment.secrets.master.is_some());
         policy.setup = fittings::setup(secrets, environment, observers.clone());
         let codec = self.preset.codec(self.codec).and_then(|mut codec| {
@@ -269,13 +265,14 @@ impl<B: Backend, C: Codec, P: Preset> CacheBuilder<B, C, P> {
             namespace.hide_names(names.get().cloned());
         }
         let bus = bus.and_then(|bus| bus::resolve(bus, namespace.as_ref().ok()?, &mut problems));
-        let mut hint = None;
+        let (mut hint, mut missing) = (None, None);
         let choose = || {
             let chosen = (self.source)(environment)?;
             hint = chosen.hint;
             Ok(chosen.backend)
         };
         let backend = self.preset.backend(choose, environment);
+        let backend = backend.map(|backend| backend.filter(|backend| !backend.capabilities().absent));
         if let Ok(Some(backend)) = &backend {
             let can = backend.capabilities();
             policy.operation_timeout = settings.operation_timeout.unwrap_or(can.timeout);
@@ -285,6 +282,7 @@ impl<B: Backend, C: Codec, P: Preset> CacheBuilder<B, C, P> {
             let own_bus = || namespace.as_ref().is_ok_and(|namespace| backend.bus(&namespace.bus()).is_some());
             let has_bus = bus.is_some() || own_bus();
             check::capabilities(&explicit, &policy, can, has_bus, &mut problems);
+            missing = check::missing(&policy, can, has_bus);
         }
         let (namespace, codec, backend) = match (namespace, codec, backend) {
             (Ok(namespace), Ok(codec), Ok(backend)) if problems.is_empty() => (namespace, codec, backend),
@@ -293,17 +291,15 @@ impl<B: Backend, C: Codec, P: Preset> CacheBuilder<B, C, P> {
                 return Err(check::everything_wrong(problems, others.into_iter().flatten()));
             }
         };
-        for message in environment.into_iter().flat_map(|environment| &environment.warnings) {
-            observers.tell(Event::Warning { message });
-        }
+        let mut warnings = environment.map(|environment| environment.warnings.clone()).unwrap_or_default();
         if has_key && !<P::Codec<C> as Codec>::CONFIDENTIAL {
-            let message = "CACHEKIT_MASTER_KEY is set or .keyring(..) named, but this cache does not encrypt: a key is no \
-                           switch, use Intent::Secure";
-            observers.tell(Event::Warning { message });
+            warnings.push(KEY_WITHOUT_SECURE.to_owned());
         }
         if backend.is_none() && policy.l1_max_size.is_none() {
-            observers.tell(Event::Warning { message: "L1 is off and there is no backend: nothing is cached" });
+            warnings.push("L1 is off and there is no backend: nothing is cached".to_owned());
         }
+        warnings.extend(missing);
+        warnings.iter().for_each(|message| observers.tell(Event::Warning { message }));
         Ok(Cache::assemble(Parts { namespace, policy, clock, observers, backend, hint, bus, codec }))
     }
 

@@ -17,6 +17,9 @@
 //! | leases | - | - | - | yes | yes | yes |
 //! | jitter, work after the answer | yes | - | yes | yes | yes | yes |
 //!
+//! [`Deterministic`] is an intent for tests of a program that names the types of another: it has the types of that one
+//! and the settings of `Test`.
+//!
 //! This version decides metrics, and does not act on them.
 
 #[cfg(feature = "cachekitio")]
@@ -33,7 +36,7 @@ use crate::error::{Error, ErrorKind};
 
 /// What a cache is for: the types it is made of and the settings it starts from.
 ///
-/// The six intents of this module implement it; implement it to add one of your own.
+/// The intents of this module implement it; implement it to add one of your own.
 ///
 /// # Examples
 /// ```
@@ -156,6 +159,48 @@ presets! {
     Production: Checked<C> = Checked::new, everything();
 }
 
+/// For tests: the types of the intent inside, so that the cache fits where that one's does, and the settings of
+/// [`Test`].
+///
+/// What the types promise holds: `Deterministic(Secure)` encrypts, and needs a key.
+///
+/// # Examples
+/// ```
+/// use cachekit::backends::AnyBackend;
+/// use cachekit::codec::Standard;
+/// use cachekit::{Cache, CacheBuilder, Environment, Intent};
+/// struct App {
+///     users: Cache<AnyBackend, Standard>,
+/// }
+/// let test = CacheBuilder::from_environment(Environment::default()).backend(AnyBackend::memory());
+/// let app = App { users: test.intent(Intent::Deterministic(Intent::Production)).build()? };
+/// assert!(!app.users.policy().jitter && app.users.policy().wait_for_write);
+/// # Ok::<(), cachekit::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Deterministic<P>(pub P);
+
+impl<P: Preset> Preset for Deterministic<P> {
+    type Codec<C: Codec> = P::Codec<C>;
+    type Backend<B: Backend> = P::Backend<B>;
+
+    fn codec<C: Codec>(&self, base: C) -> Result<Self::Codec<C>, Error> {
+        self.0.codec(base)
+    }
+
+    fn backend<B: Backend>(
+        &self,
+        chosen: impl FnOnce() -> Result<Option<B>, Error>,
+        environment: Option<&Environment>,
+    ) -> Result<Option<Self::Backend<B>>, Error> {
+        self.0.backend(chosen, environment)
+    }
+
+    fn settings(&self) -> Settings {
+        Test.settings()
+    }
+}
+
 /// Everything on, and entries encrypted with AES-256-GCM: `Cache<B, Encrypted<C>>`.
 ///
 /// Needs a master key, from [`CacheBuilder::keyring`](crate::CacheBuilder::keyring) or `CACHEKIT_MASTER_KEY`, and the
@@ -196,9 +241,9 @@ impl Preset for Secure {
 #[cfg_attr(feature = "cachekitio", doc = "```")]
 #[cfg_attr(not(feature = "cachekitio"), doc = "```ignore")]
 /// use cachekit::{Cache, CacheBuilder, Environment, Intent};
-/// use cachekit::{backends::CachekitIo, codec::{Checked, Postcard}};
+/// use cachekit::{backends::CachekitIo, codec::Standard};
 /// let environment = Environment::from_vars([("CACHEKIT_API_KEY", "ck_live_42")]);
-/// let cache: Cache<CachekitIo, Checked<Postcard>> =
+/// let cache: Cache<CachekitIo, Standard> =
 ///     CacheBuilder::from_environment(environment).intent(Intent::Io).build()?;
 /// # Ok::<(), cachekit::Error>(())
 /// ```

@@ -51,6 +51,37 @@
 //! with_checksums(&app.users);
 //! # Ok::<(), cachekit::Error>(())
 //! ```
+//! Where the backend is chosen at run time, or not there at all, the type is one: [`AnyBackend`](backends::AnyBackend).
+//! A test fills the same field with [`intent::Deterministic`]:
+//!
+//! ```
+//! use cachekit::backends::AnyBackend;
+//! use cachekit::codec::Standard;
+//! use cachekit::{Cache, CacheBuilder, Environment, Intent};
+//!
+//! struct App {
+//!     users: Cache<AnyBackend, Standard>,
+//! }
+//!
+//! fn app(environment: Environment, shared: bool) -> Result<App, cachekit::Error> {
+//!     let backend = if shared { AnyBackend::from_environment(&environment)? } else { AnyBackend::none() };
+//!     Ok(App { users: CacheBuilder::from_environment(environment).backend(backend).namespace("users").build()? })
+//! }
+//!
+//! fn app_of_a_test() -> Result<App, cachekit::Error> {
+//!     let test = CacheBuilder::from_environment(Environment::default()).backend(AnyBackend::memory());
+//!     Ok(App { users: test.intent(Intent::Deterministic(Intent::Production)).build()? })
+//! }
+//! # app(Environment::default(), false)?;
+//! # app_of_a_test()?;
+//! # Ok::<(), cachekit::Error>(())
+//! ```
+//!
+//! # Warnings
+//! What is wrong is an error of `build`; what is only odd, or not as good as it could be, is a warning: a default Redis
+//! that does not answer, a variable that is misspelt, a key that encrypts nothing, a backend that lacks what the intent
+//! turns on. A library prints nothing, so a program shows them: by any subscriber of `tracing` (level `WARN`, target
+//! `cachekit`), by an [`Observer`], or by a line of its own over [`Cache::warnings`] or [`Environment::warnings`].
 //!
 //! # Features
 //! A feature adds items and changes nothing else.
@@ -58,7 +89,6 @@
 //! | feature | adds |
 //! |---|---|
 //! | `file` (default) | `backends::File` |
-//! | `compression` (default) | `codec::Compressed`, `codec::Standard`, `CacheBuilder::from_env`, `CacheBuilder::from_vars` |
 //! | `encryption` (default) | `codec::Encrypted`, `codec::Keyring`, `intent::Secure`, `Sensitive`, tenants |
 //! | `redis` (default) | `backends::Redis` |
 //! | `redis-tls` | `rediss://`, by rustls with ring |
@@ -67,7 +97,7 @@
 //! | `memcached` | `backends::Memcached` |
 //! | `cachekitio` | `backends::CachekitIo` and what `intent::Io` needs, by ureq and rustls with ring |
 //! | `messagepack` | `codec::MessagePack` |
-//! | `tracing` | events to `tracing`, target `cachekit`, as [`Tracing`] says |
+//! | `tracing` (default) | events to `tracing`, target `cachekit`, as [`Tracing`] says; no subscriber |
 //! | `testing` | `testing` |
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -101,6 +131,7 @@ mod stack;
 mod tasks;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod warnings;
 
 #[doc(no_inline)]
 pub use self::intent as Intent;
@@ -124,10 +155,10 @@ pub use crate::seal::Value;
 pub use crate::sensitive::Sensitive;
 pub use crate::sensitive::Storable;
 
-#[cfg(all(doctest, feature = "compression"))]
+#[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
 
-#[cfg(all(doctest, feature = "compression", feature = "encryption"))]
+#[cfg(all(doctest, feature = "encryption"))]
 #[doc = include_str!("../docs/security.md")]
 struct Security;

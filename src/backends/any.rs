@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::{Backend, Capabilities, Lease, LeaseToken};
 use crate::bus::AnyBus;
 use crate::config::{Environment, Selection, error};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::key::Key;
 
 /// A backend whose type was chosen at run time, such as by the environment.
@@ -21,22 +21,69 @@ use crate::key::Key;
 /// One boxed future per operation.
 ///
 /// # Examples
+/// A program that shares entries where it is told to, and else lives in L1 alone, in one type:
 /// ```
 /// use cachekit::backends::{AnyBackend, Memory};
-/// let backend = AnyBackend::new(Memory::new(1 << 20));
-/// assert_eq!(cachekit::Backend::capabilities(&backend).name, "memory");
+/// use cachekit::codec::Standard;
+/// use cachekit::{Cache, CacheBuilder, Environment};
+/// fn users(shared: Option<Memory>) -> Result<Cache<AnyBackend, Standard>, cachekit::Error> {
+///     let backend = shared.map_or_else(AnyBackend::none, AnyBackend::new);
+///     CacheBuilder::from_environment(Environment::from_env()).backend(backend).namespace("users").build()
+/// }
+/// # users(None)?;
+/// # Ok::<(), cachekit::Error>(())
 /// ```
 #[derive(Clone)]
-pub struct AnyBackend(Arc<dyn Erased>);
+pub struct AnyBackend(Option<Arc<dyn Erased>>);
 
 impl AnyBackend {
     /// Hides the type of `backend`.
     pub fn new(backend: impl Backend) -> Self {
-        Self(Arc::new(backend))
+        Self(Some(Arc::new(backend)))
     }
 
-    /// The backend that the environment selects.
-    pub(crate) fn from_environment(environment: &Environment) -> Result<Self, Error> {
+    /// No backend: a cache built over it lives in L1 alone, and has the type of one that does not.
+    ///
+    /// Asked for anything itself, it answers [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported).
+    pub fn none() -> Self {
+        Self(None)
+    }
+
+    /// A store of 100 MiB in the memory of this process, for tests and programs without a server:
+    /// [`Memory`](super::Memory), which takes another size.
+    pub fn memory() -> Self {
+        Self::new(super::Memory::new(100 << 20))
+    }
+
+    /// The backend that the environment selects, else Redis at its default URL; connects to nothing. It is what
+    /// [`CacheBuilder::from_environment`](crate::CacheBuilder::from_environment) uses where no other is named.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) with everything that is wrong with the environment,
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) if the backend is not in this build, and what the
+    /// backend refuses.
+    ///
+    /// # Examples
+    /// ```
+    /// # #[cfg(feature = "file")] {
+    /// use cachekit::backends::AnyBackend;
+    /// use cachekit::{Backend, Environment};
+    /// let directory = std::env::temp_dir().join("cachekit-any");
+    /// let environment = Environment::from_vars([("CACHEKIT_FILE_CACHE_DIR", &directory)]);
+    /// assert_eq!(AnyBackend::from_environment(&environment)?.capabilities().name, "file");
+    /// # }
+    /// # Ok::<(), cachekit::Error>(())
+    /// ```
+    pub fn from_environment(environment: &Environment) -> Result<Self, Error> {
+        if environment.problems.is_empty() {
+            return Self::selected_by(environment);
+        }
+        let selection = environment.selected.as_ref().err();
+        Err(error(environment.problems.iter().chain(selection).cloned().collect()))
+    }
+
+    /// The backend, if nothing is wrong with the rest of the environment.
+    pub(crate) fn selected_by(environment: &Environment) -> Result<Self, Error> {
         let selected = environment.selected.clone().map_err(|problem| error(vec![problem]))?;
         match selected {
             Some(Selection::File) => Self::file(environment),
@@ -88,7 +135,7 @@ impl AnyBackend {
 
     #[cfg(not(all(feature = "redis", feature = "memcached", feature = "cachekitio", feature = "file")))]
     fn missing(message: &'static str) -> Result<Self, Error> {
-        Err(Error::new(crate::error::ErrorKind::Unsupported, message))
+        Err(Error::new(ErrorKind::Unsupported, message))
     }
 
     #[cfg(not(feature = "file"))]
@@ -98,9 +145,18 @@ impl AnyBackend {
     }
 }
 
+impl AnyBackend {
+    fn inner(&self) -> Result<&dyn Erased, Error> {
+        self.0.as_deref().ok_or_else(|| Error::new(ErrorKind::Unsupported, "there is no backend: AnyBackend::none()"))
+    }
+}
+
 impl fmt::Debug for AnyBackend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        match &self.0 {
+            Some(backend) => backend.fmt(f),
+            None => f.write_str("none"),
+        }
     }
 }
 
@@ -180,51 +236,52 @@ impl<B: Backend> Erased for B {
 #[deny(clippy::missing_trait_methods)]
 impl Backend for AnyBackend {
     fn capabilities(&self) -> Capabilities {
-        self.0.erased_capabilities()
+        let none = || Capabilities { absent: true, ..Capabilities::new("none") };
+        self.0.as_ref().map_or_else(none, |backend| backend.erased_capabilities())
     }
     async fn get(&self, key: &Key) -> Result<Option<Bytes>, Error> {
-        self.0.erased_get(key).await
+        self.inner()?.erased_get(key).await
     }
     async fn set(&self, key: &Key, value: Bytes, ttl: Duration) -> Result<(), Error> {
-        self.0.erased_set(key, value, ttl).await
+        self.inner()?.erased_set(key, value, ttl).await
     }
     async fn remove(&self, key: &Key) -> Result<(), Error> {
-        self.0.erased_remove(key).await
+        self.inner()?.erased_remove(key).await
     }
     async fn exists(&self, key: &Key) -> Result<bool, Error> {
-        self.0.erased_exists(key).await
+        self.inner()?.erased_exists(key).await
     }
     async fn ttl(&self, key: &Key) -> Result<Option<Duration>, Error> {
-        self.0.erased_ttl(key).await
+        self.inner()?.erased_ttl(key).await
     }
     async fn touch(&self, key: &Key, ttl: Duration) -> Result<bool, Error> {
-        self.0.erased_touch(key, ttl).await
+        self.inner()?.erased_touch(key, ttl).await
     }
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Bytes>>, Error> {
-        self.0.erased_get_many(keys).await
+        self.inner()?.erased_get_many(keys).await
     }
     async fn set_many(&self, items: Vec<(Key, Bytes)>, ttl: Duration) -> Result<(), Error> {
-        self.0.erased_set_many(items, ttl).await
+        self.inner()?.erased_set_many(items, ttl).await
     }
     async fn remove_many(&self, keys: &[Key]) -> Result<(), Error> {
-        self.0.erased_remove_many(keys).await
+        self.inner()?.erased_remove_many(keys).await
     }
     async fn lease(&self, key: &Key, hold: Duration, token: LeaseToken) -> Result<Lease, Error> {
-        self.0.erased_lease(key, hold, token).await
+        self.inner()?.erased_lease(key, hold, token).await
     }
     async fn renew(&self, key: &Key, hold: Duration, token: LeaseToken) -> Result<bool, Error> {
-        self.0.erased_renew(key, hold, token).await
+        self.inner()?.erased_renew(key, hold, token).await
     }
     async fn fill(&self, key: &Key, value: Bytes, ttl: Duration, token: LeaseToken) -> Result<bool, Error> {
-        self.0.erased_fill(key, value, ttl, token).await
+        self.inner()?.erased_fill(key, value, ttl, token).await
     }
     async fn release(&self, key: &Key, token: LeaseToken) -> Result<(), Error> {
-        self.0.erased_release(key, token).await
+        self.inner()?.erased_release(key, token).await
     }
     async fn ping(&self) -> Result<(), Error> {
-        self.0.erased_ping().await
+        self.inner()?.erased_ping().await
     }
     fn bus(&self, name: &Key) -> Option<AnyBus> {
-        self.0.erased_bus(name)
+        self.0.as_ref()?.erased_bus(name)
     }
 }

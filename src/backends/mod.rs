@@ -177,6 +177,9 @@ pub struct Capabilities {
     /// How many operations it is made to have under way at once. The cache lets no more through, unless the setting
     /// `max_concurrent` says otherwise.
     pub concurrency: usize,
+    /// Whether there is no store at all, as with [`AnyBackend::none`]: a cache over it lives in L1 alone. A wrapper
+    /// forwards it.
+    pub absent: bool,
 }
 
 impl Capabilities {
@@ -192,6 +195,7 @@ impl Capabilities {
             timeout,
             isolates: false,
             concurrency: 100,
+            absent: false,
         }
     }
 

@@ -80,7 +80,7 @@ impl<B: Backend, C: Codec, P: Preset> CacheBuilder<B, C, P> {
     /// #[derive(Debug)]
     /// struct Doubt;
     ///
-    ///     /// impl Bus for Doubt {
+    /// impl Bus for Doubt {
     ///     async fn publish(&self, _: Bytes) -> Result<(), Error> {
     ///         Ok(())
     ///     }

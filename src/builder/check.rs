@@ -42,6 +42,27 @@ pub(super) fn capabilities(
     }
 }
 
+/// What the intent turns on and the backend lacks, if anything, and what follows from it.
+pub(super) fn missing(policy: &Policy, can: Capabilities, has_bus: bool) -> Option<String> {
+    let believes = policy.l1_max_size.is_some() && policy.max_staleness.is_none();
+    let bus = policy.invalidation && !has_bus && believes;
+    let leases = policy.leases.is_some() && !can.leases;
+    let what = match (bus, leases) {
+        (false, false) => return None,
+        (true, false) => {
+            "has no bus, so other processes hear of no change before their entries expire: name the bus of another \
+             backend with bus_from, bound it with max_staleness, or say invalidation_enabled(false)"
+        }
+        (false, true) => "has no leases, so each process computes for itself: say leases(false)",
+        (true, true) => {
+            "has no bus and no leases, so other processes hear of no change before their entries expire, and each \
+             computes for itself: name the bus of another backend with bus_from, bound it with max_staleness, or say \
+             invalidation_enabled(false) and leases(false)"
+        }
+    };
+    Some(format!("the {} backend {what}", can.name))
+}
+
 /// One error for all that is wrong.
 pub(super) fn everything_wrong(problems: Vec<Problem>, others: impl Iterator<Item = Error>) -> Error {
     // What is missing only because its variable is wrong is told by the variable's own line.

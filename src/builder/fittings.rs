@@ -14,7 +14,11 @@ pub(super) fn setup(secrets: Option<Secrets>, environment: Option<&Environment>,
     Setup { secrets, alarm: Some(alarm), ..Setup::default() }
 }
 
-pub(super) fn listeners(policy: &Policy, listeners: Vec<Arc<dyn Observer>>) -> Observers {
+pub(super) fn listeners(
+    policy: &Policy,
+    listeners: Vec<Arc<dyn Observer>>,
+    environment: Option<&Environment>,
+) -> Observers {
     let counters = policy.stats.then(Arc::<Counters>::default);
     let hits = !listeners.is_empty() || policy.tracing == Tracing::Verbose;
     #[cfg(feature = "tracing")]
@@ -25,5 +29,6 @@ pub(super) fn listeners(policy: &Policy, listeners: Vec<Arc<dyn Observer>>) -> O
         }
         listeners
     };
-    Observers::new(counters, listeners, hits)
+    let told = environment.map(|environment| environment.told.clone()).unwrap_or_default();
+    Observers::new(counters, listeners, hits).after(told)
 }

@@ -304,6 +304,26 @@ impl<B: Backend, C: Codec> Cache<B, C> {
         self.inner.observers.stats()
     }
 
+    /// What deserves attention in how this cache was set up, the first first: what the environment and `build` found,
+    /// and what its use has shown, such as a default backend that does not answer. Empty if all is well.
+    ///
+    /// For programs without a subscriber or an [`Observer`](crate::Observer): each is also told once, as
+    /// [`Event::Warning`](crate::Event::Warning).
+    ///
+    /// # Examples
+    /// ```
+    /// use cachekit::CacheBuilder;
+    /// let cache = CacheBuilder::from_vars([("CACHE_REDIS_URL", "redis://prod")]).l1_only().build()?;
+    /// for warning in cache.warnings() {
+    ///     eprintln!("warning: {warning}");
+    /// }
+    /// assert!(cache.warnings()[0].starts_with("CACHE_REDIS_URL is ignored"));
+    /// # Ok::<(), cachekit::Error>(())
+    /// ```
+    pub fn warnings(&self) -> Vec<String> {
+        self.inner.observers.warnings()
+    }
+
     /// How the cache behaves.
     pub fn policy(&self) -> &Policy {
         &self.inner.policy

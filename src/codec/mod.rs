@@ -1,6 +1,6 @@
 //! Codecs: values to bytes and back.
 //!
-//! A base codec ([`Postcard`], `MessagePack`, [`Json`]) serializes; a wrapper (`Compressed`, [`Checked`], `Encrypted`)
+//! A base codec ([`Postcard`], `MessagePack`, [`Json`]) serializes; a wrapper ([`Compressed`], [`Checked`], `Encrypted`)
 //! changes the bytes of the codec inside it. The stack is a type, so a function can ask for it.
 //!
 //! | codec | feature | for |
@@ -8,7 +8,7 @@
 //! | [`Postcard`] | - | the default: compact and fast |
 //! | `MessagePack` | `messagepack` | every serde attribute, bytes with names |
 //! | [`Json`] | - | bytes that other tools read |
-//! | `Compressed<C>` | `compression` | large values |
+//! | [`Compressed<C>`](Compressed) | - | large values |
 //! | [`Checked<C>`](Checked) | - | damage and mix-ups, found before anything is parsed |
 //! | `Encrypted<C>` | `encryption` | values the backend must not see |
 
@@ -23,7 +23,6 @@ use crate::error::Error;
 #[cfg(feature = "encryption")]
 mod aad;
 mod checked;
-#[cfg(feature = "compression")]
 mod compressed;
 #[cfg(feature = "encryption")]
 mod encrypted;
@@ -39,7 +38,6 @@ mod scratch;
 mod verify;
 
 pub use self::checked::Checked;
-#[cfg(feature = "compression")]
 pub use self::compressed::Compressed;
 #[cfg(feature = "encryption")]
 pub use self::encrypted::Encrypted;
@@ -65,7 +63,6 @@ pub(crate) use self::verify::Verified;
 /// assert_eq!(size("ada")?, "ada".len() + 1 + 1 + 8);
 /// # Ok::<(), Error>(())
 /// ```
-#[cfg(feature = "compression")]
 pub type Standard = Checked<Compressed<Postcard>>;
 
 /// The stack of a cache from the environment with [`intent::Secure`](crate::intent::Secure): compact, compressed where
@@ -82,7 +79,7 @@ pub type Standard = Checked<Compressed<Postcard>>;
 /// let app = App { cards: CacheBuilder::from_env().intent(Intent::Secure).namespace("cards").build()? };
 /// # Ok::<(), cachekit::Error>(())
 /// ```
-#[cfg(all(feature = "compression", feature = "encryption"))]
+#[cfg(feature = "encryption")]
 pub type Confidential = Encrypted<Compressed<Postcard>>;
 
 /// A way to turn values into bytes and back.

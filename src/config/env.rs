@@ -19,6 +19,7 @@ use super::secret::{MasterKey, Secrets};
 use super::select::Selection;
 use super::settings::Settings;
 use super::variables::{Variables, is_own};
+use crate::warnings::Told;
 
 /// Everything the `CACHEKIT_*` variables and their few relatives say.
 ///
@@ -42,6 +43,7 @@ use super::variables::{Variables, is_own};
 /// let users = CacheBuilder::from_environment(environment.clone()).namespace("users");
 /// let pages = CacheBuilder::from_environment(environment).namespace("pages");
 /// ```
+/// The default is an environment in which no variable is set.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Environment {
@@ -72,6 +74,8 @@ pub struct Environment {
     pub(crate) problems: Vec<Problem>,
     /// Variables that look like ours and are not, and others' variables that mean nothing here.
     pub(crate) warnings: Vec<String>,
+    /// Those that a cache has told.
+    pub(crate) told: Told,
 }
 
 /// How much a program that uses the library logs, by `LOG_LEVEL`; the library itself installs no subscriber.
@@ -106,10 +110,16 @@ impl fmt::Display for LogLevel {
     }
 }
 
+impl Default for Environment {
+    fn default() -> Self {
+        Self::from_vars::<OsString, OsString>([])
+    }
+}
+
 impl Environment {
     /// What the variables of this process say. Opens the CA bundle, if one is named, to see whether it can be read.
     pub fn from_env() -> Self {
-        Self::from_vars(std::env::vars_os())
+        Self { told: Told::of_process(), ..Self::from_vars(std::env::vars_os()) }
     }
 
     /// Like [`from_env`](Self::from_env), with variables of the caller's. The first of a name counts.
@@ -132,6 +142,7 @@ impl Environment {
             selected,
             problems: Vec::new(),
             warnings: lookalike::warnings(others),
+            told: Told::default(),
         };
         // Others' variables follow rules of their own, so what breaks ours is told and not refused.
         let (problems, oddities) = problems.into_iter().partition(|problem| is_own(&problem.name));
@@ -145,7 +156,7 @@ impl Environment {
     /// What deserves attention and is no error: variables that look like cachekit's and are not read, and values of
     /// other programs' variables that are not used. Each names the variable and what to do; none holds a value.
     ///
-    /// The first cache built from this environment tells them as [`Event::Warning`](crate::Event::Warning); a program
+    /// The first cache built from this environment, clones of it included, tells them as [`Event::Warning`](crate::Event::Warning); a program
     /// without a subscriber or an observer shows them by this method, or by [`Cache::warnings`](crate::Cache::warnings).
     ///
     /// # Examples

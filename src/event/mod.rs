@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::error::Error;
 use crate::key::Key;
+use crate::warnings::{News, Told, Warnings};
 
 mod invalidation;
 mod stats;
@@ -188,6 +189,10 @@ pub enum Event<'a> {
         name: &'a Key,
     },
     /// Something in the configuration deserves attention.
+    ///
+    /// No cache tells the same one twice, nor do caches of one [`Environment`](crate::Environment);
+    /// [`Cache::warnings`](crate::Cache::warnings) lists them for each. With the feature `tracing` it is an event of
+    /// level `WARN` and target `cachekit`, unless the intent turns tracing off.
     #[non_exhaustive]
     Warning {
         /// What, and what to do.
@@ -283,12 +288,18 @@ pub(crate) struct Observers {
     counters: Option<Arc<Counters>>,
     listeners: Arc<[Arc<dyn Observer>]>,
     hits: bool,
+    warnings: Arc<Warnings>,
 }
 
 impl Observers {
     /// `hits` says whether a listener wants to hear of L1 hits, for which a key must be made.
     pub(crate) fn new(counters: Option<Arc<Counters>>, listeners: Vec<Arc<dyn Observer>>, hits: bool) -> Self {
-        Self { counters, listeners: listeners.into(), hits }
+        Self { counters, listeners: listeners.into(), hits, warnings: Arc::default() }
+    }
+
+    /// The same, but for warnings that caches with the same `told` have told.
+    pub(crate) fn after(self, told: Told) -> Self {
+        Self { warnings: Arc::new(Warnings::new(told)), ..self }
     }
 
     /// Whether L1 hits are told of, and not only counted.
@@ -317,14 +328,26 @@ impl Observers {
         }
     }
 
-    /// Counts and tells.
+    /// Counts and tells; a warning only if it is news.
     pub(crate) fn tell(&self, event: Event<'_>) {
+        let news = if let Event::Warning { message } = event { self.warnings.add(message) } else { News::Everywhere };
+        if news == News::None {
+            return;
+        }
         if let Some(counters) = &self.counters {
             counters.event(&event);
+        }
+        if news == News::Here {
+            return;
         }
         for listener in self.listeners.iter() {
             listener.event(&event);
         }
+    }
+
+    /// The warnings so far.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        self.warnings.all()
     }
 
     pub(crate) fn stats(&self) -> Stats {

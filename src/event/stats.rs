@@ -64,7 +64,7 @@ pub struct Stats {
     pub unreadable: u64,
     /// Values returned but not stored.
     pub not_stored: u64,
-    /// Warnings about the configuration.
+    /// Warnings about the configuration, each counted once.
     pub warnings: u64,
     /// Changes that the backend did not take and that are not tried again.
     pub given_up: u64,

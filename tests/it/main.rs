@@ -36,3 +36,4 @@ mod sharing;
 mod simulator;
 mod storm;
 mod support;
+mod warnings;

@@ -1,0 +1,178 @@
+//! Warnings: heard by whoever listens, listed for whoever does not, told once.
+
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use cachekit::backends::{AnyBackend, File, Memory};
+use cachekit::codec::{Checked, Compressed, Postcard, Standard};
+use cachekit::{Backend, Cache, CacheBuilder, Environment, ErrorKind, FileLimits, Intent, Key};
+
+use crate::support::{Broken, Journal, Note};
+
+const LOOK_ALIKES: [(&str, &str); 2] =
+    [("CACHE_REDIS_URL", "redis://elsewhere"), ("CACHEKIT_REDISURL", "redis://prod")];
+
+fn told(journal: &Journal) -> Vec<String> {
+    let notes = journal.notes().into_iter();
+    notes.filter_map(|note| if let Note::Warning(text) = note { Some(text) } else { None }).collect()
+}
+
+#[test]
+fn caches_of_one_environment_tell_its_warnings_once_and_list_them_each() {
+    let journal = Arc::new(Journal::default());
+    let environment =
+        Environment::from_vars(LOOK_ALIKES.into_iter().chain([("CACHEKIT_MASTER_KEY", &*"ab".repeat(32))]));
+    let build = |namespace: &str| {
+        let builder = CacheBuilder::from_environment(environment.clone()).l1_only().namespace(namespace);
+        builder.observer(Arc::clone(&journal) as _).build().unwrap()
+    };
+    let (users, pages) = (build("users"), build("pages"));
+    let heard = told(&journal);
+    assert_eq!(environment.warnings(), &heard[..2]);
+    assert!(heard.len() == 3 && heard[2].contains("CACHEKIT_MASTER_KEY"), "{heard:?}");
+    assert_eq!((users.warnings(), pages.warnings(), users.clone().warnings()), (heard.clone(), heard.clone(), heard));
+    assert_eq!((users.stats().warnings, pages.stats().warnings), (3, 3));
+
+    // Read once more, it is another environment.
+    CacheBuilder::from_vars(LOOK_ALIKES).l1_only().observer(Arc::clone(&journal) as _).build().unwrap();
+    assert_eq!(told(&journal).len(), 5);
+}
+
+/// What a subscriber of a program writes, in place of a terminal.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_subscriber_hears_each_warning_once_at_level_warn_with_target_cachekit() {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    tracing::subscriber::with_default(subscriber, || {
+        for intent in 0..2 {
+            let environment = Environment::from_vars(LOOK_ALIKES);
+            for _ in 0..3 {
+                let builder = CacheBuilder::from_environment(environment.clone()).l1_only();
+                let warnings = match intent {
+                    0 => builder.build().unwrap().warnings(),
+                    _ => builder.intent(Intent::Dev).build().unwrap().warnings(),
+                };
+                assert_eq!(warnings.len(), 2);
+            }
+        }
+    });
+    let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    assert_eq!(text.lines().count(), 4, "{text}");
+    assert!(text.lines().all(|line| line.contains(" WARN cachekit: CACHE")), "{text}");
+}
+
+#[tokio::test]
+async fn a_default_redis_that_does_not_answer_is_told_once_and_listed() {
+    // In place of the default URL, where this machine may have a server, one where nothing listens.
+    let journal = Arc::new(Journal::default());
+    let mut environment = Environment::from_vars([("CACHEKIT_SOCKET_CONNECT_TIMEOUT", "0.2")]);
+    environment.redis.url = Environment::from_vars([("REDIS_URL", "redis://127.0.0.1:1")]).redis.url;
+    let cache = CacheBuilder::from_environment(environment).observer(Arc::clone(&journal) as _).build().unwrap();
+    assert_eq!(cache.warnings(), Vec::<String>::new(), "it is reached lazily");
+    for key in 0..3 {
+        assert_eq!(cache.get_or_compute(key, move || async move { Ok::<_, Broken>(key) }).await.unwrap(), key);
+    }
+    let warnings = cache.warnings();
+    assert!(warnings.len() == 1 && warnings[0].contains("set CACHEKIT_REDIS_URL, or call .l1_only()"), "{warnings:?}");
+    assert_eq!(told(&journal), warnings);
+    cache.close(Duration::from_secs(5)).await.unwrap_or_default();
+}
+
+#[test]
+fn what_the_intent_turns_on_and_the_backend_lacks_is_a_warning_with_ways_out() {
+    let directory = tempfile::tempdir().unwrap();
+    let files = || CacheBuilder::new().backend(File::open(directory.path(), FileLimits::default()).unwrap());
+    let warnings = files().namespace("a").build().unwrap().warnings();
+    let [missing] = &warnings[..] else { panic!("{warnings:?}") };
+    assert!(missing.starts_with("the file backend has no bus, so other processes"), "{missing}");
+    let none = Vec::<String>::new();
+    assert_eq!(files().namespace("b").invalidation_enabled(false).build().unwrap().warnings(), none);
+    assert_eq!(files().namespace("c").bus_from(Memory::new(1 << 20)).build().unwrap().warnings(), none);
+    assert_eq!(files().namespace("d").max_staleness(Duration::from_secs(1)).build().unwrap().warnings(), none);
+    assert_eq!(files().namespace("e").l1_enabled(false).build().unwrap().warnings(), none);
+    assert_eq!(files().namespace("f").intent(Intent::Dev).build().unwrap().warnings(), none, "it turns none of it on");
+    assert_eq!(CacheBuilder::new().build().unwrap().warnings(), none, "L1 alone shares nothing");
+    assert_eq!(CacheBuilder::new().backend(Memory::new(1 << 20)).build().unwrap().warnings(), none);
+}
+
+#[cfg(feature = "cachekitio")]
+#[test]
+fn an_api_without_bus_and_leases_is_one_warning() {
+    let io = CacheBuilder::from_vars([("CACHEKIT_API_KEY", "ck_live_42")]).intent(Intent::Io).build().unwrap();
+    let warnings = io.warnings();
+    assert!(warnings.len() == 1 && warnings[0].contains("has no bus and no leases"), "{warnings:?}");
+}
+
+#[test]
+fn every_way_from_the_environment_gives_one_type_with_or_without_a_backend() {
+    struct App {
+        users: Cache<AnyBackend, Standard>,
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let vars = [("CACHEKIT_FILE_CACHE_DIR", directory.path())];
+    let environment = Environment::from_vars(vars);
+    let chosen = AnyBackend::from_environment(&environment).unwrap();
+    let builder = || CacheBuilder::from_environment(environment.clone());
+    let apps = [
+        (CacheBuilder::from_vars(vars).build(), "file"),
+        (builder().build(), "file"),
+        (builder().backend(chosen).build(), "file"),
+        (builder().backend(AnyBackend::memory()).build(), "memory"),
+        (builder().backend(AnyBackend::none()).build(), "l2: None"),
+        (builder().backend(AnyBackend::none()).intent(Intent::Deterministic(Intent::Production)).build(), "l2: None"),
+    ];
+    for (users, backend) in apps {
+        let app = App { users: users.unwrap() };
+        let shown = format!("{:?}", app.users).to_lowercase();
+        assert!(shown.contains(&backend.to_lowercase()), "{backend}: {shown}");
+    }
+}
+
+#[tokio::test]
+async fn no_backend_of_any_type_is_l1_alone() {
+    let cache = CacheBuilder::new().backend(AnyBackend::none()).build().unwrap();
+    cache.set("key", 1u32).await.unwrap();
+    assert_eq!((cache.get::<u32>("key").await.unwrap(), cache.l1_len()), (Some(1), 1));
+    cache.ping().await.unwrap();
+    assert_eq!(cache.warnings(), Vec::<String>::new());
+    let none = AnyBackend::none();
+    let key = Key::new("n", 1).unwrap();
+    assert_eq!(none.get(&key).await.unwrap_err().kind(), ErrorKind::Unsupported);
+    assert!(none.bus(&key).is_none() && none.capabilities().absent && format!("{none:?}") == "none");
+}
+
+#[test]
+fn a_backend_is_not_chosen_from_an_environment_that_is_wrong() {
+    let vars = [("CACHEKIT_REDIS_URL", "redis:prod"), ("CACHEKIT_FILE_CACHE_DIR", "x"), ("CACHEKIT_DEFAULT_TTL", "0")];
+    let error = AnyBackend::from_environment(&Environment::from_vars(vars)).unwrap_err();
+    assert_eq!((error.kind(), error.to_string().lines().count()), (ErrorKind::Config, 3), "{error}");
+}
+
+#[tokio::test]
+async fn a_deterministic_intent_has_the_types_of_the_one_inside_and_the_ways_of_test() {
+    let test = || CacheBuilder::new().codec(Compressed::new(Postcard)).backend(AnyBackend::memory());
+    let cache: Cache<AnyBackend, Checked<Compressed<Postcard>>> =
+        test().intent(Intent::Deterministic(Intent::Production)).build().unwrap();
+    assert_eq!(cache.policy(), test().intent(Intent::Test).build().unwrap().policy());
+    cache.get_or_compute("key", || async { Ok::<_, Broken>(1u32) }).await.unwrap();
+    assert_eq!(cache.pending(), 0, "the write was awaited");
+    assert_eq!(cache.entry("key").skip_l1_read().get::<u32>().await.unwrap(), Some(1));
+    let refused = test().intent(Intent::Deterministic(Intent::Secure)).build().unwrap_err();
+    assert!(refused.to_string().contains("CACHEKIT_MASTER_KEY"), "{refused}");
+}
