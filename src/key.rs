@@ -92,6 +92,14 @@ impl Key {
         Self { text: text.into(), hash }
     }
 
+    /// Whether this names something that is kept once for a whole namespace, such as a version of it: a reserved name
+    /// of the namespace itself, not of an entry.
+    #[cfg(feature = "memcached")]
+    pub(crate) fn is_record(&self) -> bool {
+        // No part is empty and `:` is escaped in all of them, so an entry's key never holds two in a row.
+        self.text.contains("::")
+    }
+
     /// The text, to be shared.
     pub(crate) fn text(&self) -> &Arc<str> {
         &self.text

@@ -7,6 +7,7 @@ mod degraded;
 mod keys;
 mod leases;
 mod lost;
+mod records;
 mod settings;
 mod sizes;
 mod support;

@@ -108,6 +108,28 @@ impl Fleet {
         }
     }
 
+    /// The ways to all servers that are well.
+    pub(super) fn everywhere(&self) -> Vec<Route<'_>> {
+        (0..self.members.len()).filter_map(|index| self.well(index)).collect()
+    }
+
+    /// Of the servers that are well the first for this name. Where none is, as [`route`](Self::route) says.
+    pub(super) async fn first(&self, name: &str) -> Result<Route<'_>, Error> {
+        match self.choose(name, |index| self.well(index).is_some()).and_then(|index| self.well(index)) {
+            Some(route) => Ok(route),
+            None => self.route(name).await,
+        }
+    }
+
+    fn well(&self, index: usize) -> Option<Route<'_>> {
+        let member = &self.members[index];
+        let era = {
+            let health = member.health();
+            health.is_well().then(|| health.era())?
+        };
+        Some(Route { fleet: self, index, era, watermark: member.returned.load(Ordering::Acquire) })
+    }
+
     /// The server a key is at now, as [`route`](Self::route) would say, and whether it is its own; without asking
     /// whether an operation may be sent.
     pub(super) fn locate(&self, name: &str) -> (usize, bool) {

@@ -97,7 +97,9 @@ struct Place<'a> {
 impl Shared {
     async fn place(&self, key: &Key) -> Result<Place<'_>, Error> {
         let name = self.name(key);
-        Ok(Place { route: self.fleet.route(&name).await?, name, lock: self.lock(key) })
+        let route =
+            if self.is_everywhere(key) { self.fleet.first(&name).await? } else { self.fleet.route(&name).await? };
+        Ok(Place { route, name, lock: self.lock(key) })
     }
 
     pub(super) async fn lease(&self, key: &Key, hold: Duration, token: LeaseToken) -> Result<Lease, Error> {
@@ -118,18 +120,19 @@ impl Shared {
     pub(super) async fn fill(&self, key: &Key, value: &Bytes, ttl: Duration, token: LeaseToken) -> Result<bool, Error> {
         let ttl = life::wire(ttl, self.clock.wall())?;
         let place = self.place(key).await?;
-        let store = |id| Set::new(&place.name, value).ttl_raw(ttl).compare_cas(id);
-        let Some(Held { note, id, locks }) = place.held(token.0).await? else { return Ok(false) };
-        if !locks {
-            return Ok(place.route.run_once(store(id)).await?.applied());
+        if !self.is_everywhere(key) {
+            return place.fill(value, ttl, token.0).await;
         }
-        let stored = place.route.run_once(store(note.id)).await?;
-        if stored.status != memcache::exp::MutationStatus::NotFound {
-            place.route.run(|| Delete::new(&place.lock).compare_cas(id)).await?;
-            return Ok(stored.applied());
-        }
-        let Some(id) = place.revive(note, id).await? else { return Ok(false) };
-        Ok(place.route.run_once(store(id)).await?.applied())
+        // Boxed: every fill would have to carry room for it.
+        Box::pin(async {
+            let before = self.look_everywhere(&place.name).await;
+            let filled = place.fill(value, ttl, token.0).await?;
+            if filled {
+                self.follow(&place.route, &place.name, before, value, ttl).await;
+            }
+            Ok(filled)
+        })
+        .await
     }
 
     pub(super) async fn release(&self, key: &Key, token: LeaseToken) -> Result<(), Error> {
@@ -217,6 +220,21 @@ impl Place<'_> {
             Some(held) if self.route.believes(Some(held.id)).await? => Ok(Some(held)),
             _ => Ok(None),
         }
+    }
+
+    async fn fill(&self, value: &Bytes, ttl: u32, token: u128) -> Result<bool, Error> {
+        let store = |id| Set::new(&self.name, value).ttl_raw(ttl).compare_cas(id);
+        let Some(Held { note, id, locks }) = self.held(token).await? else { return Ok(false) };
+        if !locks {
+            return Ok(self.route.run_once(store(id)).await?.applied());
+        }
+        let stored = self.route.run_once(store(note.id)).await?;
+        if stored.status != memcache::exp::MutationStatus::NotFound {
+            self.route.run(|| Delete::new(&self.lock).compare_cas(id)).await?;
+            return Ok(stored.applied());
+        }
+        let Some(id) = self.revive(note, id).await? else { return Ok(false) };
+        Ok(self.route.run_once(store(id)).await?.applied())
     }
 
     /// Puts a placeholder where a value has ended, and ends its lock of this id. The placeholder's id, if the lock was

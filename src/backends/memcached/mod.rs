@@ -1,9 +1,10 @@
 //! Memcached: entries on servers that all processes share.
 //!
 //! Each key is at one server, chosen as the Python original chooses, and a server that is lost takes only its own keys
-//! along. Everything travels by the meta protocol; nothing a key or a value holds can be taken for a command.
+//! along. What is kept once for a whole namespace is at all of them. Everything travels by the meta protocol; nothing a key or a value holds can be taken for a command.
 
 use std::fmt;
+use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use memcache::exp::{Delete, Get, GetResult, Meta, Op, OpResult, Set};
 
 use self::error::strange;
 use self::fleet::{Fleet, Route};
+use self::records::Answers;
 use super::{Backend, Capabilities, Lease, LeaseToken, join};
 use crate::bus::AnyBus;
 use crate::clock::{Clock, SystemClock};
@@ -26,6 +28,7 @@ mod health;
 mod lease;
 mod life;
 mod name;
+mod records;
 mod ring;
 mod server;
 
@@ -55,6 +58,10 @@ mod server;
 /// itself when that was. Another one, which started later or was not cut off, can still read such an entry until its TTL
 /// is over.
 ///
+/// What a cache keeps once for its namespace, the versions by which it forgets namespaces and tags, is at every server:
+/// a lost one takes only its own entries along. An invalidation succeeds if one server takes it. A server that missed
+/// one is found out by that it differs from the others; what it differs in is computed anew.
+///
 /// # Errors
 /// [`ErrorKind::Timeout`] for a server that does not answer within [`MemcachedSettings::timeout`], or does not accept a
 /// connection within [`MemcachedSettings::connect_timeout`]; a change that was sent may then have been made or not.
@@ -62,7 +69,8 @@ mod server;
 /// that refuses a value drops the old one. [`ErrorKind::Argument`] for a time of zero.
 ///
 /// # Cost
-/// One round trip per operation; of a lease on a key with a value, and of a `fill`, two or three. At most
+/// One round trip per operation; of a lease on a key with a value, and of a `fill`, two or three. Versions travel to all
+/// servers at once, at most once a second with a read. At most
 /// [`MemcachedSettings::max_pool_size`] operations are under way at each server; others wait for one to end.
 ///
 /// # Examples
@@ -200,6 +208,10 @@ impl Backend for Memcached {
 
     async fn get(&self, key: &Key) -> Result<Option<Bytes>, Error> {
         let shared = &*self.shared;
+        if shared.is_everywhere(key) {
+            // Boxed, here and below: every call would have to carry room for it.
+            return Ok(Box::pin(self.get_many(slice::from_ref(key))).await?.pop().flatten());
+        }
         let name = shared.name(key);
         let route = shared.fleet.route(&name).await?;
         let found = route.run(|| Get::new(&name).meta(Meta::NONE.cas())).await?;
@@ -208,6 +220,9 @@ impl Backend for Memcached {
 
     async fn set(&self, key: &Key, value: Bytes, ttl: Duration) -> Result<(), Error> {
         let shared = &*self.shared;
+        if shared.is_everywhere(key) {
+            return Box::pin(self.set_many(vec![(key.clone(), value)], ttl)).await;
+        }
         shared.fits(&value)?;
         let (name, lock, ttl) = (shared.name(key), shared.lock(key), shared.ttl(ttl)?);
         let route = shared.fleet.route(&name).await?;
@@ -216,6 +231,9 @@ impl Backend for Memcached {
     }
 
     async fn remove(&self, key: &Key) -> Result<(), Error> {
+        if self.shared.is_everywhere(key) {
+            return Box::pin(self.remove_many(slice::from_ref(key))).await;
+        }
         let (name, lock) = (self.shared.name(key), self.shared.lock(key));
         let route = self.shared.fleet.route(&name).await?;
         route.run_all(|| remove(&name, &lock)).await.map(drop)
@@ -246,16 +264,19 @@ impl Backend for Memcached {
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Bytes>>, Error> {
         let shared = &*self.shared;
         let names: Vec<String> = keys.iter().map(|key| shared.name(key)).collect();
-        let shares = shared.shares(&names).await?;
+        let shares = shared.shares(&keys.iter().collect::<Vec<_>>(), &names).await?;
         let make = |position: usize| vec![Get::new(&names[position]).meta(Meta::NONE.cas()).into()];
         let answers = shared.run_shares(&shares, make).await?;
-        let mut values = vec![None; keys.len()];
+        let mut found: Vec<Answers<'_>> = keys.iter().map(|_| Vec::new()).collect();
         for (share, answers) in shares.iter().zip(answers) {
-            for ((position, route), answer) in share.keys.iter().zip(answers) {
-                let OpResult::Get(found) = answer else { return Err(strange(route.place())) };
-                let found = shared.sift(route, &names[*position], found).await?;
-                values[*position] = found.and_then(|found| found.value).map(Bytes::from);
+            for ((position, route), answer) in share.keys.iter().zip(answers.into_iter().flatten()) {
+                let OpResult::Get(answer) = answer else { return Err(strange(route.place())) };
+                found[*position].push((*route, answer));
             }
+        }
+        let mut values = Vec::with_capacity(keys.len());
+        for (name, answers) in names.iter().zip(found) {
+            values.push(shared.agree(name, answers).await?.map(Bytes::from));
         }
         Ok(values)
     }
@@ -266,11 +287,11 @@ impl Backend for Memcached {
         let ttl = shared.ttl(ttl)?;
         let names: Vec<String> = items.iter().map(|(key, _)| shared.name(key)).collect();
         let locks: Vec<String> = items.iter().map(|(key, _)| shared.lock(key)).collect();
-        let shares = shared.shares(&names).await?;
+        let shares = shared.shares(&items.iter().map(|(key, _)| key).collect::<Vec<_>>(), &names).await?;
         let make = |position: usize| set(&names[position], &locks[position], &items[position].1, ttl);
         let answers = shared.run_shares(&shares, make).await?;
         for (share, answers) in shares.iter().zip(answers) {
-            for ((_, route), answers) in share.keys.iter().zip(answers.chunks(2)) {
+            for ((_, route), answers) in share.keys.iter().zip(answers.as_deref().unwrap_or_default().chunks(2)) {
                 if !is_stored(answers) {
                     return Err(strange(route.place()));
                 }
@@ -282,7 +303,7 @@ impl Backend for Memcached {
     async fn remove_many(&self, keys: &[Key]) -> Result<(), Error> {
         let shared = &*self.shared;
         let names: Vec<String> = keys.iter().map(|key| shared.name(key)).collect();
-        let shares = shared.shares(&names).await?;
+        let shares = shared.shares(&keys.iter().collect::<Vec<_>>(), &names).await?;
         let make = |position: usize| remove(&names[position], &shared.lock(&keys[position]));
         shared.run_shares(&shares, make).await.map(drop)
     }

@@ -1,0 +1,269 @@
+//! What is kept once for a namespace, while servers are lost and come back: nothing of the others is lost, and nothing
+//! that was forgotten comes back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cachekit::backends::Memcached;
+use cachekit::codec::{Checked, Postcard};
+use cachekit::testing::ManualClock;
+use cachekit::{Backend, Cache, CacheBuilder, Intent, MemcachedSettings};
+
+use super::support::{MINUTE, at_once, on_clock, with};
+use crate::servers::{self, Mood, Proxy, eventually};
+
+type Users = Cache<Memcached, Checked<Postcard>>;
+
+const SECOND: Duration = Duration::from_secs(1);
+const USERS: usize = 40;
+
+/// Without L1 and without a bus: what the servers alone tell.
+fn users(memcached: Memcached, clock: &ManualClock) -> Users {
+    let builder = CacheBuilder::new().intent(Intent::Production).backend(memcached).namespace("users");
+    let builder = builder.l1_enabled(false).swr_enabled(false).adaptive_timeout_enabled(false);
+    builder.clock(Arc::new(clock.clone())).build().unwrap()
+}
+
+/// Some servers, and the users that are at each of them.
+struct Servers<const N: usize> {
+    all: [servers::Memcached; N],
+    clock: ManualClock,
+}
+
+impl<const N: usize> Servers<N> {
+    fn start() -> Self {
+        Self { all: [(); N].map(|()| servers::Memcached::start()), clock: ManualClock::new() }
+    }
+
+    /// Another process. A server that keeps silent is given up after a second.
+    fn process(&self) -> Users {
+        let change = |settings: &mut MemcachedSettings| settings.timeout = SECOND;
+        users(on_clock(&self.all.each_ref(), &self.clock, change), &self.clock)
+    }
+
+    /// Stores all users, the even ones with the tag `even`.
+    async fn fill(&self, cache: &Users) {
+        for id in 0..USERS {
+            let tag = if id % 2 == 0 { "even" } else { "odd" };
+            cache.entry(id).tags([tag]).set(id).await.unwrap();
+        }
+    }
+
+    /// The users at one server.
+    fn at(&self, server: usize) -> Vec<usize> {
+        (0..USERS).filter(|id| self.all[server].text(&format!("users:{id}")).is_some()).collect()
+    }
+
+    /// The records at one server.
+    fn records(&self, server: usize) -> [Option<String>; 2] {
+        ["users::generation", "users::version"].map(|name| self.all[server].text(name))
+    }
+
+    /// Lets what is known of the versions be asked for anew.
+    fn later(&self) {
+        self.clock.advance(SECOND);
+    }
+}
+
+/// Which of these users are found; a failure of their server is as good as an absence.
+async fn found(cache: &Users, ids: &[usize]) -> Vec<usize> {
+    let mut found = Vec::new();
+    for id in ids {
+        if let Ok(Some(value)) = cache.get::<usize>(*id).await {
+            assert_eq!(value, *id);
+            found.push(*id);
+        }
+    }
+    found
+}
+
+fn odd(ids: &[usize]) -> Vec<usize> {
+    ids.iter().copied().filter(|id| id % 2 == 1).collect()
+}
+
+#[tokio::test]
+async fn a_lost_server_takes_only_its_own_entries_whichever_it_is_and_however_it_is_lost() {
+    for (lost, killed) in [(0, true), (1, true), (2, true), (0, false), (1, false), (2, false)] {
+        let servers = Servers::<3>::start();
+        let (one, two) = (servers.process(), servers.process());
+        servers.fill(&one).await;
+        let gone = servers.at(lost);
+        let kept: Vec<usize> = (0..USERS).filter(|id| !gone.contains(id)).collect();
+        assert!(gone.len() > 1 && !odd(&gone).is_empty() && odd(&kept).len() < kept.len());
+        if killed {
+            servers.all[lost].kill()
+        } else {
+            servers.all[lost].pause()
+        }
+        servers.later();
+        // Whoever has noticed nothing yet, and whoever starts now.
+        for cache in [&one, &two, &servers.process()] {
+            assert_eq!(found(cache, &kept).await, kept, "{lost} lost, killed: {killed}");
+        }
+        one.invalidate_tag("even").await.unwrap();
+        servers.later();
+        for cache in [&one, &two, &servers.process()] {
+            assert_eq!(found(cache, &kept).await, odd(&kept), "{lost} lost, killed: {killed}");
+        }
+        if killed {
+            servers.all[lost].restart()
+        } else {
+            servers.all[lost].resume()
+        }
+        servers.clock.advance(MINUTE);
+        for cache in [&two, &one, &servers.process()] {
+            let all: Vec<usize> = (0..USERS).collect();
+            let left = found(cache, &all).await;
+            assert_eq!(odd(&left), left, "what was forgotten stays forgotten: {lost} lost, killed: {killed}");
+            assert!(odd(&kept).iter().all(|id| left.contains(id)), "{left:?}");
+        }
+        two.invalidate_namespace().await.unwrap();
+        servers.later();
+        for cache in [&one, &two] {
+            assert_eq!(found(cache, &kept).await, [0; 0]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn servers_that_start_anew_one_after_the_other_lose_nothing_that_was_stored_since() {
+    let servers = Servers::<3>::start();
+    let cache = servers.process();
+    servers.fill(&cache).await;
+    for restarted in 0..3 {
+        servers.all[restarted].restart();
+        servers.later();
+        // What it lost is stored again.
+        let all: Vec<usize> = (0..USERS).collect();
+        let left = found(&cache, &all).await;
+        let lost: Vec<usize> = all.into_iter().filter(|id| !left.contains(id)).collect();
+        assert!(!lost.is_empty() && lost.len() < USERS, "{restarted}: {lost:?}");
+        servers.clock.advance(MINUTE);
+        assert_eq!(found(&cache, &lost).await, [0; 0]);
+        for id in lost {
+            cache.entry(id).tags([if id % 2 == 0 { "even" } else { "odd" }]).set(id).await.unwrap();
+        }
+        assert!(servers.records(restarted).iter().all(Option::is_some), "it has the records of the others");
+        assert_eq!(servers.records(restarted), servers.records((restarted + 1) % 3));
+    }
+}
+
+#[tokio::test]
+async fn an_order_that_did_not_reach_a_server_is_heeded_by_those_who_reach_it() {
+    for tag in [true, false] {
+        let (clock, first, second) = (ManualClock::new(), servers::Memcached::start(), servers::Memcached::start());
+        let proxy = Proxy::of(first.port());
+        let behind = MemcachedSettings::new([format!("127.0.0.1:{}", proxy.port()), second.address()]);
+        let behind = users(Memcached::with_clock(behind, Arc::new(clock.clone())).unwrap(), &clock);
+        let beside = users(on_clock(&[&first, &second], &clock, |_| ()), &clock);
+        for id in 0..USERS {
+            behind.entry(id).tags([if id % 2 == 0 { "even" } else { "odd" }]).set(id).await.unwrap();
+        }
+        // Names decide where entries are, and the first has two of them.
+        let all: Vec<usize> = (0..USERS).collect();
+        let shared = found(&beside, &all).await;
+        assert!(shared.len() > odd(&shared).len() && !odd(&shared).is_empty());
+        proxy.set(Mood::Closed);
+        proxy.cut();
+        if tag { behind.invalidate_tag("even").await } else { behind.invalidate_namespace().await }.unwrap();
+        clock.advance(SECOND);
+        // It reaches both, and neither server knows better than the other.
+        assert_eq!(found(&beside, &shared).await, if tag { odd(&shared) } else { Vec::new() });
+        proxy.set(Mood::Open);
+        clock.advance(MINUTE);
+        let left = found(&behind, &all).await;
+        assert_eq!(odd(&left), left);
+        let id = shared[0];
+        beside.entry(id).tags(["even"]).set(id).await.unwrap();
+        clock.advance(SECOND);
+        assert_eq!(found(&behind, &[id]).await, [id], "they agree again");
+    }
+}
+
+#[tokio::test]
+async fn orders_at_once_revive_nothing_and_end_in_agreement() {
+    let servers = Servers::<3>::start();
+    let processes = [(); 3].map(|()| servers.process());
+    servers.fill(&processes[0]).await;
+    at_once(30, |order| {
+        let cache = processes[order % 3].clone();
+        async move {
+            if order % 5 == 0 { cache.invalidate_namespace().await } else { cache.invalidate_tag("even").await }
+                .unwrap();
+        }
+    })
+    .await;
+    servers.later();
+    let all: Vec<usize> = (0..USERS).collect();
+    for cache in &processes {
+        assert_eq!(found(cache, &all).await, [0; 0]);
+    }
+    servers.later();
+    servers.fill(&processes[1]).await;
+    servers.later();
+    for cache in &processes {
+        assert_eq!(found(cache, &all).await, all);
+    }
+    assert_eq!(servers.records(0), servers.records(1));
+    assert_eq!(servers.records(0), servers.records(2));
+}
+
+#[tokio::test]
+async fn what_all_servers_expire_is_a_fallback_on_each() {
+    let servers = Servers::<3>::start();
+    let build = || {
+        let builder = CacheBuilder::new().intent(Intent::Production).namespace("users").l1_enabled(false);
+        let builder = builder.backend(with(&servers.all.each_ref(), |_| ())).swr_enabled(false);
+        builder.stale_if_error(MINUTE).clock(Arc::new(servers.clock.clone())).build().unwrap()
+    };
+    let (one, two) = (build(), build());
+    servers.fill(&one).await;
+    one.expire_all().await.unwrap();
+    servers.later();
+    for cache in [one, two] {
+        for id in 0..USERS {
+            assert_eq!(cache.get::<usize>(id).await.unwrap(), None);
+            let down = || async { Err::<usize, _>(std::io::Error::other("down")) };
+            assert_eq!(cache.get_or_compute(id, down).await.unwrap(), id);
+        }
+    }
+    assert_eq!(servers.records(0), servers.records(1));
+    assert_eq!(servers.records(0), servers.records(2));
+}
+
+#[tokio::test]
+async fn with_all_servers_lost_calls_are_answered_and_nothing_is_revived() {
+    let servers = Servers::<2>::start();
+    let cache = servers.process();
+    servers.fill(&cache).await;
+    servers.all.iter().for_each(servers::Memcached::kill);
+    servers.later();
+    assert!(cache.invalidate_tag("even").await.is_err());
+    let computed = || async { Ok::<_, std::io::Error>(7usize) };
+    assert_eq!(cache.get_or_compute(1usize, computed).await.unwrap(), 7);
+    servers.all.iter().for_each(servers::Memcached::restart);
+    servers.clock.advance(MINUTE);
+    let all: Vec<usize> = (0..USERS).collect();
+    eventually("both servers are tried", async || {
+        servers.later();
+        cache.invalidate_many(all.clone()).await.is_ok() && cache.pending() == 0
+    })
+    .await;
+    servers.fill(&cache).await;
+    servers.later();
+    assert_eq!(found(&cache, &all).await, all);
+}
+
+#[tokio::test]
+async fn an_own_record_is_at_every_server_and_an_entry_at_one() {
+    let servers = Servers::<3>::start();
+    let memcached = with(&servers.all.each_ref(), |_| ());
+    let cache = users(memcached.clone(), &servers.clock);
+    servers.fill(&cache).await;
+    for id in 0..USERS {
+        assert_eq!((0..3).filter(|server| servers.at(*server).contains(&id)).count(), 1, "{id}");
+    }
+    assert_eq!(servers.records(0), servers.records(1));
+    assert!(servers.records(0).iter().all(Option::is_some));
+    assert!(memcached.ping().await.is_ok());
+}
