@@ -13,18 +13,23 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::clock::millis;
-use crate::codec::{Codec, Context, Verified};
+use crate::codec::{Codec, Context, Reading, Trials, Verified};
 use crate::epochs::Tags;
 use crate::error::{Error, ErrorKind};
 use crate::event::Unreadable;
 use crate::frame::{self, Header};
 use crate::key::Key;
-use crate::schema;
+use crate::schema::schema_of;
 
 /// What can be cached: anything serde reads and writes that may be shared between threads.
 ///
 /// Implemented for every such type; there is nothing to implement by hand. A value is read back from bytes that are
 /// gone by then, so it owns what it holds: `String`, not `&str`.
+///
+/// A value that its codec would not give back exactly is not stored, and an event names the type, the attribute and the
+/// codecs that carry it. What never reaches the codec is not seen: a field with `#[serde(skip)]` is whole in L1, and its
+/// default when it is read from the backend. The guide (`docs/values.md`) says which codec carries what, and what else
+/// nobody can see.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be cached",
     label = "not a `Value`",
@@ -98,6 +103,7 @@ pub(crate) struct Sealer<C> {
     /// What the manual schema version adds to the fingerprint of a type; nothing for version 0.
     version: u64,
     verified: Arc<Verified>,
+    trials: Arc<Trials>,
 }
 
 impl<C: Codec> Sealer<C> {
@@ -107,7 +113,7 @@ impl<C: Codec> Sealer<C> {
             0 => 0,
             version => frame::fingerprint(&format!("schema version {version}")),
         };
-        Self { codec, stack, version, verified: Arc::default() }
+        Self { codec, stack, version, verified: Arc::default(), trials: Arc::default() }
     }
 
     #[cfg(feature = "encryption")]
@@ -118,7 +124,8 @@ impl<C: Codec> Sealer<C> {
     /// The same with a codec that differs in its keys alone.
     #[cfg(feature = "encryption")]
     pub(crate) fn with_codec(&self, codec: C) -> Self {
-        Self { codec, stack: self.stack, version: self.version, verified: Arc::clone(&self.verified) }
+        let (verified, trials) = (Arc::clone(&self.verified), Arc::clone(&self.trials));
+        Self { codec, stack: self.stack, version: self.version, verified, trials }
     }
 
     /// The frame of `value`, as it is stored.
@@ -130,23 +137,25 @@ impl<C: Codec> Sealer<C> {
         cost: Duration,
         marks: &Marks,
     ) -> Result<Bytes, Error> {
+        let schema = schema_of::<T>();
         let header = Header {
             created: dates.created,
             fresh_for: dates.fresh_for,
             ttl: dates.ttl,
             cost: u32::try_from(millis(cost)).unwrap_or(u32::MAX),
             stack: self.stack,
-            schema: self.schema::<T>(),
+            schema: schema.fingerprint() ^ self.version,
             namespace: marks.namespace,
             tags: marks.tags.clone(),
         }
         .to_bytes();
-        let context = Context::new(key.as_str(), &header);
+        let reading = Reading::new(schema);
+        let context = Context::new(key.as_str(), &header).read_as(&reading);
         let mut out = Vec::with_capacity(header.len() + 256);
         out.extend_from_slice(&header);
         guarded(|| {
             self.codec.encode(value, context, &mut out)?;
-            self.verified.check::<T, C>(&self.codec, &out[header.len()..], context)
+            self.verified.check::<T, C>(&self.codec, &out[header.len()..], context, reading.is_doubtful())
         })
         .unwrap_or_else(|| {
             let message =
@@ -154,6 +163,17 @@ impl<C: Codec> Sealer<C> {
             Err(Error::new(ErrorKind::Encode, message))
         })?;
         Ok(out.into())
+    }
+
+    /// Seals some values of a cache that stores none, as a trial. Tells once of a type that its codec cannot carry.
+    pub(crate) fn probe<T: Value>(&self, key: &Key, value: &T) -> Option<String> {
+        if !self.trials.is_due::<T>() {
+            return None;
+        }
+        let dates = Dates { created: 0, fresh_for: 0, ttl: 0 };
+        let error = self.seal(key, value, dates, Duration::ZERO, &Marks::default()).err()?;
+        let is_first = self.trials.end::<T>();
+        is_first.then(|| format!("only L1 keeps values of this type, and no backend could be added later: {error}"))
     }
 
     /// The value in a frame that was stored under the key text `key`, and what the frame says of it.
@@ -179,7 +199,7 @@ impl<C: Codec> Sealer<C> {
     }
 
     fn schema<T: Value>(&self) -> u64 {
-        schema::fingerprint_of::<T>() ^ self.version
+        schema_of::<T>().fingerprint() ^ self.version
     }
 }
 

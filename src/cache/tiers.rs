@@ -311,6 +311,16 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         millis(options.stale_if_error.unwrap_or(self.policy.stale_if_error).of(ttl))
     }
 
+    /// Warns of a type that L1 keeps and no backend could, so that one can be added without a surprise.
+    fn probe<T: Value>(&self, key: &Key, value: &T, weight: usize) {
+        if self.guard.is_some() || C::CONFIDENTIAL || weight > MAX_PROBED {
+            return;
+        }
+        if let Some(message) = self.sealer.probe(key, value) {
+            self.observers.tell(Event::Warning { message: &message });
+        }
+    }
+
     /// Puts an entry into L1, if L1 is on and has room for it. `sealed` is its frame, where there is one already.
     ///
     /// Returns whether L1 holds it now. If not, an older entry of the key stays only where `admit` said no.
@@ -353,6 +363,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             tags: origin.tags,
         };
         let held = l1.put(key, entry, ticks, admit);
+        self.probe(key, &**value, weight);
         size.map(|()| held)
     }
 }
@@ -368,6 +379,9 @@ fn check_fits(l1: &L1, key: &Key, weight: usize) -> Result<(), Error> {
     let message = format!("a value of {weight} bytes is too large for L1: raise l1_max_size_mb to eight times that");
     Err(Error::new(ErrorKind::TooLarge, message))
 }
+
+/// Larger values are not written for a trial.
+const MAX_PROBED: usize = 64 * 1024;
 
 /// What the two handles of a sealed entry's bytes take beside them, with what the allocator adds.
 const SEALED_HANDLE: usize = 120;

@@ -2,10 +2,13 @@
 //!
 //! For stores that other tools look into. The largest and slowest of the base codecs.
 
+use std::any::type_name;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 
+use super::exact::{Exact, Format};
 use super::limited::Limits;
 use super::{Codec, Context};
 use crate::config::Policy;
@@ -13,8 +16,8 @@ use crate::error::{Error, ErrorKind};
 
 /// Serializes as JSON text.
 ///
-/// Takes every serde attribute. Keys of maps must be strings, numbers, booleans or unit variants. `NaN` and infinite
-/// numbers become `null`, which does not read back as a number. `Some(None)` reads back as `None`.
+/// Takes every serde attribute. Keys of maps must be strings, numbers, booleans or unit variants. It refuses `NaN` and
+/// infinite numbers, and `Some(None)`, `Some(())` and the like, which would read back as `None`.
 ///
 /// # Limits
 /// `decode` refuses values nested more than 127 arrays and objects deep, or so deep that reading them takes more than
@@ -44,9 +47,13 @@ impl Codec for Json {
         Ok(())
     }
 
-    fn encode<T: Serialize>(&self, value: &T, _context: Context<'_>, out: &mut Vec<u8>) -> Result<(), Error> {
-        serde_json::to_writer(out, value)
-            .map_err(|error| Error::with_source(ErrorKind::Encode, "JSON cannot write this value", error))
+    fn encode<T: Serialize>(&self, value: &T, context: Context<'_>, out: &mut Vec<u8>) -> Result<(), Error> {
+        let exact = Exact::of::<Self>(context);
+        let mut format = serde_json::Serializer::new(out);
+        exact.write::<Self, T, _>(value, &mut format).map_err(|error| {
+            let message = || format!("JSON cannot write this `{}`", type_name::<T>());
+            exact.refusal::<Self, T>().unwrap_or_else(|| Error::with_source(ErrorKind::Encode, message(), error))
+        })
     }
 
     /// The error has no source: what serde says about unfit bytes may quote the value.
@@ -60,6 +67,16 @@ impl Codec for Json {
         format.end().map_err(|_| Error::new(ErrorKind::Decode, "bytes are left over after the value"))?;
         Ok(value)
     }
+}
+
+impl Format for Json {
+    const NAME: &'static str = "JSON";
+    const BY_POSITION: bool = false;
+    const IS_HUMAN: bool = true;
+    const HIDES_SOME: bool = true;
+    const HIDES_UNIT_STRUCTS: bool = true;
+    const COUNTS_FIELDS: bool = false;
+    const IS_TEXT: bool = true;
 }
 
 fn unreadable(error: &serde_json::Error) -> Error {

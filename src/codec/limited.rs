@@ -4,6 +4,7 @@
 //! bounds neither, the other formats only what they see themselves: an `Option` inside an `Option` costs them no byte.
 //! This layer sits between a format and a type and counts, whatever the format.
 
+use std::any::type_name;
 use std::cell::Cell;
 use std::fmt;
 
@@ -11,6 +12,7 @@ use serde::de::{
     DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, MapAccess, SeqAccess, VariantAccess, Visitor,
 };
 
+use crate::error::{Error, ErrorKind};
 use crate::stack::StackMark;
 
 /// How many sequences, maps, enums, options and newtypes may be open at once.
@@ -30,8 +32,8 @@ pub(super) struct Limits {
 impl Limits {
     /// The limits of decoding this many bytes: one element a byte, and the empty ones.
     pub(super) fn of(bytes: &[u8]) -> Self {
-        let elements = bytes.len().saturating_add(MAX_EMPTY);
-        Self { stack: StackMark::here(), input: bytes.len(), elements: Cell::new(elements), refused: Cell::new(None) }
+        let elements = Cell::new(max_elements(bytes.len()));
+        Self { stack: StackMark::here(), input: bytes.len(), elements, refused: Cell::new(None) }
     }
 
     /// Reads a `T` from `format` within these limits.
@@ -48,6 +50,20 @@ impl Limits {
         self.refused.set(Some(reason));
         E::custom(reason)
     }
+}
+
+/// How many elements, ends of sequences among them, may be read from this many bytes: one a byte, and the empty ones.
+fn max_elements(bytes: usize) -> usize {
+    bytes.saturating_add(MAX_EMPTY)
+}
+
+/// Checks that as many `elements` as were written to this many bytes will be read.
+pub(super) fn check_elements<T>(elements: usize, bytes: usize) -> Result<(), Error> {
+    if elements <= max_elements(bytes) {
+        return Ok(());
+    }
+    let message = format!("this `{}` has more than 65,536 elements of no bytes", type_name::<T>());
+    Err(Error::new(ErrorKind::Encode, message))
 }
 
 /// Where in the value we are.

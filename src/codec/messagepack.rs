@@ -2,18 +2,21 @@
 //!
 //! Names in the bytes cost space and time, and let a type evolve and use every serde attribute.
 
+use std::any::type_name;
+
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::limited::Limits;
+use super::exact::{Exact, Format};
+use super::limited::{Limits, check_elements};
 use super::{Codec, Context};
 use crate::config::Policy;
 use crate::error::{Error, ErrorKind};
 
 /// Serializes with [MessagePack](https://msgpack.org), structs as maps with their field names.
 ///
-/// Takes every serde attribute, `untagged`, `tag`, `flatten` and `skip_serializing_if` included. As in JSON,
-/// `Some(None)` reads back as `None`.
+/// Takes every serde attribute, `untagged`, `tag`, `flatten` and `skip_serializing_if` included. It refuses `Some(None)`,
+/// `Some(())` and the like, which would read back as `None`.
 ///
 /// # Limits
 /// `decode` refuses values nested more than 256 levels deep, counting sequences, maps, structs, enums, options and
@@ -42,9 +45,14 @@ impl Codec for MessagePack {
         Ok(())
     }
 
-    fn encode<T: Serialize>(&self, value: &T, _context: Context<'_>, out: &mut Vec<u8>) -> Result<(), Error> {
-        rmp_serde::encode::write_named(out, value)
-            .map_err(|error| Error::with_source(ErrorKind::Encode, "MessagePack cannot write this value", error))
+    fn encode<T: Serialize>(&self, value: &T, context: Context<'_>, out: &mut Vec<u8>) -> Result<(), Error> {
+        let (exact, start) = (Exact::of::<Self>(context), out.len());
+        let mut format = rmp_serde::Serializer::new(&mut *out).with_struct_map();
+        exact.write::<Self, T, _>(value, &mut format).map_err(|error| {
+            let message = || format!("MessagePack cannot write this `{}`", type_name::<T>());
+            exact.refusal::<Self, T>().unwrap_or_else(|| Error::with_source(ErrorKind::Encode, message(), error))
+        })?;
+        check_elements::<T>(exact.elements(), out.len() - start)
     }
 
     /// The error has no source: what serde says about unfit bytes may quote the value.
@@ -60,6 +68,16 @@ impl Codec for MessagePack {
         }
         Ok(value)
     }
+}
+
+impl Format for MessagePack {
+    const NAME: &'static str = "MessagePack";
+    const BY_POSITION: bool = false;
+    const IS_HUMAN: bool = false;
+    const HIDES_SOME: bool = true;
+    const HIDES_UNIT_STRUCTS: bool = false;
+    const COUNTS_FIELDS: bool = true;
+    const IS_TEXT: bool = false;
 }
 
 /// Whether nothing follows. A `bool` is one marker, so only at the end is there no marker to read.

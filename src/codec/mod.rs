@@ -26,6 +26,7 @@ mod checked;
 mod compressed;
 #[cfg(feature = "encryption")]
 mod encrypted;
+mod exact;
 mod json;
 #[cfg(feature = "encryption")]
 mod keyring;
@@ -41,13 +42,14 @@ pub use self::checked::Checked;
 pub use self::compressed::Compressed;
 #[cfg(feature = "encryption")]
 pub use self::encrypted::Encrypted;
+pub(crate) use self::exact::Reading;
 pub use self::json::Json;
 #[cfg(feature = "encryption")]
 pub use self::keyring::Keyring;
 #[cfg(feature = "messagepack")]
 pub use self::messagepack::MessagePack;
 pub use self::postcard::Postcard;
-pub(crate) use self::verify::Verified;
+pub(crate) use self::verify::{Trials, Verified};
 
 /// The stack of most caches: compact, compressed where that pays, with a checksum.
 ///
@@ -85,7 +87,9 @@ pub type Confidential = Encrypted<Compressed<Postcard>>;
 /// A way to turn values into bytes and back.
 ///
 /// # Contract
-/// - `decode` of what `encode` wrote, with an equal [`Context`], gives an equal value.
+/// - `decode` of what `encode` wrote, with an equal [`Context`], gives an equal value. `encode` refuses a value of which
+///   it can tell that this is not so. The base codecs here also compare each value of a cache with what its type reads;
+///   a wrapper passes the context on for that.
 /// - `decode` reads all of `bytes`: anything left over is an error.
 /// - `decode` never panics and never allocates more than a small multiple of its input, whatever the bytes.
 /// - Both are pure: same codec, same result, but for the random numbers of encryption. A codec that binds its context
@@ -130,7 +134,8 @@ pub trait Codec: Clone + fmt::Debug + Send + Sync + 'static {
     /// Appends the bytes of `value` to `out`.
     ///
     /// # Errors
-    /// [`ErrorKind::Encode`](crate::ErrorKind::Encode) if the value cannot be serialized. What was appended then is garbage.
+    /// [`ErrorKind::Encode`](crate::ErrorKind::Encode) if the value cannot be serialized, or would come back as another
+    /// one. What was appended then is garbage.
     fn encode<T: Serialize>(&self, value: &T, context: Context<'_>, out: &mut Vec<u8>) -> Result<(), Error>;
 
     /// Reads a value from exactly `bytes`.
@@ -149,12 +154,18 @@ pub trait Codec: Clone + fmt::Debug + Send + Sync + 'static {
 pub struct Context<'a> {
     key: &'a str,
     header: &'a [u8],
+    reading: Option<&'a Reading>,
 }
 
 impl<'a> Context<'a> {
     /// The context of an entry stored under the key text `key`, behind the bytes `header`.
     pub fn new(key: &'a str, header: &'a [u8]) -> Self {
-        Self { key, header }
+        Self { key, header, reading: None }
+    }
+
+    /// The same for a value that is to be read back as this type.
+    pub(crate) fn read_as(self, reading: &'a Reading) -> Self {
+        Self { reading: Some(reading), ..self }
     }
 
     /// The text of the key.

@@ -3,27 +3,31 @@
 //! Postcard writes neither names nor kinds, so it is small and fast, and bytes of another type may decode without an
 //! error; the schema fingerprint in each entry's header catches that.
 
+use std::any::type_name;
+
 use postcard::ser_flavors::Flavor;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::limited::Limits;
+use super::exact::{Exact, Format};
+use super::limited::{Limits, check_elements};
 use super::{Codec, Context};
 use crate::config::Policy;
 use crate::error::{Error, ErrorKind};
 
 /// Serializes with [postcard](https://docs.rs/postcard): no names, small numbers in one byte.
 ///
-/// The smallest and fastest of the base codecs, and the default. It is not self-describing: types with
-/// `#[serde(untagged)]`, `#[serde(tag = "..")]`, `#[serde(skip_serializing_if = "..")]` or `serde_json::Value` inside
-/// can be written but not read, `#[serde(flatten)]` cannot even be written. For those there are `MessagePack` and
-/// [`Json`](super::Json).
+/// The smallest and fastest of the base codecs, and the default. It is not self-describing, so it refuses types with
+/// `#[serde(untagged)]`, `#[serde(tag = "..")]`, `#[serde(flatten)]` or `serde_json::Value` inside, and values that leave
+/// fields out (`skip_serializing_if`) or whose variant stands behind one with `#[serde(skip)]`. `MessagePack` and
+/// [`Json`](super::Json) carry them. What a cache adds to this: a value is also refused if its type does not read what it
+/// writes. A `Some(None)` and numbers that are not finite come back.
 ///
 /// # Limits
 /// `decode` refuses values nested more than 256 levels deep, counting sequences, maps, structs, enums, options and
 /// newtypes, or so deep that reading them takes more than 768 KiB of stack: a linked list of more than 128 nodes, for
-/// one. It refuses values that hold more than 65,536 elements which take no byte, such as a `Vec<()>` of that length.
-/// `encode` does not check either, so such a value is written and then is a miss.
+/// one. A cache refuses to store them. `encode` refuses values that hold more than 65,536 elements which take no byte,
+/// such as a `Vec<()>` of that length.
 ///
 /// # Examples
 /// ```
@@ -49,12 +53,12 @@ impl Codec for Postcard {
         Ok(())
     }
 
-    fn encode<T: Serialize>(&self, value: &T, _context: Context<'_>, out: &mut Vec<u8>) -> Result<(), Error> {
-        postcard::serialize_with_flavor(value, Append(out)).map_err(|error| {
-            let message = "postcard cannot write this value: `#[serde(flatten)]`, sequences of unknown length and \
-                           fallible `Serialize` implementations need MessagePack or Json";
-            Error::with_source(ErrorKind::Encode, message, error)
-        })
+    fn encode<T: Serialize>(&self, value: &T, context: Context<'_>, out: &mut Vec<u8>) -> Result<(), Error> {
+        let (exact, start) = (Exact::of::<Self>(context), out.len());
+        let mut format = postcard::Serializer { output: Append(out) };
+        let written = exact.write::<Self, T, _>(value, &mut format);
+        written.map_err(|error| exact.refusal::<Self, T>().unwrap_or_else(|| unwritable::<T>(error)))?;
+        check_elements::<T>(exact.elements(), out.len() - start)
     }
 
     fn decode<T: DeserializeOwned>(&self, bytes: &[u8], _context: Context<'_>) -> Result<T, Error> {
@@ -71,6 +75,26 @@ impl Codec for Postcard {
         }
         Ok(value)
     }
+}
+
+impl Format for Postcard {
+    const NAME: &'static str = "postcard";
+    const BY_POSITION: bool = true;
+    const IS_HUMAN: bool = false;
+    const HIDES_SOME: bool = false;
+    const HIDES_UNIT_STRUCTS: bool = false;
+    const COUNTS_FIELDS: bool = false;
+    const IS_TEXT: bool = false;
+}
+
+#[cold]
+fn unwritable<T>(error: postcard::Error) -> Error {
+    let message = format!(
+        "postcard cannot write this `{}`: `#[serde(flatten)]`, sequences of unknown length and fallible `Serialize` \
+         implementations need `MessagePack` or `Json`",
+        type_name::<T>()
+    );
+    Error::with_source(ErrorKind::Encode, message, error)
 }
 
 /// Lets postcard write behind what is already there.

@@ -131,7 +131,7 @@ pub enum Event<'a> {
     NotStored {
         /// The key it belongs to.
         key: &'a Key,
-        /// Why: too large, not readable by its codec, or with a TTL that cannot be kept.
+        /// Why: too large, not to be given back exactly by its codec, or with a TTL that cannot be kept.
         error: &'a Error,
     },
     /// A change that the backend did not take is not tried again: there were too many, the backend refuses it, or what

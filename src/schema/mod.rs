@@ -1,4 +1,6 @@
-//! Schema fingerprints: a number for a type's shape.
+//! Schemas: what a type looks like to serde.
+//!
+//! A fingerprint is a number for a type's shape, a [`Plan`] that shape for those who write.
 //!
 //! Postcard writes neither names nor kinds, so bytes of yesterday's struct may decode into a wrong value of today's.
 //! Each entry therefore carries a fingerprint of the type it was written from, and another fingerprint is a miss.
@@ -18,53 +20,87 @@ use foldhash::fast::FixedState;
 use serde::de::DeserializeOwned;
 use xxhash_rust::xxh3::xxh3_64;
 
+mod numbers;
+mod plan;
 mod shapes;
 #[cfg(test)]
 mod tests;
 mod tracer;
 
+pub(crate) use self::plan::{Inside, Kind, Loose, Node, Place, Plan};
 use self::shapes::Shapes;
 use self::tracer::Tracer;
 
-/// Fingerprints that are found without a lock: every read of a backend asks for one.
-static AT_HAND: [OnceLock<(TypeId, u64)>; 256] = [const { OnceLock::new() }; 256];
+/// What is known of a type: kept for as long as the program runs.
+#[derive(Debug)]
+pub(crate) struct Schema {
+    fingerprint: u64,
+    binary: Plan,
+    text: OnceLock<Plan>,
+    trace_text: fn() -> Plan,
+}
+
+impl Schema {
+    fn of<T: DeserializeOwned>() -> Self {
+        let (shapes, is_complete) = explore::<T>(false);
+        Self {
+            fingerprint: xxh3_64(&bytes_of::<T>(&shapes, is_complete)),
+            binary: Plan::of(&shapes),
+            text: OnceLock::new(),
+            trace_text: || Plan::of(&explore::<T>(true).0),
+        }
+    }
+
+    /// The fingerprint of the type's shape as serde sees it: names, kinds and order of everything inside. The same in
+    /// every process and build.
+    pub(crate) fn fingerprint(&self) -> u64 {
+        self.fingerprint
+    }
+
+    /// What the type asks for of a format that `is_human` readable, or is not.
+    pub(crate) fn plan(&self, is_human: bool) -> &Plan {
+        if is_human { self.text.get_or_init(self.trace_text) } else { &self.binary }
+    }
+}
+
+/// Schemas that are found without a lock: every read of a backend asks for one.
+static AT_HAND: [OnceLock<(TypeId, &Schema)>; 256] = [const { OnceLock::new() }; 256];
 
 /// How often a type is driven at most.
 const MAX_RUNS: usize = 4096;
 
-/// The fingerprint of `T`'s shape as serde sees it: names, kinds and order of everything inside.
+/// The schema of `T`.
 ///
-/// The same in every process and build. The first call for a type traces it (microseconds for a plain struct, up to a
-/// fraction of a second for the largest); further calls look it up. Grows with the types of the program.
-pub(crate) fn fingerprint_of<T: DeserializeOwned + 'static>() -> u64 {
+/// The first call for a type traces it (microseconds for a plain struct, up to a fraction of a second for the largest);
+/// further calls look it up. Grows with the types of the program.
+pub(crate) fn schema_of<T: DeserializeOwned + 'static>() -> &'static Schema {
     let id = TypeId::of::<T>();
     let place = &AT_HAND[FixedState::default().hash_one(id) as usize % AT_HAND.len()];
     match place.get() {
-        Some((at_hand, fingerprint)) if *at_hand == id => *fingerprint,
+        Some((at_hand, schema)) if *at_hand == id => schema,
         _ => {
-            let fingerprint = look_up::<T>(id);
+            let schema = look_up::<T>(id);
             // Another type may have the place; this one is looked up every time then.
-            let _ = place.set((id, fingerprint));
-            fingerprint
+            let _ = place.set((id, schema));
+            schema
         }
     }
 }
 
-fn look_up<T: DeserializeOwned + 'static>(id: TypeId) -> u64 {
-    static KNOWN: LazyLock<RwLock<HashMap<TypeId, u64>>> = LazyLock::new(RwLock::default);
+fn look_up<T: DeserializeOwned + 'static>(id: TypeId) -> &'static Schema {
+    static KNOWN: LazyLock<RwLock<HashMap<TypeId, &Schema>>> = LazyLock::new(RwLock::default);
     let known = KNOWN.read().unwrap_or_else(PoisonError::into_inner).get(&id).copied();
-    if let Some(fingerprint) = known {
-        return fingerprint;
+    if let Some(schema) = known {
+        return schema;
     }
     // No lock is held here: a user's `Deserialize` may use a cache of its own.
-    let fingerprint = xxh3_64(&trace::<T>());
-    KNOWN.write().unwrap_or_else(PoisonError::into_inner).insert(id, fingerprint);
-    fingerprint
+    let schema = Schema::of::<T>();
+    KNOWN.write().unwrap_or_else(PoisonError::into_inner).entry(id).or_insert_with(|| Box::leak(Box::new(schema)))
 }
 
-/// What a fingerprint is taken of.
-fn trace<T: DeserializeOwned>() -> Vec<u8> {
-    let mut shapes = Shapes::default();
+/// Drives `T` until all of it is seen. `false` if that could not be.
+fn explore<T: DeserializeOwned>(is_human: bool) -> (Shapes, bool) {
+    let mut shapes = Shapes::new(is_human);
     let complete = (0..MAX_RUNS).find_map(|_| {
         shapes.begin();
         let run = catch_unwind(AssertUnwindSafe(|| T::deserialize(Tracer(&mut shapes)).map(drop)));
@@ -75,8 +111,13 @@ fn trace<T: DeserializeOwned>() -> Vec<u8> {
             Ok(Err(_)) | Err(_) => Some(false),
         }
     });
-    let mut out = shapes.into_bytes();
-    if complete != Some(true) {
+    (shapes, complete == Some(true))
+}
+
+/// What a fingerprint is taken of.
+fn bytes_of<T>(shapes: &Shapes, is_complete: bool) -> Vec<u8> {
+    let mut out = shapes.to_bytes();
+    if !is_complete {
         out.extend_from_slice(type_name::<T>().as_bytes());
     }
     out

@@ -23,10 +23,13 @@ const FAR: usize = usize::MAX;
 /// The shapes inside one type, in the order they were met.
 #[derive(Debug, Default)]
 pub(super) struct Shapes {
-    shapes: Vec<Shape>,
+    /// Whether the type is told that its format is for people to read.
+    pub(super) is_human: bool,
+    pub(super) shapes: Vec<Shape>,
     by_visitor: HashMap<(&'static str, Vec<u8>), usize>,
     /// What stands outside of any shape: the type itself.
     root: Vec<u8>,
+    pub(super) root_item: Option<Item>,
     samples: HashMap<Site, Sample>,
     opaque: bool,
     steps: usize,
@@ -45,17 +48,36 @@ struct Run {
 }
 
 #[derive(Debug)]
-struct Shape {
-    head: Vec<u8>,
-    parts: Vec<Part>,
+pub(super) struct Shape {
+    pub(super) head: Vec<u8>,
+    /// The names that a struct lists for its fields, or an enum for its variants.
+    pub(super) names: &'static [&'static str],
+    /// The number of the variant that each of the names stands for, where that could be learned.
+    pub(super) numbers: Option<Vec<Option<usize>>>,
+    pub(super) parts: Vec<Part>,
     /// How many choices lead from here to a part that nobody has seen.
     distance: usize,
 }
 
+/// What is read at one place of a part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Item {
+    /// A value without contents, by its tag.
+    Leaf(u8),
+    /// Another shape.
+    Shape(usize),
+    /// How the contents of a variant are read: their tag, and the names of its fields.
+    Contents(u8, &'static [&'static str]),
+    /// By a seed that carries a state, so what is read may be another thing each time.
+    Varying,
+}
+
 #[derive(Debug, Clone)]
-struct Part {
+pub(super) struct Part {
     state: State,
     tokens: Vec<u8>,
+    /// What the tokens say.
+    pub(super) items: Vec<Item>,
     inner: Vec<usize>,
     /// How deep the shallowest value of this part is.
     height: usize,
@@ -94,6 +116,17 @@ enum Sample {
     Exhausted,
 }
 
+impl Part {
+    fn new(state: State, height: usize) -> Self {
+        Self { state, tokens: Vec::new(), items: Vec::new(), inner: Vec::new(), height, open: 0 }
+    }
+
+    /// Whether a value of this part was read to its end.
+    pub(super) fn is_done(&self) -> bool {
+        self.state == State::Done
+    }
+}
+
 /// The run cannot go on.
 #[derive(Debug)]
 pub(super) struct Stop;
@@ -101,15 +134,19 @@ pub(super) struct Stop;
 /// What kind of shape there is to choose from.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Choice {
-    /// Nothing to choose.
-    One,
+    /// Nothing to choose; these are the names of the fields, if they have any.
+    One(&'static [&'static str]),
     /// The first of two holds something, the second is empty.
     Maybe,
-    /// One of this many variants.
-    Variants(usize),
+    /// One of these variants.
+    Variants(&'static [&'static str]),
 }
 
 impl Shapes {
+    pub(super) fn new(is_human: bool) -> Self {
+        Self { is_human, ..Self::default() }
+    }
+
     /// Prepares for the next run.
     pub(super) fn begin(&mut self) {
         self.run = Run { stack: StackMark::here(), ..Run::default() };
@@ -157,7 +194,7 @@ impl Shapes {
     /// Notes a value without contents and says which of `count` samples to answer with.
     pub(super) fn leaf(&mut self, tokens: &[u8], count: usize) -> Result<usize, Stop> {
         self.step()?;
-        self.note(tokens);
+        self.note(tokens, Item::Leaf(tokens[0]));
         let top = self.run.open.last();
         let site = (top.map(|open| (open.shape, open.part)), top.map_or(0, |open| open.position));
         if count > 1 {
@@ -184,7 +221,7 @@ impl Shapes {
         let shape = self.find(visitor, head, choice);
         let mut token = vec![b'@'];
         token.extend_from_slice(&(shape as u64).to_be_bytes());
-        self.note(&token);
+        self.note(&token, Item::Shape(shape));
         if let Some(Open { shape: outer, part, records: true, .. }) = self.run.open.last() {
             self.shapes[*outer].parts[*part].inner.push(shape);
         }
@@ -193,7 +230,7 @@ impl Shapes {
         let records = chosen.open == 0 && matches!(chosen.state, State::Unseen | State::Partial | State::Deferred);
         if records {
             self.run.explored |= chosen.state == State::Unseen;
-            *chosen = Part { state: State::Partial, tokens: Vec::new(), inner: Vec::new(), height: FAR, open: 0 };
+            *chosen = Part::new(State::Partial, FAR);
         }
         chosen.open += 1;
         self.run.open.push(Open { shape, part, records, position: 0, limit });
@@ -220,20 +257,46 @@ impl Shapes {
     }
 
     /// Adds to the part being written down, if one is.
-    pub(super) fn note(&mut self, tokens: &[u8]) {
+    pub(super) fn note(&mut self, tokens: &[u8], item: Item) {
         let Some(open) = self.run.open.last_mut() else {
             self.root.clear();
             self.root.extend_from_slice(tokens);
+            self.root_item = Some(item);
             return;
         };
         open.position += 1;
         if open.records {
-            self.shapes[open.shape].parts[open.part].tokens.extend_from_slice(tokens);
+            let part = &mut self.shapes[open.shape].parts[open.part];
+            part.tokens.extend_from_slice(tokens);
+            part.items.push(item);
+        }
+    }
+
+    /// Reads one place of the open part by a seed of which only this is known: it carries a state.
+    pub(super) fn varying<R>(&mut self, read: impl FnOnce(&mut Self) -> R) -> R {
+        let place = self.run.open.last().filter(|open| open.records);
+        let place = place.map(|open| (open.shape, open.part, self.shapes[open.shape].parts[open.part].items.len()));
+        let result = read(self);
+        if let Some((shape, part, at)) = place
+            && let Some(item) = self.shapes[shape].parts[part].items.get_mut(at)
+            && !item.is_loose()
+        {
+            *item = Item::Varying;
+        }
+        result
+    }
+
+    /// Tells which numbers the variants of the open enum have, unless that is known.
+    pub(super) fn number(&mut self, numbers: impl FnOnce(&[&'static str]) -> Option<Vec<Option<usize>>>) {
+        let Some(open) = self.run.open.last() else { return };
+        let shape = &mut self.shapes[open.shape];
+        if shape.numbers.is_none() {
+            shape.numbers = numbers(shape.names);
         }
     }
 
     /// All that was seen, unambiguously.
-    pub(super) fn into_bytes(self) -> Vec<u8> {
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
         let mut out = Vec::new();
         push(&mut out, &self.root);
         for shape in &self.shapes {
@@ -255,13 +318,13 @@ impl Shapes {
         let new = self.shapes.len();
         let index = *self.by_visitor.entry((visitor, head.to_vec())).or_insert(new);
         if index == new {
-            let unseen = Part { state: State::Unseen, tokens: Vec::new(), inner: Vec::new(), height: FAR, open: 0 };
-            let parts = match choice {
-                Choice::One => vec![unseen],
-                Choice::Maybe => vec![unseen.clone(), Part { state: State::Done, height: 0, ..unseen }],
-                Choice::Variants(count) => vec![unseen; count],
+            let unseen = Part::new(State::Unseen, FAR);
+            let (names, parts) = match choice {
+                Choice::One(names) => (names, vec![unseen]),
+                Choice::Maybe => (&[][..], vec![unseen, Part::new(State::Done, 0)]),
+                Choice::Variants(names) => (names, vec![unseen; names.len()]),
             };
-            self.shapes.push(Shape { head: head.to_vec(), parts, distance: FAR });
+            self.shapes.push(Shape { head: head.to_vec(), names, numbers: None, parts, distance: FAR });
         }
         index
     }

@@ -6,10 +6,19 @@ use std::net::IpAddr;
 use std::num::NonZeroU64;
 use std::time::{Duration, SystemTime};
 
-use serde::de::Error as _;
+use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
 
-use super::{fingerprint_of, trace};
+use super::{bytes_of, explore, schema_of};
+
+fn fingerprint_of<T: DeserializeOwned + 'static>() -> u64 {
+    schema_of::<T>().fingerprint()
+}
+
+fn trace<T: DeserializeOwned>() -> Vec<u8> {
+    let (shapes, is_complete) = explore::<T>(false);
+    bytes_of::<T>(&shapes, is_complete)
+}
 
 /// Defines a type in a module of its own, so that versions of it can carry one name.
 macro_rules! versions {

@@ -1,14 +1,15 @@
 //! The deserializer that writes down what it is asked for.
 //!
-//! It answers in postcard's manner: structs as sequences of their fields, nothing human readable.
+//! It answers in postcard's manner: structs as sequences of their fields.
 
 use std::any::type_name;
 use std::fmt;
 
 use serde::de::value::{MapDeserializer, SeqDeserializer, StrDeserializer, UnitDeserializer};
-use serde::de::{DeserializeSeed, Deserializer, EnumAccess, MapAccess, SeqAccess, VariantAccess, Visitor};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, EnumAccess, MapAccess, SeqAccess, VariantAccess, Visitor};
 
-use super::shapes::{Choice, Shapes, Stop, push};
+use super::numbers::numbers_of;
+use super::shapes::{Choice, Item, Shapes, Stop, push};
 
 /// Answers from samples and notes the questions.
 #[derive(Debug)]
@@ -138,7 +139,9 @@ impl<'de> Deserializer<'de> for Tracer<'_> {
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value, Stop> {
-        self.shape::<V>(&head(b'N', &[name]), Choice::One, |shapes, _| visitor.visit_newtype_struct(Tracer(shapes)))
+        self.shape::<V>(&head(b'N', &[name]), Choice::One(&[]), |shapes, _| {
+            visitor.visit_newtype_struct(Tracer(shapes))
+        })
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Stop> {
@@ -150,7 +153,7 @@ impl<'de> Deserializer<'de> for Tracer<'_> {
     }
 
     fn deserialize_tuple<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, Stop> {
-        self.shape::<V>(&sized(b'T', len), Choice::One, |shapes, _| visitor.visit_seq(Items { shapes, left: len }))
+        self.shape::<V>(&sized(b'T', len), Choice::One(&[]), |shapes, _| visitor.visit_seq(Items { shapes, left: len }))
     }
 
     fn deserialize_tuple_struct<V: Visitor<'de>>(
@@ -161,7 +164,7 @@ impl<'de> Deserializer<'de> for Tracer<'_> {
     ) -> Result<V::Value, Stop> {
         let mut head = head(b'P', &[name]);
         head.extend_from_slice(&sized(b'T', len));
-        self.shape::<V>(&head, Choice::One, |shapes, _| visitor.visit_seq(Items { shapes, left: len }))
+        self.shape::<V>(&head, Choice::One(&[]), |shapes, _| visitor.visit_seq(Items { shapes, left: len }))
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
@@ -172,7 +175,7 @@ impl<'de> Deserializer<'de> for Tracer<'_> {
     ) -> Result<V::Value, Stop> {
         let mut head = head(b'R', &[name]);
         fields.iter().for_each(|field| push(&mut head, field.as_bytes()));
-        self.shape::<V>(&head, Choice::One, |shapes, _| visitor.visit_seq(Items { shapes, left: fields.len() }))
+        self.shape::<V>(&head, Choice::One(fields), |shapes, _| visitor.visit_seq(Items { shapes, left: fields.len() }))
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -187,7 +190,7 @@ impl<'de> Deserializer<'de> for Tracer<'_> {
             self.0.veil();
             return Err(Stop);
         }
-        self.shape::<V>(&head, Choice::Variants(variants.len()), |shapes, part| {
+        self.shape::<V>(&head, Choice::Variants(variants), |shapes, part| {
             visitor.visit_enum(Variant { shapes, name: variants[part] })
         })
     }
@@ -222,7 +225,7 @@ impl<'de> Deserializer<'de> for Tracer<'_> {
     }
 
     fn is_human_readable(&self) -> bool {
-        false
+        self.0.is_human
     }
 }
 
@@ -250,7 +253,14 @@ impl<'de> SeqAccess<'de> for Items<'_> {
     fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Stop> {
         let Some(left) = self.left.checked_sub(1) else { return Ok(None) };
         self.left = left;
-        seed.deserialize(Tracer(self.shapes)).map(Some)
+        self.shapes.varying(|shapes| seed.deserialize(Tracer(shapes))).map(Some)
+    }
+
+    /// Asked for by type: nothing but the type decides what is read.
+    fn next_element<T: Deserialize<'de>>(&mut self) -> Result<Option<T>, Stop> {
+        let Some(left) = self.left.checked_sub(1) else { return Ok(None) };
+        self.left = left;
+        T::deserialize(Tracer(self.shapes)).map(Some)
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -266,7 +276,15 @@ impl<'de> MapAccess<'de> for Items<'_> {
     }
 
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Stop> {
-        seed.deserialize(Tracer(self.shapes))
+        self.shapes.varying(|shapes| seed.deserialize(Tracer(shapes)))
+    }
+
+    fn next_key<K: Deserialize<'de>>(&mut self) -> Result<Option<K>, Stop> {
+        self.next_element()
+    }
+
+    fn next_value<T: Deserialize<'de>>(&mut self) -> Result<T, Stop> {
+        T::deserialize(Tracer(self.shapes))
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -288,28 +306,39 @@ impl<'de> EnumAccess<'de> for Variant<'_> {
         let value = seed.deserialize(StrDeserializer::<Stop>::new(self.name))?;
         Ok((value, self))
     }
+
+    fn variant<V: Deserialize<'de>>(self) -> Result<(V, Self), Stop> {
+        self.shapes.number(numbers_of::<V>);
+        let value = V::deserialize(StrDeserializer::<Stop>::new(self.name))?;
+        Ok((value, self))
+    }
 }
 
 impl<'de> VariantAccess<'de> for Variant<'_> {
     type Error = Stop;
 
     fn unit_variant(self) -> Result<(), Stop> {
-        self.shapes.note(b"u");
+        self.shapes.note(b"u", Item::Contents(b'u', &[]));
         Ok(())
     }
 
     fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, Stop> {
-        self.shapes.note(b"N");
-        seed.deserialize(Tracer(self.shapes))
+        self.shapes.note(b"N", Item::Contents(b'N', &[]));
+        self.shapes.varying(|shapes| seed.deserialize(Tracer(shapes)))
+    }
+
+    fn newtype_variant<T: Deserialize<'de>>(self) -> Result<T, Stop> {
+        self.shapes.note(b"N", Item::Contents(b'N', &[]));
+        T::deserialize(Tracer(self.shapes))
     }
 
     fn tuple_variant<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, Stop> {
-        self.shapes.note(&sized(b'T', len));
+        self.shapes.note(&sized(b'T', len), Item::Contents(b'T', &[]));
         visitor.visit_seq(Items { shapes: self.shapes, left: len })
     }
 
     fn struct_variant<V: Visitor<'de>>(self, fields: &'static [&'static str], visitor: V) -> Result<V::Value, Stop> {
-        self.shapes.note(&head(b'R', fields));
+        self.shapes.note(&head(b'R', fields), Item::Contents(b'R', fields));
         visitor.visit_seq(Items { shapes: self.shapes, left: fields.len() })
     }
 }

@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use cachekit::ErrorKind;
 use cachekit::codec::{Checked, Compressed, Json, MessagePack, Postcard};
+use cachekit::{Codec, ErrorKind};
 use serde::{Deserialize, Serialize};
 
-use super::{Untagged, decode, encode, for_each_codec, kind};
+use super::{Untagged, context, decode, encode, for_each_codec, kind};
 
 #[derive(Debug, Serialize, Deserialize)]
 struct List {
@@ -68,7 +68,9 @@ fn claimed_lengths_are_not_believed() {
         assert_eq!(kind(decode::<HashMap<u64, [u64; 32]>>(&Postcard, &claim)), ErrorKind::Decode);
     }
     assert_eq!(decode::<Vec<()>>(&Postcard, &encode(&Postcard, &vec![(); 65_536])).unwrap().len(), 65_536);
-    assert_eq!(kind(decode::<Vec<()>>(&Postcard, &encode(&Postcard, &vec![(); 65_540]))), ErrorKind::Decode);
+    assert_eq!(kind(decode::<Vec<()>>(&Postcard, &encode(&Postcard, &65_540u32))), ErrorKind::Decode);
+    let refused = Postcard.encode(&vec![(); 65_540], context(), &mut Vec::new()).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Encode, "what would not be read is not written");
     // Arrays, maps, strings and binaries that claim four billion elements.
     for marker in [0xDD, 0xDF, 0xDB, 0xC6] {
         let claim = [marker, 0xFF, 0xFF, 0xFF, 0xFF];
