@@ -25,6 +25,7 @@ mod cachekitio;
 #[cfg(feature = "file")]
 mod file;
 pub(crate) mod join;
+pub(crate) mod late;
 #[cfg(feature = "memcached")]
 mod memcached;
 mod memory;

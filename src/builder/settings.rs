@@ -91,9 +91,11 @@ setters! {
     half_open_requests(u32);
     /// Of these, how many have to succeed to close it, at least 1. Default 3.
     success_threshold(u32);
-    /// Whether the time a backend operation may take follows what operations of its kind took of late. It is never
-    /// longer than `operation_timeout`. Values above 1 MiB are written without it; where such are read now and then,
-    /// raise `adaptive_min`. Default: as the intent says.
+    /// Whether the time a backend operation may take follows what operations of its kind took of late: reads and writes
+    /// of values below 4 KiB, those of values below 64 KiB, and all others. It is never longer than `operation_timeout`,
+    /// which alone bounds operations on longer values, and those on keys whose last value was as long. An answer that
+    /// comes too late gives the next read of its key more time, and one of which nothing else is heard gives more to all.
+    /// Default: as the intent says.
     adaptive_timeout_enabled(bool);
     /// That time while there are fewer than 10 samples, from `adaptive_min` to `adaptive_max`. Default 1 s.
     adaptive_initial(Duration);

@@ -23,7 +23,6 @@ use crate::epochs::Tags;
 use crate::error::{ComputeError, Error, ErrorKind};
 use crate::event::{Event, Outcome};
 use crate::flight::{Ancestry, Fallback, Flight, Landing, Pass};
-use crate::guard::Guard;
 use crate::invalidate::Stamp;
 use crate::key::Key;
 use crate::memory::Age;
@@ -151,18 +150,6 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             return None;
         }
         Some(failure.is_some())
-    }
-
-    /// Whether a computed value could be stored nowhere at the moment.
-    fn keeps_nothing(&self, options: Options) -> bool {
-        let in_l1 = self.local.l1.is_some() && !options.skip_l1_write;
-        !in_l1 && self.guard.as_ref().is_some_and(Guard::refuses_writes)
-    }
-
-    /// A backend that refuses writes is asked for no lease and given no value.
-    fn without_refused_write(&self, options: Options) -> Options {
-        let refused = !options.skip_l2_write && self.guard.as_ref().is_some_and(|guard| !guard.admits_write());
-        Options { skip_l2_write: options.skip_l2_write || refused, ..options }
     }
 
     /// Agrees with other processes on who computes, where the backend has leases.

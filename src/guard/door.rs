@@ -3,18 +3,20 @@
 //! The breaker says whether to try, the gate when; the adaptive timeout says for how long, the retries how often.
 
 use std::future::Future;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::SemaphorePermit;
 
-use super::adaptive::Adaptive;
 use super::breaker::{Breaker, Pass};
 use super::gate::Gate;
+use super::limits::{Answer, Limit, Limits, Manner};
 use super::pulse::{Beat, Pulse};
 use super::retry::Retries;
+use super::sizes::Size;
 use super::writes::{Step, Writes};
+use crate::backends::late;
 use crate::clock::{Clock, millis, within};
 use crate::config::Policy;
 use crate::error::{Error, ErrorKind};
@@ -24,13 +26,11 @@ use crate::key::Key;
 /// The way to one backend.
 #[derive(Debug)]
 pub(super) struct Door {
-    operation_timeout: Duration,
+    limits: Limits,
     breaker: Option<Breaker>,
     /// Whether observers hear of the breaker, which they take for that of the backend.
     tells: bool,
     gate: Option<Gate>,
-    /// Of reads, of writes and of all else.
-    adaptive: Option<[Adaptive; 3]>,
     pulse: Pulse,
     writes: Writes,
     retries: Retries,
@@ -38,30 +38,6 @@ pub(super) struct Door {
     observers: Observers,
     /// What to say at the first failure, until it is said.
     hint: Mutex<Option<&'static str>>,
-}
-
-/// What an operation is like.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Manner {
-    /// Whether it may be carried out twice.
-    again: bool,
-    /// Whether it takes as long as others of its kind.
-    usual: bool,
-}
-
-impl Manner {
-    pub(super) const AGAIN: Self = Self { again: true, usual: true };
-    pub(super) const ONCE: Self = Self { again: false, usual: true };
-    /// Several items: the parts of a value, or a batch.
-    pub(super) const PARTS: Self = Self { again: true, usual: false };
-
-    /// Writing a value of so many bytes.
-    pub(super) fn write(self, bytes: usize) -> Self {
-        Self { usual: bytes <= Self::LARGE, ..self }
-    }
-
-    /// The most bytes whose way takes no longer than that of a few.
-    const LARGE: usize = 1 << 20;
 }
 
 /// Leave to try.
@@ -79,11 +55,10 @@ impl Door {
         observers: Observers,
     ) -> Self {
         Self {
-            operation_timeout: policy.operation_timeout,
+            limits: Limits::new(policy),
             breaker: policy.breaker.filter(|_| !isolates).map(Breaker::new),
             tells: true,
             gate: policy.backpressure.map(|rules| Gate::new(rules, Arc::clone(&clock))),
-            adaptive: policy.adaptive_timeout.map(|rules| [(); 3].map(|()| Adaptive::new(rules))),
             pulse: Pulse::default(),
             writes: Writes::default(),
             retries: Retries::new(policy.retries),
@@ -107,6 +82,7 @@ impl Door {
         work: impl Fn() -> F + Send,
     ) -> Result<T, Error>
     where
+        T: Answer,
         F: Future<Output = Result<T, Error>> + Send,
     {
         let leave = match self.admit(operation).await {
@@ -117,21 +93,49 @@ impl Door {
             }
         };
         let (beat, begun) = (self.pulse.beat(), self.clock.ticks());
-        let limit = self.limit(operation, manner, beat);
-        let result = within(&*self.clock, limit, pin!(self.attempts(manner, work))).await;
-        let cut = result.is_none() && limit < self.operation_timeout;
-        let result = result.unwrap_or_else(|| Err(no_answer(limit)));
+        let limit = self.limits.of(key, operation, manner, beat);
+        let result = late::scope(self.wait(limit, pin!(self.attempts(manner, work)))).await;
         let now = self.clock.ticks();
-        self.measure(operation, manner, now.saturating_sub(begun), &result);
+        self.limits.note(key, operation, manner, limit, now.saturating_sub(begun), &result);
         match &result {
             Ok(_) => self.succeeded(leave, operation),
             Err(error) => {
                 self.observers.tell(Event::BackendFailed { key, operation, error });
-                let late = cut && !self.pulse.cut(beat);
+                let late = self.is_late(error, limit, beat);
                 self.failed(leave, operation, error, late, now);
             }
         }
         result
+    }
+
+    /// What `work` gives within its limit. A backend that can tell whether a late answer is long gets as much time again
+    /// to do so, and a long answer the whole time.
+    async fn wait<T, F>(&self, limit: Limit, mut work: Pin<&mut F>) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        let (mut wait, mut waited) = (limit.time, Duration::ZERO);
+        loop {
+            if let Some(result) = within(&*self.clock, wait, work.as_mut()).await {
+                return result;
+            }
+            waited += wait;
+            let left = limit.whole.saturating_sub(waited);
+            wait = match waited == limit.time && late::mark() {
+                true => limit.time.min(left),
+                false if late::is_long() => left,
+                false => Duration::ZERO,
+            };
+            if wait.is_zero() {
+                return Err(no_answer(waited));
+            }
+        }
+    }
+
+    /// Whether an operation that had not the whole time, or is long, was late while others were answered.
+    fn is_late(&self, error: &Error, limit: Limit, beat: Beat) -> bool {
+        let excused = limit.is_cut() || limit.size == Size::Long;
+        error.kind() == ErrorKind::Timeout && excused && !self.pulse.cut(beat)
     }
 
     /// Whether nothing may be stored at the moment, because the backend refuses writes.
@@ -188,29 +192,6 @@ impl Door {
         }
     }
 
-    fn limit(&self, operation: Operation, manner: Manner, beat: Beat) -> Duration {
-        match self.adaptive(operation).filter(|_| manner.usual) {
-            Some(adaptive) => beat.patience(adaptive.timeout()).min(self.operation_timeout),
-            None => self.operation_timeout,
-        }
-    }
-
-    fn measure<T>(&self, operation: Operation, manner: Manner, latency: u64, result: &Result<T, Error>) {
-        let tells = result.as_ref().map_or_else(|error| error.kind() == ErrorKind::Timeout, |_| true);
-        if let Some(adaptive) = self.adaptive(operation).filter(|_| tells && manner.usual) {
-            adaptive.note(latency);
-        }
-    }
-
-    fn adaptive(&self, operation: Operation) -> Option<&Adaptive> {
-        let [reads, writes, others] = self.adaptive.as_ref()?;
-        Some(match operation {
-            Operation::Get => reads,
-            Operation::Set => writes,
-            _ => others,
-        })
-    }
-
     fn succeeded(&self, leave: Leave<'_>, operation: Operation) {
         self.pulse.answered();
         self.retries.succeeded();
@@ -218,7 +199,7 @@ impl Door {
         self.tell_breaker(leave.pass.and_then(Pass::succeeded));
     }
 
-    /// Draws the conclusions of a failure. `late` says that it was cut short while others were answered.
+    /// Draws the conclusions of a failure. `late` says that it came while others were answered.
     fn failed(&self, leave: Leave<'_>, operation: Operation, error: &Error, late: bool, now: u64) {
         match Blame::of(error.kind(), operation) {
             Blame::Backend => {

@@ -22,13 +22,16 @@ mod adaptive;
 mod breaker;
 mod door;
 mod gate;
+mod limits;
 mod post;
 mod pulse;
 mod retry;
+mod sizes;
 mod throttle;
 mod writes;
 
-use self::door::{Door, Manner};
+use self::door::Door;
+use self::limits::{Answer, Manner};
 pub(crate) use self::post::Post;
 pub(crate) use self::throttle::Throttle;
 
@@ -229,6 +232,7 @@ impl<B: Backend> Guard<B> {
 
     async fn run<T, F>(&self, key: &Key, operation: Operation, work: impl Fn() -> F + Send) -> Result<T, Error>
     where
+        T: Answer,
         F: Future<Output = Result<T, Error>> + Send,
     {
         self.door.run(key, operation, Manner::AGAIN, work).await

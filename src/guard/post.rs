@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::door::{Door, Manner};
+use super::door::Door;
+use super::limits::Manner;
 use crate::bus::{AnyBus, Bus};
 use crate::clock::Clock;
 use crate::config::Policy;

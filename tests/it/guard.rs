@@ -1,6 +1,7 @@
 //! The guard: what a failing, slow or crowded backend costs its callers.
 
 mod endings;
+mod lengths;
 mod moments;
 mod oversize;
 mod recovery;
@@ -149,11 +150,13 @@ async fn what_says_nothing_of_the_backend_opens_no_breaker() {
 #[tokio::test]
 async fn a_slow_backend_costs_no_more_than_its_own_percentile_allows() {
     let Setup { clock, control, cache, .. } = setup(|builder| builder.breaker_enabled(false));
-    let timeout = async || {
+    let mut key = 1_000u32;
+    let mut timeout = async || {
         let asked = control.count(Operation::Get);
+        key += 1;
         let call = tokio::spawn({
             let cache = cache.clone();
-            async move { cache.get::<u32>(1u32).await }
+            async move { cache.get::<u32>(key).await }
         });
         while control.count(Operation::Get) == asked {
             settle().await;

@@ -5,7 +5,11 @@
 
 use std::collections::HashSet;
 use std::fmt;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -16,7 +20,7 @@ use self::calls::Calls;
 use self::request::{Answer, Request, Verb};
 use self::service::Service;
 use self::workers::Workers;
-use super::{Backend, Capabilities, Lease, LeaseToken};
+use super::{Backend, Capabilities, Lease, LeaseToken, late};
 use crate::bus::AnyBus;
 use crate::config::{CachekitIoSettings, LONGEST};
 use crate::error::Error;
@@ -134,7 +138,7 @@ impl Shared {
 
     fn request_at(&self, path: &str, verb: Verb) -> Result<Request, Error> {
         let uri = Uri::try_from(format!("{}{path}", self.base)).map_err(|_| self.strange())?;
-        Ok(Request { verb, uri: Arc::new(uri) })
+        Ok(Request { verb, uri: Arc::new(uri), is_long: Arc::default() })
     }
 
     /// Makes one request in the time of an operation.
@@ -227,7 +231,12 @@ impl Backend for CachekitIo {
 
     async fn get(&self, key: &Key) -> Result<Option<Bytes>, Error> {
         let shared = &*self.shared;
-        shared.value(shared.ask(shared.get(key)).await?)
+        let request = shared.get(key)?;
+        let is_long = Arc::clone(&request.is_long);
+        let answer = pin!(shared.ask(Ok(request)));
+        let known = move |_: &mut Context<'_>| if is_long.load(Relaxed) { Poll::Ready(true) } else { Poll::Pending };
+        let answer = late::or_ask(answer, || poll_fn(known));
+        shared.value(answer.await?)
     }
 
     async fn set(&self, key: &Key, value: Bytes, ttl: Duration) -> Result<(), Error> {

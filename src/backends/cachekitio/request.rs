@@ -1,6 +1,7 @@
 //! Requests and answers, as far as the backend needs them.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,6 +12,8 @@ use ureq::http::Uri;
 pub(super) struct Request {
     pub(super) verb: Verb,
     pub(super) uri: Arc<Uri>,
+    /// Set once the answer is known to be long, which is before it is there.
+    pub(super) is_long: Arc<AtomicBool>,
 }
 
 /// What is asked.

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::io::Read;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,6 +20,7 @@ use super::error;
 use super::names::Names;
 use super::request::{Again, Answer, Request, Verb, retry_after};
 use super::tls::Tls;
+use crate::backends::late::LONG;
 use crate::config::CachekitIoSettings;
 use crate::error::{Error, ErrorKind};
 
@@ -141,7 +143,7 @@ impl Service {
                 self.send(head, &document[..], limits)
             }
         }?;
-        self.read(response, verb)
+        self.read(response, request)
     }
 
     fn send(&self, head: Builder, body: impl AsSendBody, limits: Limits) -> Result<Response<Body>, ureq::Error> {
@@ -154,7 +156,8 @@ impl Service {
         self.agent.run(request.timeout_resolve(connect).timeout_connect(connect).build())
     }
 
-    fn read(&self, response: Response<Body>, verb: &Verb) -> Result<Answer, ureq::Error> {
+    fn read(&self, response: Response<Body>, request: &Request) -> Result<Answer, ureq::Error> {
+        let verb = &request.verb;
         let (head, body) = response.into_parts();
         let header = |name: &HeaderName| head.headers.get(name).map(HeaderValue::as_bytes);
         let again = match (header(&RETRY_AFTER), header(&DENY_REASON)) {
@@ -175,6 +178,7 @@ impl Service {
         }
         let limit = verb.limit();
         let known = body.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or_default();
+        request.is_long.fetch_or(known >= LONG, Relaxed);
         let mut bytes = Vec::with_capacity(known.min(limit));
         let read = body.into_with_config().limit(limit as u64).reader().read_to_end(&mut bytes);
         match read {

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,7 +16,7 @@ use tokio::sync::Semaphore;
 use self::dir::Dir;
 use self::name::Name;
 use self::store::Store;
-use super::{Backend, Capabilities, Lease, LeaseToken};
+use super::{Backend, Capabilities, Lease, LeaseToken, late};
 use crate::bus::AnyBus;
 use crate::clock::{Clock, SystemClock};
 use crate::config::FileLimits;
@@ -173,7 +174,8 @@ impl Backend for File {
 
     async fn get(&self, key: &Key) -> Result<Option<Bytes>, Error> {
         let name = Name::of(key);
-        self.read(move |store| store.get(name)).await
+        let is_long = || async move { self.read(move |store| Ok(store.is_long(name))).await.unwrap_or(false) };
+        late::or_ask(pin!(self.read(move |store| store.get(name))), is_long).await
     }
 
     async fn set(&self, key: &Key, value: Bytes, ttl: Duration) -> Result<(), Error> {

@@ -19,6 +19,7 @@ use super::lock::{Lock, Locked};
 use super::name::Name;
 use super::os;
 use super::temp::Temp;
+use crate::backends::late::LONG;
 use crate::backends::{Lease, LeaseToken};
 use crate::clock::{Clock, millis};
 use crate::config::{FileLimits, LONGEST};
@@ -54,6 +55,11 @@ impl Store {
     pub(super) fn get(&self, name: Name) -> Result<Option<Bytes>, Error> {
         let Some(entry) = self.find(name)? else { return Ok(None) };
         entry.read().map_err(error::entry)
+    }
+
+    /// Whether an entry is long.
+    pub(super) fn is_long(&self, name: Name) -> bool {
+        std::fs::metadata(self.dir.entry(name)).is_ok_and(|file| file.len() >= LONG as u64)
     }
 
     /// How much longer an entry is kept. One that never expires, as another writer may store it, is kept longest.

@@ -50,6 +50,13 @@ impl Failure {
         Self { error: Error::new(ErrorKind::Timeout, message), trouble: Trouble::Silent }
     }
 
+    /// The same of an operation that is not tried again: a connection that broke says nothing of the server until a
+    /// fresh one has failed.
+    pub(super) fn unproven(self) -> Self {
+        let trouble = if self.trouble == Trouble::Broken { Trouble::None } else { self.trouble };
+        Self { trouble, ..self }
+    }
+
     fn of_stream(error: io::Error, place: &str, ambiguous: bool) -> Self {
         use io::ErrorKind as Kind;
         let (what, trouble) = match error.kind() {

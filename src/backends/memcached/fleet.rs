@@ -201,7 +201,8 @@ impl Fleet {
             return failure.error;
         }
         let now = self.clock.ticks();
-        if self.change(index, |health| health.failed(era, now)) {
+        let draw = if failure.trouble == Trouble::Silent { Health::silent } else { Health::failed };
+        if self.change(index, |health| draw(health, era, now)) {
             self.members[index].server.forget();
         }
         failure.error

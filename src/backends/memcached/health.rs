@@ -1,6 +1,7 @@
 //! Health: which servers to ask, as a state machine.
 //!
-//! A server that fails is left alone for a second, then tried again by one operation. After so many more failures it is
+//! A server that does not answer in time is doubted: it is asked as ever, until it has been silent for a second. One that
+//! fails is left alone for a second, then tried again by one operation. After so many more failures it is
 //! dead, and its keys move to the others; after a minute one operation tries it again. Where no other is alive, keys
 //! have nowhere to go, and a dead server is tried every second.
 //!
@@ -25,6 +26,10 @@ pub(super) struct Health {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Well,
+    /// Not answering in time, since then.
+    Doubted {
+        since: u64,
+    },
     Failing {
         failures: u32,
         next: u64,
@@ -65,7 +70,7 @@ impl Health {
     /// `alone` says that no other server is alive.
     pub(super) fn ask(&mut self, now: u64, alone: bool) -> Verdict {
         match self.state {
-            State::Well => Verdict::Go(self.era),
+            State::Well | State::Doubted { .. } => Verdict::Go(self.era),
             State::Failing { failures, next } => {
                 if now < next {
                     return Verdict::Wait(next - now);
@@ -91,13 +96,27 @@ impl Health {
         }
     }
 
+    /// An operation of this era was not answered in time, at the tick `now`. Returns whether the server is left alone
+    /// for it, or was before.
+    pub(super) fn silent(&mut self, era: u64, now: u64) -> bool {
+        let since = match self.state {
+            State::Well => now,
+            State::Doubted { since } if now < since + PAUSE => since,
+            _ => return self.failed(era, now),
+        };
+        if era == self.era {
+            self.change(State::Doubted { since });
+        }
+        false
+    }
+
     /// An operation of this era failed at the tick `now`. Returns whether that says something new.
     pub(super) fn failed(&mut self, era: u64, now: u64) -> bool {
         if era != self.era {
             return false;
         }
         let failures = match self.state {
-            State::Well => 0,
+            State::Well | State::Doubted { .. } => 0,
             State::Failing { failures, .. } => failures + 1,
             State::Dead { .. } => self.attempts,
         };
@@ -154,6 +173,28 @@ mod tests {
         health.succeeded(era);
         assert!(health.is_well() && !health.is_away(62_000));
         assert!(matches!(health.ask(62_001, false), Verdict::Go(_)));
+    }
+
+    #[test]
+    fn a_server_that_is_silent_for_a_moment_is_asked_as_ever() {
+        let mut health = Health::new(2);
+        for now in [0, 100, 200, 999] {
+            let Verdict::Go(era) = health.ask(now, false) else { panic!("it is not left alone at {now}") };
+            assert!(!health.silent(era, now) && !health.silent(era, now + 1));
+        }
+        let Verdict::Go(era) = health.ask(999, false) else { panic!("nor then") };
+        health.succeeded(era);
+        assert!(health.is_well());
+
+        for now in [2_000, 2_500] {
+            let Verdict::Go(era) = health.ask(now, false) else { panic!("not yet") };
+            assert!(!health.silent(era, now));
+        }
+        let Verdict::Go(era) = health.ask(3_000, false) else { panic!("not yet") };
+        assert!(health.silent(era, 3_000), "it has been silent for a second");
+        assert_eq!(health.ask(3_001, false), Verdict::Wait(999));
+        let Verdict::Go(era) = health.ask(4_000, false) else { panic!("it is due") };
+        assert!(health.silent(era, 4_000) && health.ask(4_001, false) == Verdict::Wait(999), "and goes on");
     }
 
     #[test]

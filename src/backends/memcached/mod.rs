@@ -4,6 +4,7 @@
 //! along. What is kept once for a whole namespace is at all of them. Everything travels by the meta protocol; nothing a key or a value holds can be taken for a command.
 
 use std::fmt;
+use std::pin::pin;
 use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use memcache::exp::{Delete, Get, GetResult, Meta, Op, OpResult, Set};
 use self::error::strange;
 use self::fleet::{Fleet, Route};
 use self::records::Answers;
+use super::late::{self, LONG};
 use super::{Backend, Capabilities, Lease, LeaseToken, join};
 use crate::bus::AnyBus;
 use crate::clock::{Clock, SystemClock};
@@ -176,6 +178,12 @@ impl Shared {
         Ok(None)
     }
 
+    /// Whether the value under a key is long.
+    async fn is_long(&self, key: &Key) -> bool {
+        let found = self.look(key, Meta::NONE.cas().size()).await.ok().flatten();
+        found.and_then(|(.., found)| found.item.size).is_some_and(|size| size >= LONG as u64)
+    }
+
     /// What is known of an entry, without its value.
     async fn look(&self, key: &Key, meta: Meta) -> Result<Option<(Route<'_>, String, GetResult)>, Error> {
         let name = self.name(key);
@@ -214,7 +222,8 @@ impl Backend for Memcached {
         }
         let name = shared.name(key);
         let route = shared.fleet.route(&name).await?;
-        let found = route.run(|| Get::new(&name).meta(Meta::NONE.cas())).await?;
+        let found = pin!(route.run(|| Get::new(&name).meta(Meta::NONE.cas())));
+        let found = late::or_ask(found, || shared.is_long(key)).await?;
         Ok(shared.sift(&route, &name, found).await?.and_then(|found| found.value).map(Bytes::from))
     }
 

@@ -95,7 +95,7 @@ impl Server {
     ) -> Result<O::Output, Failure> {
         let runtime = runtime()?;
         let _slot = self.slot(sent).await?;
-        self.once(runtime, operation).await
+        self.once(runtime, operation).await.map_err(Failure::unproven)
     }
 
     /// Like [`run_all`](Self::run_all), of some that must not be done twice.
@@ -106,7 +106,7 @@ impl Server {
     ) -> Result<Vec<OpResult>, Failure> {
         let runtime = runtime()?;
         let _slot = self.slot(sent).await?;
-        self.all_once(runtime, operations).await
+        self.all_once(runtime, operations).await.map_err(Failure::unproven)
     }
 
     /// Checks that the server answers.

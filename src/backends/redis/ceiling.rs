@@ -7,10 +7,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::error;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 
 /// What is known of one backend.
 pub(super) struct Ceiling {
@@ -20,6 +20,8 @@ pub(super) struct Ceiling {
     until: Mutex<Option<Instant>>,
 }
 
+/// The largest value a server takes: 512 MB.
+pub(super) const MAX_VALUE: usize = 512 * 1024 * 1024;
 /// How long a refusal is remembered.
 const REMEMBERED: Duration = Duration::from_secs(30);
 
@@ -42,7 +44,7 @@ impl Ceiling {
         // Nothing under the lock panics.
         let Ok(mut until) = self.until.lock() else { return Ok(()) };
         if until.is_some_and(|until| Instant::now() < until) {
-            return Err(error::not_sent(bytes, refused, place));
+            return Err(not_sent(bytes, refused, place));
         }
         *until = None;
         self.refused.store(usize::MAX, Relaxed);
@@ -55,6 +57,35 @@ impl Ceiling {
         *until = Some(Instant::now() + REMEMBERED);
         self.refused.fetch_min(bytes, Relaxed);
     }
+}
+
+/// Refuses a value that no server takes.
+pub(super) fn fits(value: &Bytes) -> Result<(), Error> {
+    if value.len() <= MAX_VALUE {
+        return Ok(());
+    }
+    let message = format!("a value of {} bytes does not fit: Redis takes up to {MAX_VALUE}", value.len());
+    Err(Error::new(ErrorKind::TooLarge, message))
+}
+
+/// The server does not take a value for its length. That was said, or it ended the connection and answers on others.
+#[cold]
+pub(super) fn too_large(place: &str) -> Error {
+    let message = format!(
+        "Redis at {place} takes no value as long as this one: see its proto-max-bulk-len, or the limit of a proxy \
+         before it, or lower max_chunk_size_mb"
+    );
+    Error::new(ErrorKind::TooLarge, message)
+}
+
+/// A value was not sent, because one of `refused` bytes was too long a moment ago.
+#[cold]
+fn not_sent(bytes: usize, refused: usize, place: &str) -> Error {
+    let message = format!(
+        "a value of {bytes} bytes was not sent to Redis at {place}, which took none of {refused} bytes a moment ago: \
+         see its proto-max-bulk-len, or the limit of a proxy before it, or lower max_chunk_size_mb"
+    );
+    Error::new(ErrorKind::TooLarge, message)
 }
 
 #[cfg(test)]

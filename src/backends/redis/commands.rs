@@ -5,6 +5,7 @@ use redis::{Cmd, RedisWrite};
 
 use super::scripts::{FILL, LEASE, MOVE, RELEASE, RENEW};
 use super::wire::{Attempt, Single};
+use crate::backends::LeaseToken;
 use crate::key::Key;
 
 /// A command on one key.
@@ -120,4 +121,20 @@ pub(super) fn ping() -> Cmd {
     let mut command = Cmd::with_capacity(1, 4);
     command.write_arg(b"PING");
     command
+}
+
+/// A token, as a lock holds it.
+pub(super) fn text(token: LeaseToken) -> String {
+    format!("{:032x}", token.as_u128())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_are_32_lower_hex_digits() {
+        let token = text(LeaseToken::random());
+        assert!(token.len() == 32 && token.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')), "{token}");
+    }
 }

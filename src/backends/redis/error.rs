@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use redis::{ErrorKind as Kind, RedisError, ServerErrorKind};
 
+use super::ceiling;
 use super::refusal;
 use super::source::Source;
 use crate::error::{Error, ErrorKind};
@@ -25,7 +26,7 @@ pub(super) fn of_command(error: &RedisError, place: &str) -> Error {
         Kind::Server(ServerErrorKind::ResponseError) if error.detail().is_some_and(says_no_cluster) => {
             no_cluster(place)
         }
-        Kind::Server(_) if error.detail().is_some_and(says_too_large) => too_large(place),
+        Kind::Server(_) if error.detail().is_some_and(says_too_large) => ceiling::too_large(place),
         Kind::Server(_) | Kind::Extension => of_code(code(error), place),
         Kind::Io if error.is_timeout() => {
             Error::new(ErrorKind::Timeout, format!("Redis at {place} did not answer in time"))
@@ -164,29 +165,7 @@ fn says_no_cluster(detail: &str) -> bool {
 
 /// The words of servers and proxies for a value that is longer than they take.
 fn says_too_large(detail: &str) -> bool {
-    const WORDS: [&str; 5] =
-        ["request size exceeded", "invalid bulk length", "exceeds maximum allowed size", "too large", "too big"];
-    WORDS.iter().any(|words| detail.contains(words))
-}
-
-/// The server does not take a value for its length. That was said, or it ended the connection and answers on others.
-#[cold]
-pub(super) fn too_large(place: &str) -> Error {
-    let message = format!(
-        "Redis at {place} takes no value as long as this one: see its proto-max-bulk-len, or the limit of a proxy \
-         before it, or lower max_chunk_size_mb"
-    );
-    Error::new(ErrorKind::TooLarge, message)
-}
-
-/// A value was not sent, because one of `refused` bytes was too long a moment ago.
-#[cold]
-pub(super) fn not_sent(bytes: usize, refused: usize, place: &str) -> Error {
-    let message = format!(
-        "a value of {bytes} bytes was not sent to Redis at {place}, which took none of {refused} bytes a moment ago: \
-         see its proto-max-bulk-len, or the limit of a proxy before it, or lower max_chunk_size_mb"
-    );
-    Error::new(ErrorKind::TooLarge, message)
+    ["size exceeded", "bulk length", "allowed size", "too large"].iter().any(|words| detail.contains(words))
 }
 
 fn no_cluster(place: &str) -> Error {

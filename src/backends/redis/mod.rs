@@ -4,17 +4,18 @@
 //! Leases are locks beside the entries, under the names and in the form of the Python original.
 
 use std::fmt;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use redis::{Cmd, Value};
 
-use self::ceiling::Ceiling;
+use self::ceiling::{Ceiling, MAX_VALUE, fits};
 use self::commands::Fill;
 use self::sizes::Sizes;
 use self::wire::{Attempt, Load, Request, Single, Wire};
-use super::{Backend, Capabilities, Lease, LeaseToken};
+use super::{Backend, Capabilities, Lease, LeaseToken, late};
 use crate::bus::AnyBus;
 use crate::clock::millis;
 use crate::config::{LONGEST, RedisSettings};
@@ -134,8 +135,6 @@ struct Shared {
 
 /// Connections carry many operations each: with 256 tasks and a place for 100, half the throughput is lost.
 const CONCURRENCY: usize = 1_000;
-/// The largest value a server takes: 512 MB.
-const MAX_VALUE: usize = 512 * 1024 * 1024;
 
 impl Redis {
     /// The server, cluster or sentinels at `url`, with default settings. [`RedisUrl`](crate::RedisUrl) has the forms.
@@ -201,6 +200,12 @@ impl Shared {
         answer
     }
 
+    /// Whether the value under a key is long, asked over the connection that no read waits for.
+    async fn is_long(&self, key: &Key) -> bool {
+        let length = self.number(key, Load::Bulk, |_| commands::on(b"STRLEN", key.as_str())).await;
+        length.is_ok_and(|length| usize::try_from(length).is_ok_and(|length| Load::of(length) == Load::Heavy))
+    }
+
     fn strange(&self) -> Error {
         error::strange(self.wire.place())
     }
@@ -214,21 +219,9 @@ impl Shared {
     }
 }
 
-fn fits(value: &Bytes) -> Result<(), Error> {
-    if value.len() <= MAX_VALUE {
-        return Ok(());
-    }
-    let message = format!("a value of {} bytes does not fit: Redis takes up to {MAX_VALUE}", value.len());
-    Err(Error::new(ErrorKind::TooLarge, message))
-}
-
 /// Milliseconds, rounded up, at least one, and few enough for a date.
 fn whole_millis(duration: Duration) -> u64 {
     millis(duration.saturating_add(Duration::from_nanos(999_999))).clamp(1, 1 << 61)
-}
-
-fn text(token: LeaseToken) -> String {
-    format!("{:032x}", token.as_u128())
 }
 
 #[deny(clippy::missing_trait_methods)]
@@ -240,7 +233,7 @@ impl Backend for Redis {
     async fn get(&self, key: &Key) -> Result<Option<Bytes>, Error> {
         let shared = &*self.shared;
         let load = shared.sizes.load(key);
-        let answer = shared.wire.read(key, load).await?;
+        let answer = late::or_ask(pin!(shared.wire.read(key, load)), || shared.is_long(key)).await?;
         let value = shared.value(answer)?;
         shared.sizes.note(key, load, value.as_ref().map_or(0, Bytes::len));
         Ok(value)
@@ -281,7 +274,7 @@ impl Backend for Redis {
         }
         let shared = &*self.shared;
         let load = keys.iter().map(|key| shared.sizes.load(key)).max().unwrap_or(Load::Light);
-        let values = shared.wire.read_each(keys, load).await?;
+        let values = late::or_ask(pin!(shared.wire.read_each(keys, load)), || shared.is_long(&keys[0])).await?;
         values.into_iter().map(|value| shared.value(value)).collect()
     }
 
@@ -321,7 +314,7 @@ impl Backend for Redis {
     }
 
     async fn lease(&self, key: &Key, hold: Duration, token: LeaseToken) -> Result<Lease, Error> {
-        let (lock, name, hold) = (self.shared.lock(key), text(token), whole_millis(hold));
+        let (lock, name, hold) = (self.shared.lock(key), commands::text(token), whole_millis(hold));
         match self.shared.one(key, Load::Light, |attempt| commands::lease(attempt, key, &lock, &name, hold)).await? {
             Value::Okay | Value::Int(1) => Ok(Lease::Granted),
             Value::Nil | Value::Int(_) => Ok(Lease::Held),
@@ -330,7 +323,7 @@ impl Backend for Redis {
     }
 
     async fn renew(&self, key: &Key, hold: Duration, token: LeaseToken) -> Result<bool, Error> {
-        let (lock, token, hold) = (self.shared.lock(key), text(token), whole_millis(hold));
+        let (lock, token, hold) = (self.shared.lock(key), commands::text(token), whole_millis(hold));
         let renew = |attempt| commands::renew(attempt, key, &lock, &token, hold);
         Ok(self.shared.number(key, Load::Light, renew).await? == 1)
     }
@@ -338,7 +331,7 @@ impl Backend for Redis {
     async fn fill(&self, key: &Key, value: Bytes, ttl: Duration, token: LeaseToken) -> Result<bool, Error> {
         fits(&value)?;
         let shared = &*self.shared;
-        let (lock, aside, token) = (shared.lock(key), shared.wire.beside(key, "fill"), text(token));
+        let (lock, aside, token) = (shared.lock(key), shared.wire.beside(key, "fill"), commands::text(token));
         let fill = Fill { key, lock: &lock, aside: &aside, value: &value, ttl: whole_millis(ttl), token: &token };
         let answer = shared.write(key, value.len(), |attempt| fill.command(attempt)).await?;
         let decision = match answer {
@@ -352,7 +345,7 @@ impl Backend for Redis {
     }
 
     async fn release(&self, key: &Key, token: LeaseToken) -> Result<(), Error> {
-        let (lock, token) = (self.shared.lock(key), text(token));
+        let (lock, token) = (self.shared.lock(key), commands::text(token));
         self.shared.number(key, Load::Light, |attempt| commands::release(attempt, key, &lock, &token)).await?;
         Ok(())
     }
@@ -387,29 +380,6 @@ mod tests {
             assert_eq!(whole_millis(Duration::from_nanos(nanos)), millis, "{nanos} ns");
         }
         assert_eq!(whole_millis(Duration::MAX), 1 << 61);
-    }
-
-    #[test]
-    fn tokens_are_32_lower_hex_digits() {
-        let token = text(LeaseToken::random());
-        assert!(token.len() == 32 && token.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')), "{token}");
-    }
-
-    #[test]
-    fn what_a_build_lacks_is_refused_and_never_done_without() {
-        let kind = |url| Redis::from_url(url).err().map(|error| (error.kind(), error.to_string()));
-        for (url, feature, there) in [
-            ("rediss://h", "redis-tls", cfg!(feature = "redis-tls")),
-            ("redis-cluster://h", "redis-cluster", cfg!(feature = "redis-cluster")),
-            ("redis-sentinel://h/m", "redis-sentinel", cfg!(feature = "redis-sentinel")),
-        ] {
-            match kind(url) {
-                None => assert!(there, "{url}"),
-                Some((kind, text)) => {
-                    assert!(!there && kind == ErrorKind::Unsupported && text.contains(feature), "{text}");
-                }
-            }
-        }
     }
 
     #[test]

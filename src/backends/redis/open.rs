@@ -65,3 +65,26 @@ fn lacks(what: &str, feature: &str) -> Error {
     let message = format!("the URL of Redis asks for {what}: build cachekit with its feature `{feature}`");
     Error::new(ErrorKind::Unsupported, message)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Redis;
+    use super::*;
+
+    #[test]
+    fn what_a_build_lacks_is_refused_and_never_done_without() {
+        let kind = |url| Redis::from_url(url).err().map(|error| (error.kind(), error.to_string()));
+        for (url, feature, there) in [
+            ("rediss://h", "redis-tls", cfg!(feature = "redis-tls")),
+            ("redis-cluster://h", "redis-cluster", cfg!(feature = "redis-cluster")),
+            ("redis-sentinel://h/m", "redis-sentinel", cfg!(feature = "redis-sentinel")),
+        ] {
+            match kind(url) {
+                None => assert!(there, "{url}"),
+                Some((kind, text)) => {
+                    assert!(!there && kind == ErrorKind::Unsupported && text.contains(feature), "{text}");
+                }
+            }
+        }
+    }
+}

@@ -16,6 +16,7 @@ use tokio::runtime::{self, Handle};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
+use super::ceiling;
 use super::commands;
 use super::dedicated::Dedicated;
 use super::error;
@@ -147,7 +148,7 @@ impl Slots {
                         self.discard(open);
                     }
                     if broken && attempt.again && load == Load::Bulk && self.answers().await {
-                        return Err(error::too_large(self.source.place()));
+                        return Err(ceiling::too_large(self.source.place()));
                     }
                     if !broken || attempt.again {
                         return Err(error::of_command(&error, self.source.place()));

@@ -14,6 +14,7 @@ use super::dedicated::Dedicated;
 use super::pushes::Pushes;
 use super::slots::Slots;
 use super::{commands, error};
+use crate::backends::late::LONG;
 use crate::error::Error;
 use crate::key::Key;
 
@@ -62,7 +63,7 @@ pub(super) enum Load {
 
 impl Load {
     /// The size above which a value is worth a connection of its own.
-    pub(super) const HEAVY: usize = 64 * 1024;
+    pub(super) const HEAVY: usize = LONG;
 
     /// Of an answer of so many bytes.
     pub(super) fn of(bytes: usize) -> Self {

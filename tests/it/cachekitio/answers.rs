@@ -26,7 +26,7 @@ async fn all(io: &CachekitIo) -> [Option<ErrorKind>; 6] {
 async fn a_status_means_the_same_to_every_operation() {
     let api = start();
     let io = once(&api);
-    use ErrorKind::{Backend, Denied, Timeout, TooLarge, Unavailable};
+    use ErrorKind::{Backend, Denied, ReadOnly, Timeout, TooLarge, Unavailable};
     for (status, kind) in [
         (301, Backend),
         (307, Backend),
@@ -42,6 +42,7 @@ async fn a_status_means_the_same_to_every_operation() {
         (500, Unavailable),
         (502, Unavailable),
         (503, Unavailable),
+        (507, ReadOnly),
         (504, Timeout),
         (599, Unavailable),
     ] {
@@ -49,7 +50,7 @@ async fn a_status_means_the_same_to_every_operation() {
         assert_eq!(all(&io).await, [Some(kind); 6], "status {status}");
         let error = io.get(&key(1)).await.unwrap_err();
         assert!(error.to_string().contains(&status.to_string()), "{error}");
-        assert_eq!(error.is_temporary(), matches!(kind, Timeout | Unavailable), "{error}");
+        assert_eq!(error.is_temporary(), matches!(kind, ReadOnly | Timeout | Unavailable), "{error}");
         api.clear();
     }
     assert_eq!(all(&io).await, [None; 6]);

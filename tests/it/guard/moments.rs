@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use cachekit::backends::Redis;
+use cachekit::backends::{AnyBackend, Redis};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -59,24 +59,24 @@ async fn a_backend_that_hangs_is_left_alone_though_there_is_always_an_operation_
 async fn an_answer_that_is_late_while_others_arrive_says_nothing_of_the_backend() {
     let Setup { clock, control, told, cache, .. } =
         setup(|builder| builder.failure_threshold(1).retries(0).adaptive_max(SECOND));
-    let late = async |heard: bool| {
+    let late = async |key: u32, heard: bool| {
         control.inject_next(1, Operation::Get, Fault::Hang);
         let call = tokio::spawn({
             let cache = cache.clone();
-            async move { cache.get::<u32>(1u32).await }
+            async move { cache.get::<u32>(key).await }
         });
         control.hanging().wait_for(1).await;
         if heard {
-            assert_eq!(cache.get::<u32>(2u32).await.unwrap(), None);
+            assert_eq!(cache.get::<u32>(100u32).await.unwrap(), None);
         }
         clock.advance(SECOND);
         assert_eq!(call.await.unwrap().unwrap_err().kind(), ErrorKind::Timeout);
         told.breaker.lock().unwrap().clone()
     };
-    for _ in 0..5 {
-        assert_eq!(late(true).await, []);
+    for key in 0..5 {
+        assert_eq!(late(key, true).await, []);
     }
-    assert_eq!(late(false).await, [BreakerState::Open], "nothing was heard");
+    assert_eq!(late(5, false).await, [BreakerState::Open], "nothing was heard");
 }
 
 #[tokio::test]
@@ -95,41 +95,57 @@ async fn the_first_probe_comes_early_and_further_ones_ever_later() {
     assert_eq!(asked, [0, 1, 3, 7, 15, 31, 63, 127], "in quarters of a second");
 }
 
-/// A server that stands still, as for a fork or a large `DEL`, under many callers.
+/// Many callers of a server that stands still, as for a fork or a large `DEL`.
+#[cfg(unix)]
+async fn costs_a_moment(backend: impl Backend, stall: Duration, pause: impl FnOnce(), resume: impl FnOnce()) {
+    const CALLERS: u32 = 32;
+    let builder = CacheBuilder::new().intent(Intent::Production).namespace("users").l1_enabled(false);
+    let cache = builder.backend(AnyBackend::new(backend)).build().unwrap();
+    for key in 0..200u32 {
+        cache.set(key, key).await.unwrap();
+        assert_eq!(cache.get(key).await.unwrap(), Some(key));
+    }
+    let mut callers = JoinSet::new();
+    for caller in 0..CALLERS {
+        let cache = cache.clone();
+        callers.spawn(async move {
+            for turn in 0u32.. {
+                let key = (caller * 7 + turn) % 200;
+                let value = cache.get_or_compute(key, move || async move { Ok::<_, Broken>(key) }).await.unwrap();
+                assert_eq!(value, key);
+                sleep(SECOND / 50).await;
+            }
+        });
+    }
+    eventually("all are at it", async || cache.stats().l2_hits > 500).await;
+    pause();
+    sleep(stall).await;
+    resume();
+    let (back, hits) = (Instant::now(), cache.stats().l2_hits);
+    eventually("entries are read again", async || cache.stats().l2_hits > hits + 500).await;
+    let computed = cache.stats().computations;
+    assert_eq!(cache.stats().breaker_opened, 0);
+    assert!(computed <= u64::from(2 * CALLERS), "{computed} computations for a stall of {stall:?}");
+    assert!(back.elapsed() < 10 * SECOND, "{:?}", back.elapsed());
+    callers.shutdown().await;
+}
+
 #[cfg(unix)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_stands_still_for_a_moment_costs_its_callers_a_moment() {
-    const CALLERS: u32 = 32;
+async fn a_redis_that_stands_still_for_a_moment_costs_its_callers_a_moment() {
     for stall in [SECOND / 4, SECOND * 6 / 10] {
         let server = Server::start();
-        let builder = CacheBuilder::new().intent(Intent::Production).namespace("users").l1_enabled(false);
-        let cache = builder.backend(Redis::from_url(&server.url()).unwrap()).build().unwrap();
-        for key in 0..200u32 {
-            cache.set(key, key).await.unwrap();
-            assert_eq!(cache.get(key).await.unwrap(), Some(key));
-        }
-        let mut callers = JoinSet::new();
-        for caller in 0..CALLERS {
-            let cache = cache.clone();
-            callers.spawn(async move {
-                for turn in 0u32.. {
-                    let key = (caller * 7 + turn) % 200;
-                    let value = cache.get_or_compute(key, move || async move { Ok::<_, Broken>(key) }).await.unwrap();
-                    assert_eq!(value, key);
-                    sleep(SECOND / 50).await;
-                }
-            });
-        }
-        eventually("all are at it", async || cache.stats().l2_hits > 500).await;
-        server.pause();
-        sleep(stall).await;
-        server.resume();
-        let (back, hits) = (Instant::now(), cache.stats().l2_hits);
-        eventually("entries are read again", async || cache.stats().l2_hits > hits + 500).await;
-        let computed = cache.stats().computations;
-        assert_eq!(cache.stats().breaker_opened, 0);
-        assert!(computed <= u64::from(2 * CALLERS), "{computed} computations for a stall of {stall:?}");
-        assert!(back.elapsed() < 10 * SECOND, "{:?}", back.elapsed());
-        callers.shutdown().await;
+        let redis = Redis::from_url(&server.url()).unwrap();
+        costs_a_moment(redis, stall, || server.pause(), || server.resume()).await;
+    }
+}
+
+#[cfg(all(unix, feature = "memcached"))]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_memcached_that_stands_still_for_a_moment_costs_its_callers_a_moment() {
+    for stall in [SECOND / 4, SECOND * 6 / 10] {
+        let server = crate::servers::Memcached::start();
+        let memcached = cachekit::backends::Memcached::from_servers([server.address()]).unwrap();
+        costs_a_moment(memcached, stall, || server.pause(), || server.resume()).await;
     }
 }

@@ -13,6 +13,8 @@ pub(crate) enum Mood {
     Open,
     /// Hands everything on so much later.
     Slow(Duration),
+    /// Hands requests on, and of answers so many bytes a second on each connection.
+    Narrow(u32),
     /// Takes connections and bytes and hands nothing on, until the mood changes.
     Hole,
     /// Hands requests on, and no answers, until the mood changes.
@@ -128,7 +130,7 @@ impl Shared {
     fn copy(&self, mut from: TcpStream, mut to: TcpStream, way: Way) {
         let mut buffer = vec![0; 64 << 10];
         while let Ok(length @ 1..) = from.read(&mut buffer) {
-            if let Some(delay) = self.wait(way) {
+            if let Some(delay) = self.wait(way, length) {
                 thread::sleep(delay);
             }
             // A connection that is pushed to is asked nothing else, so what arrives on it begins with a push.
@@ -143,8 +145,8 @@ impl Shared {
         let _ = to.shutdown(Shutdown::Both);
     }
 
-    /// Waits while bytes go nowhere. Returns how much later they go on.
-    fn wait(&self, way: Way) -> Option<Duration> {
+    /// Waits while bytes go nowhere. Returns how much later `length` bytes go on.
+    fn wait(&self, way: Way, length: usize) -> Option<Duration> {
         let goes_nowhere = |state: &mut State| match state.mood {
             _ if state.ended => false,
             _ if way.number <= state.stranded => true,
@@ -154,6 +156,7 @@ impl Shared {
         };
         match self.changed.wait_while(self.state.lock().unwrap(), goes_nowhere).unwrap().mood {
             Mood::Slow(delay) => Some(delay),
+            Mood::Narrow(rate) if way.answers => Some(Duration::from_secs_f64(length as f64 / f64::from(rate))),
             _ => None,
         }
     }

@@ -1,0 +1,240 @@
+//! Limits: how long an operation may take.
+//!
+//! As long as operations of its kind and length took of late, with some slack; a long value takes as long as the network
+//! does, so an operation on one has the whole time.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::adaptive::Adaptive;
+use super::pulse::Beat;
+use super::sizes::{Size, Sizes};
+use crate::backends::Lease;
+use crate::config::{AdaptiveTimeout, Policy};
+use crate::error::{Error, ErrorKind};
+use crate::event::Operation;
+use crate::key::Key;
+
+/// The limits of one backend.
+#[derive(Debug)]
+pub(super) struct Limits {
+    whole: Duration,
+    learned: Option<Learned>,
+}
+
+/// What was learned of late.
+#[derive(Debug)]
+struct Learned {
+    /// Of small and of medium values.
+    reads: [Adaptive; 2],
+    writes: [Adaptive; 2],
+    others: Adaptive,
+    sizes: Sizes,
+}
+
+/// The limit of one operation.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limit {
+    pub(super) time: Duration,
+    /// The class of its value, as far as that is known before.
+    pub(super) size: Size,
+    /// The time of an operation on a long value.
+    pub(super) whole: Duration,
+}
+
+impl Limit {
+    /// Whether it is shorter than the whole time.
+    pub(super) fn is_cut(self) -> bool {
+        self.time < self.whole
+    }
+}
+
+/// What an operation is like.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Manner {
+    /// Whether it may be carried out twice.
+    pub(super) again: bool,
+    /// Whether it is about one value.
+    single: bool,
+    /// The length of the value it writes.
+    bytes: usize,
+}
+
+impl Manner {
+    pub(super) const AGAIN: Self = Self { again: true, single: true, bytes: 0 };
+    pub(super) const ONCE: Self = Self { again: false, single: true, bytes: 0 };
+    /// Several items: the parts of a value, or a batch.
+    pub(super) const PARTS: Self = Self { again: true, single: false, bytes: 0 };
+
+    /// Writing a value of so many bytes.
+    pub(super) fn write(self, bytes: usize) -> Self {
+        Self { bytes, ..self }
+    }
+}
+
+impl Limits {
+    pub(super) fn new(policy: &Policy) -> Self {
+        Self { whole: policy.operation_timeout, learned: policy.adaptive_timeout.map(Learned::new) }
+    }
+
+    /// The limit of an operation that begins when so much has been heard of the backend.
+    pub(super) fn of(&self, key: &Key, operation: Operation, manner: Manner, beat: Beat) -> Limit {
+        let size = match (&self.learned, operation) {
+            _ if !manner.single => Size::Long,
+            (Some(learned), Operation::Get) => learned.sizes.expected(key),
+            _ => Size::of(manner.bytes),
+        };
+        let adaptive = self.learned.as_ref().and_then(|learned| learned.adaptive(operation, size));
+        let time = adaptive.map_or(self.whole, |adaptive| beat.patience(adaptive.timeout()).min(self.whole));
+        Limit { time, size, whole: self.whole }
+    }
+
+    /// Takes note of what an operation came to after so many milliseconds.
+    pub(super) fn note<T: Answer>(
+        &self,
+        key: &Key,
+        operation: Operation,
+        manner: Manner,
+        limit: Limit,
+        latency: u64,
+        result: &Result<T, Error>,
+    ) {
+        let Some(learned) = self.learned.as_ref().filter(|_| manner.single) else { return };
+        let size = match result {
+            Ok(answer) => Size::of(manner.bytes.max(answer.bytes())),
+            Err(error) if error.kind() == ErrorKind::Timeout => limit.size,
+            Err(_) => return,
+        };
+        if let Some(adaptive) = learned.adaptive(operation, size) {
+            adaptive.note(latency);
+        }
+        match (operation, result) {
+            (Operation::Get | Operation::Set, Ok(_)) => learned.sizes.note(key, size),
+            // The answer may have been late for its length: the next read of the key gets more time.
+            (Operation::Get, Err(_)) => learned.sizes.note(key, size.longer()),
+            _ => {}
+        }
+    }
+}
+
+impl Learned {
+    fn new(rules: AdaptiveTimeout) -> Self {
+        let two = || [Adaptive::new(rules), Adaptive::new(rules)];
+        Self { reads: two(), writes: two(), others: Adaptive::new(rules), sizes: Sizes::new() }
+    }
+
+    /// What is known of such operations, if they do not have the whole time.
+    fn adaptive(&self, operation: Operation, size: Size) -> Option<&Adaptive> {
+        let classes = match operation {
+            Operation::Get => &self.reads,
+            Operation::Set => &self.writes,
+            _ => return (size != Size::Long).then_some(&self.others),
+        };
+        match size {
+            Size::Small => Some(&classes[0]),
+            Size::Medium => Some(&classes[1]),
+            Size::Long => None,
+        }
+    }
+}
+
+/// What an operation gives.
+pub(super) trait Answer {
+    /// The length of the value in it; of several the longest.
+    fn bytes(&self) -> usize {
+        0
+    }
+}
+
+impl Answer for () {}
+impl Answer for bool {}
+impl Answer for Lease {}
+impl Answer for Option<Duration> {}
+
+impl Answer for Option<Bytes> {
+    fn bytes(&self) -> usize {
+        self.as_ref().map_or(0, Bytes::len)
+    }
+}
+
+impl Answer for Vec<Option<Bytes>> {
+    fn bytes(&self) -> usize {
+        self.iter().map(Answer::bytes).max().unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::pulse::Pulse;
+    use super::*;
+    use crate::config::Settings;
+
+    const MILLI: Duration = Duration::from_millis(1);
+
+    struct Setup {
+        limits: Limits,
+        key: Key,
+    }
+
+    impl Setup {
+        fn new() -> Self {
+            let limits = Limits::new(&Settings::default().decide(&mut Vec::new()));
+            Self { limits, key: Key::new("pages", 1).expect("neither empty nor long") }
+        }
+
+        fn limit(&self, operation: Operation, manner: Manner) -> Limit {
+            self.limits.of(&self.key, operation, manner, Pulse::default().beat())
+        }
+
+        fn read(&self, latency: u64, result: Result<usize, ErrorKind>) {
+            let result = result.map(|bytes| Some(Bytes::from(vec![0; bytes]))).map_err(|kind| Error::new(kind, "-"));
+            let limit = self.limit(Operation::Get, Manner::AGAIN);
+            self.limits.note(&self.key, Operation::Get, Manner::AGAIN, limit, latency, &result);
+        }
+
+        fn write(&self, latency: u64, bytes: usize) {
+            let manner = Manner::AGAIN.write(bytes);
+            let limit = self.limit(Operation::Set, manner);
+            self.limits.note(&self.key, Operation::Set, manner, limit, latency, &Ok(()));
+        }
+    }
+
+    #[test]
+    fn long_values_have_the_whole_time_and_teach_nothing_of_short_ones() {
+        let setup = Setup::new();
+        let get = || setup.limit(Operation::Get, Manner::AGAIN);
+        (0..100).for_each(|_| setup.read(0, Ok(100)));
+        assert_eq!((get().time, get().is_cut()), (100 * MILLI, true));
+        (0..100).for_each(|_| setup.read(2_000, Ok(1_000_000)));
+        assert_eq!((get().time, get().is_cut()), (5_000 * MILLI, false));
+        setup.read(0, Ok(100));
+        assert_eq!(get().time, 100 * MILLI, "of short ones nothing has changed");
+
+        (0..100).for_each(|_| setup.write(0, 100));
+        assert_eq!(setup.limit(Operation::Set, Manner::ONCE.write(100)).time, 100 * MILLI);
+        assert_eq!(setup.limit(Operation::Set, Manner::ONCE.write(1_000)).time, 100 * MILLI);
+        assert_eq!(setup.limit(Operation::Set, Manner::ONCE.write(20_000)).time, 1_000 * MILLI, "nothing is known");
+        setup.write(0, 1_000_000);
+        assert!(!setup.limit(Operation::Set, Manner::ONCE.write(1_000_000)).is_cut());
+        assert!(!get().is_cut(), "what was written long is read long");
+        assert!(!setup.limit(Operation::Get, Manner::PARTS).is_cut());
+    }
+
+    #[test]
+    fn a_read_that_was_cut_short_has_more_time_when_it_is_made_again() {
+        let setup = Setup::new();
+        let get = || setup.limit(Operation::Get, Manner::AGAIN);
+        (0..100).for_each(|_| setup.read(0, Ok(100)));
+        setup.read(100, Err(ErrorKind::Unavailable));
+        assert_eq!(get().size, Size::Small, "it was not late");
+        setup.read(100, Err(ErrorKind::Timeout));
+        assert_eq!((get().size, get().time), (Size::Medium, 1_000 * MILLI));
+        setup.read(1_000, Err(ErrorKind::Timeout));
+        assert_eq!((get().size, get().time), (Size::Long, 5_000 * MILLI));
+        setup.read(1_500, Ok(300_000));
+        assert_eq!(get().size, Size::Long);
+        setup.read(0, Ok(0));
+        assert_eq!((get().size, get().time), (Size::Small, 100 * MILLI));
+    }
+}
