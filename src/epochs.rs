@@ -16,6 +16,8 @@ use std::time::Duration;
 
 use foldhash::fast::RandomState;
 use lru::LruCache;
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 use crate::clock::millis;
 
@@ -52,6 +54,7 @@ pub(crate) struct Epochs {
     /// Says whether there is nothing to hear, where that is known at once.
     quiet: OnceLock<Quiet>,
     raised: Mutex<Raised>,
+    changed: Notify,
 }
 
 /// For how long L1 is believed while no other process is heard.
@@ -111,6 +114,7 @@ impl Epochs {
             is_asked,
             quiet: OnceLock::new(),
             raised,
+            changed: Notify::new(),
         })
     }
 
@@ -140,7 +144,17 @@ impl Epochs {
         raised.expiries.clear();
         let next = self.now() + 1;
         self.all.store(next, SeqCst);
+        self.begin(next);
+    }
+
+    fn begin(&self, next: u64) {
         self.now.store(next, SeqCst);
+        self.changed.notify_waiters();
+    }
+
+    /// Waits for the next order to forget, from now on: also one that is given before this is polled.
+    pub(crate) fn changed(&self) -> Notified<'_> {
+        self.changed.notified()
     }
 
     /// Lets everything from before expire at `tick`.
@@ -155,7 +169,7 @@ impl Epochs {
         }
         raised.expiries.push_back((next, tick));
         self.expired.store(next, SeqCst);
-        self.now.store(next, SeqCst);
+        self.begin(next);
     }
 
     /// Forgets everything from before that has this tag.
@@ -168,7 +182,7 @@ impl Epochs {
         {
             raised.others = epoch;
         }
-        self.now.store(next, SeqCst);
+        self.begin(next);
     }
 
     /// Something that others told may have been missed: L1 is not believed, and what is under way is nobody's answer who

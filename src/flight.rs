@@ -3,44 +3,28 @@
 //! A flight is a spawned task, so no caller owns it: callers wait for its result and may leave. The table knows flights
 //! by key, type and read options, so that callers who would get different answers do not share one.
 
-use std::any::{Any, TypeId};
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-use std::fmt;
 use std::future::poll_fn;
-use std::hash::Hash;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Poll;
 
-use foldhash::fast::RandomState;
-use tokio::sync::{Notify, SetOnce};
+use tokio::sync::{Notify, OwnedSemaphorePermit, SetOnce};
 
+use self::home::Home;
+use crate::backends::LeaseToken;
 use crate::epochs::Tags;
-use crate::error::{ComputeError, Error, ErrorKind};
+use crate::error::ComputeError;
 use crate::event::Outcome;
 use crate::fence::Fence;
-use crate::key::Key;
 
-const SHARDS: usize = 64;
+mod context;
+mod home;
+mod table;
 
-type Table = HashMap<Name, Arc<dyn Any + Send + Sync>, RandomState>;
-type Shard = Mutex<Table>;
-
-/// The flights under way.
-pub(crate) struct Flights {
-    shards: Box<[Shard]>,
-    count: AtomicUsize,
-    max: usize,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Name {
-    key: Key,
-    types: TypeId,
-    reads: Reads,
-}
+pub use self::context::Context;
+pub(crate) use self::context::Node;
+pub(crate) use self::table::{Flights, Pass, Role};
 
 /// Which tiers a call looks in before it computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -74,6 +58,33 @@ pub(crate) struct Flight<T, E> {
     /// Wakes those who wait when that changes, in the order in which they came: one seed of a simulation is one order.
     notice: Notify,
     given_up: AtomicBool,
+    /// The tags that its result will have for sure.
+    tags: Tags,
+    /// The flight among those that wait for one another.
+    pub(crate) node: Arc<Node>,
+    home: Home,
+    /// Whether a task sees to it that the flight is given up if its runtime stands still.
+    watched: AtomicBool,
+    holdings: Mutex<Holdings>,
+}
+
+/// What a flight keeps from others, until it ends or is void.
+#[derive(Debug, Default)]
+struct Holdings {
+    lease: Option<LeaseToken>,
+    /// The lease of a void flight in whose place this one flies.
+    inherited: Option<LeaseToken>,
+    /// One of the renewals that may be under way.
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+/// A flight, whatever it computes, as the keeper of its lease sees it.
+pub(crate) trait Standing: Send + Sync {
+    /// Whether its result is of no use to anybody who comes now.
+    fn is_void(&self) -> bool;
+    fn lease(&self) -> Option<LeaseToken>;
+    /// The caller that takes the token gives the lease back.
+    fn take_lease(&self) -> Option<LeaseToken>;
 }
 
 /// An older value to answer with.
@@ -109,95 +120,8 @@ pub(crate) enum Landing<T, E> {
     Lost,
 }
 
-/// What a caller is to a flight.
-pub(crate) enum Role<T: Send + Sync + 'static, E: Send + Sync + 'static> {
-    /// The caller starts it; the pass takes it off the table when dropped.
-    Lead(Pass<T, E>),
-    /// Somebody else did.
-    Join(Arc<Flight<T, E>>),
-    /// Nobody shares the flight, and nobody but the caller keeps it going.
-    Alone(Pass<T, E>),
-}
-
-/// A flight's place in the table.
-pub(crate) struct Pass<T: Send + Sync + 'static, E: Send + Sync + 'static> {
-    pub(crate) flight: Arc<Flight<T, E>>,
-    place: Option<(Arc<Flights>, Name)>,
-}
-
-impl Flights {
-    pub(crate) fn new(max: usize) -> Arc<Self> {
-        Arc::new(Self { shards: (0..SHARDS).map(|_| Shard::default()).collect(), count: AtomicUsize::new(0), max })
-    }
-
-    /// Joins the flight of `key` that still stands at the tick `now`, or makes one. Alone where the table is full.
-    pub(crate) fn board<T, E>(
-        self: &Arc<Self>,
-        fence: Fence,
-        key: &Key,
-        reads: Reads,
-        now: u64,
-        limits: Limits,
-    ) -> Role<T, E>
-    where
-        T: Send + Sync + 'static,
-        E: Send + Sync + 'static,
-    {
-        let name = Name { key: key.clone(), types: TypeId::of::<(T, E)>(), reads };
-        // Outlives the lock: dropping a flight may drop the user's value.
-        let _displaced;
-        let mut shard = self.shard(&name);
-        let slot = shard.entry(name.clone());
-        if let Entry::Occupied(slot) = &slot
-            && let Ok(flight) = Arc::clone(slot.get()).downcast::<Flight<T, E>>()
-            && flight.stands(now, reads)
-        {
-            return Role::Join(flight);
-        }
-        let flight = Arc::new(Flight::new(fence, now, limits));
-        match slot {
-            Entry::Occupied(mut slot) => {
-                _displaced = slot.insert(Arc::clone(&flight) as _);
-            }
-            Entry::Vacant(_) if self.count.load(SeqCst) >= self.max => {
-                return Role::Alone(Pass { flight, place: None });
-            }
-            Entry::Vacant(slot) => {
-                self.count.fetch_add(1, SeqCst);
-                slot.insert(Arc::clone(&flight) as _);
-            }
-        }
-        Role::Lead(Pass { flight, place: Some((Arc::clone(self), name)) })
-    }
-
-    /// Makes a flight that nobody can join.
-    pub(crate) fn alone<T, E>(fence: Fence, now: u64, limits: Limits) -> Role<T, E>
-    where
-        T: Send + Sync + 'static,
-        E: Send + Sync + 'static,
-    {
-        Role::Alone(Pass { flight: Arc::new(Flight::new(fence, now, limits)), place: None })
-    }
-
-    /// How many flights the table holds.
-    pub(crate) fn len(&self) -> usize {
-        self.count.load(SeqCst)
-    }
-
-    fn shard(&self, name: &Name) -> MutexGuard<'_, Table> {
-        // A map operation that panics leaves the map usable.
-        self.shards[name.key.hash64() as usize % SHARDS].lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl fmt::Debug for Flights {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Flights").field("len", &self.len()).field("max", &self.max).finish_non_exhaustive()
-    }
-}
-
 impl<T: Send + Sync, E: Send + Sync> Flight<T, E> {
-    fn new(fence: Fence, now: u64, limits: Limits) -> Self {
+    fn new(fence: Fence, now: u64, limits: Limits, tags: Tags) -> Self {
         Self {
             fence,
             begun: now,
@@ -209,17 +133,22 @@ impl<T: Send + Sync, E: Send + Sync> Flight<T, E> {
             early: AtomicU64::new(0),
             notice: Notify::new(),
             given_up: AtomicBool::new(false),
+            tags,
+            node: Node::new(),
+            home: Home::here(),
+            watched: AtomicBool::new(false),
+            holdings: Mutex::default(),
         }
     }
 
-    /// Whether a caller that comes at the tick `now` may have this flight's answer.
-    fn stands(&self, now: u64, reads: Reads) -> bool {
+    /// Whether a caller that comes at the tick `now`, for a result with the `tags`, may have this flight's answer.
+    fn stands(&self, now: u64, reads: Reads, tags: &Tags) -> bool {
         // What others changed since this flight began may not have been heard.
         if self.fence.has_missed() || self.fence.is_outdated(self.begun, now) {
             return false;
         }
         match self.landed.get() {
-            None => now < self.deadline() && !self.is_void() && !self.forgot_fallback(),
+            None => now < self.deadline() && !self.is_void() && !self.forgot_fallback() && !self.fence.forgot(tags),
             Some(Landing::Value { expires, tags, .. }) => {
                 reads.older() && now < *expires && self.may_store() && !self.fence.forgot(tags)
             }
@@ -240,9 +169,9 @@ impl<T: Send + Sync, E: Send + Sync> Flight<T, E> {
         self.deadline.store(now.saturating_add(self.limit), SeqCst);
     }
 
-    /// Whether the key was changed since this flight began, or the flight was given up.
+    /// Whether the key, or a tag of the result, was changed since this flight began, or the flight was given up.
     pub(crate) fn is_void(&self) -> bool {
-        !self.fence.holds() || self.given_up.load(SeqCst)
+        !self.fence.holds() || self.given_up.load(SeqCst) || self.fence.forgot(&self.tags)
     }
 
     /// Whether what this flight has read or computed is still the newest there is.
@@ -258,6 +187,58 @@ impl<T: Send + Sync, E: Send + Sync> Flight<T, E> {
     /// Lets a new flight take over and bars this one from storing.
     pub(crate) fn give_up(&self) {
         self.given_up.store(true, SeqCst);
+        drop(self.holdings().permit.take());
+    }
+
+    /// What a flight in place of this one takes over: the lease, if this one cannot store any more.
+    fn bequeath(&self, now: u64) -> Option<LeaseToken> {
+        if self.landed.get().is_none() && now >= self.deadline() {
+            self.give_up();
+        }
+        let mut holdings = self.holdings();
+        holdings.inherited.take().or_else(|| holdings.lease.take_if(|_| self.is_void()))
+    }
+
+    /// The lease of the flight that this one replaces; the caller gives it back.
+    pub(crate) fn inherited(&self) -> Option<LeaseToken> {
+        self.holdings().inherited.take()
+    }
+
+    /// Notes the lease of this flight.
+    pub(crate) fn hold(&self, token: LeaseToken) {
+        self.holdings().lease = Some(token);
+    }
+
+    /// Renews with this permit until the flight ends or is given up.
+    pub(crate) fn renew_with(&self, permit: OwnedSemaphorePermit) {
+        self.holdings().permit = Some(permit);
+    }
+
+    /// Whether the flight renews with a permit.
+    pub(crate) fn renews(&self) -> bool {
+        self.holdings().permit.is_some()
+    }
+
+    /// What `future` gives; `None` if the runtime of this flight, another than the caller's, stands still before.
+    pub(crate) async fn while_driven<F: Future>(&self, future: F) -> Option<F::Output> {
+        self.home.while_driven(future).await
+    }
+
+    /// Whether this is a flight of another runtime that no task watches yet. If so, the caller starts one.
+    pub(crate) fn needs_watch(&self) -> bool {
+        self.home.is_elsewhere() && !self.watched.swap(true, SeqCst)
+    }
+
+    /// Gives the flight up if its runtime stands still before it lands.
+    pub(crate) async fn watch(&self) {
+        if self.while_driven(self.landed.wait()).await.is_none() {
+            self.give_up();
+        }
+    }
+
+    fn holdings(&self) -> MutexGuard<'_, Holdings> {
+        // Its fields are replaced whole.
+        self.holdings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Remembers an older value to answer with if the computation fails or is late.
@@ -328,78 +309,22 @@ impl<T: Send + Sync, E: Send + Sync> Flight<T, E> {
     }
 }
 
+impl<T: Send + Sync, E: Send + Sync> Standing for Flight<T, E> {
+    fn is_void(&self) -> bool {
+        Self::is_void(self)
+    }
+
+    fn lease(&self) -> Option<LeaseToken> {
+        self.holdings().lease
+    }
+
+    fn take_lease(&self) -> Option<LeaseToken> {
+        self.holdings().lease.take()
+    }
+}
+
 /// What [`Flight::wait`] waited for.
 pub(crate) enum Answer<'a, T, E> {
     Landed(&'a Landing<T, E>),
     Early(&'a Fallback<T>),
-}
-
-impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Pass<T, E> {
-    /// Takes the flight off the table, so that the next caller starts another.
-    pub(crate) fn leave(&mut self) {
-        let Some((flights, name)) = self.place.take() else { return };
-        let mut shard = flights.shard(&name);
-        if let Entry::Occupied(slot) = shard.entry(name)
-            && Arc::as_ptr(slot.get()).cast::<()>() == Arc::as_ptr(&self.flight).cast::<()>()
-        {
-            let removed = slot.remove();
-            flights.count.fetch_sub(1, SeqCst);
-            drop(shard);
-            drop(removed);
-        }
-    }
-}
-
-impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Drop for Pass<T, E> {
-    fn drop(&mut self) {
-        self.leave();
-        self.flight.land(Landing::Lost);
-    }
-}
-
-tokio::task_local! {
-    static ANCESTRY: Ancestry;
-}
-
-/// The flights whose computations led to this one.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Ancestry(Option<Arc<Link>>);
-
-#[derive(Debug)]
-struct Link {
-    cache: usize,
-    key: Key,
-    parent: Ancestry,
-}
-
-impl Ancestry {
-    /// The ancestry of the computation that runs on this task.
-    pub(crate) fn current() -> Self {
-        ANCESTRY.try_with(Clone::clone).unwrap_or_default()
-    }
-
-    /// This ancestry and one more computation.
-    pub(crate) fn and(self, cache: usize, key: Key) -> Self {
-        Self(Some(Arc::new(Link { cache, key, parent: self })))
-    }
-
-    /// Runs a computation that knows its ancestry.
-    pub(crate) async fn scope<F: Future>(self, computation: F) -> F::Output {
-        ANCESTRY.scope(self, computation).await
-    }
-
-    /// Refuses to wait for a computation that waits for this one.
-    pub(crate) fn check(&self, cache: usize, key: &Key) -> Result<(), Error> {
-        let mut next = self.0.as_ref();
-        while let Some(link) = next {
-            if link.cache == cache && link.key == *key {
-                return Err(Error::new(
-                    ErrorKind::Argument,
-                    "the computation of a key asks the cache for that same key and would wait for itself",
-                ));
-            }
-            next = link.parent.0.as_ref();
-        }
-        Ok(())
-    }
 }

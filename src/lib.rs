@@ -149,6 +149,7 @@ pub use crate::error::{ComputeError, Error, ErrorKind};
 pub use crate::event::{
     BreakerState, Effect, Event, Observer, Operation, Origin, Outcome, Refusal, Scope, Staleness, Stats, Unreadable,
 };
+pub use crate::flight::Context;
 pub use crate::key::{IntoKey, Key, KeyPart, KeyWriter, PartWriter};
 pub use crate::seal::Value;
 #[cfg(feature = "encryption")]

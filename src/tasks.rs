@@ -4,7 +4,7 @@ use std::future::Future;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
 /// The spawned tasks of one cache.
 #[derive(Debug, Default)]
@@ -38,6 +38,13 @@ impl Tasks {
         };
         state.set.spawn_on(task, &runtime);
         Ok(())
+    }
+
+    /// Spawns what serves a task of this cache, and is stopped when that ends. It is not counted.
+    pub(crate) fn spawn_beside(&self, servant: impl Future<Output = ()> + Send + 'static) -> Option<AbortHandle> {
+        let runtime = tokio::runtime::Handle::try_current().ok()?;
+        let mut state = self.lock();
+        (!state.closed).then(|| state.set.spawn_on(servant, &runtime))
     }
 
     /// Whether [`close`](Tasks::close) was called.

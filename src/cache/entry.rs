@@ -11,6 +11,7 @@ use super::path::Look;
 use crate::backends::Backend;
 use crate::codec::Codec;
 use crate::config::Grace;
+use crate::epochs::Tags;
 use crate::error::{ComputeError, Error};
 use crate::key::IntoKey;
 use crate::seal::Value;
@@ -167,7 +168,8 @@ impl<'a, B: Backend, C: Codec, K: IntoKey> Entry<'a, B, C, K> {
             self.options.check()?;
             let form = match self.cache.inner.look(&self.key, &self.options)? {
                 Look::Fresh(form) => T::Form::clone(&form),
-                Look::Other(other) => {
+                Look::Other(mut other) => {
+                    other.tags = Tags::from(self.tags.as_slice());
                     let finish = |value: T| Computed::new(value.into_form()).also(self.tags);
                     let compute = computation::boxed(compute, finish);
                     self.cache.inner.answer(other, self.options, compute).await.map(Arc::unwrap_or_clone)?
@@ -222,7 +224,8 @@ impl<'a, B: Backend, C: Codec, K: IntoKey> Entry<'a, B, C, K> {
             self.options.check()?;
             match self.cache.inner.look(&self.key, &self.options)? {
                 Look::Fresh(value) => Ok(value),
-                Look::Other(other) => {
+                Look::Other(mut other) => {
+                    other.tags = Tags::from(self.tags.as_slice());
                     let compute = computation::boxed(compute, |value| decide(value).also(self.tags));
                     self.cache.inner.answer(other, self.options, compute).await
                 }

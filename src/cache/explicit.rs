@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::Inner;
 use super::change::Change;
 use super::options::{Options, check_tags};
-use super::path::{Look, Other};
+use super::path::Look;
 use super::recovery::Work;
 use super::tiers::{Found, Origin};
 use crate::backends::Backend;
@@ -28,12 +28,12 @@ use crate::seal::{Marks, Value};
 impl<B: Backend, C: Codec> Inner<B, C> {
     pub(super) async fn fetch<T: Value>(&self, key: &impl IntoKey, options: Options) -> Result<Option<Arc<T>>, Error> {
         options.check()?;
-        let Other { key, stale } = if self.local.l1.is_none() {
-            Other { key: self.key(key)?, stale: None }
+        let (key, stale) = if self.local.l1.is_none() {
+            (self.key(key)?, None)
         } else {
             match self.look(key, &options)? {
                 Look::Fresh(value) => return Ok(Some(value)),
-                Look::Other(other) => *other,
+                Look::Other(other) => (other.key, other.stale),
             }
         };
         if stale.is_some() {

@@ -10,39 +10,23 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::Inner;
 use super::computation::Computation;
 use super::options::{Computed, Options, check_tags};
 use super::tiers::{Found, Origin, Plan};
-use crate::backends::{Backend, Lease, LeaseToken};
-use crate::clock::{millis, within};
+use super::turn::{Leased, Turn};
+use crate::backends::Backend;
+use crate::clock::within;
 use crate::codec::Codec;
 use crate::epochs::Tags;
 use crate::error::{ComputeError, Error, ErrorKind};
 use crate::event::{Event, Outcome};
-use crate::flight::{Ancestry, Fallback, Flight, Landing, Pass};
+use crate::flight::{Context, Fallback, Flight, Landing, Pass};
 use crate::invalidate::Stamp;
 use crate::key::Key;
 use crate::memory::Age;
 use crate::seal::{Marks, Value};
-
-/// Whether and how this process computes.
-enum Turn<T> {
-    /// `to_l2` is false where another process holds the lease, or the backend fails: the result is for this process.
-    Compute { lease: Option<Leased>, to_l2: bool },
-    /// Another process delivered.
-    Found(Found<T>, Option<Leased>),
-}
-
-/// A lease this process holds.
-#[derive(Debug, Clone, Copy)]
-struct Leased {
-    token: LeaseToken,
-    /// The tick at which it runs out.
-    ends: u64,
-}
 
 impl<B: Backend, C: Codec> Inner<B, C> {
     /// Flies. Nobody owns the flight, everybody who waits is answered by it; a panic anywhere in it is an answer, too.
@@ -51,12 +35,11 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         mut pass: Pass<T, E>,
         key: Key,
         options: Options,
-        ancestry: Ancestry,
+        context: Context,
         compute: Computation<T, E>,
-        permit: Option<OwnedSemaphorePermit>,
     ) {
         self.see_to_recovery();
-        if caught(self.route(&mut pass, &key, options, ancestry, compute, permit)).await.is_none() {
+        if caught(self.route(&mut pass, &key, options, context, compute)).await.is_none() {
             pass.leave();
             pass.flight.land(Landing::Error(ComputeError::Panicked));
         }
@@ -67,13 +50,12 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         pass: &mut Pass<T, E>,
         key: &Key,
         options: Options,
-        ancestry: Ancestry,
+        context: Context,
         compute: Computation<T, E>,
-        mut permit: Option<OwnedSemaphorePermit>,
     ) {
         self.listen().await;
         let flight = Arc::clone(&pass.flight);
-        let Some(read_failed) = self.ask_tiers(pass, key, options, &mut permit).await else { return };
+        let Some(read_failed) = self.ask_tiers(pass, key, options).await else { return };
         let options = self.without_refused_write(options);
         let stamp = if read_failed || options.skip_l2_write { None } else { self.stamp().await.ok() };
         let read_failed = read_failed || (stamp.is_none() && !options.skip_l2_write);
@@ -81,12 +63,12 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             Turn::Compute { lease, to_l2 } => (lease, to_l2),
             Turn::Found(found, lease) => {
                 flight.land(found.landing());
-                return self.release(key, lease).await;
+                return release(lease).await;
             }
         };
         let started = self.clock.ticks();
         flight.start(started);
-        let computation = ancestry.and(self.id(), key.clone()).scope(caught(async move { compute().await }));
+        let computation = context.scope(caught(async move { compute().await }));
         let result = self.bounded(&flight, options, computation).await;
         let cost = Duration::from_millis(self.clock.ticks().saturating_sub(started));
         self.observers.tell(Event::Computed { key, elapsed: cost, succeeded: matches!(result, Ok(Ok(_))) });
@@ -108,7 +90,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         // Off the table first: whoever comes after the answer tries again.
         pass.leave();
         flight.land(self.stand_in(&flight).unwrap_or(Landing::Error(failure)));
-        self.release(key, lease).await;
+        release(lease).await;
     }
 
     /// Answers from the tiers if they suffice. Otherwise remembers what they have, and says whether the backend failed.
@@ -117,7 +99,6 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         pass: &mut Pass<T, E>,
         key: &Key,
         options: Options,
-        permit: &mut Option<OwnedSemaphorePermit>,
     ) -> Option<bool> {
         let flight = Arc::clone(&pass.flight);
         let (found, failure) = self.consult::<T>(key, options).await;
@@ -136,8 +117,12 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             flight.fall_back_on(Fallback { value, tags, in_l1: found.in_l1 });
             if found.age == Age::Stale && self.policy.background {
                 flight.answer_early(found.expires);
-                *permit = permit.take().or_else(|| Arc::clone(&self.refreshes).try_acquire_owned().ok());
-                if permit.is_none() || self.keeps_nothing(options) {
+                if !flight.renews()
+                    && let Ok(permit) = Arc::clone(&self.refreshes).try_acquire_owned()
+                {
+                    flight.renew_with(permit);
+                }
+                if !flight.renews() || self.keeps_nothing(options) {
                     flight.land(found.landing());
                     return None;
                 }
@@ -150,57 +135,6 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             return None;
         }
         Some(failure.is_some())
-    }
-
-    /// Agrees with other processes on who computes, where the backend has leases.
-    async fn take_turn<T: Value, E: Send + Sync>(
-        &self,
-        key: &Key,
-        options: Options,
-        flight: &Flight<T, E>,
-        read_failed: bool,
-    ) -> Turn<T> {
-        let (Some(guard), Some(leases)) = (&self.guard, self.policy.leases) else {
-            return Turn::Compute { lease: None, to_l2: true };
-        };
-        if options.skip_l2_write || !guard.capabilities().leases {
-            return Turn::Compute { lease: None, to_l2: true };
-        }
-        if read_failed {
-            // Without a lease nothing tells a newer value in the backend from an older one.
-            return Turn::Compute { lease: None, to_l2: false };
-        }
-        let give_up = self.clock.ticks().saturating_add(millis(leases.wait));
-        let mut pause = Duration::from_millis(10);
-        loop {
-            let ends = self.clock.ticks().saturating_add(millis(leases.hold));
-            let token = LeaseToken::random();
-            let lease = match guard.lease(key, leases.hold, token).await {
-                Ok(Lease::Granted) => Some(Leased { token, ends }),
-                Ok(Lease::Held) => None,
-                Err(_) => return Turn::Compute { lease: None, to_l2: false },
-            };
-            let now = self.clock.ticks();
-            if lease.is_none() {
-                if now >= give_up {
-                    return Turn::Compute { lease: None, to_l2: false };
-                }
-                let jittered = pause.mul_f64(0.5 + fastrand::f64());
-                self.clock.sleep(jittered.min(Duration::from_millis(give_up - now))).await;
-                pause = (pause * 2).min(Duration::from_millis(500));
-            }
-            // Whoever held the lease before may have delivered since this flight looked.
-            if !options.skip_l2_read
-                && let Ok(Some(found)) = self.read::<T>(key, options, None, &flight.fence, || flight.may_store()).await
-                && found.age == Age::Fresh
-                && !flight.is_void()
-            {
-                return Turn::Found(found, lease);
-            }
-            if lease.is_some() {
-                return Turn::Compute { lease, to_l2: true };
-            }
-        }
     }
 
     /// Runs a computation until the flight's deadline; past the soft timeout callers get an older value, if there is
@@ -235,7 +169,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         key: &Key,
         options: Options,
         computed: Computed<Arc<T>>,
-        terms: Terms,
+        terms: Terms<B>,
     ) {
         let flight = Arc::clone(&pass.flight);
         let Computed { value, ttl, tags, store } = computed;
@@ -251,7 +185,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
                 }
                 pass.leave();
                 flight.land(Landing::Value { value, source: Outcome::Computed, expires: 0, tags });
-                return self.release(key, terms.lease).await;
+                return release(terms.lease).await;
             }
         };
         let writes = self.writes(options, &terms);
@@ -294,7 +228,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
 
     /// Whether a computed entry goes to the backend. After a failed read only where nobody pays for a failed write,
     /// too.
-    fn writes(&self, options: Options, terms: &Terms) -> bool {
+    fn writes(&self, options: Options, terms: &Terms<B>) -> bool {
         let may = self.guard.is_some() && terms.to_l2 && !options.skip_l2_write;
         may && (!terms.read_failed || self.policy.background)
     }
@@ -306,7 +240,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         key: &Key,
         sealed: Result<Option<Bytes>, Error>,
         plan: Plan,
-        lease: Option<Leased>,
+        lease: Option<Leased<B>>,
     ) {
         let Some(guard) = &self.guard else { return };
         let stored = match sealed {
@@ -314,25 +248,25 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             Ok(None) => Ok(false),
             Ok(Some(bytes)) => {
                 let _turn = flight.fence.turn().await;
-                let token = lease.map(|lease| lease.token);
+                let token = if let Some(lease) = &lease { lease.settle().await } else { None };
                 // Without a lease nothing but the bus would have told of a change by another process.
-                let heard = token.is_some() || !flight.fence.has_missed();
-                if heard && flight.may_store() { guard.put(key, bytes, plan.keep(), token).await } else { Ok(false) }
+                let may = token.is_some() || (lease.is_none() && !flight.fence.has_missed());
+                if may && flight.may_store() { guard.put(key, bytes, plan.keep(), token).await } else { Ok(false) }
             }
         };
         match stored {
-            Ok(true) => return,
+            Ok(true) => return lease.into_iter().for_each(Leased::filled),
             Ok(false) => {
                 self.observers.tell(Event::Fenced { key });
                 // A lease that has not run out was ended: another process knows better.
-                if lease.is_some_and(|lease| self.clock.ticks() < lease.ends) && flight.may_store() {
+                if lease.as_ref().is_some_and(|lease| lease.lasts(self.clock.ticks())) && flight.may_store() {
                     flight.give_up();
                     self.local.evict(key);
                 }
             }
             Err(error) => self.not_stored(key, &error),
         }
-        self.release(key, lease).await;
+        release(lease).await;
     }
 
     /// Tells of a value that cannot be stored; what the backend refused was told by the guard.
@@ -349,13 +283,6 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         let (value, tags) = (Arc::clone(value), Arc::clone(tags));
         Some(Landing::Value { value, source: Outcome::Stale, expires: 0, tags })
     }
-
-    async fn release(&self, key: &Key, lease: Option<Leased>) {
-        if let (Some(guard), Some(lease)) = (&self.guard, lease) {
-            // A lease that cannot be given back ends by itself.
-            let _ = guard.release(key, lease.token).await;
-        }
-    }
 }
 
 impl<T> Found<T> {
@@ -367,6 +294,13 @@ impl<T> Found<T> {
         };
         let tags = self.tags.clone().unwrap_or_default();
         Landing::Value { value: Arc::clone(&self.value), source, expires: self.expires, tags }
+    }
+}
+
+/// Gives a lease back, if there is one.
+async fn release<B: Backend>(lease: Option<Leased<B>>) {
+    if let Some(lease) = lease {
+        lease.release().await;
     }
 }
 
@@ -382,11 +316,11 @@ async fn caught<F: Future>(future: F) -> Option<F::Output> {
 }
 
 /// What a computation that ended leaves to [`Inner::store`].
-struct Terms {
+struct Terms<B: Backend> {
     cost: Duration,
     /// What held when it started.
     stamp: Stamp,
-    lease: Option<Leased>,
+    lease: Option<Leased<B>>,
     to_l2: bool,
     read_failed: bool,
 }

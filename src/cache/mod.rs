@@ -35,16 +35,22 @@ mod fly;
 mod forget;
 mod health;
 mod options;
+mod orphans;
 mod others;
 mod path;
 mod recovery;
 #[cfg(feature = "encryption")]
 mod tenant;
 mod tiers;
+mod turn;
 
 use self::options::Options;
+use self::orphans::Orphans;
 use self::path::Look;
 use self::recovery::Recovery;
+
+/// Leases that are given back at once; further ones end by themselves.
+const MOST_RETURNS: usize = 1_024;
 
 pub use self::entry::Entry;
 pub use self::health::Health;
@@ -100,6 +106,9 @@ pub(crate) struct Shared<B: Backend> {
     flights: Arc<Flights>,
     throttle: Throttle,
     refreshes: Arc<Semaphore>,
+    orphans: Orphans,
+    /// Leases that are given back at once.
+    returns: Arc<Semaphore>,
     recovery: Recovery,
     checked: health::Checked,
     /// The longest that an entry was given to be kept, in milliseconds.
@@ -162,6 +171,8 @@ impl<B: Backend, C: Codec> Cache<B, C> {
             flights: Flights::new(policy.max_flights),
             throttle: Throttle::new(policy.throttle),
             refreshes: Arc::new(Semaphore::new(policy.max_refreshes.min(Semaphore::MAX_PERMITS))),
+            orphans: Orphans::default(),
+            returns: Arc::new(Semaphore::new(MOST_RETURNS)),
             recovery: Recovery::default(),
             checked: health::Checked::default(),
             longest: AtomicU64::new(millis(policy.ttl.saturating_add(policy.stale_if_error.of(policy.ttl)))),
@@ -181,10 +192,20 @@ impl<B: Backend, C: Codec> Cache<B, C> {
     /// `compute` outlives the call, so it owns what it needs: `move || async move { .. }`, with clones of what is
     /// shared.
     ///
+    /// A computation may ask for other keys. One that would wait for itself, directly or by way of the computations of
+    /// other keys, of whatever cache of the process, is refused at once, and those that waited for it go on without it.
+    /// The cache tells by the task which computation a call comes from: what a computation gives to `tokio::spawn`
+    /// counts as nobody's, unless it runs in the [`Context`](crate::Context) of the computation; a ring by way of it ends
+    /// at the deadline only.
+    ///
+    /// Callers on a tokio runtime that is driven do not wait for a computation on one that is not: within about a second
+    /// they find out, and compute for themselves.
+    ///
     /// # Errors
     /// [`ComputeError::Failed`] with the computation's error, [`ComputeError::Panicked`], or [`ComputeError::TimedOut`] past the
     /// deadline; the same for all who waited; the next call tries again. [`ComputeError::Cache`] for an unusable key, a
-    /// call outside a tokio runtime or whose runtime ends, a computation that asks for its own key, or a cache that is
+    /// call outside a tokio runtime or whose runtime ends, a computation that would wait for itself, more than 16
+    /// computations within one another in a cache that is closed or has `max_flights` under way, or a cache that is
     /// set to fail closed and finds an entry that is not authentic.
     ///
     /// # Cost

@@ -15,7 +15,7 @@ use crate::codec::Codec;
 use crate::epochs::Tags;
 use crate::error::{ComputeError, Error, ErrorKind};
 use crate::event::{Event, Outcome};
-use crate::flight::{Ancestry, Answer, Fallback, Flight, Flights, Landing, Limits, Role};
+use crate::flight::{Answer, Context, Fallback, Flight, Flights, Landing, Limits, Role};
 use crate::key::{IntoKey, Key};
 use crate::memory::Age;
 use crate::seal::Value;
@@ -30,6 +30,16 @@ pub(super) enum Look<T> {
 pub(super) struct Other<T> {
     pub(super) key: Key,
     pub(super) stale: Option<Arc<T>>,
+    /// The tags that the call names.
+    pub(super) tags: Tags,
+}
+
+/// A call that joins a flight.
+#[derive(Clone, Copy)]
+struct Joined<'a> {
+    /// The epoch in which it came.
+    epoch: u64,
+    context: &'a Context,
 }
 
 impl<B: Backend, C: Codec> Inner<B, C> {
@@ -42,14 +52,14 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     ) -> impl Future<Output = Result<Arc<T>, ComputeError<E>>> + Send {
         // Boxed, so that the future of a hit is small.
         Box::pin(async move {
-            let Other { key, stale } = *other;
+            let Other { key, stale, tags } = *other;
             match stale {
                 Some(value) if self.policy.background => {
                     self.observers.tell(Event::Answered { key: &key, outcome: Outcome::Stale });
-                    self.renew(key, options, compute);
+                    self.renew(key, options, tags, compute);
                     Ok(value)
                 }
-                _ => self.load(key, options, compute).await,
+                _ => self.load(key, options, tags, compute).await,
             }
         })
     }
@@ -76,7 +86,8 @@ impl<B: Backend, C: Codec> Inner<B, C> {
                 }
                 found => {
                     let stale = found.filter(|found| found.age == Age::Stale).map(|found| found.value);
-                    Look::Other(Box::new(Other { key: Key::from_parts(text, hash), stale }))
+                    let (key, tags) = (Key::from_parts(text, hash), Tags::default());
+                    Look::Other(Box::new(Other { key, stale, tags }))
                 }
             }
         })
@@ -87,16 +98,25 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         self: &Arc<Self>,
         key: Key,
         options: Options,
+        tags: Tags,
         compute: Computation<T, E>,
     ) {
         if self.throttle.holds(&key, self.clock.ticks()) {
             return;
         }
-        let Ok(permit) = Arc::clone(&self.refreshes).try_acquire_owned() else { return };
-        if let Role::Lead(pass) = self.board::<T, E>(&key, options) {
-            // Where nothing can be spawned, the next stale hit tries again.
-            let _ =
-                self.tasks.spawn(Arc::clone(self).fly(pass, key, options, Ancestry::current(), compute, Some(permit)));
+        match self.board::<T, E>(&key, options, &tags) {
+            Role::Lead(pass) => {
+                let Ok(permit) = Arc::clone(&self.refreshes).try_acquire_owned() else { return };
+                pass.flight.renew_with(permit);
+                // No computation waits for this one.
+                let context = Context::default().enter(Arc::clone(&pass.flight.node), self.id(), key.clone(), false);
+                // Where nothing can be spawned, the next stale hit tries again.
+                let _ = self.tasks.spawn(Arc::clone(self).fly(pass, key, options, context, compute));
+            }
+            Role::Join(flight) if flight.needs_watch() => {
+                let _ = self.tasks.spawn(async move { flight.watch().await });
+            }
+            Role::Join(_) | Role::Alone(_) => {}
         }
     }
 
@@ -105,25 +125,23 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         self: &Arc<Self>,
         key: Key,
         mut options: Options,
+        tags: Tags,
         compute: Computation<T, E>,
     ) -> Result<Arc<T>, ComputeError<E>> {
         if tokio::runtime::Handle::try_current().is_err() {
             let message = "a call that misses L1 needs a tokio runtime: call it inside one";
             return self.refuse(&key, Error::new(ErrorKind::Closed, message));
         }
-        let ancestry = Ancestry::current();
-        let asked = self.local.epochs.now();
+        let context = Context::current();
+        let joined = Joined { epoch: self.local.epochs.now(), context: &context };
         loop {
-            let role = self.board::<T, E>(&key, options);
-            if !matches!(role, Role::Lead(_))
-                && let Err(error) = ancestry.check(self.id(), &key)
-            {
-                return self.refuse(&key, error);
-            }
-            let (pass, alone) = match role {
+            let (pass, alone) = match self.board::<T, E>(&key, options, &tags) {
                 Role::Lead(pass) => (pass, false),
-                Role::Alone(pass) => (pass, true),
-                Role::Join(flight) => match self.wait(&flight, &key, Some(asked)).await {
+                Role::Alone(pass) => match context.check_unshared(self.id(), &key) {
+                    Ok(()) => (pass, true),
+                    Err(error) => return self.refuse(&key, error),
+                },
+                Role::Join(flight) => match self.join(&flight, &key, joined).await {
                     Some(answer) => return answer,
                     None => continue,
                 },
@@ -132,8 +150,11 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             options.skip_l2_write |= alone;
             options.skip_l1_write |= self.tasks.closed();
             let flight = Arc::clone(&pass.flight);
+            // Nothing waits for a new flight's computation yet, so this closes no ring.
+            let _wait = context.wait_for(&flight.node);
+            let context = context.clone().enter(Arc::clone(&flight.node), self.id(), key.clone(), alone);
             // Boxed, because it is large and moved twice.
-            let task = Box::pin(Arc::clone(self).fly(pass, key.clone(), options, ancestry, compute, None));
+            let task = Box::pin(Arc::clone(self).fly(pass, key.clone(), options, context, compute));
             let left = if alone { Err(task) } else { self.tasks.spawn(task) };
             if let Err(task) = left {
                 task.await;
@@ -154,16 +175,16 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         Err(error.into())
     }
 
-    fn board<T: Value, E: Send + Sync + 'static>(&self, key: &Key, options: Options) -> Role<T, E> {
+    fn board<T: Value, E: Send + Sync + 'static>(&self, key: &Key, options: Options, tags: &Tags) -> Role<T, E> {
         let now = self.clock.ticks();
         self.local.epochs.check(now);
         let fence = self.local.fence(key);
         let computing = millis(options.deadline.unwrap_or(self.policy.deadline));
         let limits = Limits { reading: self.reading_time(), computing };
         if self.tasks.closed() {
-            return Flights::alone(fence, now, limits);
+            return Flights::alone(fence, tags, now, limits);
         }
-        self.flights.board(fence, key, options.reads(), now, limits)
+        self.flights.board(fence, key, (options.reads(), tags), now, limits)
     }
 
     /// The longest that a flight can be busy with the backend before it computes.
@@ -177,19 +198,39 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         operations.saturating_add(self.policy.leases.map_or(0, |leases| millis(leases.wait)))
     }
 
-    /// Waits for a flight until its deadline. `None` if its task was lost, or if a tag of what it answers may have been
-    /// invalidated before this call `joined` it, in that epoch.
+    /// Waits for the flight of another call, unless that waits for this one. `None` if it is of no use to this call.
+    async fn join<T: Value, E: Send + Sync>(
+        &self,
+        flight: &Flight<T, E>,
+        key: &Key,
+        joined: Joined<'_>,
+    ) -> Option<Result<Arc<T>, ComputeError<E>>> {
+        match joined.context.wait_for(&flight.node) {
+            Ok(_wait) => self.wait(flight, key, Some(joined)).await,
+            Err(error) => Some(self.refuse(key, error)),
+        }
+    }
+
+    /// Waits for a flight until its deadline. `None` if its task was lost or its runtime stands still, if a tag of what
+    /// it answers may have been invalidated before this call `joined` it, or if it failed because the two waited for one
+    /// another.
     async fn wait<T: Value, E: Send + Sync>(
         &self,
         flight: &Flight<T, E>,
         key: &Key,
-        joined: Option<u64>,
+        joined: Option<Joined<'_>>,
     ) -> Option<Result<Arc<T>, ComputeError<E>>> {
         // An invalidation after this call may hide one before it, so any counts.
-        let came_later = joined.is_some_and(|joined| flight.fence.epoch() < joined);
+        let came_later = joined.is_some_and(|joined| flight.fence.epoch() < joined.epoch);
         let forgot = |tags: &Tags| came_later && flight.fence.forgot(tags);
-        let (outcome, answer) = match self.answer_of(flight).await {
+        let freed = || joined.is_some_and(|joined| joined.context.is_free_of(&flight.node));
+        let Some(answer) = flight.while_driven(self.answer_of(flight)).await else {
+            flight.give_up();
+            return None;
+        };
+        let (outcome, answer) = match answer {
             Some(Answer::Landed(Landing::Lost)) => return None,
+            Some(Answer::Landed(Landing::Error(_))) if freed() => return None,
             Some(Answer::Landed(Landing::Error(error))) => (Outcome::Failed, Err(error.clone())),
             Some(Answer::Landed(Landing::Value { tags, .. }) | Answer::Early(Fallback { tags, .. }))
                 if forgot(tags) =>
@@ -198,7 +239,8 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             }
             Some(Answer::Landed(Landing::Value { value, source, .. })) => {
                 // It has the value, so a backend that hangs, or a task that is stuck, costs it no more than this.
-                within(&*self.clock, Duration::from_millis(flight.limit), flight.written()).await;
+                let written = within(&*self.clock, Duration::from_millis(flight.limit), flight.written());
+                flight.while_driven(written).await;
                 let outcome = if joined.is_some() && *source == Outcome::Computed { Outcome::Joined } else { *source };
                 (outcome, Ok(Arc::clone(value)))
             }

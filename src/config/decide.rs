@@ -74,7 +74,7 @@ impl Settings {
     }
 
     fn lease_times(&self, check: &mut Check<'_>) -> Option<Leases> {
-        let hold = check.time("lease_hold", self.lease_hold, Duration::from_secs(30));
+        let hold = check.time("lease_hold", self.lease_hold, Duration::from_millis(1_500));
         let wait = check.time("lease_wait", self.lease_wait, Duration::from_secs(5));
         self.leases.unwrap_or(true).then_some(Leases { hold, wait })
     }

@@ -123,7 +123,7 @@ impl Grace {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Leases {
-    /// How long the one who computes may hold the lease. Default 30 s.
+    /// How long the lease of the one who computes holds unless it is renewed, as it is each third of that. Default 1.5 s.
     pub hold: Duration,
     /// How long the others wait for its value before they compute too. Default 5 s.
     pub wait: Duration,

@@ -83,7 +83,8 @@ settings! {
     max_refreshes: usize,
     /// Whether processes agree by leases on who computes. Default true, where the backend has leases.
     leases: bool,
-    /// How long a lease is held at most. Default 30 s.
+    /// How long a lease outlives a process that died while it computed. It is renewed each third of that for as long as
+    /// the computation runs. Default 1.5 s.
     lease_hold: Duration,
     /// How long to wait for another process's value. Default 5 s.
     lease_wait: Duration,

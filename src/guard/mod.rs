@@ -5,6 +5,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -152,8 +153,18 @@ impl<B: Backend> Guard<B> {
         self.run(key, Operation::Get, || self.backend.ttl(key)).await
     }
 
-    pub(crate) async fn lease(&self, key: &Key, hold: Duration, token: LeaseToken) -> Result<Lease, Error> {
-        self.door.run(key, Operation::Lease, Manner::ONCE, || self.backend.lease(key, hold, token)).await
+    pub(crate) async fn lease(&self, key: &Key, hold: Duration, token: LeaseToken) -> Result<Lease, Unleased> {
+        let asked = AtomicBool::new(false);
+        let ask = || {
+            asked.store(true, Relaxed);
+            self.backend.lease(key, hold, token)
+        };
+        let answer = self.door.run(key, Operation::Lease, Manner::ONCE, ask).await;
+        answer.map_err(|error| Unleased { perhaps_granted: asked.load(Relaxed) && error.is_temporary(), error })
+    }
+
+    pub(crate) async fn renew(&self, key: &Key, hold: Duration, token: LeaseToken) -> Result<bool, Error> {
+        self.run(key, Operation::Lease, || self.backend.renew(key, hold, token)).await
     }
 
     /// Asks for a short lease under a token of its own, which is given back if its answer is lost.
@@ -162,9 +173,11 @@ impl<B: Backend> Guard<B> {
         match self.lease(key, hold, token).await {
             Ok(Lease::Granted) => Ok(Some(token)),
             Ok(Lease::Held) => Ok(None),
-            Err(error) => {
-                // If this fails too, the lease ends by itself.
-                let _ = self.release(key, token).await;
+            Err(Unleased { error, perhaps_granted }) => {
+                if perhaps_granted {
+                    // If this fails too, the lease ends by itself.
+                    let _ = self.release(key, token).await;
+                }
                 Err(error)
             }
         }
@@ -237,6 +250,14 @@ impl<B: Backend> Guard<B> {
     {
         self.door.run(key, operation, Manner::AGAIN, work).await
     }
+}
+
+/// No answer to a request for a lease.
+#[derive(Debug)]
+pub(crate) struct Unleased {
+    pub(crate) error: Error,
+    /// Whether the backend was asked, and may have granted it all the same.
+    pub(crate) perhaps_granted: bool,
 }
 
 /// Refuses a value of `size` bytes that is larger than the setting `max_value_size`.

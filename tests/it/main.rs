@@ -36,4 +36,5 @@ mod sharing;
 mod simulator;
 mod storm;
 mod support;
+mod waiting;
 mod warnings;

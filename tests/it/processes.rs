@@ -9,3 +9,5 @@ mod child;
 mod namespace;
 mod propagation;
 mod staleness;
+
+pub(crate) use self::child::{Child, say};

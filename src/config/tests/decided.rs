@@ -44,7 +44,7 @@ fn the_defaults_are_the_documented_ones() {
         l1_max_size: Some(100 << 20),
         max_flights: 16_384,
         max_refreshes: 256,
-        leases: Some(Leases { hold: 30 * SECOND, wait: 5 * SECOND }),
+        leases: Some(Leases { hold: Duration::from_millis(1_500), wait: 5 * SECOND }),
         invalidation: true,
         max_staleness: None,
         namespace_index: true,

@@ -1,0 +1,67 @@
+//! The runtime that drives a flight.
+//!
+//! A runtime may stand still for as long as its owner likes: it is driven only within `block_on`, or a computation
+//! keeps its worker busy. Callers on the same runtime stand still with it; those on others need not.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+
+use crate::clock::{Clock, SystemClock};
+
+/// How long a runtime may take to run a task that does nothing.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Where a flight was begun.
+#[derive(Debug)]
+pub(crate) struct Home(Option<Handle>);
+
+impl Home {
+    /// The runtime of the caller.
+    pub(crate) fn here() -> Self {
+        Self(Handle::try_current().ok())
+    }
+
+    /// Whether it is not the caller's.
+    pub(crate) fn is_elsewhere(&self) -> bool {
+        self.elsewhere().is_some()
+    }
+
+    /// The runtime, if it is not the caller's.
+    fn elsewhere(&self) -> Option<&Handle> {
+        let here = Handle::try_current().ok()?;
+        self.0.as_ref().filter(|home| home.id() != here.id())
+    }
+
+    /// What `future` gives; `None` once the runtime is found to stand still before. Asks nothing of the caller's own.
+    pub(crate) async fn while_driven<F: Future>(&self, future: F) -> Option<F::Output> {
+        let mut future = pin!(future);
+        // Most answers are there at once, or come from the caller's own runtime.
+        let mut stands_still = None;
+        poll_fn(|context| {
+            if let Poll::Ready(output) = future.as_mut().poll(context) {
+                return Poll::Ready(Some(output));
+            }
+            let Some(home) = self.elsewhere() else { return Poll::Pending };
+            let stands_still = stands_still.get_or_insert_with(|| Box::pin(stands_still_until_now(home.clone())));
+            stands_still.as_mut().poll(context).map(|()| None)
+        })
+        .await
+    }
+}
+
+/// Asks the runtime time and again to run something small. In real time, whatever the cache's clock says: that is what
+/// runtimes take. One that has ended answers: what it was to run is dropped, which others notice.
+async fn stands_still_until_now(home: Handle) {
+    loop {
+        let asked = home.spawn(async {});
+        SystemClock.sleep(PATIENCE).await;
+        if !asked.is_finished() {
+            asked.abort();
+            return;
+        }
+    }
+}
