@@ -29,6 +29,11 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
     fn wall(&self) -> u64;
     /// Milliseconds since an arbitrary moment; monotonic, coarse, cheap.
     fn ticks(&self) -> u64;
+    /// The time since the moment that [`ticks`](Clock::ticks) counts from, as finely as the clock can tell. Never goes
+    /// back. Measures how long computations take; may cost a system call. By default, the ticks.
+    fn precise(&self) -> Duration {
+        Duration::from_millis(self.ticks())
+    }
     /// Waits for `duration`.
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 }
@@ -51,10 +56,21 @@ impl Clock for SystemClock {
         now.tv_sec as u64 * 1_000 + now.tv_nsec as u64 / 1_000_000
     }
 
+    #[cfg(target_os = "linux")]
+    fn precise(&self) -> Duration {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+        Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
+    }
+
     #[cfg(not(target_os = "linux"))]
     fn ticks(&self) -> u64 {
+        millis(self.precise())
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn precise(&self) -> Duration {
         static START: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
-        millis(START.get_or_init(std::time::Instant::now).elapsed())
+        START.get_or_init(std::time::Instant::now).elapsed()
     }
 
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {

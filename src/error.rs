@@ -8,6 +8,12 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
 
+mod cause;
+mod compute;
+
+pub(crate) use self::cause::{panic_message, shown};
+pub use self::compute::{ComputeError, WithSources};
+
 /// An error of the cache, a codec or a backend.
 ///
 /// Opaque: ask [`kind`](Error::kind) what it is and [`is_temporary`](Error::is_temporary) whether trying again may
@@ -113,63 +119,5 @@ impl fmt::Debug for Error {
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.0.source.as_deref().map(|source| source as _)
-    }
-}
-
-/// Why [`get_or_compute`](crate::Cache::get_or_compute) has no value to return.
-///
-/// Everyone who waited for one computation gets the same error. It implements [`std::error::Error`] for every `E` that
-/// is `Debug + Display`, so `?` works with `anyhow` and with `Box<dyn Error>`. It displays as what it holds. The
-/// sources of `E` are reached through [`Failed`](ComputeError::Failed), because `E` need not be an error.
-///
-/// # Examples
-/// ```
-/// use cachekit::{CacheBuilder, ComputeError};
-/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
-/// let users = CacheBuilder::new().namespace("users").build()?;
-/// let load = || async { Err::<String, _>("no such user") };
-/// match users.get_or_compute(42, load).await {
-///     Err(ComputeError::Failed(error)) => assert_eq!(*error, "no such user"),
-///     other => panic!("{other:?}"),
-/// }
-///
-/// async fn first<B: cachekit::Backend, C: cachekit::Codec>(users: &cachekit::Cache<B, C>) -> anyhow::Result<String> {
-///     Ok(users.get_or_compute(1, || async { "7".parse::<u8>().map(|id| id.to_string()) }).await?)
-/// }
-/// assert_eq!(first(&users).await?, "7");
-/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
-/// ```
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ComputeError<E> {
-    /// The computation returned this error.
-    #[error("{0}")]
-    Failed(Arc<E>),
-    /// The computation panicked.
-    #[error("the computation panicked")]
-    Panicked,
-    /// The computation did not end before its deadline, and there is no older value to fall back on.
-    #[error("the computation did not end before its deadline")]
-    TimedOut,
-    /// The cache refused the call: a key or an option is invalid, there is no runtime, or the cache is set to fail
-    /// closed.
-    #[error(transparent)]
-    Cache(Error),
-}
-
-impl<E> Clone for ComputeError<E> {
-    fn clone(&self) -> Self {
-        match self {
-            Self::Failed(error) => Self::Failed(Arc::clone(error)),
-            Self::Panicked => Self::Panicked,
-            Self::TimedOut => Self::TimedOut,
-            Self::Cache(error) => Self::Cache(error.clone()),
-        }
-    }
-}
-
-impl<E> From<Error> for ComputeError<E> {
-    fn from(error: Error) -> Self {
-        Self::Cache(error)
     }
 }

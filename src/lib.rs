@@ -88,6 +88,7 @@
 //!
 //! | feature | adds |
 //! |---|---|
+//! | `anyhow` (default) | the sources of an `anyhow::Error` in a `ComputeError` |
 //! | `file` (default) | `backends::File` |
 //! | `encryption` (default) | `codec::Encrypted`, `codec::Keyring`, `intent::Secure`, `Sensitive`, tenants |
 //! | `redis` (default) | `backends::Redis` |
@@ -97,7 +98,7 @@
 //! | `memcached` | `backends::Memcached` |
 //! | `cachekitio` | `backends::CachekitIo` and what `intent::Io` needs, by ureq and rustls with ring |
 //! | `messagepack` | `codec::MessagePack` |
-//! | `tracing` (default) | events to `tracing`, target `cachekit`, as [`Tracing`] says; no subscriber |
+//! | `tracing` (default) | events to `tracing`, target `cachekit`, as [`Tracing`] says, and the caller's span around a computation; no subscriber |
 //! | `testing` | `testing` |
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -145,9 +146,10 @@ pub use crate::config::{
     AdaptiveTimeout, ApiUrl, Backpressure, Breaker, CachekitIoSettings, Environment, FileLimits, FileSettings, Grace,
     Leases, LogLevel, MemcachedSettings, Policy, RedisSettings, RedisUrl, Secret, Settings, Tracing,
 };
-pub use crate::error::{ComputeError, Error, ErrorKind};
+pub use crate::error::{ComputeError, Error, ErrorKind, WithSources};
 pub use crate::event::{
-    BreakerState, Effect, Event, Observer, Operation, Origin, Outcome, Refusal, Scope, Staleness, Stats, Unreadable,
+    BreakerState, Effect, Event, Failure, Observer, Operation, Origin, Outcome, Refusal, Scope, Staleness, Stats,
+    Unreadable,
 };
 pub use crate::flight::Context;
 pub use crate::key::{IntoKey, Key, KeyPart, KeyWriter, PartWriter};

@@ -3,10 +3,16 @@
 //! The bytes that a closure owns, and those of the future that it makes, move once; whatever leads from the call to the
 //! flight holds a pointer, and is compiled once for each type of value and error, not for each closure.
 
-use std::pin::Pin;
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 
 use super::options::Computed;
+use crate::error::panic_message;
+use crate::event::CallerSpan;
+use crate::flight::Context;
 
 /// A computation that has not begun.
 pub(super) type Computation<T, E> = Box<dyn FnOnce() -> Running<T, E> + Send>;
@@ -30,4 +36,21 @@ where
         let running = Box::pin(compute());
         Box::pin(async move { running.await.map(|value| finish(value).shared()) })
     })
+}
+
+/// Who starts a flight.
+pub(super) struct Leader {
+    pub(super) context: Context,
+    /// The parent of what the computation does.
+    pub(super) span: CallerSpan,
+}
+
+/// Runs a future. If it panics, what it said.
+pub(super) async fn caught<F: Future>(future: F) -> Result<F::Output, Arc<str>> {
+    let mut future = pin!(future);
+    poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
+        Ok(polled) => polled.map(Ok),
+        Err(payload) => Poll::Ready(Err(panic_message(payload))),
+    })
+    .await
 }

@@ -2,17 +2,14 @@
 //!
 //! Runs on a task of its own, from top to bottom; everybody who waits is answered by it.
 
-use std::future::poll_fn;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::Inner;
-use super::computation::Computation;
+use super::computation::{Computation, Leader, caught};
 use super::options::{Computed, Options, check_tags};
 use super::tiers::{Found, Origin, Plan};
 use super::turn::{Leased, Turn};
@@ -21,8 +18,8 @@ use crate::clock::within;
 use crate::codec::Codec;
 use crate::epochs::Tags;
 use crate::error::{ComputeError, Error, ErrorKind};
-use crate::event::{Event, Outcome};
-use crate::flight::{Context, Fallback, Flight, Landing, Pass};
+use crate::event::{Event, Failure, Outcome};
+use crate::flight::{Fallback, Flight, Landing, Pass};
 use crate::invalidate::Stamp;
 use crate::key::Key;
 use crate::memory::Age;
@@ -35,13 +32,13 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         mut pass: Pass<T, E>,
         key: Key,
         options: Options,
-        context: Context,
+        leader: Leader,
         compute: Computation<T, E>,
     ) {
         self.see_to_recovery();
-        if caught(self.route(&mut pass, &key, options, context, compute)).await.is_none() {
+        if let Err(message) = caught(self.route(&mut pass, &key, options, leader, compute)).await {
             pass.leave();
-            pass.flight.land(Landing::Error(ComputeError::Panicked));
+            pass.flight.land(Landing::Error(ComputeError::Panicked { message }));
         }
     }
 
@@ -50,7 +47,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         pass: &mut Pass<T, E>,
         key: &Key,
         options: Options,
-        context: Context,
+        leader: Leader,
         compute: Computation<T, E>,
     ) {
         self.listen().await;
@@ -66,14 +63,15 @@ impl<B: Backend, C: Codec> Inner<B, C> {
                 return release(lease).await;
             }
         };
-        let started = self.clock.ticks();
-        flight.start(started);
-        let computation = context.scope(caught(async move { compute().await }));
+        let started = self.clock.precise();
+        flight.start(self.clock.ticks());
+        let Leader { context, span } = leader;
+        let computation = context.scope(span.around(caught(async move { compute().await })));
         let result = self.bounded(&flight, options, computation).await;
-        let cost = Duration::from_millis(self.clock.ticks().saturating_sub(started));
-        self.observers.tell(Event::Computed { key, elapsed: cost, succeeded: matches!(result, Ok(Ok(_))) });
+        let cost = self.clock.precise().saturating_sub(started);
         let failure = match result {
             Ok(Ok(computed)) => {
+                self.tell_computed(key, cost, None, false);
                 self.throttle.succeeded(key);
                 let to_l2 = to_l2 && (stamp.is_some() || self.versions.is_none());
                 let stamp = stamp.unwrap_or_default();
@@ -84,6 +82,8 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             Ok(Err(error)) => ComputeError::Failed(Arc::new(error)),
             Err(error) => error,
         };
+        let hidden = flight.renews() || flight.fallback().is_some();
+        self.tell_computed(key, cost, Some(Failure::of(&failure)), hidden);
         if flight.fallback().is_some() {
             self.throttle.failed(key, self.clock.ticks());
         }
@@ -91,6 +91,10 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         pass.leave();
         flight.land(self.stand_in(&flight).unwrap_or(Landing::Error(failure)));
         release(lease).await;
+    }
+
+    fn tell_computed(&self, key: &Key, elapsed: Duration, failure: Option<Failure<'_>>, hidden: bool) {
+        self.observers.tell(Event::Computed { key, elapsed, succeeded: failure.is_none(), failure, hidden });
     }
 
     /// Answers from the tiers if they suffice. Otherwise remembers what they have, and says whether the backend failed.
@@ -143,13 +147,13 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         &self,
         flight: &Flight<T, E>,
         options: Options,
-        computation: impl Future<Output = Option<R>>,
+        computation: impl Future<Output = Result<R, Arc<str>>>,
     ) -> Result<R, ComputeError<E>> {
         let mut computation = pin!(computation);
         let soft = options.soft_timeout.or(self.policy.soft_timeout).filter(|_| self.policy.background);
         if let Some(soft) = soft.filter(|_| flight.fallback().is_some()) {
             if let Some(result) = within(&*self.clock, soft, computation.as_mut()).await {
-                return result.ok_or(ComputeError::Panicked);
+                return result.map_err(|message| ComputeError::Panicked { message });
             }
             self.local.epochs.check(self.clock.ticks());
             flight.answer_early(u64::MAX);
@@ -159,7 +163,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             flight.give_up();
             return Err(ComputeError::TimedOut);
         };
-        result.ok_or(ComputeError::Panicked)
+        result.map_err(|message| ComputeError::Panicked { message })
     }
 
     /// Keeps what was computed: L1 first, then the callers' answer, then the backend.
@@ -302,17 +306,6 @@ async fn release<B: Backend>(lease: Option<Leased<B>>) {
     if let Some(lease) = lease {
         lease.release().await;
     }
-}
-
-/// Runs a future. `None` if it panics.
-async fn caught<F: Future>(future: F) -> Option<F::Output> {
-    let mut future = pin!(future);
-    poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
-        Ok(Poll::Ready(output)) => Poll::Ready(Some(output)),
-        Ok(Poll::Pending) => Poll::Pending,
-        Err(_) => Poll::Ready(None),
-    })
-    .await
 }
 
 /// What a computation that ended leaves to [`Inner::store`].

@@ -201,6 +201,25 @@ impl<B: Backend, C: Codec> Cache<B, C> {
     /// Callers on a tokio runtime that is driven do not wait for a computation on one that is not: within about a second
     /// they find out, and compute for themselves.
     ///
+    /// # What the computation sees of its caller
+    /// With feature `tracing`, it runs in the span of the call that starts it, as it was entered then; that span stays
+    /// open until the computation has ended, of a renewal in the background too. Those who join have spans of their
+    /// own. Nothing else of a task crosses: no `tokio::task_local!`, no thread-local, no context that a tracing library
+    /// keeps beside the spans. Read it before the call, and put it in place inside:
+    /// ```
+    /// tokio::task_local!(static REQUEST: u64);
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// let users = cachekit::CacheBuilder::new().namespace("users").build()?;
+    /// let user = REQUEST.scope(7, async {
+    ///     let request = REQUEST.get();
+    ///     let load = async || Ok::<_, std::io::Error>(format!("user 42, for request {}", REQUEST.get()));
+    ///     users.get_or_compute(42, move || REQUEST.scope(request, async move { load().await })).await
+    /// });
+    /// assert_eq!(user.await?, "user 42, for request 7");
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
+    ///
     /// # Errors
     /// [`ComputeError::Failed`] with the computation's error, [`ComputeError::Panicked`], or [`ComputeError::TimedOut`] past the
     /// deadline; the same for all who waited; the next call tries again. [`ComputeError::Cache`] for an unusable key, a

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Inner;
-use super::computation::Computation;
+use super::computation::{Computation, Leader};
 use super::options::Options;
 use super::tiers::Found;
 use crate::backends::Backend;
@@ -14,7 +14,7 @@ use crate::clock::{millis, within};
 use crate::codec::Codec;
 use crate::epochs::Tags;
 use crate::error::{ComputeError, Error, ErrorKind};
-use crate::event::{Event, Outcome};
+use crate::event::{CallerSpan, Event, Outcome};
 use crate::flight::{Answer, Context, Fallback, Flight, Flights, Landing, Limits, Role};
 use crate::key::{IntoKey, Key};
 use crate::memory::Age;
@@ -110,8 +110,9 @@ impl<B: Backend, C: Codec> Inner<B, C> {
                 pass.flight.renew_with(permit);
                 // No computation waits for this one.
                 let context = Context::default().enter(Arc::clone(&pass.flight.node), self.id(), key.clone(), false);
+                let leader = Leader { context, span: CallerSpan::current() };
                 // Where nothing can be spawned, the next stale hit tries again.
-                let _ = self.tasks.spawn(Arc::clone(self).fly(pass, key, options, context, compute));
+                let _ = self.tasks.spawn(Arc::clone(self).fly(pass, key, options, leader, compute));
             }
             Role::Join(flight) if flight.needs_watch() => {
                 let _ = self.tasks.spawn(async move { flight.watch().await });
@@ -154,7 +155,8 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             let _wait = context.wait_for(&flight.node);
             let context = context.clone().enter(Arc::clone(&flight.node), self.id(), key.clone(), alone);
             // Boxed, because it is large and moved twice.
-            let task = Box::pin(Arc::clone(self).fly(pass, key.clone(), options, context, compute));
+            let leader = Leader { context, span: CallerSpan::current() };
+            let task = Box::pin(Arc::clone(self).fly(pass, key.clone(), options, leader, compute));
             let left = if alone { Err(task) } else { self.tasks.spawn(task) };
             if let Err(task) = left {
                 task.await;

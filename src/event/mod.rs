@@ -2,22 +2,29 @@
 //!
 //! The cache tells; [`Stats`] counts, and an [`Observer`] may log, meter or react.
 
+use std::any::Any;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-use crate::error::Error;
+use crate::error::{Error, panic_message};
 use crate::key::Key;
 use crate::warnings::{News, Told, Warnings};
 
+mod failure;
 mod invalidation;
+mod span;
 mod stats;
 #[cfg(test)]
 mod tests;
 #[cfg(feature = "tracing")]
 mod trace;
 
+pub use self::failure::Failure;
 pub use self::invalidation::{Effect, Origin, Scope};
+pub(crate) use self::span::CallerSpan;
 pub(crate) use self::stats::Counters;
 pub use self::stats::{Staleness, Stats};
 #[cfg(feature = "tracing")]
@@ -26,7 +33,8 @@ pub(crate) use self::trace::TracingObserver;
 /// Hears of everything a cache does.
 ///
 /// Called on the task that did it, so it must not block. A key's `Display` is a short hash; think twice before writing
-/// its text anywhere. A panic in an observer is the program's own.
+/// its text anywhere. An observer that panics breaks no call and keeps no other observer from hearing; the first panic of
+/// each is told to the others as an [`Event::Warning`].
 ///
 /// # Examples
 /// ```
@@ -80,10 +88,16 @@ pub enum Event<'a> {
     Computed {
         /// The key computed.
         key: &'a Key,
-        /// How long it took, by the cache's clock.
+        /// How long it took, by the cache's clock; of the system's to the microsecond.
         elapsed: Duration,
         /// Whether there is a value.
         succeeded: bool,
+        /// Why there is none.
+        failure: Option<Failure<'a>>,
+        /// Whether no caller is told of the failure: an older value stands in for it, or nobody waits for the
+        /// computation, which renews an entry. With feature `tracing` these are warnings, the others are told by
+        /// [`Tracing::Verbose`](crate::Tracing::Verbose) alone.
+        hidden: bool,
     },
     /// A computed value was not stored, because its key was invalidated or set meanwhile, or its deadline or its lease
     /// had ended.
@@ -286,7 +300,7 @@ pub enum Unreadable {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Observers {
     counters: Option<Arc<Counters>>,
-    listeners: Arc<[Arc<dyn Observer>]>,
+    listeners: Arc<[Listener]>,
     hits: bool,
     warnings: Arc<Warnings>,
 }
@@ -294,7 +308,8 @@ pub(crate) struct Observers {
 impl Observers {
     /// `hits` says whether a listener wants to hear of L1 hits, for which a key must be made.
     pub(crate) fn new(counters: Option<Arc<Counters>>, listeners: Vec<Arc<dyn Observer>>, hits: bool) -> Self {
-        Self { counters, listeners: listeners.into(), hits, warnings: Arc::default() }
+        let listeners = listeners.into_iter().map(Listener::new).collect();
+        Self { counters, listeners, hits, warnings: Arc::default() }
     }
 
     /// The same, but for warnings that caches with the same `told` have told.
@@ -341,7 +356,9 @@ impl Observers {
             return;
         }
         for listener in self.listeners.iter() {
-            listener.event(&event);
+            if let Some(message) = listener.tell(&event) {
+                self.tell(Event::Warning { message: &message });
+            }
         }
     }
 
@@ -352,5 +369,32 @@ impl Observers {
 
     pub(crate) fn stats(&self) -> Stats {
         self.counters.as_ref().map(|counters| counters.read()).unwrap_or_default()
+    }
+}
+
+/// One observer.
+#[derive(Debug)]
+struct Listener {
+    observer: Arc<dyn Observer>,
+    /// Whether it has panicked before.
+    panicked: AtomicBool,
+}
+
+impl Listener {
+    fn new(observer: Arc<dyn Observer>) -> Self {
+        Self { observer, panicked: AtomicBool::new(false) }
+    }
+
+    /// Tells the observer, and returns what to warn of: its first panic.
+    fn tell(&self, event: &Event<'_>) -> Option<String> {
+        let told = catch_unwind(AssertUnwindSafe(|| self.observer.event(event)));
+        self.complaint(told.err()?)
+    }
+
+    #[cold]
+    fn complaint(&self, payload: Box<dyn Any + Send>) -> Option<String> {
+        let message = panic_message(payload);
+        let is_first = !self.panicked.swap(true, Relaxed);
+        is_first.then(|| format!("an observer panicked, and is told of further events all the same: {message}"))
     }
 }

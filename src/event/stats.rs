@@ -11,10 +11,6 @@ use std::time::Duration;
 use super::{BreakerState, Event, Outcome};
 
 const STRIPES: usize = 64;
-const COUNTERS: usize = FIRST_STALENESS + Staleness::BUCKETS;
-/// The counters behind the others.
-const FIRST_STALENESS: usize = 18;
-
 /// What a cache has done since it was built.
 ///
 /// [`calls`](Stats::calls) is the sum of the seven outcomes; the other counters stand beside them. All are zero where the
@@ -130,12 +126,42 @@ pub(crate) struct Counters {
     stripes: Box<[Stripe]>,
 }
 
+/// What is counted, beside how stale answers are.
+#[derive(Debug, Clone, Copy)]
+enum Counter {
+    L1Hits,
+    L2Hits,
+    Stale,
+    Computed,
+    Joined,
+    Absent,
+    Failed,
+    Computations,
+    ComputationsFailed,
+    Fenced,
+    BackendFailures,
+    Unreadable,
+    NotStored,
+    Warnings,
+    Gaps,
+    Refused,
+    BreakerOpened,
+    /// The last: [`COUNTERS`] has room for as many.
+    GivenUp,
+}
+
+const COUNTERS: usize = Counter::GivenUp as usize + 1;
+
+#[derive(Default)]
 #[repr(align(128))]
-struct Stripe([AtomicU64; COUNTERS]);
+struct Stripe {
+    counts: [AtomicU64; COUNTERS],
+    staleness: [AtomicU64; Staleness::BUCKETS],
+}
 
 impl Default for Counters {
     fn default() -> Self {
-        Self { stripes: (0..=STRIPES).map(|_| Stripe([const { AtomicU64::new(0) }; COUNTERS])).collect() }
+        Self { stripes: (0..=STRIPES).map(|_| Stripe::default()).collect() }
     }
 }
 
@@ -143,43 +169,48 @@ impl Counters {
     #[inline]
     pub(crate) fn outcome(&self, outcome: Outcome) {
         self.add(match outcome {
-            Outcome::L1Hit => 0,
-            Outcome::L2Hit => 1,
-            Outcome::Stale => 2,
-            Outcome::Computed => 3,
-            Outcome::Joined => 4,
-            Outcome::Absent => 5,
-            Outcome::Failed => 6,
+            Outcome::L1Hit => Counter::L1Hits,
+            Outcome::L2Hit => Counter::L2Hits,
+            Outcome::Stale => Counter::Stale,
+            Outcome::Computed => Counter::Computed,
+            Outcome::Joined => Counter::Joined,
+            Outcome::Absent => Counter::Absent,
+            Outcome::Failed => Counter::Failed,
         });
     }
 
     /// Counts an answer that may be so many milliseconds out of date.
     pub(crate) fn staleness(&self, millis: u64) {
-        self.add(FIRST_STALENESS + Staleness::bucket(millis));
+        self.increment(|stripe| &stripe.staleness[Staleness::bucket(millis)]);
     }
 
     pub(crate) fn event(&self, event: &Event<'_>) {
         match event {
             Event::Answered { outcome, .. } => self.outcome(*outcome),
-            Event::Computed { succeeded: true, .. } => self.add(7),
-            Event::Computed { .. } => self.add(8),
-            Event::Fenced { .. } => self.add(9),
-            Event::BackendFailed { .. } => self.add(10),
-            Event::Unreadable { .. } => self.add(11),
-            Event::NotStored { .. } => self.add(12),
-            Event::Warning { .. } => self.add(13),
-            Event::Gap { .. } => self.add(14),
-            Event::Refused { .. } => self.add(15),
-            Event::Breaker { state: BreakerState::Open } => self.add(16),
+            Event::Computed { succeeded: true, .. } => self.add(Counter::Computations),
+            Event::Computed { .. } => self.add(Counter::ComputationsFailed),
+            Event::Fenced { .. } => self.add(Counter::Fenced),
+            Event::BackendFailed { .. } => self.add(Counter::BackendFailures),
+            Event::Unreadable { .. } => self.add(Counter::Unreadable),
+            Event::NotStored { .. } => self.add(Counter::NotStored),
+            Event::Warning { .. } => self.add(Counter::Warnings),
+            Event::Gap { .. } => self.add(Counter::Gaps),
+            Event::Refused { .. } => self.add(Counter::Refused),
+            Event::Breaker { state: BreakerState::Open } => self.add(Counter::BreakerOpened),
             Event::Breaker { .. } | Event::Invalidated { .. } => {}
-            Event::GivenUp { .. } => self.add(17),
+            Event::GivenUp { .. } => self.add(Counter::GivenUp),
         }
     }
 
     #[inline]
-    fn add(&self, counter: usize) {
+    fn add(&self, counter: Counter) {
+        self.increment(|stripe| &stripe.counts[counter as usize]);
+    }
+
+    #[inline]
+    fn increment(&self, cell: impl FnOnce(&Stripe) -> &AtomicU64) {
         let stripe = SEAT.try_with(|seat| seat.0).unwrap_or(STRIPES);
-        let cell = &self.stripes[stripe].0[counter];
+        let cell = cell(&self.stripes[stripe]);
         if stripe < STRIPES {
             cell.store(cell.load(Relaxed) + 1, Relaxed);
         } else {
@@ -188,27 +219,29 @@ impl Counters {
     }
 
     pub(crate) fn read(&self) -> Stats {
-        let sum = |counter: usize| self.stripes.iter().map(|stripe| stripe.0[counter].load(Relaxed)).sum();
+        let sum =
+            |cell: &dyn Fn(&Stripe) -> &AtomicU64| self.stripes.iter().map(|stripe| cell(stripe).load(Relaxed)).sum();
+        let count = |counter: Counter| sum(&|stripe| &stripe.counts[counter as usize]);
         Stats {
-            l1_hits: sum(0),
-            l2_hits: sum(1),
-            stale: sum(2),
-            computed: sum(3),
-            joined: sum(4),
-            absent: sum(5),
-            failed: sum(6),
-            computations: sum(7),
-            computations_failed: sum(8),
-            fenced: sum(9),
-            backend_failures: sum(10),
-            unreadable: sum(11),
-            not_stored: sum(12),
-            warnings: sum(13),
-            gaps: sum(14),
-            refused: sum(15),
-            breaker_opened: sum(16),
-            given_up: sum(17),
-            staleness: Staleness(std::array::from_fn(|bucket| sum(FIRST_STALENESS + bucket))),
+            l1_hits: count(Counter::L1Hits),
+            l2_hits: count(Counter::L2Hits),
+            stale: count(Counter::Stale),
+            computed: count(Counter::Computed),
+            joined: count(Counter::Joined),
+            absent: count(Counter::Absent),
+            failed: count(Counter::Failed),
+            computations: count(Counter::Computations),
+            computations_failed: count(Counter::ComputationsFailed),
+            fenced: count(Counter::Fenced),
+            backend_failures: count(Counter::BackendFailures),
+            unreadable: count(Counter::Unreadable),
+            not_stored: count(Counter::NotStored),
+            warnings: count(Counter::Warnings),
+            gaps: count(Counter::Gaps),
+            refused: count(Counter::Refused),
+            breaker_opened: count(Counter::BreakerOpened),
+            given_up: count(Counter::GivenUp),
+            staleness: Staleness(std::array::from_fn(|bucket| sum(&|stripe| &stripe.staleness[bucket]))),
         }
     }
 }

@@ -40,10 +40,11 @@ fn each_event_counts_under_its_own_name() {
     let (key, error) = (Key::new("n", "k").unwrap(), Error::new(ErrorKind::Timeout, "late"));
     let (key, error, elapsed) = (&key, &error, Duration::ZERO);
     let none = Stats::default();
+    let computed = |succeeded| Event::Computed { key, elapsed, succeeded, failure: None, hidden: false };
     let cases = [
         (Event::Answered { key, outcome: Outcome::Joined }, Stats { joined: 1, ..none }),
-        (Event::Computed { key, elapsed, succeeded: true }, Stats { computations: 1, ..none }),
-        (Event::Computed { key, elapsed, succeeded: false }, Stats { computations_failed: 1, ..none }),
+        (computed(true), Stats { computations: 1, ..none }),
+        (computed(false), Stats { computations_failed: 1, ..none }),
         (Event::Fenced { key }, Stats { fenced: 1, ..none }),
         (Event::BackendFailed { key, operation: Operation::Get, error }, Stats { backend_failures: 1, ..none }),
         (Event::Unreadable { key, reason: Unreadable::Schema }, Stats { unreadable: 1, ..none }),

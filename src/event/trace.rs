@@ -1,7 +1,8 @@
 //! Events as `tracing` events, with feature `tracing`.
 //!
-//! Target `cachekit`. Backend failures, values not stored and warnings are warnings; unreadable entries and void
-//! results are infos; outcomes, computations, invalidations and operations that are not tried are debug. Keys appear as short hashes.
+//! Target `cachekit`. Backend failures, failed computations that no caller hears of, values not stored and warnings are
+//! warnings; unreadable entries and void results are infos; outcomes, other computations, invalidations and operations
+//! that are not tried are debug. Keys appear as short hashes.
 
 use super::{BreakerState, Event, Observer};
 
@@ -18,8 +19,14 @@ impl Observer for TracingObserver {
             Event::Answered { key, outcome } if self.verbose => {
                 tracing::debug!(target: "cachekit", %key, ?outcome, "answered");
             }
-            Event::Computed { key, elapsed, succeeded } if self.verbose => {
-                tracing::debug!(target: "cachekit", %key, ?elapsed, succeeded, "computed");
+            Event::Computed { key, elapsed, failure: Some(failure), hidden: true, .. } => {
+                tracing::warn!(target: "cachekit", %key, ?elapsed, error = format_args!("{failure:#}"), "computation failed");
+            }
+            Event::Computed { key, elapsed, failure: Some(failure), .. } if self.verbose => {
+                tracing::debug!(target: "cachekit", %key, ?elapsed, error = format_args!("{failure:#}"), "computation failed");
+            }
+            Event::Computed { key, elapsed, .. } if self.verbose => {
+                tracing::debug!(target: "cachekit", %key, ?elapsed, "computed");
             }
             Event::Invalidated { scope, effect, origin, .. } if self.verbose => {
                 tracing::debug!(target: "cachekit", ?scope, ?effect, ?origin, "invalidated");

@@ -127,6 +127,10 @@ impl Clock for ManualClock {
         millis(self.time().ticks)
     }
 
+    fn precise(&self) -> Duration {
+        self.time().ticks
+    }
+
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         let until = self.time().ticks.saturating_add(duration);
         Box::pin(Sleep { clock: self, until, id: None })

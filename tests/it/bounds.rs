@@ -322,7 +322,7 @@ async fn a_flight_that_panics_outside_its_computation_answers_all_and_leaves_the
     }
     slow.finish(1);
     for caller in callers {
-        assert!(matches!(caller.await, Err(ComputeError::Panicked)), "L1 weighs values by writing them");
+        assert!(matches!(caller.await, Err(ComputeError::Panicked { .. })), "L1 weighs values by writing them");
     }
     assert_eq!(slow.started(), 1);
     assert_eq!(cache.get_or_compute("key", || async { Ok::<_, Broken>(Touchy(1)) }).await.unwrap(), Touchy(1));

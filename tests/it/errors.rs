@@ -47,10 +47,100 @@ async fn whatever_can_be_shown_passes_through_the_question_mark() {
     assert_eq!(any("text").await.unwrap_err().to_string(), "text");
     assert_eq!(any(Broken("down")).await.unwrap_err().to_string(), "down");
     let failed = any(anyhow::anyhow!("inner")).await.unwrap_err();
-    let ComputeError::Failed(inner) = failed.downcast::<ComputeError<anyhow::Error>>().unwrap() else {
-        panic!("the computation failed")
-    };
-    assert_eq!(inner.to_string(), "inner");
+    let failed = failed.downcast::<ComputeError<anyhow::Error>>().unwrap();
+    assert_eq!(failed.failed().unwrap().to_string(), "inner");
+}
+
+/// An error with a source.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot load")]
+struct LoadError(#[from] std::num::ParseIntError);
+
+/// Three levels: what the program did, what it needed, what is wrong.
+fn deep() -> anyhow::Error {
+    anyhow::Error::new(LoadError("x".parse::<u8>().unwrap_err())).context("no page")
+}
+
+const DEEP: [&str; 3] = ["no page", "cannot load", "invalid digit found in string"];
+
+#[tokio::test]
+async fn an_anyhow_error_shows_through_the_cache_what_it_shows_without() {
+    let failed = fails(deep()).await.unwrap_err();
+    assert_eq!((format!("{failed}"), format!("{failed:#}")), (format!("{}", deep()), format!("{:#}", deep())));
+    assert_eq!(chain(&failed), DEEP);
+    let passed = any(deep()).await.unwrap_err();
+    assert_eq!((format!("{passed}"), format!("{passed:#}")), (format!("{}", deep()), format!("{:#}", deep())));
+    // A backtrace may follow.
+    assert!(format!("{passed:?}").starts_with(format!("{:?}", deep()).split("\n\nStack").next().unwrap()));
+    assert!(passed.chain().any(|cause| cause.is::<LoadError>()), "what it was is found in the chain");
+    assert!(passed.root_cause().is::<std::num::ParseIntError>());
+    let original = passed.downcast_ref::<ComputeError<anyhow::Error>>().unwrap().failed().unwrap();
+    assert!(original.downcast_ref::<LoadError>().is_some());
+}
+
+#[tokio::test]
+async fn boxes_and_errors_of_input_and_output_keep_their_sources() {
+    let load = || LoadError("x".parse::<u8>().unwrap_err());
+    let failed = fails(Box::<dyn StdError + Send + Sync>::from(load())).await.unwrap_err();
+    assert_eq!(chain(&failed), DEEP[1..]);
+    assert!(failed.failed().unwrap().is::<LoadError>());
+    assert_eq!(format!("{:#}", anyhow::Error::from(failed)), "cannot load: invalid digit found in string");
+    let failed = fails(std::io::Error::other(deep())).await.unwrap_err();
+    assert_eq!(chain(&failed), DEEP, "an I/O error displays as what it holds");
+    let failed = fails(Error::with_source(ErrorKind::Backend, "no answer", load())).await.unwrap_err();
+    assert_eq!(chain(&failed), ["no answer", DEEP[1], DEEP[2]]);
+}
+
+#[tokio::test]
+async fn an_error_type_of_the_program_hands_its_sources_on() {
+    let failed = fails(LoadError("x".parse::<u8>().unwrap_err())).await.unwrap_err();
+    assert!(failed.source().unwrap().is::<std::num::ParseIntError>());
+    assert!(failed.failed().unwrap().0.to_string().contains("digit"));
+    let passed = anyhow::Error::from(failed.clone().with_sources());
+    assert_eq!(format!("{passed:#}"), "cannot load: invalid digit found in string");
+    assert_eq!(chain(&failed.clone().with_sources()), DEEP[1..]);
+    let back = passed.downcast::<cachekit::WithSources<LoadError>>().unwrap();
+    assert!(back.failed().is_some() && matches!(back.into_inner(), ComputeError::Failed(_)));
+    // Without it, what `?` takes is still the error itself.
+    let passed = anyhow::Error::from(failed);
+    assert!(passed.downcast_ref::<ComputeError<LoadError>>().unwrap().failed().is_some());
+    let late = ComputeError::<LoadError>::TimedOut;
+    assert!(late.source().is_none() && late.failed().is_none());
+}
+
+#[tokio::test]
+async fn flags_of_the_format_reach_the_error() {
+    assert_eq!(format!("{:>6}", fails("text").await.unwrap_err()), "  text");
+    assert_eq!(format!("{:.2}", fails(String::from("text")).await.unwrap_err()), "te");
+}
+
+async fn panics(payload: impl std::any::Any + Send + Sync) -> String {
+    let boom = || async move { std::panic::panic_any(payload) };
+    let cache = CacheBuilder::new().build().unwrap();
+    let panicked = cache.get_or_compute::<u8, Bare, _, _>("key", boom).await.unwrap_err();
+    assert_eq!(cache.get_or_compute("key", || async { Ok::<u8, Bare>(5) }).await.unwrap(), 5, "the cache goes on");
+    panicked.to_string()
+}
+
+/// A payload that panics again as it is dropped.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            panic!("a payload panics, as this test wants");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_panic_says_what_it_said() {
+    assert_eq!(panics("no such table").await, "the computation panicked: no such table");
+    assert_eq!(panics(String::from("row 7")).await, "the computation panicked: row 7");
+    assert_eq!(panics(7u8).await, "the computation panicked: without a message");
+    assert_eq!(panics(Bomb).await, "the computation panicked: without a message");
+    let long = panics("é".repeat(10_000)).await;
+    assert_eq!(long, format!("the computation panicked: {}", "é".repeat(512)), "at most 1,024 bytes");
 }
 
 #[tokio::test]
@@ -69,11 +159,8 @@ async fn clones_share_what_the_computation_returned() {
     let failed = fails(Bare).await.unwrap_err();
     let (ComputeError::Failed(one), ComputeError::Failed(two)) = (&failed, &failed.clone()) else { panic!("failed") };
     assert!(Arc::ptr_eq(one, two));
-    for other in [ComputeError::Panicked, ComputeError::TimedOut] {
-        let clone: ComputeError<Bare> = other.clone();
-        assert_eq!(clone.to_string(), other.to_string());
-    }
-    assert_eq!(ComputeError::<Bare>::Panicked.to_string(), "the computation panicked");
+    let late = ComputeError::<Bare>::TimedOut;
+    assert_eq!(late.clone().to_string(), late.to_string());
     assert!(ComputeError::<Bare>::TimedOut.to_string().contains("deadline"));
 }
 
@@ -251,7 +338,10 @@ fn no_output_shows_a_secret_of_the_environment() {
         assert_hidden(&environment);
         assert_hidden(&environment.settings);
         assert_hidden(&CacheBuilder::from_environment(environment));
-        assert_hidden(&CacheBuilder::from_vars(vars.clone()).build().unwrap_err());
+        match CacheBuilder::from_vars(vars.clone()).build() {
+            Ok(cache) => assert_hidden(&cache),
+            Err(error) => assert_hidden(&error),
+        }
         match CacheBuilder::from_vars(vars).l1_only().build() {
             Ok(cache) => assert_hidden(&(cache.policy(), &cache)),
             Err(error) => assert!(error.to_string().lines().count() >= 9, "every problem: {error}"),

@@ -258,7 +258,7 @@ pub(crate) fn listen() {
     static SUBSCRIBER: Once = Once::new();
     SUBSCRIBER.call_once(|| {
         let level = tracing_subscriber::filter::LevelFilter::TRACE;
-        tracing_subscriber::fmt().with_max_level(level).with_writer(|| Lines).init();
+        tracing_subscriber::fmt().with_ansi(false).with_max_level(level).with_writer(|| Lines).init();
     });
     LINES.set(Some(Vec::new()));
 }

@@ -110,7 +110,7 @@ async fn a_panic_answers_all_who_wait_and_leaves_the_cache_usable() {
     }
     slow.finish(1);
     for caller in callers {
-        assert!(matches!(caller.await, Err(ComputeError::Panicked)));
+        assert!(matches!(caller.await, Err(ComputeError::Panicked { .. })));
     }
     assert_eq!(slow.started(), 1);
     assert_eq!(cache.get_or_compute("key", || async { Ok::<u32, Broken>(5) }).await.unwrap(), 5);
@@ -122,7 +122,7 @@ async fn a_closure_that_panics_before_its_future_is_caught_too() {
     fn boom() -> std::future::Ready<Result<u32, Broken>> {
         panic!("a closure panics, as this test wants")
     }
-    assert!(matches!(cache.get_or_compute("key", boom).await, Err(ComputeError::Panicked)));
+    assert!(matches!(cache.get_or_compute("key", boom).await, Err(ComputeError::Panicked { .. })));
     assert_eq!(cache.get_or_compute("key", || async { Ok::<u32, Broken>(5) }).await.unwrap(), 5);
 }
 

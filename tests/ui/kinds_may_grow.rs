@@ -11,8 +11,8 @@ fn is_settled(kind: ErrorKind) -> bool {
     }
 }
 
-fn has_failed(event: &Event<'_>) -> bool {
-    matches!(event, Event::Computed { key: _, elapsed: _, succeeded: false })
+fn is_unreadable(event: &Event<'_>) -> bool {
+    matches!(event, Event::Unreadable { key: _, reason: _ })
 }
 
 fn main() {

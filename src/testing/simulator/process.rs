@@ -179,7 +179,7 @@ impl<B: Backend, C: Codec> Process<B, C> {
         let closing = oracle.is_closing(self.id);
         let fair = match error {
             ComputeError::Failed(failure) => failure.key == call.key,
-            ComputeError::Panicked => true,
+            ComputeError::Panicked { .. } => true,
             ComputeError::TimedOut => closing || oracle.is_late(call, now),
             ComputeError::Cache(error) => closing && error.kind() == ErrorKind::Closed,
         };
