@@ -166,7 +166,7 @@ impl<'a, B: Backend, C: Codec, K: IntoKey> Entry<'a, B, C, K> {
     {
         async move {
             self.options.check()?;
-            let form = match self.cache.inner.look(&self.key, &self.options)? {
+            let form = match self.cache.inner.seek(&self.key, &self.options) {
                 Look::Fresh(form) => T::Form::clone(&form),
                 Look::Other(mut other) => {
                     other.tags = Tags::from(self.tags.as_slice());
@@ -222,7 +222,7 @@ impl<'a, B: Backend, C: Codec, K: IntoKey> Entry<'a, B, C, K> {
     {
         async move {
             self.options.check()?;
-            match self.cache.inner.look(&self.key, &self.options)? {
+            match self.cache.inner.seek(&self.key, &self.options) {
                 Look::Fresh(value) => Ok(value),
                 Look::Other(mut other) => {
                     other.tags = Tags::from(self.tags.as_slice());

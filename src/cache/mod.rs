@@ -222,10 +222,14 @@ impl<B: Backend, C: Codec> Cache<B, C> {
     ///
     /// # Errors
     /// [`ComputeError::Failed`] with the computation's error, [`ComputeError::Panicked`], or [`ComputeError::TimedOut`] past the
-    /// deadline; the same for all who waited; the next call tries again. [`ComputeError::Cache`] for an unusable key, a
-    /// call outside a tokio runtime or whose runtime ends, a computation that would wait for itself, more than 16
-    /// computations within one another in a cache that is closed or has `max_flights` under way, or a cache that is
-    /// set to fail closed and finds an entry that is not authentic.
+    /// deadline; the same for all who waited; the next call tries again. [`ComputeError::Cache`] for a call outside a
+    /// tokio runtime or whose runtime ends, a computation that would wait for itself, more than 16 computations within
+    /// one another in a cache that is closed or has `max_flights` under way, or a cache that is set to fail closed and
+    /// finds an entry that is not authentic.
+    ///
+    /// A key that cannot be used, because it is empty or longer than [`Key::MAX_INPUT`](crate::Key::MAX_INPUT), is no
+    /// error: the call computes for itself, nothing is stored, and [`Event::NotStored`](crate::Event::NotStored) says
+    /// why.
     ///
     /// # Cost
     /// An L1 hit hashes the key once, takes one shard lock and clones the value; it allocates only if the clone does.
@@ -241,7 +245,7 @@ impl<B: Backend, C: Codec> Cache<B, C> {
         Fut: Future<Output = Result<T, E>> + Send + 'static,
     {
         async move {
-            let look = self.inner.look(&key, &Options::default())?;
+            let look = self.inner.seek(&key, &Options::default());
             let form = match look {
                 Look::Fresh(form) => T::Form::clone(&form),
                 Look::Other(other) => {
@@ -271,7 +275,7 @@ impl<B: Backend, C: Codec> Cache<B, C> {
         Fut: Future<Output = Result<T, E>> + Send + 'static,
     {
         async move {
-            let look = self.inner.look(&key, &Options::default())?;
+            let look = self.inner.seek(&key, &Options::default());
             match look {
                 Look::Fresh(value) => Ok(value),
                 Look::Other(other) => {

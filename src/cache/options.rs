@@ -21,12 +21,20 @@ pub(super) struct Options {
     pub(super) skip_l2_read: bool,
     pub(super) skip_l1_write: bool,
     pub(super) skip_l2_write: bool,
+    /// The call shares its computation with no other.
+    pub(super) alone: bool,
 }
 
 impl Options {
     /// Which tiers are read. Calls that read differently do not share a flight.
     pub(super) fn reads(self) -> Reads {
         Reads { l1: !self.skip_l1_read, l2: !self.skip_l2_read }
+    }
+
+    /// These options for a call that no other can find: nothing is read, kept or shared.
+    pub(super) fn unfindable(self) -> Self {
+        let (skip_l1_read, skip_l2_read, skip_l1_write, skip_l2_write) = (true, true, true, true);
+        Self { skip_l1_read, skip_l2_read, skip_l1_write, skip_l2_write, alone: true, ..self }
     }
 
     /// Refuses what no call can mean.

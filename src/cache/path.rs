@@ -18,6 +18,7 @@ use crate::event::{CallerSpan, Event, Outcome};
 use crate::flight::{Answer, Context, Fallback, Flight, Flights, Landing, Limits, Role};
 use crate::key::{IntoKey, Key};
 use crate::memory::Age;
+use crate::random;
 use crate::seal::Value;
 
 /// What L1 says of a key.
@@ -32,6 +33,8 @@ pub(super) struct Other<T> {
     pub(super) stale: Option<Arc<T>>,
     /// The tags that the call names.
     pub(super) tags: Tags,
+    /// Whether the key is a stand-in for one that names no entry.
+    pub(super) is_stand_in: bool,
 }
 
 /// A call that joins a flight.
@@ -52,7 +55,8 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     ) -> impl Future<Output = Result<Arc<T>, ComputeError<E>>> + Send {
         // Boxed, so that the future of a hit is small.
         Box::pin(async move {
-            let Other { key, stale, tags } = *other;
+            let Other { key, stale, tags, is_stand_in } = *other;
+            let options = if is_stand_in { options.unfindable() } else { options };
             match stale {
                 Some(value) if self.policy.background => {
                     self.observers.tell(Event::Answered { key: &key, outcome: Outcome::Stale });
@@ -62,6 +66,21 @@ impl<B: Backend, C: Codec> Inner<B, C> {
                 _ => self.load(key, options, tags, compute).await,
             }
         })
+    }
+
+    /// Looks in L1 for a call that can compute. It does so for itself where the key cannot be used: what a program's users
+    /// type must not make it fail.
+    #[inline]
+    pub(super) fn seek<T: Value>(&self, key: &impl IntoKey, options: &Options) -> Look<T> {
+        self.look(key, options).unwrap_or_else(|error| self.stand_in_for(&error))
+    }
+
+    #[cold]
+    fn stand_in_for<T>(&self, error: &Error) -> Look<T> {
+        // Of no other call, so that computations of such keys may ask for one another.
+        let key = self.namespace.root().reserved(&format!("unnamed:{:x}", random::number()));
+        self.observers.tell(Event::NotStored { key: &key, error });
+        Look::Other(Box::new(Other { key, stale: None, tags: Tags::default(), is_stand_in: true }))
     }
 
     /// Looks in L1. A fresh hit is counted here; it makes no key unless somebody listens.
@@ -87,7 +106,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
                 found => {
                     let stale = found.filter(|found| found.age == Age::Stale).map(|found| found.value);
                     let (key, tags) = (Key::from_parts(text, hash), Tags::default());
-                    Look::Other(Box::new(Other { key, stale, tags }))
+                    Look::Other(Box::new(Other { key, stale, tags, is_stand_in: false }))
                 }
             }
         })
@@ -183,7 +202,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         let fence = self.local.fence(key);
         let computing = millis(options.deadline.unwrap_or(self.policy.deadline));
         let limits = Limits { reading: self.reading_time(), computing };
-        if self.tasks.closed() {
+        if options.alone || self.tasks.closed() {
             return Flights::alone(fence, tags, now, limits);
         }
         self.flights.board(fence, key, (options.reads(), tags), now, limits)

@@ -1,27 +1,27 @@
 //! What no call can mean: a clear error, and nothing is lost.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use cachekit::backends::Memory;
 use cachekit::testing::ManualClock;
-use cachekit::{CacheBuilder, ComputeError, ErrorKind, Intent};
+use cachekit::{CacheBuilder, ComputeError, Computed, ErrorKind, Intent, Outcome};
 
-use crate::support::{Broken, Slow};
+use crate::support::{Broken, Journal, Note};
+
+const TOO_LONG: usize = 100_000;
+
+/// Keys as users type them, and what is said of each.
+fn bad_keys() -> [(String, &'static str); 3] {
+    [(String::new(), "empty"), ("k".repeat(TOO_LONG), "100000 bytes"), ("k".repeat(10 << 20), "10485760 bytes")]
+}
 
 #[tokio::test]
-async fn a_key_that_cannot_be_one_is_refused_by_every_call_without_computing() {
+async fn a_key_that_cannot_be_one_is_refused_by_explicit_calls() {
     let cache = CacheBuilder::new().intent(Intent::Test).backend(Memory::new(1 << 20)).build().unwrap();
     cache.set("good", 1u32).await.unwrap();
-    let huge = "k".repeat(10 << 20);
-    let slow = Slow::new();
-    slow.finish(10);
-    for (bad, says) in [(String::new(), "empty"), (huge, "10485760 bytes")] {
-        let run = slow.clone();
-        let Err(ComputeError::Cache(error)) = cache.get_or_compute(&bad, move || run.run(Ok(1u32))).await else {
-            panic!("an error")
-        };
+    for (bad, says) in bad_keys() {
         let errors = [
-            error,
             cache.get::<u32>(&bad).await.unwrap_err(),
             cache.set(&bad, 1u32).await.unwrap_err(),
             cache.invalidate(&bad).await.unwrap_err(),
@@ -33,8 +33,49 @@ async fn a_key_that_cannot_be_one_is_refused_by_every_call_without_computing() {
             assert!(error.to_string().len() < 200, "the key itself is not repeated");
         }
     }
-    assert_eq!(slow.started(), 0);
     assert_eq!(cache.get::<u32>("good").await.unwrap(), Some(1));
+}
+
+#[tokio::test]
+async fn a_key_that_cannot_be_one_computes_for_itself_with_an_event_and_stores_nothing() {
+    for l1 in [true, false] {
+        let (memory, journal) = (Memory::new(1 << 20), Arc::new(Journal::default()));
+        let builder = CacheBuilder::new().backend(memory.clone()).namespace_index(false).l1_enabled(l1);
+        let cache = builder.observer(Arc::clone(&journal) as _).build().unwrap();
+        for (bad, says) in bad_keys() {
+            for round in 0..2u32 {
+                let load = move || async move { Ok::<_, Broken>(round) };
+                assert_eq!(cache.get_or_compute(&bad, load).await.unwrap(), round);
+                assert_eq!(*cache.get_or_compute_arc(&bad, load).await.unwrap(), round);
+                assert_eq!(cache.entry(&bad).tags(["t"]).get_or_compute(load).await.unwrap(), round);
+                let decide = move || async move { Ok::<_, Broken>(Computed::new(round)) };
+                assert_eq!(*cache.entry(&bad).get_or_decide(decide).await.unwrap(), round);
+            }
+            let told = |note: &Note| matches!(note, Note::NotStored(ErrorKind::Key, text) if text.contains(says));
+            assert_eq!(journal.count(told), 8, "one for each call");
+        }
+        assert_eq!((cache.l1_len(), memory.len(), cache.pending()), (0, 0, 0));
+        assert_eq!((cache.stats().computed, cache.stats().not_stored), (24, 24));
+        assert_eq!(journal.count(|note| matches!(note, Note::Answered(Outcome::Computed))), 24);
+    }
+}
+
+#[tokio::test]
+async fn computations_of_such_keys_fail_panic_time_out_and_nest_like_others() {
+    let cache = CacheBuilder::new().build().unwrap();
+    let failed = cache.get_or_compute("", || async { Err::<u8, _>(Broken("down")) }).await.unwrap_err();
+    assert!(matches!(failed, ComputeError::Failed(error) if *error == Broken("down")));
+    let panicked = cache.get_or_compute("", || async { panic!("no") as Result<u8, Broken> }).await.unwrap_err();
+    assert!(panicked.to_string().contains("panicked"), "{panicked}");
+    let stuck = cache.entry("").deadline(Duration::from_millis(20));
+    let late = stuck.get_or_compute(std::future::pending::<Result<u8, Broken>>).await.unwrap_err();
+    assert!(matches!(late, ComputeError::TimedOut));
+    let inner = cache.clone();
+    let nested = move || async move {
+        let inside = inner.get_or_compute("k".repeat(TOO_LONG), || async { Ok::<_, Broken>(1u8) }).await;
+        Ok::<_, Broken>(inside.unwrap() + 1)
+    };
+    assert_eq!(cache.get_or_compute("", nested).await.unwrap(), 2);
 }
 
 #[tokio::test]
@@ -52,7 +93,6 @@ async fn keys_with_newlines_blanks_and_any_script_are_keys_like_others() {
 
 #[tokio::test]
 async fn settings_out_of_range_are_refused_by_build_with_their_names() {
-    use std::time::Duration;
     let error = CacheBuilder::new()
         .ttl(Duration::ZERO)
         .swr_threshold_ratio(f64::NAN)
