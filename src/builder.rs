@@ -19,9 +19,11 @@ use crate::key::Namespace;
 mod bus;
 mod check;
 mod fittings;
+mod neighbours;
 mod settings;
 
 use self::bus::BusSource;
+use self::neighbours::Resident;
 
 /// Builds a [`Cache`].
 ///
@@ -56,7 +58,7 @@ pub struct CacheBuilder<B, C, P> {
 
 /// What does not decide the type.
 struct Rest {
-    namespace: String,
+    namespace: Option<String>,
     explicit: Settings,
     environment: Option<Environment>,
     secrets: Option<Secrets>,
@@ -92,7 +94,7 @@ impl CacheBuilder<NoBackend, Postcard, Production> {
     /// A builder that reads no environment: L1 alone, [`Postcard`], [`Production`].
     pub fn new() -> Self {
         let rest = Rest {
-            namespace: String::from("default"),
+            namespace: None,
             explicit: Settings::default(),
             environment: None,
             secrets: None,
@@ -181,9 +183,9 @@ impl<B: Backend, C: Codec, P: Preset> CacheBuilder<B, C, P> {
     }
 
     /// The head of all keys of this cache. Caches of one namespace over one backend share entries. Not empty. Default
-    /// `default`.
+    /// `default`, which is for a program with one cache: two that name none over one backend are a warning.
     pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
-        self.rest.namespace = namespace.into();
+        self.rest.namespace = Some(namespace.into());
         self
     }
 
@@ -252,7 +254,8 @@ impl<B: Backend, C: Codec, P: Preset> CacheBuilder<B, C, P> {
         let from_environment = environment.map(|environment| environment.settings.clone()).unwrap_or_default();
         let settings = explicit.clone().or(from_environment).or(self.preset.settings());
         let mut policy = settings.decide(&mut problems);
-        let mut namespace = Namespace::new(&namespace);
+        let is_named = namespace.is_some();
+        let mut namespace = Namespace::new(namespace.as_deref().unwrap_or("default"));
         let observers = fittings::listeners(&policy, observers, environment);
         let has_key = secrets.is_some() || environment.is_some_and(|environment| environment.secrets.master.is_some());
         policy.setup = fittings::setup(secrets, environment, observers.clone());
@@ -299,6 +302,13 @@ impl<B: Backend, C: Codec, P: Preset> CacheBuilder<B, C, P> {
             warnings.push("L1 is off and there is no backend: nothing is cached".to_owned());
         }
         warnings.extend(missing);
+        if let Some(can) = backend.as_ref().map(Backend::capabilities)
+            && let Some(store) = can.store
+        {
+            let stack = fittings::stack(&codec, &policy);
+            let resident = Resident { is_named, stack, life: observers.life() };
+            warnings.extend(neighbours::meet(can.name, store, namespace.root(), resident));
+        }
         warnings.iter().for_each(|message| observers.tell(Event::Warning { message }));
         Ok(Cache::assemble(Parts { namespace, policy, clock, observers, backend, hint, bus, codec }))
     }

@@ -19,7 +19,7 @@ use crate::error::{Error, ErrorKind};
 use crate::event::Unreadable;
 use crate::frame::{self, Header};
 use crate::key::Key;
-use crate::schema::schema_of;
+use crate::schema::{is_known, schema_of};
 
 /// What can be cached: anything serde reads and writes that may be shared between threads.
 ///
@@ -190,6 +190,11 @@ impl<C: Codec> Sealer<C> {
             Some(Err(error)) if error.kind() == ErrorKind::Unauthentic => Err(Unreadable::Unauthentic),
             Some(Err(_)) | None => Err(Unreadable::Corrupt),
         }
+    }
+
+    /// Whether a frame was sealed for a type that this process uses.
+    pub(crate) fn is_of_a_type_in_use(&self, bytes: &[u8]) -> bool {
+        Header::split(bytes).is_some_and(|(header, ..)| is_known(header.schema ^ self.version))
     }
 
     /// What a frame that this cache could open says, whatever its type.

@@ -5,6 +5,8 @@
 
 use std::fmt;
 use std::future::Future;
+use std::hash::{BuildHasher, Hash, RandomState};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -178,6 +180,8 @@ pub struct Capabilities {
     /// How many operations it is made to have under way at once. The cache lets no more through, unless the setting
     /// `max_concurrent` says otherwise.
     pub concurrency: usize,
+    /// What two backends of this process that reach the same entries have in common, if that is known. For warnings.
+    pub store: Option<u64>,
     /// Whether there is no store at all, as with [`AnyBackend::none`]: a cache over it lives in L1 alone. A wrapper
     /// forwards it.
     pub absent: bool,
@@ -196,6 +200,7 @@ impl Capabilities {
             timeout,
             isolates: false,
             concurrency: 100,
+            store: None,
             absent: false,
         }
     }
@@ -235,6 +240,16 @@ impl Capabilities {
     #[must_use]
     pub const fn concurrency(mut self, operations: usize) -> Self {
         self.concurrency = operations;
+        self
+    }
+
+    /// Says which store this is, by whatever two backends share that reach the same entries, such as an address and a
+    /// number of a database. A cache then warns of another one that it mixes its entries with.
+    #[must_use]
+    pub fn store(mut self, identity: impl Hash) -> Self {
+        // Of this process alone, so that nothing can be learnt from the number.
+        static HASHES: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+        self.store = Some(HASHES.hash_one((self.name, identity)));
         self
     }
 

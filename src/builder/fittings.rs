@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::codec::Codec;
 use crate::config::{Alarm, Environment, Policy, Secrets, Setup, Tracing};
 #[cfg(feature = "tracing")]
 use crate::event::TracingObserver;
@@ -31,4 +32,12 @@ pub(super) fn listeners(
     };
     let told = environment.map(|environment| environment.told.clone()).unwrap_or_default();
     Observers::new(counters, listeners, hits).after(told)
+}
+
+/// What the bytes of a cache look like: caches that differ in it cannot read one another's.
+pub(super) fn stack(codec: &impl Codec, policy: &Policy) -> String {
+    match policy.schema_version {
+        0 => codec.name(),
+        version => format!("{}, schema version {version}", codec.name()),
+    }
 }

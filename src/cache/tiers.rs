@@ -98,9 +98,21 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             Ok(value) => Some(Found { value, age, in_l1: true, expires, tags }),
             Err(reason) => {
                 self.observers.tell(Event::Unreadable { key: &Key::from_parts(text, hash), reason });
+                if reason == Unreadable::Schema {
+                    self.tell_types_in_turns();
+                }
                 None
             }
         }
+    }
+
+    /// Warns of a key that this process itself uses for values of two types. A type that has changed since the entry was
+    /// stored is none of this: the process knows the new one alone.
+    #[cold]
+    fn tell_types_in_turns(&self) {
+        let message = "a key holds values of two types in turns, so each replaces the other and is computed anew: give each \
+                       type a namespace of its own, or a part of the key";
+        self.observers.tell(Event::Warning { message });
     }
 
     /// The best that L1 and the backend have, and the backend's failure.
@@ -164,6 +176,9 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             Ok(opened) => opened,
             Err(reason) => {
                 self.observers.tell(Event::Unreadable { key, reason });
+                if reason == Unreadable::Schema && self.sealer.is_of_a_type_in_use(&bytes) {
+                    self.tell_types_in_turns();
+                }
                 // Boxed: rare, and as deep as the backend's removal.
                 Box::pin(self.reject(guard, key, reason)).await?;
                 return Ok(None);

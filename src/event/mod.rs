@@ -5,8 +5,8 @@
 use std::any::Any;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use crate::error::{Error, panic_message};
@@ -75,7 +75,7 @@ pub enum Event<'a> {
     /// A call was answered.
     ///
     /// Every `get` and every `get_or_compute` in all its forms gives exactly one of these, unless its future is dropped
-    /// before, or it is refused for an unusable key or option.
+    /// before, or it is refused for an unusable option or, of `get`, an unusable key.
     #[non_exhaustive]
     Answered {
         /// The key asked for.
@@ -140,10 +140,10 @@ pub enum Event<'a> {
         /// Why.
         reason: Unreadable,
     },
-    /// A value was returned but not stored.
+    /// A value was returned but not stored, or a call has a key that names no entry and computes for itself.
     #[non_exhaustive]
     NotStored {
-        /// The key it belongs to.
+        /// The key it belongs to; where a key cannot be used, one that stands in for it in the events of the call.
         key: &'a Key,
         /// Why: too large, not to be given back exactly by its codec, or with a TTL that cannot be kept.
         error: &'a Error,
@@ -360,6 +360,11 @@ impl Observers {
                 self.tell(Event::Warning { message: &message });
             }
         }
+    }
+
+    /// What lives as long as any part of the cache.
+    pub(crate) fn life(&self) -> Weak<Warnings> {
+        Arc::downgrade(&self.warnings)
     }
 
     /// The warnings so far.

@@ -87,8 +87,14 @@ pub(crate) fn schema_of<T: DeserializeOwned + 'static>() -> &'static Schema {
     }
 }
 
+/// Whether this is the fingerprint of a type that this process has asked about. Looks at all of them.
+pub(crate) fn is_known(fingerprint: u64) -> bool {
+    KNOWN.read().unwrap_or_else(PoisonError::into_inner).values().any(|known| known.fingerprint == fingerprint)
+}
+
+static KNOWN: LazyLock<RwLock<HashMap<TypeId, &Schema>>> = LazyLock::new(RwLock::default);
+
 fn look_up<T: DeserializeOwned + 'static>(id: TypeId) -> &'static Schema {
-    static KNOWN: LazyLock<RwLock<HashMap<TypeId, &Schema>>> = LazyLock::new(RwLock::default);
     let known = KNOWN.read().unwrap_or_else(PoisonError::into_inner).get(&id).copied();
     if let Some(schema) = known {
         return schema;

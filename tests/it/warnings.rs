@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cachekit::backends::{AnyBackend, File, Memory};
-use cachekit::codec::{Checked, Compressed, Postcard, Standard};
-use cachekit::{Backend, Cache, CacheBuilder, Environment, ErrorKind, FileLimits, Intent, Key};
+use cachekit::codec::{Checked, Compressed, Json, Postcard, Standard};
+use cachekit::{Backend, Cache, CacheBuilder, Codec, Environment, ErrorKind, FileLimits, Intent, Key, Unreadable};
 
 use crate::support::{Broken, Journal, Note};
 
@@ -175,4 +175,105 @@ async fn a_deterministic_intent_has_the_types_of_the_one_inside_and_the_ways_of_
     assert_eq!(cache.entry("key").skip_l1_read().get::<u32>().await.unwrap(), Some(1));
     let refused = test().intent(Intent::Deterministic(Intent::Secure)).build().unwrap_err();
     assert!(refused.to_string().contains("CACHEKIT_MASTER_KEY"), "{refused}");
+}
+
+/// The warnings of two caches, one built after the other.
+fn beside<B1: Backend, C1: Codec, B2: Backend, C2: Codec>(one: &Cache<B1, C1>, other: &Cache<B2, C2>) -> Vec<String> {
+    assert_eq!(one.warnings(), Vec::<String>::new(), "the first knows of no other");
+    other.warnings()
+}
+
+#[test]
+fn two_caches_over_one_backend_that_name_no_namespace_are_one_warning() {
+    let memory = Memory::new(1 << 20);
+    let build = || CacheBuilder::new().backend(memory.clone());
+    let (users, pages) = (build().build().unwrap(), build().build().unwrap());
+    let warnings = beside(&users, &pages);
+    assert!(warnings.len() == 1 && warnings[0].contains("one of them names no namespace"), "{warnings:?}");
+    assert_eq!(build().build().unwrap().warnings().len(), 0, "said once of these entries");
+    assert_eq!(build().namespace("a").build().unwrap().warnings().len(), 0);
+
+    let (a, b) = (Memory::new(1 << 20), Memory::new(1 << 20));
+    let (a, b) = (CacheBuilder::new().backend(a).build().unwrap(), CacheBuilder::new().backend(b).build().unwrap());
+    assert_eq!(beside(&a, &b).len(), 0, "two backends share nothing");
+    drop(a);
+    let alone = [CacheBuilder::new().build().unwrap(), CacheBuilder::new().build().unwrap()];
+    assert_eq!(beside(&alone[0], &alone[1]).len(), 0, "nor does L1 alone");
+}
+
+#[test]
+fn caches_of_one_namespace_whose_bytes_differ_are_one_warning_while_both_live() {
+    let memory = Memory::new(1 << 20);
+    let build = |namespace: &str| CacheBuilder::new().backend(AnyBackend::new(memory.clone())).namespace(namespace);
+    let like = (build("same").build().unwrap(), build("same").build().unwrap());
+    assert_eq!(beside(&like.0, &like.1).len(), 0, "two alike may be meant");
+    let (plain, json) = (build("users").build().unwrap(), build("users").codec(Json).build().unwrap());
+    let warnings = beside(&plain, &json);
+    let [mixed] = &warnings[..] else { panic!("{warnings:?}") };
+    for said in ["`users`", "one memory backend", "`checked(postcard)`", "`checked(json)`"] {
+        assert!(mixed.contains(said), "{said}: {mixed}");
+    }
+    let (old, new) = (build("v").build().unwrap(), build("v").schema_version(1).build().unwrap());
+    assert!(beside(&old, &new)[0].contains("`checked(postcard), schema version 1`"));
+    drop((plain, json));
+    assert_eq!(build("users").codec(Json).build().unwrap().warnings().len(), 0, "the others are gone");
+}
+
+#[cfg(all(feature = "redis", feature = "memcached", feature = "cachekitio"))]
+#[test]
+fn every_backend_knows_its_own_entries() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().to_str().unwrap();
+    let store = |vars: &[(&str, &str)]| {
+        let backend = AnyBackend::from_environment(&Environment::from_vars(vars.iter().copied())).unwrap();
+        backend.capabilities().store.unwrap()
+    };
+    let all: [&[(&str, &str)]; 9] = [
+        &[("CACHEKIT_REDIS_URL", "redis://h:1/0")],
+        &[("CACHEKIT_REDIS_URL", "redis://h:1/1")],
+        &[("CACHEKIT_REDIS_URL", "redis://h:2/0")],
+        &[("CACHEKIT_MEMCACHED_SERVERS", r#"["h:1"]"#)],
+        &[("CACHEKIT_MEMCACHED_SERVERS", r#"["h:1"]"#), ("CACHEKIT_MEMCACHED_KEY_PREFIX", "p:")],
+        &[("CACHEKIT_FILE_CACHE_DIR", path)],
+        &[("CACHEKIT_API_KEY", "ck_live_1")],
+        &[("CACHEKIT_API_KEY", "ck_live_2")],
+        &[("CACHEKIT_API_KEY", "ck_live_1"), ("CACHEKIT_API_URL", "https://api.staging.cachekit.io")],
+    ];
+    for (i, one) in all.iter().enumerate() {
+        for (j, other) in all.iter().enumerate() {
+            assert_eq!(store(one) == store(other), i == j, "{one:?} {other:?}");
+        }
+    }
+    assert_eq!(store(&[("CACHEKIT_REDIS_URL", "redis://u:p@h:1")]), store(all[0]), "whoever asks");
+}
+
+#[tokio::test]
+async fn a_key_of_two_value_types_in_turns_is_one_warning() {
+    for (l1, backend) in [(true, false), (false, true), (true, true)] {
+        let backend = if backend { AnyBackend::memory() } else { AnyBackend::none() };
+        let cache = CacheBuilder::new().backend(backend).namespace("turns").l1_enabled(l1).build().unwrap();
+        for round in 0..3u32 {
+            cache.get_or_compute("key", move || async move { Ok::<_, Broken>(round) }).await.unwrap();
+            assert_eq!(cache.warnings().len(), usize::from(round > 0));
+            cache.set("key", format!("{round}")).await.unwrap();
+            cache.get::<String>("key").await.unwrap();
+        }
+        assert!(cache.warnings()[0].contains("two types in turns"), "{:?}", cache.warnings());
+    }
+}
+
+#[tokio::test]
+async fn a_type_that_has_changed_since_its_entry_was_stored_is_no_warning() {
+    // What another version of the program stored: the schema number stands in for a type that this one has not.
+    let (elsewhere, here) = (Memory::new(1 << 20), Memory::new(1 << 20));
+    let build =
+        |memory: &Memory| CacheBuilder::new().backend(memory.clone()).namespace_index(false).namespace("deploy");
+    build(&elsewhere).schema_version(1).build().unwrap().set("key", 1u32).await.unwrap();
+    let key = Key::new("deploy", "key").unwrap();
+    here.set(&key, elsewhere.get(&key).await.unwrap().unwrap(), Duration::from_secs(60)).await.unwrap();
+    let journal = Arc::new(Journal::default());
+    let new = build(&here).observer(Arc::clone(&journal) as _).build().unwrap();
+    assert_eq!(new.get::<u32>("key").await.unwrap(), None);
+    assert!(journal.contains(&Note::Unreadable(Unreadable::Schema)));
+    assert_eq!(new.warnings(), Vec::<String>::new());
 }

@@ -122,8 +122,9 @@ impl CachekitIo {
     pub fn new(settings: CachekitIoSettings) -> Result<Self, Error> {
         settings.check()?;
         let service = Service::new(&settings)?;
-        let CachekitIoSettings { url, timeout, max_retries: retries, pool_size: width, .. } = settings;
+        let CachekitIoSettings { url, api_key, timeout, max_retries: retries, pool_size: width, .. } = settings;
         let capabilities = Capabilities::new("cachekitio").max_value(MAX_VALUE).max_ttl(MAX_TTL).timeout(timeout);
+        let capabilities = capabilities.store((url.as_str(), api_key.as_ref().map(|key| key.expose())));
         let calls = Calls { workers: Workers::new(service, width), timeout, retries };
         let base = format!("{}/v1/cache/", url.as_str());
         Ok(Self { shared: Arc::new(Shared { calls, capabilities, base, width }) })

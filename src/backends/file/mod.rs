@@ -169,7 +169,7 @@ impl Backend for File {
         let max_value = usize::try_from(self.store.limits.max_value).unwrap_or(usize::MAX);
         // The lock, and as much again as any backend has for the work itself.
         let timeout = self.store.limits.lock_timeout + Duration::from_secs(5);
-        Capabilities::new("file").leases(true).max_value(max_value).timeout(timeout)
+        Capabilities::new("file").leases(true).max_value(max_value).timeout(timeout).store(self.store.dir.path())
     }
 
     async fn get(&self, key: &Key) -> Result<Option<Bytes>, Error> {

@@ -137,6 +137,7 @@ impl Memcached {
         let timeout = settings.connect_timeout.saturating_add(settings.timeout.saturating_mul(2));
         let capabilities = Capabilities::new("memcached").leases(true).isolates(true).timeout(timeout);
         let capabilities = capabilities.max_value(settings.max_item_size - OVERHEAD);
+        let capabilities = capabilities.store((settings.addresses(), &settings.key_prefix));
         Ok(Self { shared: Arc::new(Shared { fleet, clock, prefix: settings.key_prefix.into(), capabilities }) })
     }
 }

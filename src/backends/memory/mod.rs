@@ -143,7 +143,8 @@ fn whole_millis(duration: Duration) -> u64 {
 #[deny(clippy::missing_trait_methods)]
 impl Backend for Memory {
     fn capabilities(&self) -> Capabilities {
-        Capabilities::new("memory").leases(true).max_value(self.max_value())
+        let store = Arc::as_ptr(&self.shelves).addr();
+        Capabilities::new("memory").leases(true).max_value(self.max_value()).store(store)
     }
 
     async fn get(&self, key: &Key) -> Result<Option<Bytes>, Error> {

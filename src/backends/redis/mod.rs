@@ -156,7 +156,8 @@ impl Redis {
         settings.check()?;
         let timeout = settings.connect_timeout.saturating_add(settings.timeout);
         let capabilities = Capabilities::new("redis").leases(true).max_value(MAX_VALUE).timeout(timeout);
-        let capabilities = capabilities.concurrency(CONCURRENCY);
+        let target = settings.target();
+        let capabilities = capabilities.concurrency(CONCURRENCY).store((format!("{:?}", target.topology), target.db));
         let wire = open::wire(&settings)?;
         let tracks = settings.tracking;
         let (sizes, ceiling) = (Sizes::new(), Ceiling::new());
