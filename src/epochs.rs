@@ -24,8 +24,9 @@ use crate::clock::millis;
 /// Fingerprints of the tags of an entry.
 pub(crate) type Tags = Arc<[u64]>;
 
-/// Tags remembered by name; what was raised before the oldest of them counts against every other tag.
-const MAX_TAGS: usize = 16_384;
+/// Tags remembered by name, at some 80 bytes each, so 5 MiB at most. What was raised before the oldest of them counts
+/// against every other tag, but only for what was not found good since: what L1 keeps is looked at after each order.
+const MAX_TAGS: usize = 65_536;
 
 /// How many expiries of everything are remembered; what is older than all of them is forgotten. Each of this process
 /// counts twice, when it begins and when it ends.

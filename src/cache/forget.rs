@@ -58,7 +58,8 @@ impl<B: Backend, C: Codec> Cache<B, C> {
     }
 
     /// Forgets every entry of the namespace that was stored with this tag, as
-    /// [`invalidate_namespace`](Cache::invalidate_namespace) forgets all. Entries without the tag stay.
+    /// [`invalidate_namespace`](Cache::invalidate_namespace) forgets all. Entries without the tag stay. In this process the
+    /// order takes the same short time however many entries have the tag, and a task gives their memory back afterwards.
     ///
     /// In the backend each tag has a version of its own, a small item that lasts as long as the backend keeps items: where it
     /// is lost, entries with the tag are lost with it.
@@ -137,7 +138,8 @@ impl<B: Backend, C: Codec> Cache<B, C> {
     ///
     /// The memory of L1 is given back at once. A computation under way that fails is answered with its error, not with
     /// an older value, and keys that are left alone because they failed lately are tried again. Reaches all tenants of
-    /// the namespace. Other processes hear of an invalidation of the namespace; they give memory back as they need it.
+    /// the namespace. Other processes hear of an invalidation of the namespace; they give the memory back in
+    /// the background.
     ///
     /// # Errors
     /// As [`invalidate_namespace`](Cache::invalidate_namespace). Without a backend there are none.

@@ -113,7 +113,7 @@ pub(crate) struct Shared<B: Backend> {
     checked: health::Checked,
     /// The longest that an entry was given to be kept, in milliseconds.
     longest: AtomicU64,
-    tasks: Tasks,
+    tasks: Arc<Tasks>,
 }
 
 impl<B: Backend, C: Codec> Deref for Inner<B, C> {
@@ -156,7 +156,8 @@ impl<B: Backend, C: Codec> Cache<B, C> {
         let own = || guard.as_ref().filter(|_| policy.invalidation).and_then(|guard| guard.bus(&name));
         let bus = foreign.or_else(own);
         let belief = Belief::of(policy.max_staleness, bus.is_some());
-        let local = Arc::new(Local::new(policy.l1_max_size, belief, clock.ticks()));
+        let tasks = Arc::default();
+        let local = Local::new(policy.l1_max_size, belief, &tasks, &clock);
         let subscription = bus.map(|bus| {
             let (local, clock) = (Arc::clone(&local), Arc::clone(&clock));
             let wait = belief.map_or(Duration::MAX, Belief::wait);
@@ -176,7 +177,7 @@ impl<B: Backend, C: Codec> Cache<B, C> {
             recovery: Recovery::default(),
             checked: health::Checked::default(),
             longest: AtomicU64::new(millis(policy.ttl.saturating_add(policy.stale_if_error.of(policy.ttl)))),
-            tasks: Tasks::default(),
+            tasks,
             policy,
         });
         let inner = Inner { namespace, sealer, clock, observers, local, shared };
@@ -383,7 +384,8 @@ impl<B: Backend, C: Codec> Cache<B, C> {
         self.inner.local.l1.as_ref().map_or(0, L1::len)
     }
 
-    /// How many tasks of this cache have not ended: computations, their writes, renewals.
+    /// How many tasks of this cache have not ended: computations, their writes, renewals, and the one that gives the
+    /// memory of forgotten entries back.
     pub fn pending(&self) -> usize {
         self.inner.tasks.len()
     }

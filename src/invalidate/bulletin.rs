@@ -184,6 +184,7 @@ impl Bulletin {
             self.miss();
             self.observers.tell(Event::Gap { name: &self.name });
         }
+        let epoch = self.local.epochs.now();
         for message in &batch.messages {
             match Message::read(message) {
                 Ok((source, _)) if source == self.source => {}
@@ -193,6 +194,9 @@ impl Bulletin {
                     self.observers.tell(Event::Unreadable { key: &self.name, reason: Unreadable::Foreign });
                 }
             }
+        }
+        if self.local.epochs.now() != epoch {
+            self.local.reclaim();
         }
         let was_deaf = self.reader.advance(turn, batch.position);
         if was_deaf == Some(true) {

@@ -4,23 +4,37 @@
 
 use std::sync::Arc;
 
+use super::reclaim::Reclaim;
+use crate::clock::Clock;
 use crate::epochs::{Belief, Epochs};
 use crate::fence::{Fence, Fences};
 use crate::key::Key;
 use crate::memory::L1;
+use crate::tasks::Tasks;
 
 #[derive(Debug)]
 pub(crate) struct Local {
     pub(crate) l1: Option<L1>,
     pub(crate) fences: Fences,
     pub(crate) epochs: Arc<Epochs>,
+    pub(super) reclaim: Reclaim,
 }
 
 impl Local {
-    pub(crate) fn new(l1_max_size: Option<usize>, belief: Option<Belief>, now: u64) -> Self {
-        let epochs = Epochs::new(belief, now);
+    pub(crate) fn new(
+        l1_max_size: Option<usize>,
+        belief: Option<Belief>,
+        tasks: &Arc<Tasks>,
+        clock: &Arc<dyn Clock>,
+    ) -> Arc<Self> {
+        let epochs = Epochs::new(belief, clock.ticks());
         let l1 = l1_max_size.map(|size| L1::new(size, Arc::clone(&epochs)));
-        Self { l1, fences: Fences::new(&epochs), epochs }
+        Arc::new_cyclic(|local| Self {
+            l1,
+            fences: Fences::new(&epochs),
+            epochs,
+            reclaim: Reclaim::new(local, tasks, Arc::clone(clock)),
+        })
     }
 
     /// Takes the present version of `key`.
@@ -75,6 +89,13 @@ impl Local {
     /// Believes nothing that L1 holds: what others told may have been missed.
     pub(crate) fn miss(&self) {
         self.epochs.miss();
+    }
+
+    /// Gives the memory of what L1 has forgotten back, in the background.
+    pub(crate) fn reclaim(&self) {
+        if self.l1.is_some() {
+            self.reclaim.begin();
+        }
     }
 
     /// Forgets what has this tag, and voids what is under way if it turns out to have it.

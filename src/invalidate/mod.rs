@@ -7,6 +7,7 @@ mod bulletin;
 mod known;
 mod local;
 mod reader;
+mod reclaim;
 mod record;
 mod versions;
 

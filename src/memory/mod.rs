@@ -94,6 +94,14 @@ pub(crate) struct L1 {
     epochs: Arc<Epochs>,
 }
 
+/// How far a walk over all entries has come.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    shard: usize,
+    /// How many entries of this shard are left, if it has begun.
+    left: Option<[usize; 2]>,
+}
+
 /// A shard on cache lines of its own, prefetched in pairs.
 #[repr(align(128))]
 struct Line(Mutex<Shard>);
@@ -207,6 +215,25 @@ impl L1 {
             drop(shard);
             drop(old);
         }
+    }
+
+    /// Removes what is gone or was forgotten among the next few entries. Returns whether all were looked at.
+    ///
+    /// What comes in meanwhile counts as a little older than it is when something has to give way.
+    pub(crate) fn reclaim(&self, progress: &mut Progress, now: u64) -> bool {
+        let mut dropped = Dropped::default();
+        let moment = Moment { tick: now, epochs: &self.epochs };
+        let Some(line) = self.shards.get(progress.shard) else { return true };
+        let mut shard = line.lock();
+        let mut left = progress.left.take().unwrap_or_else(|| shard.lengths());
+        if shard.reclaim(&mut left, moment, &mut dropped) {
+            progress.shard += 1;
+        } else {
+            progress.left = Some(left);
+        }
+        self.settle(&mut shard);
+        drop(shard);
+        progress.shard == self.shards.len()
     }
 
     /// Bytes accounted for.

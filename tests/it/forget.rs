@@ -22,6 +22,7 @@ mod expiring;
 mod expiring_all;
 mod many;
 mod overlapping;
+mod reclaimed;
 #[cfg(all(unix, feature = "redis-tls", feature = "redis-cluster", feature = "redis-sentinel"))]
 mod shared;
 mod tagged;

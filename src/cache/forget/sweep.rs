@@ -145,6 +145,7 @@ impl<B: Backend, C: Codec> Drop for Sweep<B, C> {
             versions.distrust();
         }
         self.forget();
+        self.cache.local.reclaim();
         self.tell();
     }
 }

@@ -95,3 +95,32 @@ fn clearing_drops_every_value_outside_of_every_lock_and_returns_what_was_borrowe
     assert!(l1.weight() > MIB * 9 / 10, "all of the budget is usable");
     l1.validate(MIB);
 }
+
+#[test]
+fn a_walk_takes_out_what_was_forgotten_a_few_under_each_lock_and_leaves_the_others_in_their_order() {
+    let epochs = Epochs::new(None, 0);
+    let l1 = L1::with_shards(MIB, 1, Arc::clone(&epochs));
+    for n in 0..1_000 {
+        let tags = if n % 2 == 0 { [1].into() } else { Tags::default() };
+        assert!(l1.put(&key(n), Entry { tags, ..entry(n, 400) }, 0, || true));
+    }
+    epochs.raise_tag(1);
+    let (mut progress, mut steps, mut done) = (Progress::default(), 0, false);
+    while !done {
+        let before = l1.len();
+        done = l1.reclaim(&mut progress, 0);
+        assert!(before - l1.len() <= 64);
+        steps += 1;
+    }
+    assert_eq!((l1.len(), steps), (500, 1_000usize.div_ceil(64)));
+    l1.validate(MIB);
+    // What came first goes first.
+    for n in 1_000.. {
+        l1.put(&key(n), Entry { epoch: epochs.now(), ..entry(n, 400) }, 0, || true);
+        if l1.len() < 500 + (n as usize - 999) - 100 {
+            break;
+        }
+    }
+    let kept: Vec<bool> = (0..1_000).filter(|n| n % 2 == 1).map(|n| read(&l1, &key(n)).is_some()).collect();
+    assert!(kept.contains(&false) && kept.is_sorted(), "{kept:?}");
+}
