@@ -101,8 +101,8 @@ impl Door {
             Ok(_) => self.succeeded(leave, operation),
             Err(error) => {
                 self.observers.tell(Event::BackendFailed { key, operation, error });
-                let late = self.is_late(error, limit, beat);
-                self.failed(leave, operation, error, late, now);
+                let excused = self.is_excused(error, limit, beat);
+                self.failed(leave, operation, error, excused, now);
             }
         }
         result
@@ -132,10 +132,15 @@ impl Door {
         }
     }
 
-    /// Whether an operation that had not the whole time, or is long, was late while others were answered.
-    fn is_late(&self, error: &Error, limit: Limit, beat: Beat) -> bool {
-        let excused = limit.is_cut() || limit.size == Size::Long;
-        error.kind() == ErrorKind::Timeout && excused && !self.pulse.cut(beat)
+    /// Whether the failure of an operation says nothing of the backend, because others were answered meanwhile: it had
+    /// not the whole time, or its value is long, which is why a connection breaks or an answer is late.
+    fn is_excused(&self, error: &Error, limit: Limit, beat: Beat) -> bool {
+        let may_be = match error.kind() {
+            ErrorKind::Timeout => limit.is_cut() || limit.size == Size::Long,
+            ErrorKind::Unavailable => limit.size == Size::Long,
+            _ => false,
+        };
+        may_be && !self.pulse.cut(beat)
     }
 
     /// Whether nothing may be stored at the moment, because the backend refuses writes.
@@ -199,12 +204,12 @@ impl Door {
         self.tell_breaker(leave.pass.and_then(Pass::succeeded));
     }
 
-    /// Draws the conclusions of a failure. `late` says that it came while others were answered.
-    fn failed(&self, leave: Leave<'_>, operation: Operation, error: &Error, late: bool, now: u64) {
+    /// Draws the conclusions of a failure. `excused` says that it says nothing of the backend.
+    fn failed(&self, leave: Leave<'_>, operation: Operation, error: &Error, excused: bool, now: u64) {
         match Blame::of(error.kind(), operation) {
             Blame::Backend => {
                 self.give_hint();
-                if !late {
+                if !excused {
                     self.tell_breaker(leave.pass.and_then(|pass| pass.failed(now)));
                 }
             }

@@ -57,6 +57,30 @@ async fn a_read_that_came_too_late_has_more_time_the_next_time() {
     assert_eq!(read_slowly(&setup, 1, 100_000, 3 * SECOND).await, Ok(()), "it is known to be long");
 }
 
+#[tokio::test]
+async fn a_connection_that_breaks_under_a_long_value_says_nothing_while_others_are_answered() {
+    let Setup { control, told, cache, .. } = setup(|builder| builder.failure_threshold(1).retries(0));
+    let refused = async |length: usize, heard: bool| {
+        let gate = control.gate(Operation::Set);
+        control.inject_next(1, Operation::Set, Fault::Refuse);
+        let call = tokio::spawn({
+            let cache = cache.clone();
+            async move { cache.set(1u32, vec![7u8; length]).await }
+        });
+        gate.wait_for(1).await;
+        if heard {
+            assert_eq!(cache.get::<u32>(2u32).await.unwrap(), None);
+        }
+        gate.open();
+        assert_eq!(call.await.unwrap().unwrap_err().kind(), ErrorKind::Unavailable);
+        told.breaker.lock().unwrap().clone()
+    };
+    for _ in 0..5 {
+        assert_eq!(refused(LONG / 2, true).await, []);
+    }
+    assert_eq!(refused(100, true).await, [BreakerState::Open], "a short one");
+}
+
 /// Reads a long value of another process over a slow network, after many short ones over a fast one.
 #[cfg(unix)]
 async fn is_read_over_a_slow_network(backend: impl Backend, writer: impl Backend, proxy: &Proxy) {
