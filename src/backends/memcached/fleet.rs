@@ -296,6 +296,11 @@ impl<'a> Route<'a> {
         self.server().place()
     }
 
+    /// Whether the server has a free connection.
+    pub(super) fn has_room(&self) -> bool {
+        self.server().has_room()
+    }
+
     fn server(&self) -> &'a Server {
         &self.fleet.members[self.index].server
     }

@@ -179,8 +179,12 @@ impl Shared {
         Ok(None)
     }
 
-    /// Whether the value under a key is long.
-    async fn is_long(&self, key: &Key) -> bool {
+    /// Whether the value under a key is long, asked over a free connection. Without one it is the other operations that
+    /// are waited for, and a question would only be one more.
+    async fn is_long(&self, key: &Key, route: &Route<'_>) -> bool {
+        if !route.has_room() {
+            return false;
+        }
         let found = self.look(key, Meta::NONE.cas().size()).await.ok().flatten();
         found.and_then(|(.., found)| found.item.size).is_some_and(|size| size >= LONG as u64)
     }
@@ -224,7 +228,7 @@ impl Backend for Memcached {
         let name = shared.name(key);
         let route = shared.fleet.route(&name).await?;
         let found = pin!(route.run(|| Get::new(&name).meta(Meta::NONE.cas())));
-        let found = late::or_ask(found, || shared.is_long(key)).await?;
+        let found = late::or_ask(found, || shared.is_long(key, &route)).await?;
         Ok(shared.sift(&route, &name, found).await?.and_then(|found| found.value).map(Bytes::from))
     }
 

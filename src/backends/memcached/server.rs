@@ -120,6 +120,11 @@ impl Server {
         tried.await.map_err(|failure: Failure| failure.error)
     }
 
+    /// Whether an operation would not have to wait for a place.
+    pub(super) fn has_room(&self) -> bool {
+        self.slots.available_permits() > 0
+    }
+
     /// Forgets the connections and what the name resolved to.
     pub(super) fn forget(&self) {
         self.lock().clear();
