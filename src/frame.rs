@@ -2,16 +2,18 @@
 //!
 //! ```text
 //!  0  C1 01        magic and version; 0xC1 is the one byte MessagePack never uses
-//!  2  kind         00 an entry, 01 a manifest of chunks, 02 a chunk
+//!  2  kind         01 a manifest of chunks, 02 a chunk, 03 an entry (00 was one without grace and clock)
 //!  3  tags         number of tags, 0..=1024: one byte below 128, else two, the first of them with its top bit set
 //!  4  created      u64, milliseconds since the Unix epoch          (all numbers big-endian)
 //! 12  fresh for    u64, milliseconds since created
 //! 20  ttl          u64, milliseconds since created
-//! 28  cost         u32, milliseconds the computation took
-//! 32  stack        u32, fingerprint of the codec stack
-//! 36  schema       u64, fingerprint of the value's type
-//! 44  namespace    u64, version of the namespace it was computed under
-//! 52  tags x 16    u64 fingerprint of the tag's name, u64 version
+//! 28  grace        u64, milliseconds after the ttl for which the backend keeps it
+//! 36  clock        u32, name of the clock that shows `created`: random, another each time that the clock is set
+//! 40  cost         u32, milliseconds the computation took
+//! 44  stack        u32, fingerprint of the codec stack
+//! 48  schema       u64, fingerprint of the value's type
+//! 56  namespace    u64, version of the namespace it was computed under
+//! 64  tags x 16    u64 fingerprint of the tag's name, u64 version
 //! ```
 //! From 128 tags on all that follows stands a byte later.
 //! The codec's output follows. Dates travel here so that every backend keeps them.
@@ -34,6 +36,10 @@ pub(crate) struct Header {
     pub(crate) fresh_for: u64,
     /// Milliseconds after `created` from which the entry is expired.
     pub(crate) ttl: u64,
+    /// Milliseconds after the TTL for which the backend was asked to keep it.
+    pub(crate) grace: u64,
+    /// Names the clock that shows `created`.
+    pub(crate) clock: u32,
     /// Milliseconds the computation took.
     pub(crate) cost: u32,
     /// Fingerprint of the codec stack.
@@ -49,9 +55,9 @@ pub(crate) struct Header {
 /// The kinds of frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    Entry,
-    Manifest,
-    Chunk,
+    Manifest = 1,
+    Chunk = 2,
+    Entry = 3,
 }
 
 /// The most tags an entry can carry.
@@ -59,7 +65,7 @@ pub(crate) const MAX_TAGS: usize = 1_024;
 
 const MAGIC: [u8; 2] = [0xC1, 0x01];
 /// What follows the number of tags, without them.
-const FIXED: usize = 48;
+const FIXED: usize = 60;
 /// The bytes of a tag.
 const TAG: usize = 16;
 const EXPIRED: [u8; 2] = [0xC1, 0x02];
@@ -91,9 +97,9 @@ fn expired_at(bytes: &[u8]) -> Option<u64> {
 pub(crate) fn kind(bytes: &[u8]) -> Option<(Kind, &[u8])> {
     let (kind, rest) = bytes.strip_prefix(&MAGIC)?.split_first()?;
     let kind = match kind {
-        0 => Kind::Entry,
         1 => Kind::Manifest,
         2 => Kind::Chunk,
+        3 => Kind::Entry,
         _ => return None,
     };
     Some((kind, rest))
@@ -118,6 +124,8 @@ impl Header {
         out.extend_from_slice(&self.created.to_be_bytes());
         out.extend_from_slice(&self.fresh_for.to_be_bytes());
         out.extend_from_slice(&self.ttl.to_be_bytes());
+        out.extend_from_slice(&self.grace.to_be_bytes());
+        out.extend_from_slice(&self.clock.to_be_bytes());
         out.extend_from_slice(&self.cost.to_be_bytes());
         out.extend_from_slice(&self.stack.to_be_bytes());
         out.extend_from_slice(&self.schema.to_be_bytes());
@@ -142,6 +150,8 @@ impl Header {
             created: fields.u64()?,
             fresh_for: fields.u64()?,
             ttl: fields.u64()?,
+            grace: fields.u64()?,
+            clock: fields.u32()?,
             cost: fields.u32()?,
             stack: fields.u32()?,
             schema: fields.u64()?,
@@ -191,7 +201,18 @@ mod tests {
 
     fn header(tags: usize) -> Header {
         let tags = (0..tags as u64).map(|tag| (tag, u64::MAX - tag)).collect();
-        Header { created: 1, fresh_for: 2, ttl: 3, cost: 4, stack: 5, schema: 6, namespace: 7, tags }
+        Header {
+            created: 1,
+            fresh_for: 2,
+            ttl: 3,
+            grace: 8,
+            clock: 9,
+            cost: 4,
+            stack: 5,
+            schema: 6,
+            namespace: 7,
+            tags,
+        }
     }
 
     #[test]
@@ -209,7 +230,7 @@ mod tests {
     #[test]
     fn a_number_of_tags_that_no_build_writes_is_none_whatever_follows() {
         let bytes = header(MAX_TAGS).to_bytes();
-        assert_eq!(bytes[..5], [0xC1, 0x01, 0x00, 0x84, 0x00]);
+        assert_eq!(bytes[..5], [0xC1, 0x01, 0x03, 0x84, 0x00]);
         for (number, why) in [
             (0x8401u16, "too many"),
             (0xffff, "too many"),
@@ -223,7 +244,7 @@ mod tests {
 
     #[test]
     fn an_expired_entry_is_itself_behind_ten_bytes_and_nothing_else_is_one() {
-        let entry = [&[0xC1, 0x01, 0x00][..], &[7; 60]].concat();
+        let entry = [&[0xC1, 0x01, 0x03][..], &[7; 60]].concat();
         let stored = expire(&entry, 0x0102);
         assert_eq!(stored[..10], [0xC1, 0x02, 0, 0, 0, 0, 0, 0, 0x01, 0x02]);
         assert_eq!(strip_expiry(stored.clone()), (Bytes::from(entry.clone()), Some(0x0102)));

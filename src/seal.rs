@@ -48,12 +48,31 @@ pub(crate) struct Dates {
     pub(crate) fresh_for: u64,
     /// After `created`: expired from then on.
     pub(crate) ttl: u64,
+    /// After that: kept as a fallback. The backend keeps an entry as long as its writer's says.
+    pub(crate) grace: u64,
+    /// The name of the clock that dated it.
+    pub(crate) clock: u32,
 }
 
 impl Dates {
+    /// How long the backend is asked to keep the entry.
+    pub(crate) fn keep(&self) -> Duration {
+        Duration::from_millis(self.kept())
+    }
+
+    /// The same, in milliseconds.
+    pub(crate) fn kept(&self) -> u64 {
+        self.ttl.saturating_add(self.grace)
+    }
+
+    /// These dates by a wall clock that shows `now`, of an entry of this `age`.
+    pub(crate) fn aged(self, age: u64, now: u64) -> Self {
+        Self { created: now.saturating_sub(age), ..self }
+    }
+
     /// How much of `span` is left at the wall-clock moment `now`.
     ///
-    /// An entry from the future (another host's clock, or one set back) is taken as made now.
+    /// An entry from the future is taken as made now.
     pub(crate) fn left(&self, span: u64, now: u64) -> u64 {
         span.saturating_sub(now.saturating_sub(self.created))
     }
@@ -142,6 +161,8 @@ impl<C: Codec> Sealer<C> {
             created: dates.created,
             fresh_for: dates.fresh_for,
             ttl: dates.ttl,
+            grace: dates.grace,
+            clock: dates.clock,
             cost: u32::try_from(millis(cost)).unwrap_or(u32::MAX),
             stack: self.stack,
             schema: schema.fingerprint() ^ self.version,
@@ -170,7 +191,7 @@ impl<C: Codec> Sealer<C> {
         if !self.trials.is_due::<T>() {
             return None;
         }
-        let dates = Dates { created: 0, fresh_for: 0, ttl: 0 };
+        let dates = Dates { created: 0, fresh_for: 0, ttl: 0, grace: 0, clock: 0 };
         let error = self.seal(key, value, dates, Duration::ZERO, &Marks::default()).err()?;
         let is_first = self.trials.end::<T>();
         is_first.then(|| format!("only L1 keeps values of this type, and no backend could be added later: {error}"))
@@ -209,7 +230,8 @@ impl<C: Codec> Sealer<C> {
 }
 
 fn dates(header: &Header) -> Dates {
-    Dates { created: header.created, fresh_for: header.fresh_for.min(header.ttl), ttl: header.ttl }
+    let fresh_for = header.fresh_for.min(header.ttl);
+    Dates { created: header.created, fresh_for, ttl: header.ttl, grace: header.grace, clock: header.clock }
 }
 
 fn marks(header: Header) -> Marks {

@@ -33,7 +33,9 @@ setters! {
     swr_enabled(bool);
     /// The share of its TTL after which an entry is stale, 0.1..=1.0. Default 0.5.
     swr_threshold_ratio(f64);
-    /// Whether freshness is spread by up to 10 % either way. Default true, except with `Intent::Test`.
+    /// Whether entries that are stored at once end one after another, so that they are not all computed anew at once.
+    /// Each expires up to a tenth of its TTL early, never late; where stale entries are renewed, they become stale over a
+    /// tenth of it, around the ratio. Without it both are exact. Default true, except with `Intent::Test`.
     jitter(bool);
     /// When to answer with an older value while a computation goes on; less than `deadline`. Default never.
     soft_timeout(Duration);

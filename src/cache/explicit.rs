@@ -65,7 +65,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         options.check()?;
         check_tags(tags)?;
         let key = self.key(key)?;
-        let plan = self.plan(options, None, &*value)?;
+        let dates = self.plan(options, None, &*value)?;
         // Before the versions are looked at: an invalidation that comes in between voids the value in both tiers.
         let origin = Origin { epoch: self.local.epochs.now(), tags: Tags::from(tags) };
         let to_l2 = self.guard.is_some() && !options.skip_l2_write;
@@ -74,7 +74,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             self.versions.as_ref().filter(|_| to_l2).map_or(Some(Marks::unversioned(tags)), |all| all.known(tags));
         let seal = {
             let (sealer, key, value) = (Arc::clone(&self.sealer), key.clone(), Arc::clone(&value));
-            move |marks: &Marks| sealer.seal(&key, &*value, plan.dates, Duration::ZERO, marks)
+            move |marks: &Marks| sealer.seal(&key, &*value, dates, Duration::ZERO, marks)
         };
         let frame = if to_l2 || C::CONFIDENTIAL {
             Some(seal(known.as_ref().unwrap_or(&Marks::unversioned(tags)))?)
@@ -89,7 +89,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             if options.skip_l1_write {
                 return Ok(());
             }
-            return self.keep(&change.key, &value, frame, plan, origin, || change.may_keep()).map(|_| ());
+            return self.keep(&change.key, &value, frame, dates, origin, || change.may_keep()).map(|_| ());
         }
         self.change(async move {
             let cache = Arc::clone(&change.cache);
@@ -99,14 +99,14 @@ impl<B: Backend, C: Codec> Inner<B, C> {
                 return Ok(());
             }
             let written = match &frame {
-                Some(frame) if to_l2 => change.write(frame, known.is_some(), &origin.tags, seal, plan.keep()).await,
+                Some(frame) if to_l2 => change.write(frame, known.is_some(), &origin.tags, seal, dates.keep()).await,
                 _ => Ok(()),
             };
             change.end(&mut turn, &written);
             let mut kept = Ok(());
             if !options.skip_l1_write {
                 let admit = || change.may_keep();
-                kept = cache.keep(&change.key, &value, frame, plan, origin, admit).map(drop);
+                kept = cache.keep(&change.key, &value, frame, dates, origin, admit).map(drop);
             }
             if cache.guard.is_some() && !to_l2 {
                 return Ok(());

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::Inner;
 use super::computation::{Computation, Leader, caught};
 use super::options::{Computed, Options, check_tags};
-use super::tiers::{Found, Origin, Plan};
+use super::tiers::{Found, Origin};
 use super::turn::{Leased, Turn};
 use crate::backends::Backend;
 use crate::clock::within;
@@ -23,7 +23,7 @@ use crate::flight::{Fallback, Flight, Landing, Pass};
 use crate::invalidate::Stamp;
 use crate::key::Key;
 use crate::memory::Age;
-use crate::seal::{Marks, Value};
+use crate::seal::{Dates, Marks, Value};
 
 impl<B: Backend, C: Codec> Inner<B, C> {
     /// Flies. Nobody owns the flight, everybody who waits is answered by it; a panic anywhere in it is an answer, too.
@@ -178,9 +178,9 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         let flight = Arc::clone(&pass.flight);
         let Computed { value, ttl, tags, store } = computed;
         let tags = Tags::from(tags);
-        let plan = check_tags(&tags).and_then(|()| self.plan(options, ttl, &*value));
-        let plan = match plan {
-            Ok(plan) if store && flight.claim() => plan,
+        let dates = check_tags(&tags).and_then(|()| self.plan(options, ttl, &*value));
+        let dates = match dates {
+            Ok(dates) if store && flight.claim() => dates,
             refused => {
                 match refused {
                     Err(error) => self.observers.tell(Event::NotStored { key, error: &error }),
@@ -195,7 +195,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         let writes = self.writes(options, &terms);
         let seal = async || {
             let marks = if writes { self.marks(terms.stamp, &tags).await? } else { Some(Marks::unversioned(&tags)) };
-            marks.map(|marks| self.sealer.seal(key, &*value, plan.dates, terms.cost, &marks)).transpose()
+            marks.map(|marks| self.sealer.seal(key, &*value, dates, terms.cost, &marks)).transpose()
         };
         let sealed = if C::CONFIDENTIAL { Some(seal().await) } else { None };
         let frame = sealed.as_ref().and_then(|sealed| sealed.as_ref().ok()).cloned().flatten();
@@ -204,9 +204,9 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             Ok(false)
         } else {
             let origin = Origin { epoch: flight.fence.epoch(), tags: Arc::clone(&tags) };
-            self.keep(key, &value, frame, plan, origin, || flight.may_store())
+            self.keep(key, &value, frame, dates, origin, || flight.may_store())
         };
-        let expires = self.clock.ticks().saturating_add(plan.dates.ttl);
+        let expires = self.clock.ticks().saturating_add(dates.ttl);
         let source = Outcome::Computed;
         let landing = Landing::Value { value: Arc::clone(&value), source, expires, tags: Arc::clone(&tags) };
         if !writes {
@@ -227,7 +227,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             Some(sealed) => sealed,
             None => seal().await,
         };
-        self.write(&flight, key, sealed, plan, terms.lease).await;
+        self.write(&flight, key, sealed, dates, terms.lease).await;
     }
 
     /// Whether a computed entry goes to the backend. After a failed read only where nobody pays for a failed write,
@@ -243,7 +243,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         flight: &Flight<T, E>,
         key: &Key,
         sealed: Result<Option<Bytes>, Error>,
-        plan: Plan,
+        dates: Dates,
         lease: Option<Leased<B>>,
     ) {
         let Some(guard) = &self.guard else { return };
@@ -255,7 +255,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
                 let token = if let Some(lease) = &lease { lease.settle().await } else { None };
                 // Without a lease nothing but the bus would have told of a change by another process.
                 let may = token.is_some() || (lease.is_none() && !flight.fence.has_missed());
-                if may && flight.may_store() { guard.put(key, bytes, plan.keep(), token).await } else { Ok(false) }
+                if may && flight.may_store() { guard.put(key, bytes, dates.keep(), token).await } else { Ok(false) }
             }
         };
         match stored {

@@ -28,6 +28,7 @@ use crate::sensitive::Storable;
 use crate::tasks::Tasks;
 
 mod change;
+mod clocks;
 mod computation;
 mod entry;
 mod explicit;
@@ -38,12 +39,14 @@ mod options;
 mod orphans;
 mod others;
 mod path;
+mod plan;
 mod recovery;
 #[cfg(feature = "encryption")]
 mod tenant;
 mod tiers;
 mod turn;
 
+use self::clocks::Clocks;
 use self::options::Options;
 use self::orphans::Orphans;
 use self::path::Look;
@@ -110,6 +113,7 @@ pub(crate) struct Shared<B: Backend> {
     /// Leases that are given back at once.
     returns: Arc<Semaphore>,
     recovery: Recovery,
+    clocks: Clocks,
     checked: health::Checked,
     /// The longest that an entry was given to be kept, in milliseconds.
     longest: AtomicU64,
@@ -175,6 +179,7 @@ impl<B: Backend, C: Codec> Cache<B, C> {
             orphans: Orphans::default(),
             returns: Arc::new(Semaphore::new(MOST_RETURNS)),
             recovery: Recovery::default(),
+            clocks: Clocks::new(&*clock),
             checked: health::Checked::default(),
             longest: AtomicU64::new(millis(policy.ttl.saturating_add(policy.stale_if_error.of(policy.ttl)))),
             tasks,

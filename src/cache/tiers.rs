@@ -1,7 +1,6 @@
 //! The two tiers as the path sees them: look, read, plan, keep, write.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,9 +8,7 @@ use bytes::Bytes;
 use super::Inner;
 use super::options::Options;
 use crate::backends::Backend;
-use crate::clock::millis;
 use crate::codec::Codec;
-use crate::config::LONGEST;
 use crate::epochs::Tags;
 use crate::error::{Error, ErrorKind};
 use crate::event::{Event, Unreadable};
@@ -21,7 +18,6 @@ use crate::guard::{Guard, check_size};
 use crate::invalidate::{Admission, Stamp};
 use crate::key::Key;
 use crate::memory::{self, Age, Held, Hit, L1};
-use crate::negative;
 use crate::seal::{Dates, Marks, Value};
 
 /// An entry found in a tier.
@@ -46,22 +42,8 @@ struct Stored<T> {
     /// As they were sealed.
     bytes: Bytes,
     value: Arc<T>,
-    plan: Plan,
+    dates: Dates,
     tags: Tags,
-}
-
-/// The dates an entry is stored with.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Plan {
-    pub(super) dates: Dates,
-    pub(super) grace: u64,
-}
-
-impl Plan {
-    /// How long the backend keeps it.
-    pub(super) fn keep(self) -> Duration {
-        Duration::from_millis(self.dates.ttl.saturating_add(self.grace))
-    }
 }
 
 /// What L1 must know of an entry to forget it.
@@ -189,9 +171,10 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             Admission::Expired(at) => Some(at),
             Admission::Void => return Ok(None),
         };
+        let dates = if ended.is_none() { self.by_own_clock(guard, key, dates).await? } else { dates };
         let (grace, now) = (self.grace(options, Duration::from_millis(dates.ttl)), self.clock.wall());
-        let plan = Plan { dates: dates.ended(ended, now).ended(swept, now), grace };
-        let stored = Stored { bytes, value: Arc::new(value), plan, tags: marks.names() };
+        let dates = Dates { grace, ..dates.ended(ended, now).ended(swept, now) };
+        let stored = Stored { bytes, value: Arc::new(value), dates, tags: marks.names() };
         Ok(self.promote(key, options, known, fence, stored, admit))
     }
 
@@ -205,9 +188,9 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         stored: Stored<T>,
         admit: impl Fn() -> bool,
     ) -> Option<Found<T>> {
-        let Stored { bytes, value, plan, tags } = stored;
-        let (dates, now) = (plan.dates, self.clock.wall());
-        if dates.left(dates.ttl.saturating_add(plan.grace), now) == 0 {
+        let Stored { bytes, value, dates, tags } = stored;
+        let now = self.clock.wall();
+        if dates.left(dates.kept(), now) == 0 {
             return None;
         }
         let age = match (dates.left(dates.fresh_for, now), dates.left(dates.ttl, now)) {
@@ -220,11 +203,11 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         if is_older || self.recovery.hides(key, &tags) {
             return None;
         }
-        // The age of an entry from the future is unknown, so a copy in L1 could outlive it.
+        // One that is a little ahead would live longer in L1 by as much.
         if dates.created <= now && !options.skip_l1_write {
             // What does not fit into L1 is read again.
             let origin = Origin { epoch: fence.epoch(), tags: Arc::clone(&tags) };
-            let _ = self.keep(key, &value, Some(bytes), plan, origin, admit);
+            let _ = self.keep(key, &value, Some(bytes), dates, origin, admit);
         }
         Some(Found { value, age, in_l1: false, expires, tags: Some(tags) })
     }
@@ -272,6 +255,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         if self.recovery.hides(key, &marks.names()) {
             return Ok(false);
         }
+        let dates = self.by_own_clock(guard, key, dates).await?;
         let lives = dates.left(dates.ttl, self.clock.wall()) > 0;
         Ok(lives && self.admits(guard, &marks).await? == Admission::Valid)
     }
@@ -290,40 +274,6 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             (Some(guard), Some(versions)) => versions.marks(guard, stamp, tags).await,
             _ => Ok(Some(Marks::unversioned(tags))),
         }
-    }
-
-    /// Decides the dates of a new entry.
-    pub(super) fn plan<T: Value>(&self, options: Options, decided: Option<Duration>, value: &T) -> Result<Plan, Error> {
-        let negative = self.policy.negative_ttl.filter(|_| negative::is_none(value));
-        let ttl = decided.or(options.ttl).or(negative).unwrap_or(self.policy.ttl);
-        let grace = self.grace(options, ttl);
-        if ttl.is_zero() {
-            return Err(Error::new(ErrorKind::Argument, "the ttl is zero: give the entry a life, or do not store it"));
-        }
-        let longest = self.guard.as_ref().map_or(LONGEST, |guard| guard.capabilities().max_ttl.min(LONGEST));
-        if ttl.saturating_add(Duration::from_millis(grace)) > longest {
-            let message = format!(
-                "a ttl of {} s and {} s of grace are longer than the {} s an entry can be kept here",
-                ttl.as_secs(),
-                grace / 1_000,
-                longest.as_secs()
-            );
-            return Err(Error::new(ErrorKind::Argument, message));
-        }
-        let ttl = millis(ttl).max(1);
-        let fresh_for = match self.policy.swr_threshold_ratio {
-            None => ttl,
-            Some(ratio) => {
-                let spread = if self.policy.jitter { 0.9 + 0.2 * fastrand::f64() } else { 1.0 };
-                ((ttl as f64 * ratio * spread) as u64).clamp(1, ttl)
-            }
-        };
-        self.longest.fetch_max(ttl.saturating_add(grace), Relaxed);
-        Ok(Plan { dates: Dates { created: self.clock.wall(), fresh_for, ttl }, grace })
-    }
-
-    pub(super) fn grace(&self, options: Options, ttl: Duration) -> u64 {
-        millis(options.stale_if_error.unwrap_or(self.policy.stale_if_error).of(ttl))
     }
 
     /// Warns of a type that L1 keeps and no backend could, so that one can be added without a surprise.
@@ -347,7 +297,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         key: &Key,
         value: &Arc<T>,
         sealed: Option<Bytes>,
-        plan: Plan,
+        dates: Dates,
         origin: Origin,
         admit: impl Fn() -> bool,
     ) -> Result<bool, Error> {
@@ -367,13 +317,13 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         let size = check_size(weight, self.policy.max_value_size)
             .and_then(|()| check_fits(l1, key, weight.saturating_add(handle)));
         let weight = if size.is_ok() { weight.saturating_add(handle) } else { usize::MAX };
-        let (now, ticks, dates) = (self.clock.wall(), self.clock.ticks(), plan.dates);
+        let (now, ticks) = (self.clock.wall(), self.clock.ticks());
         let entry = memory::Entry {
             held,
             weight,
             fresh_until: dates.end(dates.fresh_for, now, ticks),
             expires: dates.end(dates.ttl, now, ticks),
-            gone: dates.end(dates.ttl.saturating_add(plan.grace), now, ticks),
+            gone: dates.end(dates.kept(), now, ticks),
             epoch: origin.epoch,
             tags: origin.tags,
         };

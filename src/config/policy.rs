@@ -34,7 +34,8 @@ pub struct Policy {
     pub stale_if_error: Grace,
     /// The share of its TTL after which an entry is stale and renewed in the background; `None` turns that off.
     pub swr_threshold_ratio: Option<f64>,
-    /// Whether the freshness of entries is spread by up to 10 % either way.
+    /// Whether entries that are stored at once end one after another: they expire up to a tenth of their TTL early, and
+    /// become stale over a tenth of it.
     pub jitter: bool,
     /// After this time a computation goes on in the background, if there is an older value to answer with.
     pub soft_timeout: Option<Duration>,

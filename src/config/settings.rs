@@ -52,7 +52,7 @@ settings! {
     swr_enabled: bool,
     /// The share of its TTL after which an entry is stale, 0.1..=1.0. Default 0.5.
     swr_threshold_ratio: f64,
-    /// Whether freshness is spread by up to 10 %. Default true.
+    /// Whether entries end up to a tenth of their TTL early, each at a time of its own. Default true.
     jitter: bool,
     /// When to answer with an older value while a computation goes on; less than `deadline`. Default never.
     soft_timeout: Duration,

@@ -384,6 +384,7 @@ async fn an_entry_from_the_future_lives_no_longer_in_l1_than_in_the_backend() {
             .clock(Arc::new(clock.clone()))
             .ttl(Duration::from_secs(100))
             .swr_enabled(false)
+            .jitter(false)
             .build()
             .unwrap()
     };
@@ -405,6 +406,7 @@ async fn a_wall_clock_set_back_does_not_prolong_what_is_read_again() {
         .clock(Arc::new(clock.clone()))
         .ttl(Duration::from_secs(100))
         .swr_enabled(false)
+        .jitter(false)
         .build()
         .unwrap();
     cache.set("key", 1u32).await.unwrap();

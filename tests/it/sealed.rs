@@ -97,7 +97,7 @@ async fn a_computed_value_is_sealed_before_l1_has_it() {
 async fn an_entry_that_is_not_authentic_is_a_miss_and_is_replaced() {
     let (cache, _, control, journal) = sealed(Veiled::default(), &[]);
     cache.entry("key").skip_l1_write().set(1u32).await.unwrap();
-    control.inject(Operation::Get, Fault::Flip(8 * 54));
+    control.inject(Operation::Get, Fault::Flip(8 * 66));
     assert_eq!(cache.get_or_compute("key", || async { Ok::<u32, Broken>(2) }).await.unwrap(), 2);
     control.heal();
     cache.close(std::time::Duration::from_secs(5)).await.unwrap();
@@ -109,7 +109,7 @@ async fn an_entry_that_is_not_authentic_is_a_miss_and_is_replaced() {
 async fn fail_closed_reports_it_and_keeps_the_entry() {
     let (cache, _, control, journal) = sealed(Veiled::default(), &[("CACHEKIT_ENCRYPTION_FAIL_CLOSED", "true")]);
     cache.entry("key").skip_l1_write().set(1u32).await.unwrap();
-    control.inject(Operation::Get, Fault::Flip(8 * 54));
+    control.inject(Operation::Get, Fault::Flip(8 * 66));
     let Err(ComputeError::Cache(error)) = cache.get_or_compute("key", || async { Ok::<u32, Broken>(2) }).await else {
         panic!("an error")
     };

@@ -58,6 +58,7 @@ async fn default_ttl_is_the_life_of_an_entry() {
     let cache = CacheBuilder::from_vars([("CACHEKIT_DEFAULT_TTL", "2.5")])
         .l1_only()
         .swr_enabled(false)
+        .jitter(false)
         .clock(Arc::new(clock.clone()))
         .build()
         .unwrap();

@@ -94,6 +94,18 @@ fn a_backend_that_takes_one_key_for_another_is_found() {
 }
 
 #[test]
+fn a_backend_that_does_not_count_down_is_found_where_clocks_are_wrong() {
+    let wrap = |backend: SimulatedBackend| Broken::new(backend, Sabotage::CountsNothingDown);
+    let brief = |builder: Builder<Broken>| usual(builder).ttl(Duration::from_secs(1)).l1_enabled(false);
+    let skew = Faults::none().with(Trouble::Skew);
+    let found = first(|simulation| simulation.faults(skew).run_over(wrap, brief));
+    assert!(found.what.contains("old, though it lives"), "{found}");
+    let honest = |builder: Builder<SimulatedBackend>| usual(builder).ttl(Duration::from_secs(1)).l1_enabled(false);
+    let again = Simulation::new(found.seed).steps(STEPS).faults(skew).run(honest).unwrap();
+    assert!(again.faults > 0, "{again:?}");
+}
+
+#[test]
 fn a_bus_that_hides_its_gaps_is_found() {
     let found = sabotaged(Sabotage::HidesGaps, Faults::none().with(Trouble::Trim));
     assert!(found.what.contains("acknowledged"), "{found}");

@@ -11,7 +11,7 @@ use super::oracle::{Oracle, Promises};
 use super::plans;
 use super::process::{End, Plan, Process, Stay};
 use super::violation::{Happening, Report, Violation};
-use super::world::{NAMESPACE, World, turns};
+use super::world::{NAMESPACE, OwnClock, World, turns};
 use super::{SimulatedBackend, Simulation};
 use crate::backends::Backend;
 use crate::builder::CacheBuilder;
@@ -44,12 +44,13 @@ where
     let clock = ManualClock::new();
     let build = |world: &Arc<World>, slot: usize, cache: usize| {
         let backend = SimulatedBackend { world: Arc::clone(world), slot, cache };
-        let builder =
-            CacheBuilder::new().backend(wrap(backend)).clock(Arc::new(world.clock.clone())).namespace(NAMESPACE);
+        let clock = OwnClock { world: Arc::clone(world), slot };
+        let builder = CacheBuilder::new().backend(wrap(backend)).clock(Arc::new(clock)).namespace(NAMESPACE);
         settings(builder).build().unwrap_or_else(|error| panic!("the caches of a simulation cannot be built: {error}"))
     };
     let keys = (0..simulation.keys).map(|key| Key::new(NAMESPACE, key).expect("neither empty nor long")).collect();
-    let world = World::new(clock, simulation.seed, Weather::new(simulation.faults), Oracle::new(simulation.keys), keys);
+    let (weather, oracle) = (Weather::new(simulation.faults), Oracle::new(simulation.keys));
+    let world = World::new(clock, simulation.seed, weather, oracle, simulation.caches, keys);
     let runtime =
         tokio::runtime::Builder::new_current_thread().build().unwrap_or_else(|error| panic!("no runtime: {error}"));
     let mut driver = Driver { simulation, world, build: &build, live: Vec::new(), retired: Vec::new(), sweeps: true };
@@ -143,6 +144,7 @@ impl<B: Backend, C: Codec> Driver<'_, B, C> {
                 let pause = self.world.lock().rng.u64(100..3_000);
                 self.world.clock.advance(Duration::from_millis(pause));
             }
+            Trouble::Skew => self.world.skew(slot),
             _ => self.replace(slot),
         }
     }

@@ -38,6 +38,8 @@ pub enum Trouble {
     Replace,
     /// All processes stand still for up to three seconds.
     Pause,
+    /// The wall clock of a process is set: right, or up to two hours ahead or behind.
+    Skew,
 }
 
 /// The kinds of trouble that a simulation makes.
@@ -52,7 +54,7 @@ pub enum Trouble {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Faults(u16);
 
-const ALL: [Trouble; 13] = [
+const ALL: [Trouble; 14] = [
     Trouble::Refuse,
     Trouble::ReadOnly,
     Trouble::FailAfter,
@@ -66,6 +68,7 @@ const ALL: [Trouble; 13] = [
     Trouble::Repeat,
     Trouble::Replace,
     Trouble::Pause,
+    Trouble::Skew,
 ];
 
 impl Faults {
@@ -188,7 +191,7 @@ impl Weather {
         if !self.faults.contains(trouble) {
             return None;
         }
-        if matches!(trouble, Trouble::Restart | Trouble::Replace | Trouble::Pause) {
+        if matches!(trouble, Trouble::Restart | Trouble::Replace | Trouble::Pause | Trouble::Skew) {
             self.met += 1;
             return Some(trouble);
         }

@@ -2,6 +2,8 @@
 //!
 //! One lock over everything, because one thread runs it all; it is never held across an await.
 
+use std::pin::Pin;
+use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -21,6 +23,8 @@ pub(super) struct World {
     pub(super) clock: ManualClock,
     /// The texts of the keys, as messages spell them.
     pub(super) keys: Vec<Key>,
+    /// By how many milliseconds the wall clock of each process is ahead.
+    skews: Vec<AtomicI64>,
     state: Mutex<State>,
 }
 
@@ -53,10 +57,18 @@ pub(super) const NAMESPACE: &str = "simulation";
 const ROOM: usize = 64 << 20;
 
 impl World {
-    pub(super) fn new(clock: ManualClock, seed: u64, weather: Weather, oracle: Oracle, keys: Vec<Key>) -> Arc<Self> {
+    pub(super) fn new(
+        clock: ManualClock,
+        seed: u64,
+        weather: Weather,
+        oracle: Oracle,
+        caches: usize,
+        keys: Vec<Key>,
+    ) -> Arc<Self> {
         let server = Server { memory: memory(&clock), restarts: 0 };
         let state = State { rng: Rng::with_seed(seed), weather, oracle, server };
-        Arc::new(Self { clock, keys, state: Mutex::new(state) })
+        let skews = (0..caches).map(|_| AtomicI64::new(0)).collect();
+        Arc::new(Self { clock, keys, skews, state: Mutex::new(state) })
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
@@ -66,6 +78,13 @@ impl World {
 
     pub(super) fn now(&self) -> u64 {
         self.clock.ticks()
+    }
+
+    /// Sets the wall clock of the process in `slot`. Clocks differ by nothing, or by far more than caches tolerate.
+    pub(super) fn skew(&self, slot: usize) {
+        let rng = &mut self.lock().rng;
+        let steps = if rng.u8(..4) == 0 { 0 } else { rng.i64(-720..=720) };
+        self.skews[slot].store(steps * 10_000, SeqCst);
     }
 
     /// An operation arrives, of the process in `slot`.
@@ -92,6 +111,27 @@ impl World {
 
     pub(super) async fn sleep(&self, duration: Duration) {
         self.clock.sleep(duration).await;
+    }
+}
+
+/// The clock of one process, whose wall time may be wrong.
+#[derive(Debug)]
+pub(super) struct OwnClock {
+    pub(super) world: Arc<World>,
+    pub(super) slot: usize,
+}
+
+impl Clock for OwnClock {
+    fn wall(&self) -> u64 {
+        self.world.clock.wall().saturating_add_signed(self.world.skews[self.slot].load(SeqCst))
+    }
+
+    fn ticks(&self) -> u64 {
+        self.world.clock.ticks()
+    }
+
+    fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        self.world.clock.sleep(duration)
     }
 }
 

@@ -133,6 +133,8 @@ async fn versions_are_remembered_under_no_generation_but_their_own() {
         let chaos = Chaos::with_clock(memory.clone(), Arc::new(clock.clone()));
         let control = chaos.control();
         let (one, two) = (quiet(&clock, memory), quiet(&clock, chaos));
+        one.set("first", 0u32).await.unwrap();
+        assert_eq!(two.get::<u32>("first").await.unwrap(), Some(0), "from here on each knows the other's clock");
         one.entry("else").tags(["t"]).set(1u32).await.unwrap();
         let slow = Slow::new();
         let old = start(&two, &slow, 1).await;

@@ -22,6 +22,8 @@ pub(super) enum Sabotage {
     FreezesVersions,
     /// One of sixteen reads is of the key `1`.
     SwapsKeys,
+    /// Every entry is kept for its whole TTL from now on, it says.
+    CountsNothingDown,
     /// The bus says that nothing is lost.
     HidesGaps,
     /// One of eight batches has no messages.
@@ -54,7 +56,7 @@ impl Broken {
 }
 
 impl Backend for Broken {
-    forward!(inner: capabilities set exists ttl touch set_many remove_many lease renew release ping);
+    forward!(inner: capabilities set exists touch set_many remove_many lease renew release ping);
 
     async fn get(&self, key: &Key) -> Result<Option<Bytes>, Error> {
         let other = Key::new("simulation", 1).unwrap();
@@ -66,6 +68,11 @@ impl Backend for Broken {
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Bytes>>, Error> {
         let values = self.inner.get_many(keys).await?;
         Ok(keys.iter().zip(values).map(|(key, value)| self.frozen(key, value)).collect())
+    }
+
+    async fn ttl(&self, key: &Key) -> Result<Option<Duration>, Error> {
+        let left = self.inner.ttl(key).await?;
+        Ok(if self.sabotage == Sabotage::CountsNothingDown { left.map(|_| Duration::from_secs(2)) } else { left })
     }
 
     async fn remove(&self, key: &Key) -> Result<(), Error> {

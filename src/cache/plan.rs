@@ -1,0 +1,107 @@
+//! The dates that a new entry gets.
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use super::Inner;
+use super::options::Options;
+use crate::backends::Backend;
+use crate::clock::millis;
+use crate::codec::Codec;
+use crate::config::LONGEST;
+use crate::error::{Error, ErrorKind};
+use crate::negative;
+use crate::seal::{Dates, Value};
+
+impl<B: Backend, C: Codec> Inner<B, C> {
+    /// Decides the dates of a new entry.
+    pub(super) fn plan<T: Value>(
+        &self,
+        options: Options,
+        decided: Option<Duration>,
+        value: &T,
+    ) -> Result<Dates, Error> {
+        let negative = self.policy.negative_ttl.filter(|_| negative::is_none(value));
+        let ttl = decided.or(options.ttl).or(negative).unwrap_or(self.policy.ttl);
+        let grace = self.grace(options, ttl);
+        if ttl.is_zero() {
+            return Err(Error::new(ErrorKind::Argument, "the ttl is zero: give the entry a life, or do not store it"));
+        }
+        let longest = self.guard.as_ref().map_or(LONGEST, |guard| guard.capabilities().max_ttl.min(LONGEST));
+        if ttl.saturating_add(Duration::from_millis(grace)) > longest {
+            let message = format!(
+                "a ttl of {} s and {} s of grace are longer than the {} s an entry can be kept here",
+                ttl.as_secs(),
+                grace / 1_000,
+                longest.as_secs()
+            );
+            return Err(Error::new(ErrorKind::Argument, message));
+        }
+        let whole = millis(ttl);
+        self.longest.fetch_max(whole.saturating_add(grace), Relaxed);
+        let drawn = self.policy.jitter.then(fastrand::f64);
+        let (fresh_for, ttl) = ends(whole, self.policy.swr_threshold_ratio, drawn);
+        // What may stand in after its expiry does so until the grace after the whole TTL is over.
+        let grace = if grace == 0 { 0 } else { grace.saturating_add(whole.saturating_sub(ttl)) };
+        Ok(Dates { created: self.clock.wall(), fresh_for, ttl, grace, clock: self.clocks.own(&*self.clock) })
+    }
+
+    /// How long after its expiry an entry of this TTL may stand in for a failing computation, in milliseconds.
+    pub(super) fn grace(&self, options: Options, ttl: Duration) -> u64 {
+        millis(options.stale_if_error.unwrap_or(self.policy.stale_if_error).of(ttl))
+    }
+}
+
+/// The share of the TTL over which jitter spreads each end of entries that were made at once.
+const SPREAD: f64 = 0.1;
+
+/// When an entry is stale and when it is expired: after so many milliseconds, of which `ttl` are the most.
+///
+/// With jitter, `drawn` from 0 to 1 says where in its spread each end is. Both have one draw, so that they keep their
+/// order; the expiry is early by up to the whole spread, because no entry may outlive its TTL.
+fn ends(ttl: u64, ratio: Option<f64>, drawn: Option<f64>) -> (u64, u64) {
+    let share = |latest: f64| match drawn {
+        Some(drawn) => latest - SPREAD * (1.0 - drawn),
+        None => latest,
+    };
+    let at = |share: f64| ((ttl as f64 * share) as u64).clamp(1, ttl.max(1));
+    let expires = at(share(1.0));
+    let fresh_for = match ratio {
+        Some(ratio) if drawn.is_some() => at(share((ratio + SPREAD / 2.0).min(1.0))),
+        Some(ratio) => at(ratio),
+        None => expires,
+    };
+    (fresh_for, expires)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_jitter_both_ends_are_exact() {
+        assert_eq!(ends(100_000, None, None), (100_000, 100_000));
+        assert_eq!(ends(100_000, Some(0.5), None), (50_000, 100_000));
+        assert_eq!(ends(100_000, Some(1.0), None), (100_000, 100_000));
+        assert_eq!((ends(1, Some(0.1), None), ends(0, None, None)), ((1, 1), (1, 1)));
+    }
+
+    #[test]
+    fn with_jitter_each_end_is_spread_over_a_tenth_of_the_ttl_and_none_is_late() {
+        for (ratio, first, last) in [
+            (None, 90_000, 100_000),
+            (Some(0.1), 5_000, 15_000),
+            (Some(0.5), 45_000, 55_000),
+            (Some(1.0), 90_000, 100_000),
+        ] {
+            assert_eq!(ends(100_000, ratio, Some(0.0)), (first, 90_000), "{ratio:?}");
+            assert_eq!(ends(100_000, ratio, Some(1.0)), (last, 100_000), "{ratio:?}");
+            let mut before = (0, 0);
+            for step in 0..=100 {
+                let (fresh, expires) = ends(100_000, ratio, Some(f64::from(step) / 100.0));
+                assert!(before.0 < fresh && before.1 < expires && fresh <= expires && expires <= 100_000, "{ratio:?}");
+                before = (fresh, expires);
+            }
+        }
+    }
+}
