@@ -3,11 +3,17 @@
 //! Two clocks in one trait: the wall clock dates what other processes read, the ticks measure how long
 //! something lives in this one. Waiting is part of the trait, so that a manual clock drives deadlines too.
 
+use std::cell::Cell;
 use std::fmt;
 use std::future::{Future, poll_fn};
+use std::panic::catch_unwind;
 use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::runtime::{Handle, Id};
+
+use crate::error::{Error, ErrorKind};
 
 /// A source of time.
 ///
@@ -34,6 +40,11 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
     fn precise(&self) -> Duration {
         Duration::from_millis(self.ticks())
     }
+    /// False inside a runtime in which [`sleep`](Clock::sleep) cannot work. Asked before a call that may have to wait,
+    /// which is an error then. Default: true.
+    fn can_sleep(&self) -> bool {
+        true
+    }
     /// Waits for `duration`.
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 }
@@ -41,7 +52,8 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
 /// The clock of the operating system.
 ///
 /// Ticks are `CLOCK_MONOTONIC_COARSE` on Linux (a resolution of 1 to 10 ms, no system call) and [`std::time::Instant`]
-/// elsewhere. Sleeping needs a tokio runtime with time.
+/// elsewhere. Sleeping needs a tokio runtime with time: [`can_sleep`](Clock::can_sleep) is
+/// false in one without.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
 
@@ -73,9 +85,40 @@ impl Clock for SystemClock {
         START.get_or_init(std::time::Instant::now).elapsed()
     }
 
+    fn can_sleep(&self) -> bool {
+        Handle::try_current().map_or(true, |runtime| has_time(runtime.id()))
+    }
+
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         Box::pin(tokio::time::sleep(duration))
     }
+}
+
+/// Whether the current runtime, which has this id, was built with time.
+///
+/// Tokio tells by a panic alone, so a thread asks a runtime once, until it meets another.
+fn has_time(runtime: Id) -> bool {
+    thread_local! {
+        static ASKED: Cell<Option<(Id, bool)>> = const { Cell::new(None) };
+    }
+    if let Some((asked, answer)) = ASKED.get()
+        && asked == runtime
+    {
+        return answer;
+    }
+    let answer = catch_unwind(|| drop(tokio::time::sleep(Duration::ZERO))).is_ok();
+    ASKED.set(Some((runtime, answer)));
+    answer
+}
+
+/// Refuses what may have to wait where that is impossible.
+pub(crate) fn check_time(clock: &dyn Clock) -> Result<(), Error> {
+    if clock.can_sleep() {
+        return Ok(());
+    }
+    let message = "a call that L1 does not answer needs timers, and this tokio runtime has none: build it with \
+                   `enable_time` or `enable_all`";
+    Err(Error::new(ErrorKind::Closed, message))
 }
 
 /// Whole milliseconds of a duration, saturating.

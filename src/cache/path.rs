@@ -10,7 +10,7 @@ use super::computation::{Computation, Leader};
 use super::options::Options;
 use super::tiers::Found;
 use crate::backends::Backend;
-use crate::clock::{millis, within};
+use crate::clock::{check_time, millis, within};
 use crate::codec::Codec;
 use crate::epochs::Tags;
 use crate::error::{ComputeError, Error, ErrorKind};
@@ -120,7 +120,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         tags: Tags,
         compute: Computation<T, E>,
     ) {
-        if self.throttle.holds(&key, self.clock.ticks()) {
+        if self.throttle.holds(&key, self.clock.ticks()) || !self.clock.can_sleep() {
             return;
         }
         match self.board::<T, E>(&key, options, &tags) {
@@ -151,6 +151,9 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         if tokio::runtime::Handle::try_current().is_err() {
             let message = "a call that misses L1 needs a tokio runtime: call it inside one";
             return self.refuse(&key, Error::new(ErrorKind::Closed, message));
+        }
+        if let Err(error) = check_time(&*self.clock) {
+            return self.refuse(&key, error);
         }
         let context = Context::current();
         let joined = Joined { epoch: self.local.epochs.now(), context: &context };

@@ -169,7 +169,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     /// Sees to it that somebody works on what waits, if anything does.
     #[inline]
     pub(super) fn see_to_recovery(&self) {
-        if self.recovery.len() > 0 && self.recovery.begin() {
+        if self.recovery.len() > 0 && self.clock.can_sleep() && self.recovery.begin() {
             let (clock, observers) = (Arc::clone(&self.clock), self.observers.clone());
             let worker = Worker { cache: Arc::downgrade(&self.shared), clock, observers, ended: false };
             // Where nothing can be spawned, the next call tries again.

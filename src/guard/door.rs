@@ -17,7 +17,7 @@ use super::retry::Retries;
 use super::sizes::Size;
 use super::writes::{Step, Writes};
 use crate::backends::late;
-use crate::clock::{Clock, millis, within};
+use crate::clock::{Clock, check_time, millis, within};
 use crate::config::Policy;
 use crate::error::{Error, ErrorKind};
 use crate::event::{BreakerState, Event, Observers, Operation, Refusal};
@@ -85,6 +85,7 @@ impl Door {
         T: Answer,
         F: Future<Output = Result<T, Error>> + Send,
     {
+        check_time(&*self.clock)?;
         let leave = match self.admit(operation).await {
             Ok(leave) => leave,
             Err((reason, error)) => {

@@ -104,7 +104,8 @@ impl Bulletin {
         if self.tried.get().is_some() && self.reader.is_alive(self.clock.ticks()) {
             return;
         }
-        let Ok(runtime) = Handle::try_current() else { return self.reader.be_deaf() };
+        let runtime = Handle::try_current().ok().filter(|_| self.clock.can_sleep());
+        let Some(runtime) = runtime else { return self.reader.be_deaf() };
         self.start(&runtime);
         if self.tried.get().is_none() && within(&*self.clock, PATIENCE, self.tried.wait()).await.is_none() {
             self.reader.be_deaf();

@@ -40,5 +40,6 @@ mod spans;
 mod spread;
 mod storm;
 mod support;
+mod timeless;
 mod waiting;
 mod warnings;
