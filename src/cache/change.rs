@@ -5,12 +5,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::Inner;
+use super::large::Sealing;
 use super::recovery::{Target, Work};
 use crate::backends::{Backend, join};
 use crate::codec::Codec;
@@ -19,7 +19,7 @@ use crate::event::{Effect, Event, Origin, Scope};
 use crate::fence::Fence;
 use crate::key::Key;
 use crate::message::Message;
-use crate::seal::Marks;
+use crate::seal::Value;
 
 /// How many messages are on their way at once.
 const WIDTH: usize = 32;
@@ -119,24 +119,27 @@ impl<B: Backend, C: Codec> Change<B, C> {
     }
 
     /// Writes a value to the backend, whose `frame` is right as it is, or needs the versions of now.
-    pub(super) async fn write(
+    pub(super) async fn write<T: Value>(
         &self,
         frame: &Bytes,
         versioned: bool,
         tags: &[u64],
-        seal: impl Fn(&Marks) -> Result<Bytes, Error>,
-        keep: Duration,
+        sealing: &Sealing<T, C>,
     ) -> Result<(), Error> {
         let Some(guard) = &self.cache.guard else { return Ok(()) };
         let frame = match &self.cache.versions {
             Some(versions) if !versioned => {
                 let marks = versions.now(guard, tags).await?;
                 // What an invalidation has overtaken keeps the marks of nothing: the older entry must go, too.
-                if self.fence.forgot(tags) || self.fence.expired() { frame.clone() } else { seal(&marks)? }
+                if self.fence.forgot(tags) || self.fence.expired() {
+                    frame.clone()
+                } else {
+                    sealing.seal(marks).await?
+                }
             }
             _ => frame.clone(),
         };
-        guard.put(&self.key, frame, keep, None).await.map(|_| ())
+        guard.put(&self.key, frame, sealing.dates.keep(), None).await.map(|_| ())
     }
 
     /// What there is to be told of this change.

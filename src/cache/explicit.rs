@@ -9,12 +9,13 @@ use bytes::Bytes;
 
 use super::Inner;
 use super::change::Change;
+use super::large::{Bulk, Sealing};
 use super::options::{Options, check_tags};
 use super::path::Look;
 use super::recovery::Work;
 use super::tiers::{Found, Origin};
 use crate::backends::Backend;
-use crate::clock::{millis, within};
+use crate::clock::{check_time, millis, within};
 use crate::codec::Codec;
 use crate::epochs::Tags;
 use crate::error::{Error, ErrorKind};
@@ -22,8 +23,8 @@ use crate::event::{Event, Outcome};
 use crate::guard::check_size;
 use crate::invalidate::Subscription;
 use crate::key::{IntoKey, Key};
-use crate::memory::{self, Age};
-use crate::seal::{Marks, Value};
+use crate::memory::Age;
+use crate::seal::{Dates, Marks, Value};
 
 impl<B: Backend, C: Codec> Inner<B, C> {
     pub(super) async fn fetch<T: Value>(&self, key: &impl IntoKey, options: Options) -> Result<Option<Arc<T>>, Error> {
@@ -64,32 +65,50 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     ) -> Result<(), Error> {
         options.check()?;
         check_tags(tags)?;
+        if !self.is_alone() {
+            check_time(&*self.clock)?;
+        }
         let key = self.key(key)?;
         let dates = self.plan(options, None, &*value)?;
         // Before the versions are looked at: an invalidation that comes in between voids the value in both tiers.
         let origin = Origin { epoch: self.local.epochs.now(), tags: Tags::from(tags) };
+        let bulk = Bulk::of(&*value);
+        let stored = Arc::clone(self).store_set(key, options, origin, dates, value, bulk);
+        // Sealing a large one takes a while, in which the caller may leave.
+        if bulk.is_large() { self.change(stored).await } else { stored.await }
+    }
+
+    async fn store_set<T: Value>(
+        self: Arc<Self>,
+        key: Key,
+        options: Options,
+        origin: Origin,
+        dates: Dates,
+        value: Arc<T>,
+        bulk: Bulk,
+    ) -> Result<(), Error> {
+        let tags = &*origin.tags;
         let to_l2 = self.guard.is_some() && !options.skip_l2_write;
         // Sealed here, so that a value that cannot be written changes nothing; once more where its versions are not known.
         let known =
             self.versions.as_ref().filter(|_| to_l2).map_or(Some(Marks::unversioned(tags)), |all| all.known(tags));
-        let seal = {
-            let (sealer, key, value) = (Arc::clone(&self.sealer), key.clone(), Arc::clone(&value));
-            move |marks: &Marks| sealer.seal(&key, &*value, dates, Duration::ZERO, marks)
-        };
+        let (sealer, cost) = (Arc::clone(&self.sealer), Duration::ZERO);
+        let sealing = Sealing { sealer, key: key.clone(), value: Arc::clone(&value), bulk, dates, cost };
         let frame = if to_l2 || C::CONFIDENTIAL {
-            Some(seal(known.as_ref().unwrap_or(&Marks::unversioned(tags)))?)
+            Some(sealing.seal(known.clone().unwrap_or_else(|| Marks::unversioned(tags))).await?)
         } else {
             None
         };
-        let size = frame.as_ref().map_or_else(|| memory::weigh(&*value), Bytes::len);
+        let weight = if self.keeps_values() || frame.is_none() { bulk.weigh(&value).await } else { 0 };
+        let size = frame.as_ref().map_or(weight, Bytes::len);
         check_size(size, self.policy.max_value_size)?;
-        let change = Change::begin(self, key, None);
+        let change = Change::begin(&self, key, None);
         if self.is_alone() {
             change.void();
             if options.skip_l1_write {
                 return Ok(());
             }
-            return self.keep(&change.key, &value, frame, dates, origin, || change.may_keep()).map(|_| ());
+            return self.keep(&change.key, &value, weight, frame, dates, origin, || change.may_keep()).map(|_| ());
         }
         self.change(async move {
             let cache = Arc::clone(&change.cache);
@@ -99,14 +118,14 @@ impl<B: Backend, C: Codec> Inner<B, C> {
                 return Ok(());
             }
             let written = match &frame {
-                Some(frame) if to_l2 => change.write(frame, known.is_some(), &origin.tags, seal, dates.keep()).await,
+                Some(frame) if to_l2 => change.write(frame, known.is_some(), &origin.tags, &sealing).await,
                 _ => Ok(()),
             };
             change.end(&mut turn, &written);
             let mut kept = Ok(());
             if !options.skip_l1_write {
                 let admit = || change.may_keep();
-                kept = cache.keep(&change.key, &value, frame, dates, origin, admit).map(drop);
+                kept = cache.keep(&change.key, &value, weight, frame, dates, origin, admit).map(drop);
             }
             if cache.guard.is_some() && !to_l2 {
                 return Ok(());
@@ -137,12 +156,15 @@ impl<B: Backend, C: Codec> Inner<B, C> {
 
     pub(super) async fn close(&self, deadline: Duration) -> Result<(), Error> {
         self.tasks.close();
-        let drained = within(&*self.clock, deadline, self.tasks.drained()).await;
+        let mut drained = self.tasks.len() == 0;
+        if !drained && self.clock.can_sleep() {
+            drained = within(&*self.clock, deadline, self.tasks.drained()).await.is_some();
+        }
         if let Some(Subscription(bulletin)) = &self.subscription {
             bulletin.stop();
         }
         let lost = self.recovery.len();
-        if drained.is_some() && lost == 0 {
+        if drained && lost == 0 {
             return Ok(());
         }
         let left = self.tasks.stop();

@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use super::Inner;
 use super::computation::{Computation, Leader, caught};
+use super::large::{Bulk, Sealing};
 use super::options::{Computed, Options, check_tags};
 use super::tiers::{Found, Origin};
 use super::turn::{Leased, Turn};
@@ -193,9 +194,14 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             }
         };
         let writes = self.writes(options, &terms);
+        let bulk = Bulk::of(&*value);
+        let weight = if self.keeps_values() { bulk.weigh(&value).await } else { 0 };
+        let (sealer, cost) = (Arc::clone(&self.sealer), terms.cost);
+        let sealing = Sealing { sealer, key: key.clone(), value: Arc::clone(&value), bulk, dates, cost };
         let seal = async || {
             let marks = if writes { self.marks(terms.stamp, &tags).await? } else { Some(Marks::unversioned(&tags)) };
-            marks.map(|marks| self.sealer.seal(key, &*value, dates, terms.cost, &marks)).transpose()
+            let Some(marks) = marks else { return Ok(None) };
+            sealing.seal(marks).await.map(Some)
         };
         let sealed = if C::CONFIDENTIAL { Some(seal().await) } else { None };
         let frame = sealed.as_ref().and_then(|sealed| sealed.as_ref().ok()).cloned().flatten();
@@ -204,7 +210,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             Ok(false)
         } else {
             let origin = Origin { epoch: flight.fence.epoch(), tags: Arc::clone(&tags) };
-            self.keep(key, &value, frame, dates, origin, || flight.may_store())
+            self.keep(key, &value, weight, frame, dates, origin, || flight.may_store())
         };
         let expires = self.clock.ticks().saturating_add(dates.ttl);
         let source = Outcome::Computed;

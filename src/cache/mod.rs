@@ -35,6 +35,7 @@ mod explicit;
 mod fly;
 mod forget;
 mod health;
+mod large;
 mod options;
 mod orphans;
 mod others;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::Inner;
+use super::large::{Bulk, is_opened_apart};
 use super::options::Options;
 use crate::backends::Backend;
 use crate::codec::Codec;
@@ -42,6 +43,8 @@ struct Stored<T> {
     /// As they were sealed.
     bytes: Bytes,
     value: Arc<T>,
+    /// What it takes in L1 as a value.
+    weight: usize,
     dates: Dates,
     tags: Tags,
 }
@@ -58,24 +61,38 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     /// What L1 holds for a key, if it is a `T`, without its tags.
     #[inline]
     pub(super) fn look_l1<T: Value>(&self, hash: u64, text: &str) -> Option<Found<T>> {
-        self.open_hit(hash, text, self.local.l1.as_ref()?.get(hash, text, self.clock.ticks())?)
+        let hit = self.local.l1.as_ref()?.get(hash, text, self.clock.ticks())?;
+        if C::CONFIDENTIAL && sealed(&hit).is_some_and(|sealed| is_opened_apart(sealed)) {
+            // The flight opens it.
+            return None;
+        }
+        let value = if C::CONFIDENTIAL {
+            let opened = sealed(&hit).ok_or(Unreadable::Foreign).and_then(|sealed| self.sealer.open(text, sealed));
+            opened.map(|(value, ..)| Arc::new(value))
+        } else {
+            Arc::clone(&hit.held).downcast().map_err(|_| Unreadable::Schema)
+        };
+        self.found_in_l1(hash, text, hit, value)
     }
 
     /// What L1 holds for a key, if it is a `T`, with its tags.
-    fn look_l1_tagged<T: Value>(&self, key: &Key) -> Option<Found<T>> {
+    async fn look_l1_tagged<T: Value>(&self, key: &Key) -> Option<Found<T>> {
         let (hash, text) = (key.hash64(), key.as_str());
-        self.open_hit(hash, text, self.local.l1.as_ref()?.get_tagged(hash, text, self.clock.ticks())?)
+        let hit = self.local.l1.as_ref()?.get_tagged(hash, text, self.clock.ticks())?;
+        let value = if C::CONFIDENTIAL {
+            match sealed(&hit) {
+                Some(sealed) => self.open(key, sealed).await.map(|(value, ..)| Arc::new(value)),
+                None => Err(Unreadable::Foreign),
+            }
+        } else {
+            Arc::clone(&hit.held).downcast().map_err(|_| Unreadable::Schema)
+        };
+        self.found_in_l1(hash, text, hit, value)
     }
 
     #[inline]
-    fn open_hit<T: Value>(&self, hash: u64, text: &str, hit: Hit) -> Option<Found<T>> {
-        let Hit { held, age, expires, tags } = hit;
-        let value = if C::CONFIDENTIAL {
-            let frame = held.downcast_ref::<Bytes>().ok_or(Unreadable::Foreign);
-            frame.and_then(|frame| self.sealer.open(text, frame)).map(|(value, ..)| Arc::new(value))
-        } else {
-            held.downcast().map_err(|_| Unreadable::Schema)
-        };
+    fn found_in_l1<T>(&self, hash: u64, text: &str, hit: Hit, value: Result<Arc<T>, Unreadable>) -> Option<Found<T>> {
+        let Hit { age, expires, tags, .. } = hit;
         match value {
             Ok(value) => Some(Found { value, age, in_l1: true, expires, tags }),
             Err(reason) => {
@@ -128,7 +145,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         options: Options,
         fence: &Fence,
     ) -> (Option<Found<T>>, Option<Error>) {
-        let found = if options.skip_l1_read { None } else { self.look_l1_tagged::<T>(key) };
+        let found = if options.skip_l1_read { None } else { self.look_l1_tagged::<T>(key).await };
         if options.skip_l2_read || found.as_ref().is_some_and(|found| found.age == Age::Fresh) {
             return (found, None);
         }
@@ -154,7 +171,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         }
         let Some(bytes) = self.frame(guard, key).await? else { return Ok(None) };
         let (bytes, ended) = frame::strip_expiry(bytes);
-        let (value, dates, marks) = match self.sealer.open::<T>(key.as_str(), &bytes) {
+        let (value, dates, marks) = match self.open::<T>(key, &bytes).await {
             Ok(opened) => opened,
             Err(reason) => {
                 self.observers.tell(Event::Unreadable { key, reason });
@@ -174,7 +191,9 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         let dates = if ended.is_none() { self.by_own_clock(guard, key, dates).await? } else { dates };
         let (grace, now) = (self.grace(options, Duration::from_millis(dates.ttl)), self.clock.wall());
         let dates = Dates { grace, ..dates.ended(ended, now).ended(swept, now) };
-        let stored = Stored { bytes, value: Arc::new(value), dates, tags: marks.names() };
+        let value = Arc::new(value);
+        let weight = if self.keeps_values() { Bulk::of(&*value).weigh(&value).await } else { 0 };
+        let stored = Stored { bytes, value, weight, dates, tags: marks.names() };
         Ok(self.promote(key, options, known, fence, stored, admit))
     }
 
@@ -188,7 +207,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         stored: Stored<T>,
         admit: impl Fn() -> bool,
     ) -> Option<Found<T>> {
-        let Stored { bytes, value, dates, tags } = stored;
+        let Stored { bytes, value, weight, dates, tags } = stored;
         let now = self.clock.wall();
         if dates.left(dates.kept(), now) == 0 {
             return None;
@@ -207,7 +226,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         if dates.created <= now && !options.skip_l1_write {
             // What does not fit into L1 is read again.
             let origin = Origin { epoch: fence.epoch(), tags: Arc::clone(&tags) };
-            let _ = self.keep(key, &value, Some(bytes), dates, origin, admit);
+            let _ = self.keep(key, &value, weight, Some(bytes), dates, origin, admit);
         }
         Some(Found { value, age, in_l1: false, expires, tags: Some(tags) })
     }
@@ -286,6 +305,11 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         }
     }
 
+    /// Whether L1 holds values as they are, and so wants their weight.
+    pub(super) fn keeps_values(&self) -> bool {
+        !C::CONFIDENTIAL && self.local.l1.is_some()
+    }
+
     /// Puts an entry into L1, if L1 is on and has room for it. `sealed` is its frame, where there is one already.
     ///
     /// Returns whether L1 holds it now. If not, an older entry of the key stays only where `admit` said no.
@@ -296,6 +320,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         &self,
         key: &Key,
         value: &Arc<T>,
+        weight: usize,
         sealed: Option<Bytes>,
         dates: Dates,
         origin: Origin,
@@ -311,7 +336,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
                 (Arc::new(bytes) as Held, weight, SEALED_HANDLE)
             }
             _ if C::CONFIDENTIAL => return Ok(false),
-            _ => (Arc::clone(value) as Held, memory::weigh(&**value), 0),
+            _ => (Arc::clone(value) as Held, weight, 0),
         };
         let handle = handle + origin.tags.len() * size_of::<u64>();
         let size = check_size(weight, self.policy.max_value_size)
@@ -331,6 +356,12 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         self.probe(key, &**value, weight);
         size.map(|()| held)
     }
+}
+
+/// What L1 holds where the codec is confidential.
+#[inline]
+fn sealed(hit: &Hit) -> Option<&Bytes> {
+    hit.held.downcast_ref()
 }
 
 fn tags_of<T>(found: &Option<Found<T>>) -> &[u64] {

@@ -25,7 +25,7 @@ mod weigh;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use self::weigh::weigh;
+pub(crate) use self::weigh::{weigh, weigh_up_to};
 
 /// What L1 keeps for a key: a value, or where the codec hides it the `Bytes` of a whole frame.
 ///

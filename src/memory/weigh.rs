@@ -22,7 +22,16 @@ const TAG: usize = 8;
 ///
 /// Never fails: if `T` cannot be serialized, what was counted so far is the answer.
 pub(crate) fn weigh<T: Serialize>(value: &T) -> usize {
-    let mut meter = Meter::default();
+    measure(value, usize::MAX)
+}
+
+/// Like [`weigh`], of a value of at most `limit` bytes; `None` for a larger one, which is not walked to its end.
+pub(crate) fn weigh_up_to<T: Serialize>(value: &T, limit: usize) -> Option<usize> {
+    Some(measure(value, limit)).filter(|bytes| *bytes <= limit)
+}
+
+fn measure<T: Serialize>(value: &T, limit: usize) -> usize {
+    let mut meter = Meter { inline: Inline::default(), heap: 0, limit };
     // A failed walk leaves the meter where it stopped.
     let _ = value.serialize(&mut meter);
     let inline = meter.inline.size().max(size_of::<T>());
@@ -30,10 +39,11 @@ pub(crate) fn weigh<T: Serialize>(value: &T) -> usize {
 }
 
 /// Bytes on the heap so far, and the fields in place of the value being walked.
-#[derive(Default)]
 struct Meter {
     inline: Inline,
     heap: usize,
+    /// The walk ends soon after more than this is on the heap.
+    limit: usize,
 }
 
 /// Fields laid out together.
@@ -115,9 +125,11 @@ struct Collection<'a> {
 
 impl Collection<'_> {
     #[inline]
-    fn element_done(&mut self) {
+    fn element_done(&mut self) -> Result<(), Unserializable> {
         self.count += 1;
         self.widest = self.widest.max(std::mem::take(&mut self.meter.inline).size());
+        let heap = self.meter.heap.saturating_add(self.count.saturating_mul(self.widest));
+        if heap <= self.meter.limit { Ok(()) } else { Err(Unserializable) }
     }
 }
 
@@ -131,7 +143,8 @@ impl Drop for Collection<'_> {
     }
 }
 
-/// The one error: the value's own `Serialize` gave up. It carries nothing, so as not to allocate.
+/// The one error: the value's own `Serialize` gave up, or the limit is reached. It carries nothing, so as not to
+/// allocate.
 #[derive(Debug)]
 struct Unserializable;
 
@@ -295,8 +308,7 @@ impl ser::SerializeSeq for Collection<'_> {
     #[inline]
     fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Unserializable> {
         value.serialize(&mut *self.meter)?;
-        self.element_done();
-        Ok(())
+        self.element_done()
     }
 
     fn end(self) -> Result<(), Unserializable> {
@@ -314,8 +326,7 @@ impl ser::SerializeMap for Collection<'_> {
 
     fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Unserializable> {
         value.serialize(&mut *self.meter)?;
-        self.element_done();
-        Ok(())
+        self.element_done()
     }
 
     fn end(self) -> Result<(), Unserializable> {

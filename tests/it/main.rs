@@ -21,6 +21,7 @@ mod guard;
 mod intents;
 mod invalidation;
 mod keys;
+mod large;
 mod laws;
 mod leases;
 mod lifecycle;

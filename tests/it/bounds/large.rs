@@ -13,7 +13,7 @@ use crate::support::Broken;
 const LARGE: usize = 256 << 10;
 
 /// What every future may hold beside the closure or the value that it was given.
-const LITTLE: usize = 1 << 10;
+const LITTLE: usize = 2 << 10;
 
 /// A value whose bytes are its own: 32 KiB.
 type Block = [[[u8; 32]; 32]; 32];

@@ -1,0 +1,116 @@
+//! Large values: walked, sealed and opened apart from the threads that serve requests.
+//!
+//! A value of some hundred kilobytes takes milliseconds to serialize, compress and encrypt, in which a worker of the
+//! runtime would do nothing else. So it goes to a blocking thread; small values stay where they are.
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::runtime::Handle;
+
+use super::Inner;
+use crate::backends::Backend;
+use crate::codec::Codec;
+use crate::error::Error;
+use crate::event::Unreadable;
+use crate::key::Key;
+use crate::memory;
+use crate::seal::{Dates, Marks, Sealer, Value};
+
+/// The most bytes that a value takes which is walked and sealed in place.
+const LARGE: usize = 256 << 10;
+/// The most sealed bytes that are opened in place. Fewer, because they may be compressed.
+const LARGE_SEALED: usize = 64 << 10;
+
+/// Whether so many sealed bytes are opened apart, which needs a runtime.
+pub(super) fn is_opened_apart(sealed: &[u8]) -> bool {
+    sealed.len() > LARGE_SEALED && Handle::try_current().is_ok()
+}
+
+/// How many bytes a value is.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Bulk {
+    /// So many.
+    Small(usize),
+    /// Too many to walk all of them in place.
+    Large,
+    /// Its serialization panics, which is for sealing to tell.
+    Unknown,
+}
+
+impl Bulk {
+    pub(super) fn of<T: Value>(value: &T) -> Self {
+        match catch_unwind(AssertUnwindSafe(|| memory::weigh_up_to(value, LARGE))) {
+            Ok(Some(weight)) => Self::Small(weight),
+            Ok(None) => Self::Large,
+            Err(_) => Self::Unknown,
+        }
+    }
+
+    pub(super) fn is_large(self) -> bool {
+        matches!(self, Self::Large)
+    }
+
+    /// What [`memory::weigh`] says of the value.
+    pub(super) async fn weigh<T: Value>(self, value: &Arc<T>) -> usize {
+        match self {
+            Self::Small(weight) => weight,
+            Self::Unknown => memory::weigh(&**value),
+            Self::Large => {
+                let value = Arc::clone(value);
+                apart(move || memory::weigh(&*value)).await
+            }
+        }
+    }
+}
+
+/// A value that is to be sealed, and what its header says.
+#[derive(Debug)]
+pub(super) struct Sealing<T, C> {
+    pub(super) sealer: Arc<Sealer<C>>,
+    pub(super) key: Key,
+    pub(super) value: Arc<T>,
+    pub(super) bulk: Bulk,
+    pub(super) dates: Dates,
+    pub(super) cost: Duration,
+}
+
+impl<T: Value, C: Codec> Sealing<T, C> {
+    /// Seals the value as one that was computed under these marks.
+    pub(super) async fn seal(&self, marks: Marks) -> Result<Bytes, Error> {
+        let Self { sealer, key, value, bulk, dates, cost } = self;
+        if !bulk.is_large() {
+            return sealer.seal(key, &**value, *dates, *cost, &marks);
+        }
+        let (sealer, key, value, dates, cost) = (Arc::clone(sealer), key.clone(), Arc::clone(value), *dates, *cost);
+        apart(move || sealer.seal(&key, &*value, dates, cost, &marks)).await
+    }
+}
+
+impl<B: Backend, C: Codec> Inner<B, C> {
+    /// Opens what was stored under `key`.
+    pub(super) async fn open<T: Value>(&self, key: &Key, sealed: &Bytes) -> Result<(T, Dates, Marks), Unreadable> {
+        if !is_opened_apart(sealed) {
+            return self.sealer.open(key.as_str(), sealed);
+        }
+        let (sealer, key, sealed) = (Arc::clone(&self.sealer), key.clone(), sealed.clone());
+        apart(move || sealer.open(key.as_str(), &sealed)).await
+    }
+}
+
+/// Runs work on a blocking thread; here, if there is none, because there is no runtime or it shuts down.
+async fn apart<R: Send + 'static>(work: impl Fn() -> R + Send + Sync + 'static) -> R {
+    let Ok(runtime) = Handle::try_current() else { return work() };
+    let work = Arc::new(work);
+    let task = runtime.spawn_blocking({
+        let work = Arc::clone(&work);
+        move || work()
+    });
+    match task.await {
+        Ok(result) => result,
+        Err(error) if error.is_panic() => resume_unwind(error.into_panic()),
+        Err(_) => work(),
+    }
+}
