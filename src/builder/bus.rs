@@ -31,7 +31,8 @@ impl<B: Backend, C: Codec, P: Preset> CacheBuilder<B, C, P> {
     /// [`max_staleness`](Self::max_staleness), and an [`Event::Warning`](crate::Event::Warning) says why.
     ///
     /// # Cost
-    /// What `backend` needs for it: with [`Redis`], one connection to listen, and one small write for each change.
+    /// What `backend` needs for it: with [`Redis`], one connection to listen, whatever the number of
+    /// caches over it, and one small write for each change.
     ///
     /// # Examples
     /// Two caches without a backend, as in two processes; [`Memory`](crate::backends::Memory) stands in for a server.

@@ -9,6 +9,7 @@ mod degraded;
 mod errors;
 mod failover;
 mod forgetting;
+mod listening;
 mod outages;
 mod processes;
 mod retries;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use redis::Cmd;
 use tokio::sync::OwnedSemaphorePermit;
@@ -40,9 +41,9 @@ impl Dedicated {
         &self.run
     }
 
-    /// Sends a request, and waits for its answer as long as a command may take.
-    pub(super) async fn ask(&self, request: Request) -> Result<redis::Value, Error> {
-        let limit = self.held.limits().command;
+    /// Sends a request, and waits for its answer as long as a command may take, and for `wait` beyond that.
+    pub(super) async fn ask(&self, request: Request, wait: Duration) -> Result<redis::Value, Error> {
+        let limit = self.held.limits().command.saturating_add(wait);
         self.held.send(request, Instant::now() + limit).await.map_err(|error| match error.is_timeout() {
             true => error::no_answer(self.source.place(), limit),
             false => error::of_command(&error, self.source.place()),
@@ -53,7 +54,7 @@ impl Dedicated {
     async fn find_run(&self) -> Result<Box<str>, Error> {
         let mut info = Cmd::with_capacity(2, 10);
         info.arg("INFO").arg("server");
-        let told = match self.ask(Request::One(info.into())).await {
+        let told = match self.ask(Request::One(info.into()), Duration::ZERO).await {
             Ok(answer) => text(answer),
             Err(error) if error.is_temporary() => return Err(error),
             Err(_) => None,

@@ -1,6 +1,7 @@
 //! A held connection: checked out once, used by all.
 
 use std::fmt;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
@@ -69,10 +70,7 @@ impl Held {
         limits: Limits,
         permit: Option<OwnedSemaphorePermit>,
     ) -> Result<Self, Error> {
-        let Ok(opened) = timeout(limits.connect, source.open()).await else {
-            return Err(error::no_connection(source, limits.connect));
-        };
-        let Pooled { connection, object } = opened?;
+        let Pooled { connection, object } = opened(source, limits).await?;
         let (silent, heard, queue, average) = Default::default();
         Ok(Self { connection, silent, heard, queue, average, limits, _object: object, _permit: permit })
     }
@@ -184,6 +182,32 @@ impl Held {
     pub(super) fn limits(&self) -> Limits {
         self.limits
     }
+}
+
+/// A connection that is ready for commands. The connect has its time, and so has the handshake after it, which is as long
+/// as that of a command.
+async fn opened(source: &dyn Source, limits: Limits) -> Result<Pooled, Error> {
+    let Limits { command, connect } = limits;
+    let mut open = pin!(source.open());
+    if let Ok(opened) = timeout(connect.min(command), open.as_mut()).await {
+        return opened;
+    }
+    if connect <= command {
+        return Err(error::no_connection(source, connect));
+    }
+    // Whether the server accepts connections and says nothing, or cannot be reached, another connect tells.
+    let mut answers = pin!(async {
+        match timeout(connect - command, source.reach()).await {
+            Ok(()) if source.is_tls() => error::no_connection(source, command),
+            Ok(()) => error::no_answer(source.place(), command),
+            Err(_) => error::no_connection(source, connect),
+        }
+    });
+    poll_fn(|context| match open.as_mut().poll(context) {
+        Poll::Ready(opened) => Poll::Ready(opened),
+        Poll::Pending => answers.as_mut().poll(context).map(Err),
+    })
+    .await
 }
 
 impl fmt::Debug for Held {

@@ -13,6 +13,7 @@ use redis::{Cmd, Value};
 
 use self::ceiling::{Ceiling, MAX_VALUE, fits};
 use self::commands::Fill;
+use self::hub::Hub;
 use self::sizes::Sizes;
 use self::wire::{Attempt, Load, Request, Single, Wire};
 use super::{Backend, Capabilities, Lease, LeaseToken, late};
@@ -31,6 +32,8 @@ mod commands;
 mod dedicated;
 mod error;
 mod held;
+mod hub;
+mod listener;
 mod open;
 mod packet;
 mod pushes;
@@ -66,8 +69,8 @@ mod wire;
 /// At most [`RedisSettings::pool_size`] of them, in a cluster to each node: one that carries the commands of all tasks,
 /// further ones while more than 512 commands are in flight on each, one for values of 64 KiB and more, so that small
 /// ones do not wait behind them, nor are lost with a connection that the server ends over a value it finds too long, and
-/// one for each bus that is listened to. What several tasks ask in the same turn of
-/// the scheduler travels together, reads as one `MGET`.
+/// one that listens to the buses of all caches, at less than a command a second while nothing changes; in a cluster,
+/// one for each bus. What several tasks ask in the same turn of the scheduler travels together, reads as one `MGET`.
 ///
 /// # Clusters and sentinels
 /// In a cluster each node has connections and failures of its own: the keys of a lost node fail, all others go on. A
@@ -125,6 +128,8 @@ pub struct Redis {
 }
 
 struct Shared {
+    /// What listens to the buses.
+    hub: Arc<Hub>,
     wire: Wire,
     capabilities: Capabilities,
     sizes: Sizes,
@@ -161,7 +166,7 @@ impl Redis {
         let wire = open::wire(&settings)?;
         let tracks = settings.tracking;
         let (sizes, ceiling) = (Sizes::new(), Ceiling::new());
-        Ok(Self { shared: Arc::new(Shared { wire, capabilities, sizes, ceiling, tracks }) })
+        Ok(Self { shared: Arc::new(Shared { hub: Arc::default(), wire, capabilities, sizes, ceiling, tracks }) })
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::fmt;
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, PushInfo,
     RedisConnectionInfo,
 };
+use tokio::net::TcpStream;
 
 use super::error;
 use super::pushes::Pushes;
@@ -114,6 +116,18 @@ impl Source for Server {
             Err(_) => return Err(Error::new(ErrorKind::Closed, "the pool of connections to Redis is closed")),
         };
         Ok(Pooled { connection: object.as_ref().clone(), object: Box::new(Object(Some(object))) })
+    }
+
+    async fn reach(&self) {
+        let reached = match self.info.addr() {
+            ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => {
+                TcpStream::connect((host.as_str(), *port)).await.is_ok()
+            }
+            _ => false,
+        };
+        if !reached {
+            pending().await
+        }
     }
 
     async fn listen(&self, pushes: Arc<Pushes>) -> Result<MultiplexedConnection, Error> {

@@ -3,6 +3,7 @@
 //! One server and a set of sentinels differ only in how a connection is made; what is done with it is the same.
 
 use std::fmt;
+use std::future::pending;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -18,6 +19,11 @@ use crate::error::Error;
 pub(super) trait Source: fmt::Debug + Send + Sync + 'static {
     /// Makes one.
     async fn open(&self) -> Result<Pooled, Error>;
+
+    /// Ends once the server has accepted a connection, which is closed then. Never, where nobody can tell.
+    async fn reach(&self) {
+        pending().await
+    }
 
     /// Makes one that speaks RESP3, and hands on what the server pushes. It is outside of every pool.
     async fn listen(&self, pushes: Arc<Pushes>) -> Result<MultiplexedConnection, Error>;

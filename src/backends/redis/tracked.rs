@@ -14,7 +14,7 @@ use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Shared;
-use super::bus::Stream;
+use super::bus::{self, Stream};
 use super::tracking::Tracking;
 use crate::backends::LeaseToken;
 use crate::bus::{Batch, Bus, Position};
@@ -84,7 +84,7 @@ impl Tracked {
         pushes.take_stream();
         let mut batch = self.check(tracking, after, wait).await?;
         if batch.position == *after && !batch.gap {
-            let until = asked + self.stream.patience(wait);
+            let until = asked + bus::patience(&self.shared, wait);
             let _ = timeout_at(until, pushes.wait(|heard| heard.is_news())).await;
             let _ = timeout(LINGER, pushes.wait(|heard| heard.stream || heard.ended || heard.keys.is_empty())).await;
             if pushes.take_stream() {

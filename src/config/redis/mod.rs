@@ -47,7 +47,7 @@ pub struct RedisSettings {
     pub url: RedisUrl,
     /// Connections at most, in a cluster to each node; 1..=10,000. Default 10.
     pub pool_size: usize,
-    /// The longest one command may take; above zero, at most 3,650 days. Default 1 s.
+    /// The longest one command may take, and the handshake of a connection that was accepted; above zero, at most 3,650 days. Default 1 s.
     pub timeout: Duration,
     /// The longest one connect may take; above zero, at most 3,650 days. Default 1 s.
     pub connect_timeout: Duration,

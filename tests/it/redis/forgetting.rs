@@ -1,5 +1,7 @@
 //! What one process forgets, others forget: caches over one server, each with connections of its own.
 
+use std::time::Duration;
+
 use cachekit::backends::Redis;
 use cachekit::codec::{Checked, Postcard};
 use cachekit::{Cache, CacheBuilder, Intent};
@@ -11,8 +13,12 @@ use crate::support::{Broken, Slow};
 type Pages = Cache<Redis, Checked<Postcard>>;
 
 fn pages(redis: Redis) -> Pages {
+    builder(redis).build().unwrap()
+}
+
+fn builder(redis: Redis) -> CacheBuilder<Redis, Postcard, cachekit::intent::Production> {
     let builder = CacheBuilder::new().intent(Intent::Production).namespace("pages").backend(redis);
-    builder.swr_enabled(false).adaptive_timeout_enabled(false).build().unwrap()
+    builder.swr_enabled(false).adaptive_timeout_enabled(false)
 }
 
 /// What L1 holds, whatever the server has.
@@ -107,7 +113,9 @@ async fn nobody_reads_what_was_computed_before_another_process_invalidated_it() 
 async fn away(count: usize, lose: impl FnOnce(&Server), gaps: bool) {
     let server = Server::start();
     let proxy = Proxy::of(server.port());
-    let (one, two) = (pages(patient(&server.url())), pages(hasty(&proxy.url())));
+    // What it holds is believed all the while, so that only what it hears takes anything away.
+    let believing = builder(hasty(&proxy.url())).max_staleness(Duration::from_secs(3_600)).build().unwrap();
+    let (one, two) = (pages(patient(&server.url())), believing);
     set_all(&one, count).await;
     get_all(&two, count, |id| Some(id as u64)).await;
     assert_eq!(two.l1_len(), count);

@@ -1,0 +1,177 @@
+//! The listener: the task that waits for news of all streams of a hub.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::Value;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::dedicated::Dedicated;
+use super::hub::{Due, Turn, Watch};
+use super::stream::{self, Id};
+use super::wire::{Load, Request};
+use super::{Shared, bus};
+use crate::error::{Error, ErrorKind};
+use crate::key::Key;
+
+/// How often a reader without a connection of its own asks.
+const POLL: Duration = Duration::from_millis(25);
+/// How often a reader that waits gives a sign of life.
+const BEAT: Duration = Duration::from_millis(500);
+/// Connections that may break one after another, each at once.
+const BROKEN: u32 = 4;
+/// A server wakes at least ten times a second: waits from here on are right enough as it keeps them.
+const COARSE: Duration = Duration::from_millis(400);
+/// How much earlier than asked a server may end a wait.
+const EARLY: Duration = Duration::from_millis(5);
+/// One wait in so many looks whether the last entries are still there: news of a flush comes by no other way.
+const LOOKS: u32 = 4;
+
+pub(super) struct Listener {
+    shared: Arc<Shared>,
+    turn: Turn,
+    /// `None` until it was tried to open one; `Some(None)` where the pool has no room for it.
+    connection: Option<Option<Dedicated>>,
+    waits: u32,
+}
+
+/// What became of one step.
+enum Step {
+    On,
+    End,
+}
+
+impl Listener {
+    pub(super) fn new(shared: Arc<Shared>, turn: Turn) -> Self {
+        Self { shared, turn, connection: None, waits: 0 }
+    }
+
+    /// Reads until the turn ends. Broken connections are replaced.
+    pub(super) async fn run(mut self) {
+        let mut left = BROKEN;
+        loop {
+            match self.step().await {
+                Ok(Step::On) if self.run_of_server().is_some() => left = BROKEN,
+                Ok(Step::On) => {}
+                Ok(Step::End) => return,
+                Err(error) if error.kind() == ErrorKind::Unavailable && left > 0 => {
+                    self.connection = None;
+                    left -= 1;
+                }
+                Err(error) => return self.turn.fail(error),
+            }
+        }
+    }
+
+    async fn step(&mut self) -> Result<Step, Error> {
+        if self.connection.is_none() {
+            return self.connect().await;
+        }
+        let due = self.turn.due(self.run_of_server());
+        if !due.is_empty() {
+            return self.read(due).await;
+        }
+        match self.turn.watch() {
+            Watch::Due => Ok(Step::On),
+            Watch::Streams(watched, wait) => self.wait(&watched, bus::patience(&self.shared, wait)).await,
+            Watch::Nobody => Ok(Step::End),
+        }
+    }
+
+    /// Opens a connection, and looks whether anything was lost since the last one.
+    async fn connect(&mut self) -> Result<Step, Error> {
+        let Some(name) = self.turn.begin() else { return Ok(Step::End) };
+        let Some(opened) = self.living(self.shared.wire.dedicated(&name)).await else { return Ok(Step::End) };
+        self.connection = Some(opened?);
+        Ok(Step::On)
+    }
+
+    /// Reads what is due, all of it in one round trip.
+    async fn read(&mut self, due: Vec<Due>) -> Result<Step, Error> {
+        let Some(first) = due.first() else { return Ok(Step::On) };
+        let sent = Instant::now();
+        let make = || stream::read_each(due.iter().map(|due| (&due.name, due.read)));
+        let Some(answer) = self.living(self.ask(&first.name, make, Duration::ZERO)).await else { return Ok(Step::End) };
+        let each = stream::each(answer?).filter(|each| each.len() == due.len());
+        let each = each.ok_or_else(|| self.shared.strange())?;
+        for (due, entries) in due.iter().zip(each) {
+            self.turn.take(due, entries, self.run_of_server(), sent);
+        }
+        Ok(Step::On)
+    }
+
+    /// Waits until there is news of a stream.
+    async fn wait(&mut self, watched: &[(Key, Id)], wait: Duration) -> Result<Step, Error> {
+        let Some((first, _)) = watched.first() else { return Ok(Step::End) };
+        let block = self.own().map(|_| wait);
+        self.waits += 1;
+        let looks = block.is_none() || self.waits.is_multiple_of(LOOKS);
+        if block.is_none() {
+            sleep(POLL).await;
+        }
+        let sent = Instant::now();
+        let make = || stream::wait(watched, block, looks);
+        let answer = async {
+            match block {
+                Some(block) if block < COARSE => self.ask_in_time(first, make, block).await,
+                _ => self.ask(first, make, block.unwrap_or_default()).await,
+            }
+        };
+        let Some(answer) = self.living(answer).await else { return Ok(Step::End) };
+        let news = stream::news(answer?, watched).ok_or_else(|| self.shared.strange())?;
+        // Where a wait ends without news, there was none until then.
+        let waited = if news.is_empty() { block.unwrap_or_default().saturating_sub(EARLY) } else { Duration::ZERO };
+        self.turn.heard(watched, &news, sent + waited);
+        Ok(Step::On)
+    }
+
+    /// Asks over the connection of this reader, else over that of all. An answer may take `wait` longer than others.
+    async fn ask(&self, name: &Key, make: impl Fn() -> Request + Send + Sync, wait: Duration) -> Result<Value, Error> {
+        match self.own() {
+            Some(connection) => connection.ask(make(), wait).await,
+            None => self.shared.wire.run(name, Load::Light, |_| make()).await,
+        }
+    }
+
+    /// Waits for a time shorter than a server that nobody asks anything lets pass until it looks at its clock: it is
+    /// asked something.
+    async fn ask_in_time(
+        &self,
+        name: &Key,
+        make: impl Fn() -> Request + Send + Sync,
+        block: Duration,
+    ) -> Result<Value, Error> {
+        let mut answer = pin!(self.ask(name, make, block));
+        match timeout(block + Duration::from_millis(1), answer.as_mut()).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                // Whatever it says, it was woken.
+                let _ = self.shared.wire.run(name, Load::Light, |_| Request::One(stream::look(name.as_str()))).await;
+                answer.await
+            }
+        }
+    }
+
+    /// What `work` gives, with signs of life meanwhile. `None` if the turn has ended.
+    async fn living<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let mut work = pin!(work);
+        loop {
+            if !self.turn.live() {
+                return None;
+            }
+            if let Ok(done) = timeout(BEAT, work.as_mut()).await {
+                return Some(done);
+            }
+        }
+    }
+
+    /// The run of the server that this reader is connected to.
+    fn run_of_server(&self) -> Option<&str> {
+        self.own().map(Dedicated::run)
+    }
+
+    fn own(&self) -> Option<&Dedicated> {
+        self.connection.as_ref()?.as_ref()
+    }
+}
