@@ -143,8 +143,9 @@ pub use crate::cache::{Cache, Computed, Entry, Health};
 pub use crate::clock::{Clock, SystemClock};
 pub use crate::codec::Codec;
 pub use crate::config::{
-    AdaptiveTimeout, ApiUrl, Backpressure, Breaker, CachekitIoSettings, Environment, FileLimits, FileSettings, Grace,
-    Leases, LogLevel, MemcachedSettings, Policy, RedisSettings, RedisUrl, Secret, Settings, Tracing,
+    AdaptiveTimeout, ApiUrl, Backpressure, Breaker, CachekitIoSettings, Credentials, Environment, FileLimits,
+    FileSettings, Grace, Leases, LogLevel, MemcachedSettings, Policy, RedisSettings, RedisUrl, Secret, Settings,
+    Tracing,
 };
 pub use crate::error::{ComputeError, Error, ErrorKind, WithSources};
 pub use crate::event::{

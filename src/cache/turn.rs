@@ -89,7 +89,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
                     if perhaps_granted {
                         self.shared.give_back(&self.clock, key, Unneeded { token, hold: leases.hold, times: 2 });
                     }
-                    return Turn::Compute { lease: None, to_l2: false };
+                    return Turn::Compute { lease: None, to_l2: !guard.capabilities().leases };
                 }
             };
             if lease.is_none() {

@@ -28,9 +28,9 @@ pub use self::memcached::MemcachedSettings;
 pub(crate) use self::parse::LONGEST;
 pub use self::policy::{AdaptiveTimeout, Backpressure, Breaker, Grace, Leases, Policy, Tracing};
 pub(crate) use self::problem::{Fault, Problem, error};
+pub use self::redis::{Credentials, RedisSettings, RedisUrl};
 #[cfg(any(feature = "redis", test))]
-pub(crate) use self::redis::{Host, Login, Topology};
-pub use self::redis::{RedisSettings, RedisUrl};
+pub(crate) use self::redis::{Host, Login, Provider, Topology};
 #[cfg(feature = "encryption")]
 pub(crate) use self::secret::MasterKey;
 pub use self::secret::Secret;

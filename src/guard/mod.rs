@@ -41,6 +41,8 @@ pub(crate) use self::throttle::Throttle;
 pub(crate) struct Guard<B> {
     backend: B,
     capabilities: Capabilities,
+    /// Whether the backend was found to have no leases, though it is made to.
+    unleased: AtomicBool,
     max_value_size: usize,
     max_chunk_size: usize,
     door: Door,
@@ -58,7 +60,8 @@ impl<B: Backend> Guard<B> {
         let capabilities = backend.capabilities();
         let door = Door::new(policy, capabilities.isolates, hint, clock, observers.clone());
         let &Policy { max_value_size, max_chunk_size, .. } = policy;
-        Self { backend, capabilities, max_value_size, max_chunk_size, door, observers }
+        let unleased = AtomicBool::new(false);
+        Self { backend, capabilities, unleased, max_value_size, max_chunk_size, door, observers }
     }
 
     /// What the circuit breaker is now, if there is one.
@@ -66,8 +69,9 @@ impl<B: Backend> Guard<B> {
         self.door.breaker()
     }
 
+    /// What the backend can do. It has no leases any more once it said so of one that was asked for.
     pub(crate) fn capabilities(&self) -> Capabilities {
-        self.capabilities
+        self.capabilities.leases(self.capabilities.leases && !self.unleased.load(Relaxed))
     }
 
     /// Whether nothing may be stored at the moment, because the backend refuses writes.
@@ -159,12 +163,12 @@ impl<B: Backend> Guard<B> {
             asked.store(true, Relaxed);
             self.backend.lease(key, hold, token)
         };
-        let answer = self.door.run(key, Operation::Lease, Manner::ONCE, ask).await;
+        let answer = self.learned(self.door.run(key, Operation::Lease, Manner::ONCE, ask).await);
         answer.map_err(|error| Unleased { perhaps_granted: asked.load(Relaxed) && error.is_temporary(), error })
     }
 
     pub(crate) async fn renew(&self, key: &Key, hold: Duration, token: LeaseToken) -> Result<bool, Error> {
-        self.run(key, Operation::Lease, || self.backend.renew(key, hold, token)).await
+        self.learned(self.run(key, Operation::Lease, || self.backend.renew(key, hold, token)).await)
     }
 
     /// Asks for a short lease under a token of its own, which is given back if its answer is lost.
@@ -208,7 +212,15 @@ impl<B: Backend> Guard<B> {
             return self.door.run(key, Operation::Set, Manner::AGAIN.write(bytes), set).await.map(|()| true);
         };
         let fill = || self.backend.fill(key, value.clone(), ttl, token);
-        self.door.run(key, Operation::Set, Manner::ONCE.write(bytes), fill).await
+        self.learned(self.door.run(key, Operation::Set, Manner::ONCE.write(bytes), fill).await)
+    }
+
+    /// Remembers a backend whose leases do not work, such as a server that refuses what they are made of.
+    fn learned<T>(&self, answer: Result<T, Error>) -> Result<T, Error> {
+        if answer.as_ref().is_err_and(|error| error.kind() == ErrorKind::Unsupported) {
+            self.unleased.store(true, Relaxed);
+        }
+        answer
     }
 
     /// What `bytes` stand for: themselves, or the chunks they name.

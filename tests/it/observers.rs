@@ -4,8 +4,10 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use cachekit::backends::NoBackend;
+use cachekit::codec::Json;
 use cachekit::testing::ManualClock;
-use cachekit::{Cache, CacheBuilder, Event, Observer, Tracing, backends::NoBackend, codec::Json};
+use cachekit::{Cache, CacheBuilder, Event, Observer, Tracing};
 
 use crate::intents::{heard, listen};
 use crate::support::{Broken, settle};

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use redis::{Cmd, RedisWrite};
 
+use super::refusal::Lack;
 use super::scripts::{FILL, LEASE, MOVE, RELEASE, RENEW};
 use super::wire::{Attempt, Single};
 use crate::backends::LeaseToken;
@@ -25,9 +26,14 @@ pub(super) fn on_all<'a>(name: &[u8], names: impl Iterator<Item = &'a str> + Clo
     command
 }
 
-pub(super) fn remove(key: &Key, lock: &str) -> Cmd {
+/// The name of the command that removes.
+pub(super) fn unlink(attempt: Attempt) -> &'static [u8] {
+    if attempt.lacks.has(Lack::Unlink) { b"DEL" } else { b"UNLINK" }
+}
+
+pub(super) fn remove(attempt: Attempt, key: &Key, lock: &str) -> Cmd {
     let mut command = Cmd::with_capacity(3, 6 + key.as_str().len() + lock.len());
-    command.write_arg(b"UNLINK");
+    command.write_arg(unlink(attempt));
     command.write_arg(key.as_str().as_bytes());
     command.write_arg(lock.as_bytes());
     command
@@ -40,15 +46,26 @@ pub(super) fn touch(key: &Key, ttl: u64) -> Cmd {
 }
 
 /// Stores a value and ends the lease.
-pub(super) fn set(key: &Key, lock: &str, value: &[u8], ttl: u64) -> Single {
-    Single::Atomic(vec![store(key.as_str(), value, ttl), on(b"DEL", lock)])
+pub(super) fn set(attempt: Attempt, key: &Key, lock: &str, value: &[u8], ttl: u64) -> Single {
+    ending(attempt, on(b"DEL", lock), vec![store(key.as_str(), value, ttl)])
 }
 
 /// Like [`set`], of several values on one server.
-pub(super) fn set_all(items: &[(Key, Bytes)], locks: &[String], ttl: u64) -> Single {
-    let mut commands: Vec<Cmd> = items.iter().map(|(key, value)| store(key.as_str(), value, ttl)).collect();
-    commands.push(on_all(b"DEL", locks.iter().map(String::as_str)));
-    Single::Atomic(commands)
+pub(super) fn set_all(attempt: Attempt, items: &[(Key, Bytes)], locks: &[String], ttl: u64) -> Single {
+    let stores = items.iter().map(|(key, value)| store(key.as_str(), value, ttl)).collect();
+    ending(attempt, on_all(b"DEL", locks.iter().map(String::as_str)), stores)
+}
+
+/// Stores, and ends leases by `unlock`. Where that cannot be one step, they are ended before and after: nobody who asked
+/// for one before all is stored can fill.
+fn ending(attempt: Attempt, unlock: Cmd, mut stores: Vec<Cmd>) -> Single {
+    if !attempt.lacks.has(Lack::Transactions) {
+        stores.push(unlock);
+        return Single::Atomic(stores);
+    }
+    stores.insert(0, unlock.clone());
+    stores.push(unlock);
+    Single::Row(stores)
 }
 
 fn store(key: &str, value: &[u8], ttl: u64) -> Cmd {
@@ -107,7 +124,9 @@ impl Fill<'_> {
         }
         let mut decide = MOVE.call(attempt, &keys, self.token.len());
         decide.arg(self.token).arg(again);
-        Single::Atomic(vec![store(self.aside, self.value, self.ttl), decide])
+        let both = vec![store(self.aside, self.value, self.ttl), decide];
+        // The script alone decides: what stands aside is nobody else's.
+        if attempt.lacks.has(Lack::Transactions) { Single::Row(both) } else { Single::Atomic(both) }
     }
 }
 

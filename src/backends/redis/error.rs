@@ -92,6 +92,11 @@ pub(super) fn no_tracking_in_clusters() -> Error {
     Error::new(ErrorKind::Unsupported, message)
 }
 
+/// The server was found to refuse scripts.
+pub(super) fn no_leases(place: &str) -> Error {
+    refusal::unscripted("EVALSHA", place)
+}
+
 /// The server did not answer within `limit`.
 #[cold]
 pub(super) fn no_answer(place: &str, limit: Duration) -> Error {
@@ -240,6 +245,15 @@ fn denied(place: &str) -> Error {
     let message = format!(
         "Redis at {place} refuses the user or the password: see them in the URL (redis://user:password@host), and \
          whether the server wants any"
+    );
+    Error::new(ErrorKind::Denied, message)
+}
+
+/// The server refuses what the program gave for this connect.
+pub(super) fn denied_given(place: &str) -> Error {
+    let message = format!(
+        "Redis at {place} refuses the user or the password that the program's `credentials` gave, or a permission that \
+         connecting needs: see whether they are those of now"
     );
     Error::new(ErrorKind::Denied, message)
 }

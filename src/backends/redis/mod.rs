@@ -6,13 +6,13 @@
 use std::fmt;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use bytes::Bytes;
 use redis::{Cmd, Value};
 
 use self::ceiling::{Ceiling, MAX_VALUE, fits};
-use self::commands::Fill;
 use self::hub::Hub;
 use self::sizes::Sizes;
 use self::wire::{Attempt, Load, Request, Single, Wire};
@@ -33,7 +33,9 @@ mod dedicated;
 mod error;
 mod held;
 mod hub;
+mod leases;
 mod listener;
+mod logins;
 mod open;
 mod packet;
 mod pushes;
@@ -63,7 +65,8 @@ mod wire;
 /// Keys are stored as they are, values as raw bytes. The lease on a key is a lock of the name `<key>:lock`, in a cluster
 /// `{<key>}:lock`; a user's key never has such a name. A long value stands under `<key>:fill` until the server has
 /// decided on its lease, in the same step. A user of an ACL needs these keys and the commands of `@read`, `@write`,
-/// `@transaction`, `@scripting` and `@connection`; without `INFO`, the bus takes each reconnect for a gap.
+/// `@transaction`, `@scripting` and `@connection`. A server or a proxy that refuses `MULTI` or `UNLINK` is used without;
+/// one that refuses `EVAL` has no leases, which is told once. Without `INFO`, the bus takes each reconnect for a gap.
 ///
 /// # Connections
 /// At most [`RedisSettings::pool_size`] of them, in a cluster to each node: one that carries the commands of all tasks,
@@ -136,6 +139,8 @@ struct Shared {
     ceiling: Ceiling,
     /// Whether buses hear what the server says of changes.
     tracks: bool,
+    /// Whether the server was found to refuse scripts.
+    unscripted: AtomicBool,
 }
 
 /// Connections carry many operations each: with 256 tasks and a place for 100, half the throughput is lost.
@@ -165,8 +170,9 @@ impl Redis {
         let capabilities = capabilities.concurrency(CONCURRENCY).store((format!("{:?}", target.topology), target.db));
         let wire = open::wire(&settings)?;
         let tracks = settings.tracking;
-        let (sizes, ceiling) = (Sizes::new(), Ceiling::new());
-        Ok(Self { shared: Arc::new(Shared { hub: Arc::default(), wire, capabilities, sizes, ceiling, tracks }) })
+        let (sizes, ceiling, unscripted) = (Sizes::new(), Ceiling::new(), AtomicBool::new(false));
+        let shared = Shared { hub: Arc::default(), wire, capabilities, sizes, ceiling, tracks, unscripted };
+        Ok(Self { shared: Arc::new(shared) })
     }
 }
 
@@ -249,12 +255,12 @@ impl Backend for Redis {
         fits(&value)?;
         let shared = &*self.shared;
         let (lock, ttl) = (shared.lock(key), whole_millis(ttl));
-        shared.write(key, value.len(), |_| commands::set(key, &lock, &value, ttl)).await.map(drop)
+        shared.write(key, value.len(), |attempt| commands::set(attempt, key, &lock, &value, ttl)).await.map(drop)
     }
 
     async fn remove(&self, key: &Key) -> Result<(), Error> {
         let lock = self.shared.lock(key);
-        self.shared.number(key, Load::Light, |_| commands::remove(key, &lock)).await.map(drop)
+        self.shared.number(key, Load::Light, |attempt| commands::remove(attempt, key, &lock)).await.map(drop)
     }
 
     async fn exists(&self, key: &Key) -> Result<bool, Error> {
@@ -294,11 +300,11 @@ impl Backend for Redis {
         let load = Load::of_request(items.iter().map(|(_, value)| value.len()).sum());
         let locks: Vec<String> = items.iter().map(|(key, _)| shared.lock(key)).collect();
         if shared.wire.is_whole() {
-            let all = |_| Request::One(commands::set_all(&items, &locks, ttl));
+            let all = |attempt| Request::One(commands::set_all(attempt, &items, &locks, ttl));
             return shared.wire.run(&items[0].0, load, all).await.map(drop);
         }
         let keys: Vec<&Key> = items.iter().map(|(key, _)| key).collect();
-        let each = |_, index: usize| commands::set(keys[index], &locks[index], &items[index].1, ttl);
+        let each = |attempt, index: usize| commands::set(attempt, keys[index], &locks[index], &items[index].1, ttl);
         shared.wire.run_each(&keys, load, each).await.map(drop)
     }
 
@@ -309,10 +315,12 @@ impl Backend for Redis {
             [first, ..] if shared.wire.is_whole() => {
                 let locks: Vec<String> = keys.iter().map(|key| shared.lock(key)).collect();
                 let names = || keys.iter().zip(&locks).flat_map(|(key, lock)| [key.as_str(), lock]);
-                shared.number(first, Load::Light, |_| commands::on_all(b"UNLINK", names())).await.map(drop)
+                let make = |attempt| commands::on_all(commands::unlink(attempt), names());
+                shared.number(first, Load::Light, make).await.map(drop)
             }
             _ => {
-                let make = |_, index: usize| commands::remove(&keys[index], &shared.lock(&keys[index])).into();
+                let make =
+                    |attempt, index: usize| commands::remove(attempt, &keys[index], &shared.lock(&keys[index])).into();
                 let keys: Vec<&Key> = keys.iter().collect();
                 shared.wire.run_each(&keys, Load::Light, make).await.map(drop)
             }
@@ -320,40 +328,19 @@ impl Backend for Redis {
     }
 
     async fn lease(&self, key: &Key, hold: Duration, token: LeaseToken) -> Result<Lease, Error> {
-        let (lock, name, hold) = (self.shared.lock(key), commands::text(token), whole_millis(hold));
-        match self.shared.one(key, Load::Light, |attempt| commands::lease(attempt, key, &lock, &name, hold)).await? {
-            Value::Okay | Value::Int(1) => Ok(Lease::Granted),
-            Value::Nil | Value::Int(_) => Ok(Lease::Held),
-            _ => Err(self.shared.strange()),
-        }
+        self.shared.lease(key, hold, token).await
     }
 
     async fn renew(&self, key: &Key, hold: Duration, token: LeaseToken) -> Result<bool, Error> {
-        let (lock, token, hold) = (self.shared.lock(key), commands::text(token), whole_millis(hold));
-        let renew = |attempt| commands::renew(attempt, key, &lock, &token, hold);
-        Ok(self.shared.number(key, Load::Light, renew).await? == 1)
+        self.shared.renew(key, hold, token).await
     }
 
     async fn fill(&self, key: &Key, value: Bytes, ttl: Duration, token: LeaseToken) -> Result<bool, Error> {
-        fits(&value)?;
-        let shared = &*self.shared;
-        let (lock, aside, token) = (shared.lock(key), shared.wire.beside(key, "fill"), commands::text(token));
-        let fill = Fill { key, lock: &lock, aside: &aside, value: &value, ttl: whole_millis(ttl), token: &token };
-        let answer = shared.write(key, value.len(), |attempt| fill.command(attempt)).await?;
-        let decision = match answer {
-            Value::Array(mut parts) => parts.pop(),
-            decision => Some(decision),
-        };
-        match decision {
-            Some(Value::Int(stored)) => Ok(stored == 1),
-            _ => Err(shared.strange()),
-        }
+        self.shared.fill(key, value, ttl, token).await
     }
 
     async fn release(&self, key: &Key, token: LeaseToken) -> Result<(), Error> {
-        let (lock, token) = (self.shared.lock(key), commands::text(token));
-        self.shared.number(key, Load::Light, |attempt| commands::release(attempt, key, &lock, &token)).await?;
-        Ok(())
+        self.shared.release(key, token).await
     }
 
     async fn ping(&self) -> Result<(), Error> {

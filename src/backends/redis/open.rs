@@ -11,6 +11,8 @@ use super::cluster::Cluster;
 #[cfg(feature = "redis-cluster")]
 use super::error;
 use super::held::Limits;
+#[cfg(feature = "redis-cluster")]
+use super::logins::Logins;
 #[cfg(feature = "redis-sentinel")]
 use super::sentinel;
 use super::server::{self, Server};
@@ -54,7 +56,8 @@ fn server(address: ConnectionAddr, settings: &RedisSettings) -> Result<Wire, Err
 fn cluster(nodes: &[Host], settings: &RedisSettings) -> Result<Wire, Error> {
     let first = nodes.first().expect("a URL names at least one host");
     let info = server::connection_info(server::address(first, settings.target().tls), settings)?;
-    Ok(Wire::Cluster(Arc::new(Cluster::new(nodes, info, settings.pool_size, limits(settings)))))
+    let logins = Logins::new(settings.provider.clone());
+    Ok(Wire::Cluster(Arc::new(Cluster::new(nodes, info, logins, settings.pool_size, limits(settings)))))
 }
 
 fn limits(settings: &RedisSettings) -> Limits {

@@ -26,6 +26,11 @@ impl Packet {
                 }
                 self.pipeline.add_command(word("EXEC"));
             }
+            Single::Row(commands) => {
+                for command in commands {
+                    self.pipeline.add_command(command);
+                }
+            }
             Single::Read(key) => {
                 self.pipeline.add_command(commands::on(b"GET", &key));
             }

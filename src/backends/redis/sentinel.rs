@@ -8,12 +8,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, ConnectionInfo, ErrorKind as Kind, RedisError, ServerErrorKind, Value};
+use redis::{AsyncConnectionConfig, ConnectionInfo, ErrorKind as Kind, RedisError, ServerErrorKind, Value};
 use tokio::task::JoinSet;
 
 use super::error;
+use super::logins::Logins;
 use super::pushes::Pushes;
-use super::server::{self, address, connection_config, connection_info, elsewhere, identity};
+use super::server::{self, address, connection_config, connection_info, elsewhere, identity, open};
 use super::source::{Pooled, Source};
 use crate::config::{Host, Login, RedisSettings};
 use crate::error::{Error, ErrorKind};
@@ -33,6 +34,8 @@ struct Known {
     sentinel: ConnectionInfo,
     /// How to connect to the master.
     master: ConnectionInfo,
+    /// Who the master is told it is. Sentinels have the login of the URL.
+    logins: Logins,
     /// How that connection behaves.
     config: AsyncConnectionConfig,
 }
@@ -64,7 +67,8 @@ impl Sentinels {
         let sentinel = master.clone().set_redis_settings(identity(login));
         let names: Vec<String> = sentinels.iter().map(Host::to_string).collect();
         let place = format!("the master {name} of the sentinels {}", names.join(","));
-        let known = Arc::new(Known { name: name.into(), sentinel, master, config: connection_config() });
+        let logins = Logins::new(settings.provider.clone());
+        let known = Arc::new(Known { name: name.into(), sentinel, master, logins, config: connection_config() });
         Ok(Self { sentinels: sentinels.to_vec(), known, place })
     }
 }
@@ -105,9 +109,10 @@ impl Source for Sentinels {
     }
 
     async fn listen(&self, pushes: Arc<Pushes>) -> Result<MultiplexedConnection, Error> {
-        let Known { name, sentinel, master, .. } = &*self.known;
+        let Known { name, sentinel, master, logins, .. } = &*self.known;
+        let (name, sentinel, logins) = (name.clone(), sentinel.clone(), logins.clone());
         let (master, config) = (server::speaking_resp3(master), server::pushing_config(pushes));
-        self.connect(&Arc::new(Known { name: name.clone(), sentinel: sentinel.clone(), master, config })).await
+        self.connect(&Arc::new(Known { name, sentinel, master, logins, config })).await
     }
 
     fn place(&self) -> &str {
@@ -152,9 +157,13 @@ impl Known {
     async fn connect(self: Arc<Self>, host: Host) -> Step {
         let place = host.to_string();
         let failed = |error| Step::Failed(Hop::Master, error);
-        let mut connection = match open(elsewhere(&self.master, &host), &self.config).await {
+        let way = match self.logins.now(&elsewhere(&self.master, &host)).await {
+            Ok(way) => way,
+            Err(error) => return failed(error),
+        };
+        let mut connection = match open(way, &self.config).await {
             Ok(connection) => connection,
-            Err(error) => return failed(error::of_connect(&error, &place)),
+            Err(error) => return failed(self.logins.blame(error::of_connect(&error, &place), &place)),
         };
         match connection.send_packed_command(&redis::cmd("ROLE")).await.and_then(Value::extract_error) {
             Ok(answer) if is_master(&answer) => Step::Connected(connection),
@@ -170,11 +179,6 @@ impl Known {
             Err(error) => failed(error::of_command(&error, &place)),
         }
     }
-}
-
-/// Opens a connection. The caller bounds the time.
-async fn open(info: ConnectionInfo, config: &AsyncConnectionConfig) -> Result<MultiplexedConnection, RedisError> {
-    Client::open(info)?.get_multiplexed_async_connection_with_config(config).await
 }
 
 /// The error, in which a refused login is one of the sentinel.

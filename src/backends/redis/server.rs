@@ -12,11 +12,12 @@ use redis::aio::MultiplexedConnection;
 use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 use redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, PushInfo,
-    RedisConnectionInfo,
+    RedisConnectionInfo, RedisError,
 };
 use tokio::net::TcpStream;
 
 use super::error;
+use super::logins::Logins;
 use super::pushes::Pushes;
 use super::source::{Pooled, Source};
 use crate::config::{Host, Login, RedisSettings};
@@ -26,6 +27,7 @@ use crate::error::{Error, ErrorKind};
 pub(super) struct Server {
     pool: Pool,
     info: ConnectionInfo,
+    logins: Logins,
     place: String,
     tls: bool,
 }
@@ -33,16 +35,37 @@ pub(super) struct Server {
 impl Server {
     /// Connects to nothing yet.
     pub(super) fn new(address: ConnectionAddr, settings: &RedisSettings) -> Result<Self, Error> {
-        Self::over(connection_info(address, settings)?, settings.pool_size)
+        Self::over(connection_info(address, settings)?, Logins::new(settings.provider.clone()), settings.pool_size)
     }
 
     /// Like [`new`](Server::new), for one of several servers: what they share is made once.
-    pub(super) fn over(info: ConnectionInfo, pool_size: usize) -> Result<Self, Error> {
+    pub(super) fn over(info: ConnectionInfo, logins: Logins, pool_size: usize) -> Result<Self, Error> {
         let (place, tls) = (info.addr().to_string(), is_tls(&info));
         let manager = Manager::new_with_config(info.clone(), connection_config()).map_err(|_| refused())?;
         let pool = Pool::builder(manager).max_size(pool_size).build().map_err(|_| refused())?;
-        Ok(Self { pool, info, place, tls })
+        Ok(Self { pool, info, logins, place, tls })
     }
+}
+
+impl Server {
+    /// Makes a connection outside of the pool.
+    async fn connect(
+        &self,
+        info: &ConnectionInfo,
+        config: &AsyncConnectionConfig,
+    ) -> Result<MultiplexedConnection, Error> {
+        let info = self.logins.now(info).await?;
+        let opened = open(info, config).await;
+        opened.map_err(|error| self.logins.blame(error::of_connect(&error, &self.place), &self.place))
+    }
+}
+
+/// Opens a connection. The caller bounds the time.
+pub(super) async fn open(
+    info: ConnectionInfo,
+    config: &AsyncConnectionConfig,
+) -> Result<MultiplexedConnection, RedisError> {
+    Client::open(info)?.get_multiplexed_async_connection_with_config(config).await
 }
 
 /// Whether a connection is encrypted.
@@ -110,6 +133,13 @@ fn secured(info: ConnectionInfo, _: &RedisSettings) -> Result<ConnectionInfo, Er
 #[async_trait]
 impl Source for Server {
     async fn open(&self) -> Result<Pooled, Error> {
+        if self.logins.are_given() {
+            // The pool knows one login for all. How many connections there are is bounded by who asks.
+            return Ok(Pooled {
+                connection: self.connect(&self.info, &connection_config()).await?,
+                object: Box::new(()),
+            });
+        }
         let object = match self.pool.get().await {
             Ok(object) => object,
             Err(PoolError::Backend(error)) => return Err(error::of_connect(&error, &self.place)),
@@ -131,11 +161,7 @@ impl Source for Server {
     }
 
     async fn listen(&self, pushes: Arc<Pushes>) -> Result<MultiplexedConnection, Error> {
-        let opened = match Client::open(speaking_resp3(&self.info)) {
-            Ok(client) => client.get_multiplexed_async_connection_with_config(&pushing_config(pushes)).await,
-            Err(error) => Err(error),
-        };
-        opened.map_err(|error| error::of_connect(&error, &self.place))
+        self.connect(&speaking_resp3(&self.info), &pushing_config(pushes)).await
     }
 
     fn place(&self) -> &str {

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{ErrorKind, ServerErrorKind, Value};
+use redis::{ErrorKind, RedisError, ServerErrorKind, Value};
 use tokio::runtime::{self, Handle};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
@@ -22,6 +22,7 @@ use super::dedicated::Dedicated;
 use super::error;
 use super::held::{Answer, Held, Limits};
 use super::pushes::Pushes;
+use super::refusal::{Known, Lack};
 use super::slot::{Slot, no_runtime};
 use super::source::Source;
 use super::watch::Watch;
@@ -40,6 +41,8 @@ pub(super) struct Slots {
     /// A permit for each connection but the first.
     spare: Arc<Semaphore>,
     limits: Limits,
+    /// What the server refuses, and is not asked for again.
+    lacks: Known,
 }
 
 /// Requests in flight on a connection below which one more travels alone, at once.
@@ -64,6 +67,7 @@ impl Slots {
             heavy: Arc::default(),
             spare: Arc::new(Semaphore::new(spare.min(Semaphore::MAX_PERMITS))),
             limits,
+            lacks: Known::default(),
         }
     }
 
@@ -116,7 +120,7 @@ impl Slots {
         watch: &Watch,
         make: impl Fn(Attempt) -> Request + Send + Sync,
     ) -> Result<Value, Error> {
-        let mut attempt = Attempt::default();
+        let mut attempt = Attempt { lacks: self.lacks.get(), ..Attempt::default() };
         loop {
             let open = match &question.held {
                 Some(open) => open,
@@ -135,6 +139,11 @@ impl Slots {
             };
             match answer {
                 Ok(value) => return Ok(value),
+                Err(error) if self.does_without(&error, &mut attempt) => {
+                    // Where it was the end of a transaction that is refused, the connection is still within it.
+                    self.discard(open);
+                    question.end();
+                }
                 // What one of a batch may not read keeps the others from nothing.
                 Err(error) if shares.is_some() && error.code() == Some("NOPERM") => shares = None,
                 Err(error) if error::is_no_script(&error) && !attempt.in_full => attempt.in_full = true,
@@ -143,7 +152,9 @@ impl Slots {
                     // A server that has become a replica is given up for the one that took its place. A fresh
                     // connection that leads to a replica again is as good as any for reads.
                     let replica = error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly) && !attempt.again;
-                    let broken = error.is_unrecoverable_error() || replica;
+                    // A login that has ended is made anew with the connection.
+                    let logged_out = error.code() == Some("NOAUTH") && !attempt.again;
+                    let broken = error.is_unrecoverable_error() || replica || logged_out;
                     if broken {
                         self.discard(open);
                     }
@@ -158,6 +169,13 @@ impl Slots {
                 }
             }
         }
+    }
+
+    /// Whether a request can be made anew without what the server refuses.
+    fn does_without(&self, error: &RedisError, attempt: &mut Attempt) -> bool {
+        let Some(lack) = Lack::of(error).filter(|&lack| !attempt.lacks.has(lack)) else { return false };
+        attempt.lacks = self.lacks.note(lack);
+        true
     }
 
     /// Whether the server answers, over another connection than that of long requests.

@@ -12,6 +12,7 @@ use redis::{Cmd, Value};
 use super::cluster::Cluster;
 use super::dedicated::Dedicated;
 use super::pushes::Pushes;
+use super::refusal::Lacks;
 use super::slots::Slots;
 use super::{commands, error};
 use crate::backends::late::LONG;
@@ -43,6 +44,8 @@ pub(super) enum Single {
     Command(Cmd),
     /// Commands that are carried out as one; the answer is an array of theirs. All keys are on one server.
     Atomic(Vec<Cmd>),
+    /// Commands that are carried out one behind another; the answer is that of the last.
+    Row(Vec<Cmd>),
 }
 
 impl From<Cmd> for Single {
@@ -83,6 +86,8 @@ pub(super) struct Attempt {
     pub(super) again: bool,
     /// The server does not know the scripts by their hashes.
     pub(super) in_full: bool,
+    /// What the server does not let this backend do.
+    pub(super) lacks: Lacks,
 }
 
 impl Wire {

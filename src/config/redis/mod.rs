@@ -1,5 +1,7 @@
-//! How to reach Redis: where, and how patiently.
+//! How to reach Redis: where, as whom, and how patiently.
 
+#[cfg_attr(not(feature = "redis"), allow(dead_code, reason = "what is not compiled in reads nothing"))]
+mod credentials;
 #[cfg_attr(
     not(all(feature = "redis", feature = "redis-cluster", feature = "redis-sentinel")),
     allow(dead_code, reason = "what is not compiled in reads nothing")
@@ -7,6 +9,8 @@
 mod target;
 mod url;
 
+use std::error::Error as StdError;
+use std::future::Future;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -17,6 +21,8 @@ use super::problem::{self, Problem};
 use super::variables::Variables;
 use crate::error::Error;
 
+pub use self::credentials::Credentials;
+pub(crate) use self::credentials::Provider;
 #[cfg(any(feature = "redis", test))]
 pub(crate) use self::target::{Host, Login, Topology};
 pub use self::url::RedisUrl;
@@ -57,6 +63,8 @@ pub struct RedisSettings {
     /// Whether L1 also forgets what other programs write, remove or let expire, as the server itself tells by
     /// `CLIENT TRACKING`. Default false. [`Redis`](crate::backends#structs) says what that costs. Refused in a cluster.
     pub tracking: bool,
+    /// Who gives the credentials, in place of those in the URL.
+    pub(crate) provider: Option<Provider>,
 }
 
 impl Default for RedisSettings {
@@ -68,6 +76,7 @@ impl Default for RedisSettings {
             connect_timeout: Duration::from_secs(1),
             ca_bundle: None,
             tracking: false,
+            provider: None,
         }
     }
 }
@@ -82,6 +91,37 @@ impl RedisSettings {
             Ok(url) => Ok(Self { url, ..Self::default() }),
             Err(fault) => Err(problem::error(vec![Problem::new("url", fault)])),
         }
+    }
+
+    /// Asks `provide` for the user and the password at each connect, in place of those in the URL: for tokens that expire.
+    ///
+    /// It is asked for every server, node of a cluster and master of sentinels; sentinels themselves keep what the URL
+    /// says. A connection that is open stays as the server lets it; one that the server closes, or that is not
+    /// authenticated any more, is replaced by one with new credentials. The time it takes counts as part of the
+    /// connect. What it returns is kept nowhere, so keep a token in it for as long as that is good.
+    ///
+    /// # Errors
+    /// An error of `provide` fails the connect: as [`ErrorKind::Denied`](crate::ErrorKind::Denied) if it is an [`Error`]
+    /// of that kind, else as [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable), with the error as the source.
+    ///
+    /// # Examples
+    /// ```
+    /// use cachekit::{Credentials, RedisSettings};
+    /// # async fn token_of_the_hour() -> std::io::Result<String> { Ok(String::from("token")) }
+    ///
+    /// let settings = RedisSettings::new("rediss://cache.example.org:6379")?
+    ///     .credentials(|| async { Ok::<_, std::io::Error>(Credentials::new("ada", token_of_the_hour().await?)) });
+    /// # Ok::<(), cachekit::Error>(())
+    /// ```
+    #[must_use]
+    pub fn credentials<F, Fut, E>(mut self, provide: F) -> Self
+    where
+        F: Fn() -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Credentials, E>> + Send + 'static,
+        E: Into<Box<dyn StdError + Send + Sync>> + 'static,
+    {
+        self.provider = Some(Provider::new(provide));
+        self
     }
 
     /// All but the URL, whose variable depends on the others, and the CA bundle, which is not Redis's alone.
@@ -101,6 +141,7 @@ impl RedisSettings {
             connect_timeout: connect_timeout.unwrap_or(default.connect_timeout),
             ca_bundle: None,
             tracking: default.tracking,
+            provider: None,
         }
     }
 

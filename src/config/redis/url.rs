@@ -18,7 +18,7 @@ use crate::config::secret::Secret;
 ///
 /// `rediss`, `rediss-cluster` and `rediss-sentinel` encrypt every connection (feature `redis-tls`). One user and
 /// password, percent-encoded, stand before the first host and serve all servers; `sentinel_user` and `sentinel_pass`
-/// are those of the sentinels. A user needs a password, a password no user. Every form takes `?protocol=2` or `3`, the
+/// are those of the sentinels. A user without a password is one that needs none (`nopass`); a password needs no user. Every form takes `?protocol=2` or `3`, the
 /// version of the wire protocol; the default is 2.
 #[derive(Clone)]
 pub struct RedisUrl {
@@ -168,7 +168,7 @@ impl fmt::Debug for RedisUrl {
 
 /// `[user:password@]host[:port][,..][/db][?protocol=..]`.
 fn servers(form: Form, tls: bool, rest: &str) -> Result<Target, Fault> {
-    let parts = Parts::of(form, rest)?;
+    let parts = Parts::of(rest)?;
     let hosts = parts.hosts(form, 6379)?;
     let options = Options::of(parts.query, &["protocol"], || form.fault("must have no option but protocol=2 or 3"))?;
     let target = |topology, db| Target { topology, tls, login: parts.login, db, resp3: options.resp3 };
@@ -192,7 +192,7 @@ fn only_database(path: &str) -> Result<(), Fault> {
 /// `[user:password@]host[:port][,..]/master[/db][?sentinel_user=..&sentinel_pass=..&protocol=..]`.
 fn sentinels(tls: bool, rest: &str) -> Result<Target, Fault> {
     let fault = |rule| Form::Sentinel.fault(rule);
-    let parts = Parts::of(Form::Sentinel, rest)?;
+    let parts = Parts::of(rest)?;
     let sentinels = parts.hosts(Form::Sentinel, 26379)?;
     let (name, db) = parts.path.split_once('/').unwrap_or((parts.path, ""));
     // A number alone is a database whose master was forgotten. A master of such a name is written with a `%3`.
@@ -231,7 +231,7 @@ struct Parts<'a> {
 }
 
 impl<'a> Parts<'a> {
-    fn of(form: Form, rest: &'a str) -> Result<Self, Fault> {
+    fn of(rest: &'a str) -> Result<Self, Fault> {
         if rest.contains('#') {
             return Err(Fault::new("must have no # (certificates are always verified)", PASSWORD_FORM));
         }
@@ -244,8 +244,7 @@ impl<'a> Parts<'a> {
             let rule = "must have one percent-encoded user and password, in front of the first host";
             return Err(Fault::new(rule, PASSWORD_FORM));
         };
-        let login = login_of(user, password).ok_or_else(|| form.fault(USER_ALONE))?;
-        Ok(Self { login, hosts, path, query })
+        Ok(Self { login: login_of(user, password), hosts, path, query })
     }
 
     fn hosts(&self, form: Form, default_port: u16) -> Result<Vec<Host>, Fault> {
@@ -263,16 +262,10 @@ impl<'a> Parts<'a> {
     }
 }
 
-const USER_ALONE: &str = "must have a password for its user, for a server asks for both";
-
-/// A login, `Some(None)` if there is neither user nor password, and `None` for a user alone.
-fn login_of(user: String, password: String) -> Option<Option<Login>> {
+/// A login, if there is a user or a password. A user that needs no password takes any, so also an empty one.
+fn login_of(user: String, password: String) -> Option<Login> {
     let user = (!user.is_empty()).then(|| Secret::new(user));
-    match (user, password.is_empty()) {
-        (None, true) => Some(None),
-        (Some(_), true) => None,
-        (user, false) => Some(Some(Login { user, password: Secret::new(password) })),
-    }
+    (user.is_some() || !password.is_empty()).then(|| Login { user, password: Secret::new(password) })
 }
 
 /// What a query may say.
@@ -302,7 +295,7 @@ impl Options {
             }
             seen.push(name);
         }
-        options.login = login_of(user, password).ok_or_else(fault)?;
+        options.login = login_of(user, password);
         Ok(options)
     }
 }

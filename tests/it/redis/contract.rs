@@ -57,12 +57,14 @@ const PERMISSIONS: &str =
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_keeps_it_however_it_is_reached() {
-    let server = Server::setup().password("open").user("ada", PERMISSIONS).start();
+    let without = format!("{PERMISSIONS} -multi -exec -unlink");
+    let server = Server::setup().password("open").user("ada", PERMISSIONS).user("bob", &without).start();
     let socket = server.socket().display().to_string();
     all_keep_the_contract([
         (server.url(), (|_| ()) as fn(&mut RedisSettings)),
         (format!("{}?protocol=3", server.url()), |_| ()),
         (format!("redis://ada:sesame@{}", server.address()), |_| ()),
+        (format!("redis://bob:sesame@{}", server.address()), |_| ()),
         (format!("unix://{socket}?pass=open"), |_| ()),
         (server.url(), |settings| settings.pool_size = 1),
     ])

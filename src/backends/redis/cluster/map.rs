@@ -6,13 +6,14 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use redis::{ConnectionInfo, Value};
+use redis::{Cmd, ConnectionInfo, Value};
 
 use super::table::Range;
 use crate::backends::redis::held::Limits;
+use crate::backends::redis::logins::Logins;
 use crate::backends::redis::server::{Server, elsewhere};
 use crate::backends::redis::slots::Slots;
-use crate::backends::redis::wire::{Attempt, Load, Request};
+use crate::backends::redis::wire::{Attempt, Load, Request, Single};
 use crate::config::Host;
 use crate::error::Error;
 
@@ -43,7 +44,15 @@ fn asking(request: Request) -> Request {
         Request::One(single) => vec![single],
         Request::All(singles) => singles,
     };
-    Request::All(singles.into_iter().flat_map(|single| [redis::cmd("ASKING").into(), single]).collect())
+    Request::All(singles.into_iter().flat_map(|single| [redis::cmd("ASKING").into(), asking_each(single)]).collect())
+}
+
+/// The node takes the word for one command, or for all that are carried out as one.
+fn asking_each(single: Single) -> Single {
+    let Single::Row(commands) = single else { return single };
+    let mut row: Vec<Cmd> = commands.into_iter().flat_map(|command| [redis::cmd("ASKING"), command]).collect();
+    row.remove(0);
+    Single::Row(row)
 }
 
 /// The answer to a request, from that to what [`asking`] made of it.
@@ -60,19 +69,20 @@ fn without_asking(answer: Value, is_one: bool) -> Value {
 pub(super) struct Nodes {
     /// Of any host.
     info: ConnectionInfo,
+    logins: Logins,
     /// The most connections to each node.
     pool_size: usize,
     limits: Limits,
 }
 
 impl Nodes {
-    pub(super) fn new(info: ConnectionInfo, pool_size: usize, limits: Limits) -> Self {
-        Self { info, pool_size, limits }
+    pub(super) fn new(info: ConnectionInfo, logins: Logins, pool_size: usize, limits: Limits) -> Self {
+        Self { info, logins, pool_size, limits }
     }
 
     /// A node that is not connected to yet.
     pub(super) fn node(&self, host: &Host) -> Result<Arc<Node>, Error> {
-        let server = Server::over(elsewhere(&self.info, host), self.pool_size)?;
+        let server = Server::over(elsewhere(&self.info, host), self.logins.clone(), self.pool_size)?;
         let slots = Slots::new(Arc::new(server), self.pool_size, self.limits);
         Ok(Arc::new(Node { host: host.clone(), slots }))
     }
@@ -140,7 +150,7 @@ mod tests {
     fn nodes() -> Nodes {
         let info = ConnectionAddr::Tcp("seed".into(), 1).into_connection_info().unwrap();
         let second = Duration::from_secs(1);
-        Nodes::new(info, 2, Limits { command: second, connect: second })
+        Nodes::new(info, Logins::new(None), 2, Limits { command: second, connect: second })
     }
 
     fn range(first: u16, last: u16, port: u16) -> Range {

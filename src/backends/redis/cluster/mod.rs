@@ -15,6 +15,7 @@ use self::refresh::Refresh;
 use super::dedicated::Dedicated;
 use super::error::{self, Detour};
 use super::held::Limits;
+use super::logins::Logins;
 use super::wire::{Attempt, Load, Request, Single};
 use crate::backends::join;
 use crate::config::Host;
@@ -52,11 +53,11 @@ const ALONE: usize = 64;
 
 impl Cluster {
     /// No connection yet, and at most `pool_size` to each node ever. `info` is how to connect to a node, of any host.
-    pub(super) fn new(seeds: &[Host], info: ConnectionInfo, pool_size: usize, limits: Limits) -> Self {
+    pub(super) fn new(seeds: &[Host], info: ConnectionInfo, logins: Logins, pool_size: usize, limits: Limits) -> Self {
         let names: Vec<String> = seeds.iter().map(Host::to_string).collect();
         Self {
             seeds: seeds.to_vec(),
-            nodes: Nodes::new(info, pool_size, limits),
+            nodes: Nodes::new(info, logins, pool_size, limits),
             map: RwLock::default(),
             newcomers: Mutex::default(),
             refresh: Refresh::default(),

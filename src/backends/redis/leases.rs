@@ -1,0 +1,81 @@
+//! Leases, and what becomes of them on a server without scripts.
+//!
+//! A lease is filled and given back by scripts, for only those compare and write in one step. A server that refuses
+//! them is found out by the first; from then on no lease is asked for.
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use bytes::Bytes;
+use redis::Value;
+
+use super::ceiling::fits;
+use super::commands::{self, Fill};
+use super::wire::Load;
+use super::{Shared, error, whole_millis};
+use crate::backends::{Lease, LeaseToken};
+use crate::error::{Error, ErrorKind};
+use crate::key::Key;
+
+impl Shared {
+    pub(super) async fn lease(&self, key: &Key, hold: Duration, token: LeaseToken) -> Result<Lease, Error> {
+        if self.unscripted.load(Relaxed) {
+            return Err(error::no_leases(self.wire.place()));
+        }
+        let (lock, name, hold) = (self.lock(key), commands::text(token), whole_millis(hold));
+        let lease = |attempt| commands::lease(attempt, key, &lock, &name, hold);
+        match self.learned(self.one(key, Load::Light, lease).await)? {
+            Value::Okay | Value::Int(1) => Ok(Lease::Granted),
+            Value::Nil | Value::Int(_) => Ok(Lease::Held),
+            _ => Err(self.strange()),
+        }
+    }
+
+    pub(super) async fn renew(&self, key: &Key, hold: Duration, token: LeaseToken) -> Result<bool, Error> {
+        let (lock, token, hold) = (self.lock(key), commands::text(token), whole_millis(hold));
+        let renew = |attempt| commands::renew(attempt, key, &lock, &token, hold);
+        Ok(self.learned(self.number(key, Load::Light, renew).await)? == 1)
+    }
+
+    pub(super) async fn fill(&self, key: &Key, value: Bytes, ttl: Duration, token: LeaseToken) -> Result<bool, Error> {
+        fits(&value)?;
+        let (lock, aside, token) = (self.lock(key), self.wire.beside(key, "fill"), commands::text(token));
+        let fill = Fill { key, lock: &lock, aside: &aside, value: &value, ttl: whole_millis(ttl), token: &token };
+        let answer = self.learned(self.write(key, value.len(), |attempt| fill.command(attempt)).await)?;
+        let decision = match answer {
+            Value::Array(mut parts) => parts.pop(),
+            decision => Some(decision),
+        };
+        match decision {
+            Some(Value::Int(stored)) => Ok(stored == 1),
+            _ => Err(self.strange()),
+        }
+    }
+
+    pub(super) async fn release(&self, key: &Key, token: LeaseToken) -> Result<(), Error> {
+        let (lock, token) = (self.lock(key), commands::text(token));
+        let release = |attempt| commands::release(attempt, key, &lock, &token);
+        match self.learned(self.number(key, Load::Light, release).await) {
+            Err(error) if error.kind() == ErrorKind::Unsupported => self.release_in_steps(key, &lock, &token).await,
+            answer => answer.map(drop),
+        }
+    }
+
+    /// Without a script another's lease may be ended that was granted between the two steps: then that is not filled.
+    async fn release_in_steps(&self, key: &Key, lock: &str, token: &str) -> Result<(), Error> {
+        match self.one(key, Load::Light, |_| commands::on(b"GET", lock)).await? {
+            Value::BulkString(holder) if holder == token.as_bytes() => {
+                self.number(key, Load::Light, |_| commands::on(b"DEL", lock)).await.map(drop)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Remembers a server that refuses scripts.
+    fn learned<T>(&self, answer: Result<T, Error>) -> Result<T, Error> {
+        if answer.as_ref().is_err_and(|error| error.kind() == ErrorKind::Unsupported) {
+            self.unscripted.store(true, Relaxed);
+        }
+        answer
+    }
+}

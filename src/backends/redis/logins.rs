@@ -1,0 +1,40 @@
+//! Logins that a program gives anew for each connect.
+
+use redis::ConnectionInfo;
+
+use super::error;
+use super::server::identity;
+use crate::config::{Credentials, Login, Provider};
+use crate::error::{Error, ErrorKind};
+
+/// Who gives the login of a connection: the program, or where it does not, the URL.
+#[derive(Debug, Clone)]
+pub(super) struct Logins(Option<Provider>);
+
+impl Logins {
+    pub(super) fn new(provider: Option<Provider>) -> Self {
+        Self(provider)
+    }
+
+    /// Whether a connection needs a login that no other had.
+    pub(super) fn are_given(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// The way to a server, with the login of now.
+    pub(super) async fn now(&self, way: &ConnectionInfo) -> Result<ConnectionInfo, Error> {
+        let Some(provider) = &self.0 else { return Ok(way.clone()) };
+        let Credentials { user, password } = provider.ask().await?;
+        let before = way.redis_settings();
+        let redis = identity(Some(&Login { user, password })).set_db(before.db()).set_protocol(before.protocol());
+        Ok(way.clone().set_redis_settings(redis))
+    }
+
+    /// The error of a connect, in which a login that is refused is that of the program.
+    pub(super) fn blame(&self, error: Error, place: &str) -> Error {
+        match self.0 {
+            Some(_) if error.kind() == ErrorKind::Denied => error::denied_given(place),
+            _ => error,
+        }
+    }
+}
