@@ -164,7 +164,10 @@ impl<B: Backend> Guard<B> {
             self.backend.lease(key, hold, token)
         };
         let answer = self.learned(self.door.run(key, Operation::Lease, Manner::ONCE, ask).await);
-        answer.map_err(|error| Unleased { perhaps_granted: asked.load(Relaxed) && error.is_temporary(), error })
+        answer.map_err(|error| {
+            let unanswered = matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Unavailable);
+            Unleased { perhaps_granted: unanswered && asked.load(Relaxed), error }
+        })
     }
 
     pub(crate) async fn renew(&self, key: &Key, hold: Duration, token: LeaseToken) -> Result<bool, Error> {

@@ -61,6 +61,7 @@ enum Way<'a> {
     Read,
     /// Stores a value under this key.
     Store(&'a Key),
+    Lease,
     /// Any other write.
     Write,
 }
@@ -70,6 +71,7 @@ impl Way<'_> {
         match self {
             Self::Read => Kind::Other,
             Self::Store(_) => Kind::Store,
+            Self::Lease => Kind::Lease,
             Self::Write => Kind::Write,
         }
     }
@@ -130,11 +132,11 @@ impl Backend for SimulatedBackend {
     }
 
     async fn lease(&self, key: &Key, hold: Duration, token: LeaseToken) -> Result<Lease, Error> {
-        self.visit(Way::Write, |memory| async move { memory.lease(key, hold, token).await }).await
+        self.visit(Way::Lease, |memory| async move { memory.lease(key, hold, token).await }).await
     }
 
     async fn renew(&self, key: &Key, hold: Duration, token: LeaseToken) -> Result<bool, Error> {
-        self.visit(Way::Write, |memory| async move { memory.renew(key, hold, token).await }).await
+        self.visit(Way::Lease, |memory| async move { memory.renew(key, hold, token).await }).await
     }
 
     async fn fill(&self, key: &Key, value: Bytes, ttl: Duration, token: LeaseToken) -> Result<bool, Error> {
@@ -142,7 +144,7 @@ impl Backend for SimulatedBackend {
     }
 
     async fn release(&self, key: &Key, token: LeaseToken) -> Result<(), Error> {
-        self.visit(Way::Write, |memory| async move { memory.release(key, token).await }).await
+        self.visit(Way::Lease, |memory| async move { memory.release(key, token).await }).await
     }
 
     async fn ping(&self) -> Result<(), Error> {

@@ -18,6 +18,8 @@ pub enum Trouble {
     ReadOnly,
     /// Backend operations are carried out, then fail.
     FailAfter,
+    /// Leases are granted, renewed and given back, and the answers are lost.
+    LoseLease,
     /// Backend operations take up to a second longer.
     Slow,
     /// Backend operations do not answer until the spell is over.
@@ -54,10 +56,11 @@ pub enum Trouble {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Faults(u16);
 
-const ALL: [Trouble; 14] = [
+const ALL: [Trouble; 15] = [
     Trouble::Refuse,
     Trouble::ReadOnly,
     Trouble::FailAfter,
+    Trouble::LoseLease,
     Trouble::Slow,
     Trouble::Hang,
     Trouble::Evict,
@@ -136,6 +139,8 @@ struct Spell {
 pub(super) enum Kind {
     /// It stores an entry.
     Store,
+    /// It is about a lease, and stores nothing.
+    Lease,
     /// It writes something else.
     Write,
     /// It is one of the bus.
@@ -214,8 +219,8 @@ impl Weather {
             }
             let fate = match (spell.trouble, kind) {
                 (Trouble::Refuse, _) | (Trouble::Cut, Kind::Bus) => Fate::Refused,
-                (Trouble::ReadOnly, Kind::Store | Kind::Write) => Fate::ReadOnly,
-                (Trouble::FailAfter, _) => Fate::FailsAfter,
+                (Trouble::ReadOnly, Kind::Store | Kind::Lease | Kind::Write) => Fate::ReadOnly,
+                (Trouble::FailAfter, _) | (Trouble::LoseLease, Kind::Lease) => Fate::FailsAfter,
                 (Trouble::Slow, _) => Fate::Waits(Duration::from_millis(rng.u64(1..1_000))),
                 (Trouble::Hang, _) => Fate::Waits(Duration::from_millis(spell.until - now)),
                 (Trouble::Evict, Kind::Store) => Fate::Evicted,
