@@ -34,7 +34,7 @@ pub struct MemcachedSettings {
     /// Connections per server, 1..=100. Default 10.
     pub max_pool_size: usize,
     /// How many more attempts, a second apart, a server that failed gets before its keys move to the others for a
-    /// minute; 0..=10. Default 2.
+    /// minute; 0..=10. One that does not answer in time has failed once it has been silent for a second. Default 2.
     pub retry_attempts: u32,
     /// What every key begins with: at most [`MAX_PREFIX`](MemcachedSettings::MAX_PREFIX) visible ASCII characters without
     /// blanks. Default empty.
