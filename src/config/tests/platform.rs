@@ -82,7 +82,7 @@ fn addresses_of_services_are_no_look_alikes() {
 #[test]
 fn a_redis_url_of_something_else_is_passed_over() {
     for text in
-        ["tcp://10.0.0.11:6379", "http://h", "localhost:6379", "somewhere", "memory://", "sqlite:///x?redis://h"]
+        ["tcp://10.0.0.11:6379", "http://h", "elsewhere:6379", "somewhere", "memory://", "sqlite:///x?redis://h"]
     {
         let told = only_warning(&[("REDIS_URL", text)]);
         assert!(told.starts_with("REDIS_URL is ignored: it must be a URL that begins with redis://"), "{told}");
