@@ -220,8 +220,8 @@ impl<B: Backend, C: Codec> Cache<B, C> {
     /// let users = cachekit::CacheBuilder::new().namespace("users").build()?;
     /// let user = REQUEST.scope(7, async {
     ///     let request = REQUEST.get();
-    ///     let load = async || Ok::<_, std::io::Error>(format!("user 42, for request {}", REQUEST.get()));
-    ///     users.get_or_compute(42, move || REQUEST.scope(request, async move { load().await })).await
+    ///     let load = || async { Ok::<_, std::io::Error>(format!("user 42, for request {}", REQUEST.get())) };
+    ///     users.get_or_compute(42, move || REQUEST.scope(request, load())).await
     /// });
     /// assert_eq!(user.await?, "user 42, for request 7");
     /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
