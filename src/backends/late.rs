@@ -45,6 +45,10 @@ pub(crate) fn is_long() -> bool {
 }
 
 /// What `answer` gives. If it is late, `ask` tells whether it is long.
+#[cfg_attr(
+    not(any(feature = "redis", feature = "memcached", feature = "file", feature = "cachekitio")),
+    allow(dead_code, reason = "what is in this process is not late")
+)]
 pub(crate) async fn or_ask<F, A>(mut answer: Pin<&mut F>, ask: impl FnOnce() -> A + Send) -> F::Output
 where
     F: Future,

@@ -25,9 +25,9 @@ impl Size {
     /// The class of so many bytes.
     pub(super) fn of(bytes: usize) -> Self {
         match bytes {
-            ..MEDIUM => Self::Small,
-            ..LONG => Self::Medium,
-            _ => Self::Long,
+            0..MEDIUM => Self::Small,
+            MEDIUM..LONG => Self::Medium,
+            LONG.. => Self::Long,
         }
     }
 
