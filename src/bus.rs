@@ -32,7 +32,7 @@ use crate::error::Error;
 ///
 /// # Examples
 /// ```
-/// use cachekit::{Backend, Key, backends::Memory};
+/// use cachekit::{Backend, Bus, Key, backends::Memory};
 /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
 /// let (one, name) = (Memory::new(1 << 20), Key::new("app", "changes")?);
 /// let another = one.clone();
