@@ -20,6 +20,11 @@ impl Told {
         TOLD.clone()
     }
 
+    /// Forgets a warning that holds no more, so that it is told again if it ever does.
+    fn forget(&self, warning: &str) {
+        lock(&self.0).remove(warning);
+    }
+
     /// Whether this is to be told now.
     fn is_news(&self, warning: &str) -> bool {
         let mut told = lock(&self.0);
@@ -63,6 +68,12 @@ impl Warnings {
         if self.told.is_news(warning) { News::Everywhere } else { News::Here }
     }
 
+    /// Takes a warning back that holds no more.
+    pub(crate) fn withdraw(&self, warning: &str) {
+        lock(&self.kept).retain(|known| known != warning);
+        self.told.forget(warning);
+    }
+
     /// Those kept so far, the first first.
     pub(crate) fn all(&self) -> Vec<String> {
         lock(&self.kept).clone()
@@ -89,6 +100,8 @@ mod tests {
             (vec!["a".to_owned(), "b".to_owned()], vec!["a".to_owned(), "c".to_owned()])
         );
         assert_eq!(Warnings::default().add("a"), News::Everywhere, "another environment");
+        one.withdraw("a");
+        assert_eq!((one.all(), one.add("a")), (vec!["b".to_owned()], News::Everywhere), "it holds anew");
     }
 
     #[test]

@@ -362,6 +362,11 @@ impl Observers {
         }
     }
 
+    /// Takes back a warning that holds no more.
+    pub(crate) fn withdraw(&self, warning: &str) {
+        self.warnings.withdraw(warning);
+    }
+
     /// What lives as long as any part of the cache.
     pub(crate) fn life(&self) -> Weak<Warnings> {
         Arc::downgrade(&self.warnings)

@@ -169,10 +169,10 @@ impl Bulletin {
             return self.observers.tell(Event::Warning { message: &error.to_string() });
         }
         self.observers.tell(Event::BackendFailed { key: &self.name, operation: Operation::Receive, error });
-        if self.reader.fail(self.clock.ticks(), error.is_temporary()) {
-            let message =
-                format!("what other processes change is not heard, so L1 is read anew every few seconds: {error}");
-            self.observers.tell(Event::Warning { message: &message });
+        let warning =
+            format!("what other processes change is not heard, so L1 is read anew every few seconds: {error}");
+        if self.reader.fail(self.clock.ticks(), error.is_temporary(), &warning) {
+            self.observers.tell(Event::Warning { message: &warning });
         }
     }
 
@@ -199,12 +199,15 @@ impl Bulletin {
         if self.local.epochs.now() != epoch {
             self.local.reclaim();
         }
-        let was_deaf = self.reader.advance(turn, batch.position);
-        if was_deaf == Some(true) {
+        let heard = self.reader.advance(turn, batch.position);
+        if heard.as_ref().is_some_and(|heard| heard.was_deaf) {
             self.miss();
         }
+        if let Some(warning) = heard.as_ref().and_then(|heard| heard.well.as_deref()) {
+            self.observers.withdraw(warning);
+        }
         let _ = self.tried.set(());
-        was_deaf.is_some()
+        heard.is_some()
     }
 
     fn apply(&self, message: Message<'_>) {

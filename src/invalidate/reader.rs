@@ -41,7 +41,17 @@ struct State {
 /// A bus that fails.
 struct Trouble {
     since: u64,
-    told: bool,
+    /// The warning, once it was told.
+    told: Option<Box<str>>,
+}
+
+/// What there is to do once the bus was heard.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Heard {
+    /// Whether something was read before this process listened.
+    pub(super) was_deaf: bool,
+    /// A warning that holds no more.
+    pub(super) well: Option<Box<str>>,
 }
 
 /// The turn that a caller begins.
@@ -111,27 +121,28 @@ impl Reader {
         self.lock().position.clone()
     }
 
-    /// Notes where an answer of the turn ends. Returns whether something was read before this process listened; `None`
-    /// if the turn is over.
-    pub(super) fn advance(&self, turn: u64, position: Position) -> Option<bool> {
+    /// Notes where an answer of the turn ends. `None` if the turn is over.
+    pub(super) fn advance(&self, turn: u64, position: Position) -> Option<Heard> {
         let mut state = self.lock();
         if state.turn != turn {
             return None;
         }
         state.position = Some(position);
-        state.trouble = None;
-        Some(std::mem::take(&mut state.was_deaf))
+        let well = state.trouble.take().and_then(|trouble| trouble.told);
+        Some(Heard { was_deaf: std::mem::take(&mut state.was_deaf), well })
     }
 
-    /// Notes that the bus failed. Returns whether that is to be told now: once, and not of what passes at once.
-    pub(super) fn fail(&self, now: u64, passes: bool) -> bool {
+    /// Notes that the bus failed. Returns whether `warning` is to be told now: once, and not of what passes at once.
+    pub(super) fn fail(&self, now: u64, passes: bool, warning: &str) -> bool {
         let mut state = self.lock();
         state.was_deaf |= state.position.is_none();
-        let trouble = state.trouble.get_or_insert(Trouble { since: now, told: false });
+        let trouble = state.trouble.get_or_insert(Trouble { since: now, told: None });
         let due = !passes || now.saturating_sub(trouble.since) >= PASSING;
-        let told = std::mem::replace(&mut trouble.told, due);
-        trouble.told |= told;
-        due && !told
+        if !due || trouble.told.is_some() {
+            return false;
+        }
+        trouble.told = Some(warning.into());
+        true
     }
 
     /// Notes that something is read that no message is heard of.
