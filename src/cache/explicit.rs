@@ -24,7 +24,7 @@ use crate::guard::check_size;
 use crate::invalidate::Subscription;
 use crate::key::{IntoKey, Key};
 use crate::memory::Age;
-use crate::seal::{Dates, Marks, Value};
+use crate::seal::{Marks, Value};
 
 impl<B: Backend, C: Codec> Inner<B, C> {
     pub(super) async fn fetch<T: Value>(&self, key: &impl IntoKey, options: Options) -> Result<Option<Arc<T>>, Error> {
@@ -71,9 +71,9 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         let key = self.key(key)?;
         let dates = self.plan(options, None, &*value)?;
         // Before the versions are looked at: an invalidation that comes in between voids the value in both tiers.
-        let origin = Origin { epoch: self.local.epochs.now(), tags: Tags::from(tags) };
+        let origin = Origin { dates, epoch: self.local.epochs.now(), tags: Tags::from(tags) };
         let bulk = Bulk::of(&*value);
-        let stored = Arc::clone(self).store_set(key, options, origin, dates, value, bulk);
+        let stored = Arc::clone(self).store_set(key, options, origin, value, bulk);
         // Sealing a large one takes a while, in which the caller may leave.
         if bulk.is_large() { self.change(stored).await } else { stored.await }
     }
@@ -83,11 +83,10 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         key: Key,
         options: Options,
         origin: Origin,
-        dates: Dates,
         value: Arc<T>,
         bulk: Bulk,
     ) -> Result<(), Error> {
-        let tags = &*origin.tags;
+        let (dates, tags) = (origin.dates, &*origin.tags);
         let to_l2 = self.guard.is_some() && !options.skip_l2_write;
         // Sealed here, so that a value that cannot be written changes nothing; once more where its versions are not known.
         let known =
@@ -108,7 +107,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             if options.skip_l1_write {
                 return Ok(());
             }
-            return self.keep(&change.key, &value, weight, frame, dates, origin, || change.may_keep()).map(|_| ());
+            return self.keep(&change.key, &value, weight, frame, origin, || change.may_keep()).map(|_| ());
         }
         self.change(async move {
             let cache = Arc::clone(&change.cache);
@@ -125,7 +124,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             let mut kept = Ok(());
             if !options.skip_l1_write {
                 let admit = || change.may_keep();
-                kept = cache.keep(&change.key, &value, weight, frame, dates, origin, admit).map(drop);
+                kept = cache.keep(&change.key, &value, weight, frame, origin, admit).map(drop);
             }
             if cache.guard.is_some() && !to_l2 {
                 return Ok(());

@@ -209,8 +209,8 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             self.local.evict(key);
             Ok(false)
         } else {
-            let origin = Origin { epoch: flight.fence.epoch(), tags: Arc::clone(&tags) };
-            self.keep(key, &value, weight, frame, dates, origin, || flight.may_store())
+            let origin = Origin { dates, epoch: flight.fence.epoch(), tags: Arc::clone(&tags) };
+            self.keep(key, &value, weight, frame, origin, || flight.may_store())
         };
         let expires = self.clock.ticks().saturating_add(dates.ttl);
         let source = Outcome::Computed;

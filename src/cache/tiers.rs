@@ -52,6 +52,7 @@ struct Stored<T> {
 /// What L1 must know of an entry to forget it.
 #[derive(Debug, Clone)]
 pub(super) struct Origin {
+    pub(super) dates: Dates,
     /// The epoch in which its making began.
     pub(super) epoch: u64,
     pub(super) tags: Tags,
@@ -225,8 +226,8 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         // One that is a little ahead would live longer in L1 by as much.
         if dates.created <= now && !options.skip_l1_write {
             // What does not fit into L1 is read again.
-            let origin = Origin { epoch: fence.epoch(), tags: Arc::clone(&tags) };
-            let _ = self.keep(key, &value, weight, Some(bytes), dates, origin, admit);
+            let origin = Origin { dates, epoch: fence.epoch(), tags: Arc::clone(&tags) };
+            let _ = self.keep(key, &value, weight, Some(bytes), origin, admit);
         }
         Some(Found { value, age, in_l1: false, expires, tags: Some(tags) })
     }
@@ -322,7 +323,6 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         value: &Arc<T>,
         weight: usize,
         sealed: Option<Bytes>,
-        dates: Dates,
         origin: Origin,
         admit: impl Fn() -> bool,
     ) -> Result<bool, Error> {
@@ -338,7 +338,8 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             _ if C::CONFIDENTIAL => return Ok(false),
             _ => (Arc::clone(value) as Held, weight, 0),
         };
-        let handle = handle + origin.tags.len() * size_of::<u64>();
+        let Origin { dates, epoch, tags } = origin;
+        let handle = handle + tags.len() * size_of::<u64>();
         let size = check_size(weight, self.policy.max_value_size)
             .and_then(|()| check_fits(l1, key, weight.saturating_add(handle)));
         let weight = if size.is_ok() { weight.saturating_add(handle) } else { usize::MAX };
@@ -349,8 +350,8 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             fresh_until: dates.end(dates.fresh_for, now, ticks),
             expires: dates.end(dates.ttl, now, ticks),
             gone: dates.end(dates.kept(), now, ticks),
-            epoch: origin.epoch,
-            tags: origin.tags,
+            epoch,
+            tags,
         };
         let held = l1.put(key, entry, ticks, admit);
         self.probe(key, &**value, weight);

@@ -4,13 +4,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use cachekit::backends::{File, Memcached, Memory, Redis};
 use cachekit::codec::Checked;
 use cachekit::testing::ManualClock;
 use cachekit::{
-    Backend, Cache, CacheBuilder, Clock, Error, ErrorKind, FileLimits, Intent, Key, Lease, LeaseToken,
-    MemcachedSettings, RedisSettings, SystemClock,
+    Backend, Cache, CacheBuilder, Clock, Error, ErrorKind, FileLimits, Intent, Key, MemcachedSettings, RedisSettings,
+    SystemClock,
 };
 
 use crate::servers;
@@ -58,10 +57,7 @@ fn builder<B: Backend>(
 }
 
 /// The process of a host whose clock is ahead by so many seconds.
-fn host<B: Backend>(backend: &B, clock: &ManualClock, ahead: i64) -> Cache<B, Postcard>
-where
-    B: Clone,
-{
+fn host<B: Backend + Clone>(backend: &B, clock: &ManualClock, ahead: i64) -> Cache<B, Postcard> {
     builder(backend.clone(), clock.clone(), ahead).build().unwrap()
 }
 
