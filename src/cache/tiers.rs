@@ -62,40 +62,43 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     /// What L1 holds for a key, if it is a `T`, without its tags.
     #[inline]
     pub(super) fn look_l1<T: Value>(&self, hash: u64, text: &str) -> Option<Found<T>> {
-        let hit = self.local.l1.as_ref()?.get(hash, text, self.clock.ticks())?;
-        if C::CONFIDENTIAL && sealed(&hit).is_some_and(|sealed| is_opened_apart(sealed)) {
-            // The flight opens it.
-            return None;
-        }
+        let Hit { held, age, expires, tags } = self.local.l1.as_ref()?.get(hash, text, self.clock.ticks())?;
         let value = if C::CONFIDENTIAL {
-            let opened = sealed(&hit).ok_or(Unreadable::Foreign).and_then(|sealed| self.sealer.open(text, sealed));
+            let sealed = held.downcast_ref::<Bytes>();
+            if sealed.is_some_and(|sealed| is_opened_apart(sealed)) {
+                // The flight opens it.
+                return None;
+            }
+            let opened = sealed.ok_or(Unreadable::Foreign).and_then(|sealed| self.sealer.open(text, sealed));
             opened.map(|(value, ..)| Arc::new(value))
         } else {
-            Arc::clone(&hit.held).downcast().map_err(|_| Unreadable::Schema)
+            held.downcast().map_err(|_| Unreadable::Schema)
         };
-        self.found_in_l1(hash, text, hit, value)
+        let value = self.readable(hash, text, value)?;
+        Some(Found { value, age, in_l1: true, expires, tags })
     }
 
     /// What L1 holds for a key, if it is a `T`, with its tags.
     async fn look_l1_tagged<T: Value>(&self, key: &Key) -> Option<Found<T>> {
         let (hash, text) = (key.hash64(), key.as_str());
-        let hit = self.local.l1.as_ref()?.get_tagged(hash, text, self.clock.ticks())?;
+        let Hit { held, age, expires, tags } = self.local.l1.as_ref()?.get_tagged(hash, text, self.clock.ticks())?;
         let value = if C::CONFIDENTIAL {
-            match sealed(&hit) {
+            match held.downcast_ref::<Bytes>() {
                 Some(sealed) => self.open(key, sealed).await.map(|(value, ..)| Arc::new(value)),
                 None => Err(Unreadable::Foreign),
             }
         } else {
-            Arc::clone(&hit.held).downcast().map_err(|_| Unreadable::Schema)
+            held.downcast().map_err(|_| Unreadable::Schema)
         };
-        self.found_in_l1(hash, text, hit, value)
+        let value = self.readable(hash, text, value)?;
+        Some(Found { value, age, in_l1: true, expires, tags })
     }
 
+    /// The value of a hit in L1, or nothing and an event.
     #[inline]
-    fn found_in_l1<T>(&self, hash: u64, text: &str, hit: Hit, value: Result<Arc<T>, Unreadable>) -> Option<Found<T>> {
-        let Hit { age, expires, tags, .. } = hit;
+    fn readable<T>(&self, hash: u64, text: &str, value: Result<Arc<T>, Unreadable>) -> Option<Arc<T>> {
         match value {
-            Ok(value) => Some(Found { value, age, in_l1: true, expires, tags }),
+            Ok(value) => Some(value),
             Err(reason) => {
                 self.observers.tell(Event::Unreadable { key: &Key::from_parts(text, hash), reason });
                 if reason == Unreadable::Schema {
@@ -357,12 +360,6 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         self.probe(key, &**value, weight);
         size.map(|()| held)
     }
-}
-
-/// What L1 holds where the codec is confidential.
-#[inline]
-fn sealed(hit: &Hit) -> Option<&Bytes> {
-    hit.held.downcast_ref()
 }
 
 fn tags_of<T>(found: &Option<Found<T>>) -> &[u64] {
