@@ -72,8 +72,11 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         let dates = self.plan(options, None, &*value)?;
         // Before the versions are looked at: an invalidation that comes in between voids the value in both tiers.
         let origin = Origin { dates, epoch: self.local.epochs.now(), tags: Tags::from(tags) };
+        let to_l2 = self.guard.is_some() && !options.skip_l2_write;
+        let known =
+            self.versions.as_ref().filter(|_| to_l2).map_or(Some(Marks::unversioned(tags)), |all| all.known(tags));
         let bulk = Bulk::of(&*value);
-        let stored = Arc::clone(self).store_set(key, options, origin, value, bulk);
+        let stored = Arc::clone(self).store_set(key, options, origin, known, value, bulk);
         // Sealing a large one takes a while, in which the caller may leave.
         if bulk.is_large() { self.change(stored).await } else { stored.await }
     }
@@ -83,14 +86,13 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         key: Key,
         options: Options,
         origin: Origin,
+        known: Option<Marks>,
         value: Arc<T>,
         bulk: Bulk,
     ) -> Result<(), Error> {
         let (dates, tags) = (origin.dates, &*origin.tags);
         let to_l2 = self.guard.is_some() && !options.skip_l2_write;
         // Sealed here, so that a value that cannot be written changes nothing; once more where its versions are not known.
-        let known =
-            self.versions.as_ref().filter(|_| to_l2).map_or(Some(Marks::unversioned(tags)), |all| all.known(tags));
         let (sealer, cost) = (Arc::clone(&self.sealer), Duration::ZERO);
         let sealing = Sealing { sealer, key: key.clone(), value: Arc::clone(&value), bulk, dates, cost };
         let frame = if to_l2 || C::CONFIDENTIAL {

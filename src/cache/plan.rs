@@ -41,8 +41,6 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         self.longest.fetch_max(whole.saturating_add(grace), Relaxed);
         let drawn = self.policy.jitter.then(fastrand::f64);
         let (fresh_for, ttl) = ends(whole, self.policy.swr_threshold_ratio, drawn);
-        // What may stand in after its expiry does so until the grace after the whole TTL is over.
-        let grace = if grace == 0 { 0 } else { grace.saturating_add(whole.saturating_sub(ttl)) };
         Ok(Dates { created: self.clock.wall(), fresh_for, ttl, grace, clock: self.clocks.own(&*self.clock) })
     }
 
