@@ -57,15 +57,19 @@ pub(super) struct Manner {
     pub(super) again: bool,
     /// Whether it is about one value.
     single: bool,
+    /// Whether it carries that value, and so shows how long it is.
+    carries: bool,
     /// The length of the value it writes.
     bytes: usize,
 }
 
 impl Manner {
-    pub(super) const AGAIN: Self = Self { again: true, single: true, bytes: 0 };
-    pub(super) const ONCE: Self = Self { again: false, single: true, bytes: 0 };
+    pub(super) const AGAIN: Self = Self { again: true, single: true, carries: true, bytes: 0 };
+    pub(super) const ONCE: Self = Self { again: false, ..Self::AGAIN };
     /// Several items: the parts of a value, or a batch.
-    pub(super) const PARTS: Self = Self { again: true, single: false, bytes: 0 };
+    pub(super) const PARTS: Self = Self { single: false, ..Self::AGAIN };
+    /// A question about a value, which stays where it is.
+    pub(super) const ABOUT: Self = Self { carries: false, ..Self::AGAIN };
 
     /// Writing a value of so many bytes.
     pub(super) fn write(self, bytes: usize) -> Self {
@@ -82,7 +86,7 @@ impl Limits {
     pub(super) fn of(&self, key: &Key, operation: Operation, manner: Manner, beat: Beat) -> Limit {
         let size = match (&self.learned, operation) {
             _ if !manner.single => Size::Long,
-            (Some(learned), Operation::Get) => learned.sizes.expected(key),
+            (Some(learned), Operation::Get) if manner.carries => learned.sizes.expected(key),
             _ => Size::of(manner.bytes),
         };
         let adaptive = self.learned.as_ref().and_then(|learned| learned.adaptive(operation, size));
@@ -110,6 +114,7 @@ impl Limits {
             adaptive.note(latency);
         }
         match (operation, result) {
+            _ if !manner.carries => {}
             (Operation::Get | Operation::Set, Ok(_)) => learned.sizes.note(key, size),
             // The answer may have been late for its length: the next read of the key gets more time.
             (Operation::Get, Err(_)) => learned.sizes.note(key, size.longer()),
@@ -219,6 +224,22 @@ mod tests {
         assert!(!setup.limit(Operation::Set, Manner::ONCE.write(1_000_000)).is_cut());
         assert!(!get().is_cut(), "what was written long is read long");
         assert!(!setup.limit(Operation::Get, Manner::PARTS).is_cut());
+    }
+
+    #[test]
+    fn a_question_about_a_value_says_nothing_of_its_length() {
+        let setup = Setup::new();
+        let ask = |latency, result: Result<Option<Duration>, ErrorKind>| {
+            let limit = setup.limit(Operation::Get, Manner::ABOUT);
+            let result = result.map_err(|kind| Error::new(kind, "-"));
+            setup.limits.note(&setup.key, Operation::Get, Manner::ABOUT, limit, latency, &result);
+            setup.limit(Operation::Get, Manner::AGAIN).size
+        };
+        (0..100).for_each(|_| setup.read(0, Ok(100)));
+        assert_eq!(ask(100, Err(ErrorKind::Timeout)), Size::Small);
+        setup.read(1_000, Ok(1_000_000));
+        assert_eq!(ask(0, Ok(Some(MILLI))), Size::Long, "still");
+        assert_eq!(setup.limit(Operation::Get, Manner::ABOUT).time, 100 * MILLI, "as long as short answers take");
     }
 
     #[test]

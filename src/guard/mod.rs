@@ -154,7 +154,7 @@ impl<B: Backend> Guard<B> {
 
     /// How much longer the backend keeps the item under `key`.
     pub(crate) async fn ttl(&self, key: &Key) -> Result<Option<Duration>, Error> {
-        self.run(key, Operation::Get, || self.backend.ttl(key)).await
+        self.door.run(key, Operation::Get, Manner::ABOUT, || self.backend.ttl(key)).await
     }
 
     pub(crate) async fn lease(&self, key: &Key, hold: Duration, token: LeaseToken) -> Result<Lease, Unleased> {
