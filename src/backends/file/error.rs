@@ -1,7 +1,8 @@
 //! Errors of the file system, as cache errors.
 //!
-//! What frees itself or can be freed (space, handles, a directory that comes back) is temporary; what needs another
-//! directory or another mount is not.
+//! What the program gets back without any change of its own is temporary: space, handles, a directory, a mount that
+//! can be written to. A full disk and a read-only one go on being read, and are told from one that cannot be used. What
+//! needs another directory or another user is not temporary.
 
 use std::io;
 

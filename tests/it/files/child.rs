@@ -195,7 +195,7 @@ async fn fill_the_disk(dir: &Path) {
     files.set(&key("k"), old.clone(), MINUTE).await.unwrap();
 
     let refused = files.set(&key("k"), vec![7; 1_000_000].into(), MINUTE).await.unwrap_err();
-    assert_eq!(refused.kind(), ErrorKind::Unavailable, "{refused:?}");
+    assert_eq!(refused.kind(), ErrorKind::ReadOnly, "{refused:?}");
     assert!(refused.to_string().starts_with("no space left in the cache directory"), "{refused}");
     assert!(refused.is_temporary());
 
@@ -208,18 +208,26 @@ async fn fill_the_disk(dir: &Path) {
 async fn turn_read_only(dir: &Path) {
     let files = File::open(dir, small()).unwrap();
     files.set(&key("k"), "v".into(), MINUTE).await.unwrap();
-    let status = Command::new("mount").args(["-o", "remount,bind,ro"]).arg(dir).status().unwrap();
-    assert!(status.success());
-
-    let is_permanent = |error: Error| {
-        assert_eq!(error.kind(), ErrorKind::Backend, "{error:?}");
-        assert!(error.to_string().contains("read-only file system"), "{error}");
+    let remount = |options| {
+        let status = Command::new("mount").args(["-o", options]).arg(dir).status().unwrap();
+        assert!(status.success());
     };
-    is_permanent(files.set(&key("k"), "w".into(), MINUTE).await.unwrap_err());
-    is_permanent(files.remove(&key("k")).await.unwrap_err());
-    is_permanent(files.ping().await.unwrap_err());
+    remount("remount,bind,ro");
+
+    let is_read_only = |error: Error| {
+        assert_eq!(error.kind(), ErrorKind::ReadOnly, "{error:?}");
+        assert!(error.to_string().contains("read-only file system"), "{error}");
+        assert!(error.is_temporary());
+    };
+    is_read_only(files.set(&key("k"), "w".into(), MINUTE).await.unwrap_err());
+    is_read_only(files.remove(&key("k")).await.unwrap_err());
+    is_read_only(files.ping().await.unwrap_err());
     assert_eq!(files.get(&key("k")).await.unwrap().as_deref(), Some(&b"v"[..]));
     let refused = File::open(dir, small()).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Config);
     assert!(refused.to_string().contains("cannot be written to"), "{refused}");
+
+    remount("remount,bind,rw");
+    files.set(&key("k"), "w".into(), MINUTE).await.unwrap();
+    assert_eq!(files.get(&key("k")).await.unwrap().as_deref(), Some(&b"w"[..]));
 }
