@@ -8,7 +8,7 @@ use std::time::Duration;
 use cachekit::backends::Memory;
 use cachekit::codec::{Encrypted, Keyring, Postcard};
 use cachekit::testing::{Chaos, Fault};
-use cachekit::{CacheBuilder, Environment, Error, Event, Intent, Observer, Operation, Sensitive, Tracing};
+use cachekit::{CacheBuilder, Environment, Error, ErrorKind, Event, Intent, Observer, Operation, Sensitive, Tracing};
 use serde::{Deserialize, Serialize};
 
 use crate::intents::{heard, listen};
@@ -84,6 +84,11 @@ async fn no_output_holds_a_key_a_value_or_a_name() {
     }
 }
 
+/// A value that stays larger than the largest one when it is compressed.
+fn large() -> String {
+    (0..2_000u32).map(|index| format!("{VALUE}{:08x}", index.wrapping_mul(0x9e37_79b9))).collect()
+}
+
 async fn run(said: &Arc<Said>, master: &str, previous: &str, fail_closed: bool) {
     let environment =
         Environment::from_vars([("CACHEKIT_MASTER_KEY", master), ("CACHEKIT_PREVIOUS_MASTER_KEYS", previous)]);
@@ -131,11 +136,15 @@ async fn run(said: &Arc<Said>, master: &str, previous: &str, fail_closed: bool) 
             }
             control.heal();
         }
-        let large = VALUE.repeat(1_000);
-        said.debug(&cache.get_or_compute((NAME, 1), move || async move { Ok::<_, Broken>(large) }).await.err());
-        said.error(&cache.set((NAME, 2), VALUE.repeat(1_000)).await.unwrap_err());
-        said.error(&cache.set((NAME, 3), Loose::Text(VALUE.into())).await.unwrap_err());
-        said.error(&cache.set(NAME.repeat(10_000), 1u32).await.unwrap_err());
+        let refused = |error: Error, kind: ErrorKind| {
+            assert_eq!(error.kind(), kind, "{error}");
+            said.error(&error);
+        };
+        let (computed, explicit) = (large(), large());
+        said.debug(&cache.get_or_compute((NAME, 1), move || async move { Ok::<_, Broken>(computed) }).await.err());
+        refused(cache.set((NAME, 2), explicit).await.unwrap_err(), ErrorKind::TooLarge);
+        refused(cache.set((NAME, 3), Loose::Text(VALUE.into())).await.unwrap_err(), ErrorKind::Encode);
+        refused(cache.set(NAME.repeat(10_000), 1u32).await.unwrap_err(), ErrorKind::Key);
         said.error(&cache.tenant(&TENANT.repeat(100)).unwrap_err());
         let panics =
             cache.get_or_compute((NAME, 4), || async { panic!("a computation may panic") as Result<u32, Broken> });
