@@ -9,7 +9,8 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+
+use bytes::Bytes;
 
 use super::Inner;
 use crate::backends::Backend;
@@ -23,6 +24,9 @@ use crate::seal::Dates;
 
 /// Milliseconds by which clocks may differ and still agree: as much as backends round a TTL up, twice.
 const TOLERANCE: u64 = 2_000;
+/// Milliseconds that the write of an entry may take, before which the backend does not count. A clock that is behind by
+/// less only ends entries early.
+const WRITE: u64 = 10_000;
 /// Ticks for which a clock that agrees is believed.
 const BELIEVED: u64 = 60_000;
 /// The most clocks, and the most entries from the future, that are remembered.
@@ -53,21 +57,36 @@ struct Sight {
 }
 
 impl<B: Backend, C: Codec> Inner<B, C> {
-    /// The dates of an entry that was just read, by the clock of this process.
+    /// The dates of an entry that was just read as `bytes`, by the clock of this process. `None` if the entry was
+    /// replaced meanwhile, so that its age cannot be told.
     ///
     /// # Errors
     /// If the backend fails to say how much longer it keeps the entry: without that the entry may be of any age.
-    pub(super) async fn by_own_clock(&self, guard: &Guard<B>, key: &Key, dates: Dates) -> Result<Dates, Error> {
+    pub(super) async fn by_own_clock(
+        &self,
+        guard: &Guard<B>,
+        key: &Key,
+        bytes: &Bytes,
+        dates: Dates,
+    ) -> Result<Option<Dates>, Error> {
         if self.clocks.believes(&*self.clock, &dates) {
-            return Ok(dates);
+            return Ok(Some(dates));
         }
+        let asked = self.clock.ticks();
         // Boxed: rare, and as deep as the backend.
         let left = match Box::pin(guard.ttl(key)).await {
-            Ok(left) => Some(left),
-            Err(error) if error.kind() == ErrorKind::Unsupported => None,
+            Ok(left) => left,
+            Err(error) if error.kind() == ErrorKind::Unsupported => {
+                return Ok(Some(self.clocks.compare(&*self.clock, key.hash64(), dates, None)));
+            }
             Err(error) => return Err(error),
         };
-        Ok(self.clocks.compare(&*self.clock, key.hash64(), dates, left))
+        // It is the answer for these bytes only if they are still there.
+        let is_there = Box::pin(guard.get(key)).await?.is_some_and(|again| again == *bytes);
+        // Answers may be long on their way, and nothing tells when they were true.
+        let waited = self.clock.ticks().saturating_sub(asked);
+        let left = left.map(|left| millis(left).saturating_sub(waited));
+        Ok(is_there.then(|| self.clocks.compare(&*self.clock, key.hash64(), dates, Some(left))))
     }
 }
 
@@ -92,11 +111,11 @@ impl Clocks {
         possible && (dates.clock == state.own || agrees())
     }
 
-    /// Judges dates by how much longer the backend keeps the entry. `None` if it cannot tell.
-    fn compare(&self, clock: &dyn Clock, key: u64, dates: Dates, left: Option<Option<Duration>>) -> Dates {
+    /// Judges dates by how many milliseconds more the backend keeps the entry. `None` if it cannot tell.
+    fn compare(&self, clock: &dyn Clock, key: u64, dates: Dates, left: Option<Option<u64>>) -> Dates {
         let (now, ticks, kept) = (clock.wall(), clock.ticks(), dates.kept());
         // An entry that is gone by now is over.
-        let left = left.map(|left| left.map_or(0, millis)).filter(|left| *left <= kept.saturating_add(TOLERANCE));
+        let left = left.map(Option::unwrap_or_default).filter(|left| *left <= kept.saturating_add(TOLERANCE));
         let mut state = self.lock(clock);
         let Some(left) = left else {
             if dates.created <= now.saturating_add(TOLERANCE) {
@@ -106,7 +125,8 @@ impl Clocks {
             return dates.aged(state.age(key, &dates, ticks), now);
         };
         let age = kept.saturating_sub(left);
-        if now.abs_diff(dates.created.saturating_add(age)) > TOLERANCE {
+        let made = now.saturating_sub(age);
+        if dates.created > made.saturating_add(TOLERANCE) || dates.created.saturating_add(WRITE) < made {
             return dates.aged(age, now);
         }
         state.believe(dates.clock, ticks);
@@ -157,6 +177,8 @@ fn name() -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     const KEPT: u64 = 660_000;
@@ -165,8 +187,8 @@ mod tests {
         Dates { created, fresh_for: 60_000, ttl: 60_000, grace: KEPT - 60_000, clock }
     }
 
-    fn left(millis: u64) -> Option<Option<Duration>> {
-        Some(Some(Duration::from_millis(millis)))
+    fn left(millis: u64) -> Option<Option<u64>> {
+        Some(Some(millis))
     }
 
     /// A clock that shows what it is told.

@@ -192,7 +192,8 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             Admission::Expired(at) => Some(at),
             Admission::Void => return Ok(None),
         };
-        let dates = if ended.is_none() { self.by_own_clock(guard, key, dates).await? } else { dates };
+        let judged = if ended.is_none() { self.by_own_clock(guard, key, &bytes, dates).await? } else { Some(dates) };
+        let Some(dates) = judged else { return Ok(None) };
         let (grace, now) = (self.grace(options, Duration::from_millis(dates.ttl)), self.clock.wall());
         let dates = Dates { grace, ..dates.ended(ended, now).ended(swept, now) };
         let value = Arc::new(value);
@@ -278,7 +279,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         if self.recovery.hides(key, &marks.names()) {
             return Ok(false);
         }
-        let dates = self.by_own_clock(guard, key, dates).await?;
+        let Some(dates) = self.by_own_clock(guard, key, &bytes, dates).await? else { return Ok(true) };
         let lives = dates.left(dates.ttl, self.clock.wall()) > 0;
         Ok(lives && self.admits(guard, &marks).await? == Admission::Valid)
     }

@@ -4,18 +4,18 @@ use std::time::Duration;
 
 use cachekit::codec::Postcard;
 use cachekit::intent::Production;
-use cachekit::testing::{Faults, Report, SimulatedBackend, Simulation, Violation};
+use cachekit::testing::{Faults, Report, SimulatedBackend, Simulation, Trouble, Violation};
 use cachekit::{CacheBuilder, Intent};
 
 type Builder = CacheBuilder<SimulatedBackend, Postcard, Production>;
 
 /// How many climates there are.
-pub(crate) const CLIMATES: u64 = 10;
+pub(crate) const CLIMATES: u64 = 11;
 
 /// Runs the simulation of a seed.
 pub(crate) fn run(seed: u64, steps: u64) -> Result<Report, Violation> {
     let simulation = Simulation::new(seed).steps(steps).caches(2 + seed as usize % 3).keys(4 + seed as usize % 7);
-    let simulation = if seed.is_multiple_of(CLIMATES) { simulation.faults(Faults::none()) } else { simulation };
+    let simulation = simulation.faults(faults(seed));
     if seed % CLIMATES == 9 {
         return simulation.run(|builder| {
             let builder = builder.intent(Intent::Test).invalidation_enabled(true).namespace_index(true).leases(true);
@@ -23,6 +23,16 @@ pub(crate) fn run(seed: u64, steps: u64) -> Result<Report, Violation> {
         });
     }
     simulation.run(|builder| settings(seed, builder))
+}
+
+/// Clocks are wrong where operations are not slow: by a wrong clock an entry is as old as the backend has kept it, and
+/// so lives longer by as much as its write took.
+fn faults(seed: u64) -> Faults {
+    match seed % CLIMATES {
+        0 => Faults::none(),
+        10 => Faults::none().with(Trouble::Skew).with(Trouble::Trim).with(Trouble::Repeat).with(Trouble::LoseLease),
+        _ => Faults::all().without(Trouble::Skew),
+    }
 }
 
 /// The breaker of all climates but one lets things through again soon, or most of a simulation would be one long

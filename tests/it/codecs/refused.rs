@@ -61,7 +61,8 @@ impl Observer for Told {
 async fn through<T: Value + Clone + PartialEq + Debug, C: Codec>(codec: C, values: &[T]) -> Vec<String> {
     let (memory, told) = (Memory::new(1 << 20), Arc::new(Told::default()));
     let build = || {
-        let builder = CacheBuilder::new().intent(Intent::Minimal).codec(codec.clone()).backend(memory.clone());
+        let builder = CacheBuilder::new().intent(Intent::Minimal).namespace("values").codec(codec.clone());
+        let builder = builder.backend(memory.clone());
         builder.observer(Arc::clone(&told) as _).wait_for_write(true).build().unwrap()
     };
     let (writer, reader) = (build(), build());
