@@ -245,7 +245,7 @@ impl<'a> Route<'a> {
     }
 
     /// Carries out one operation, perhaps twice.
-    pub(super) async fn run<O: Operation + Send + Sync>(
+    pub(super) async fn run<O: Operation<Output: Send> + Send + Sync + 'static>(
         &self,
         make: impl Fn() -> O + Send + Sync,
     ) -> Result<O::Output, Error> {
@@ -262,7 +262,10 @@ impl<'a> Route<'a> {
     }
 
     /// Carries out one operation that must not be done twice.
-    pub(super) async fn run_once<O: Operation + Send + Sync>(&self, operation: O) -> Result<O::Output, Error> {
+    pub(super) async fn run_once<O: Operation<Output: Send> + Send + Sync + 'static>(
+        &self,
+        operation: O,
+    ) -> Result<O::Output, Error> {
         let mut open = self.open();
         let result = self.server().run_once(operation, &open.sent).await;
         open.conclude(result)

@@ -31,6 +31,7 @@ mod lease;
 mod life;
 mod name;
 mod records;
+mod rest;
 mod ring;
 mod server;
 

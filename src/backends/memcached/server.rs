@@ -1,19 +1,21 @@
 //! One server: its connections, and what they carry.
 //!
 //! Connections are made when they are needed, by the name as it resolves then, and belong to the runtime that made them.
-//! A connection whose answer was not read to its end is dropped, so a late answer is nobody's.
+//! A connection whose answer was not read to its end is dropped, so a late answer is nobody's. What is given up while it
+//! is under way is read to its end all the same, if that comes soon.
 
 use std::fmt;
 use std::future::Future;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use memcache::exp::{AsyncMetaClient, Op, OpResult, Operation};
+use memcache::exp::{AsyncMetaClient, Op, OpResult, Operation, SetMode};
 use tokio::runtime::{Handle, Id};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::error::{Failure, Trouble, no_slot, too_late};
+use super::rest::Lasting;
 use crate::config::MemcachedSettings;
 use crate::error::{Error, ErrorKind};
 
@@ -22,7 +24,7 @@ pub(super) struct Server {
     place: String,
     limits: Limits,
     /// The client's own bound cannot be told from a silent server.
-    slots: Semaphore,
+    slots: Arc<Semaphore>,
     /// The last is the newest.
     clients: Mutex<Vec<(Id, AsyncMetaClient)>>,
 }
@@ -34,6 +36,9 @@ struct Limits {
     exchange: Duration,
     connections: usize,
 }
+
+/// A place among the operations under way. An exchange keeps it that outlasts its caller.
+type Slot = Arc<OwnedSemaphorePermit>;
 
 /// The most runtimes whose connections are kept.
 const RUNTIMES: usize = 4;
@@ -47,7 +52,7 @@ impl Server {
             exchange: settings.timeout,
             connections: settings.max_pool_size,
         };
-        Self { place, limits, slots: Semaphore::new(limits.connections), clients: Mutex::default() }
+        Self { place, limits, slots: Arc::new(Semaphore::new(limits.connections)), clients: Mutex::default() }
     }
 
     /// `host:port`, as it is connected to.
@@ -57,15 +62,17 @@ impl Server {
 
     /// Carries out one operation, and once more if its connection broke. It must do no harm twice. Notes when it was
     /// `sent`.
-    pub(super) async fn run<O: Operation + Send + Sync>(
+    pub(super) async fn run<O: Operation<Output: Send> + Send + Sync + 'static>(
         &self,
         make: impl Fn() -> O + Send + Sync,
         sent: &OnceLock<Instant>,
     ) -> Result<O::Output, Failure> {
         let runtime = runtime()?;
-        let _slot = self.slot(sent).await?;
-        match self.once(runtime, make()).await {
-            Err(failure) if failure.trouble == Trouble::Broken => self.in_time(sent, self.once(runtime, make())).await,
+        let slot = self.slot(sent).await?;
+        match self.once(runtime, &slot, make()).await {
+            Err(failure) if failure.trouble == Trouble::Broken => {
+                self.in_time(sent, self.once(runtime, &slot, make())).await
+            }
             result => result,
         }
     }
@@ -78,24 +85,24 @@ impl Server {
         sent: &OnceLock<Instant>,
     ) -> Result<Vec<OpResult>, Failure> {
         let runtime = runtime()?;
-        let _slot = self.slot(sent).await?;
-        match self.all_once(runtime, make()).await {
+        let slot = self.slot(sent).await?;
+        match self.all_once(runtime, &slot, make()).await {
             Err(failure) if failure.trouble == Trouble::Broken => {
-                self.in_time(sent, self.all_once(runtime, make())).await
+                self.in_time(sent, self.all_once(runtime, &slot, make())).await
             }
             result => result,
         }
     }
 
     /// Like [`run`](Self::run), of one that must not be done twice.
-    pub(super) async fn run_once<O: Operation + Send + Sync>(
+    pub(super) async fn run_once<O: Operation<Output: Send> + Send + Sync + 'static>(
         &self,
         operation: O,
         sent: &OnceLock<Instant>,
     ) -> Result<O::Output, Failure> {
         let runtime = runtime()?;
-        let _slot = self.slot(sent).await?;
-        self.once(runtime, operation).await.map_err(Failure::unproven)
+        let slot = self.slot(sent).await?;
+        self.once(runtime, &slot, operation).await.map_err(Failure::unproven)
     }
 
     /// Like [`run_all`](Self::run_all), of some that must not be done twice.
@@ -105,8 +112,8 @@ impl Server {
         sent: &OnceLock<Instant>,
     ) -> Result<Vec<OpResult>, Failure> {
         let runtime = runtime()?;
-        let _slot = self.slot(sent).await?;
-        self.all_once(runtime, operations).await.map_err(Failure::unproven)
+        let slot = self.slot(sent).await?;
+        self.all_once(runtime, &slot, operations).await.map_err(Failure::unproven)
     }
 
     /// Checks that the server answers.
@@ -141,15 +148,28 @@ impl Server {
         again.unwrap_or_else(|_| Err(too_late(&self.place, limit)))
     }
 
-    async fn once<O: Operation + Send + Sync>(&self, runtime: Id, operation: O) -> Result<O::Output, Failure> {
-        let client = self.client(runtime).await?;
-        // Boxed, here and below: it is deep, and every call of a cache would have to carry room for it.
-        Box::pin(client.run(operation)).await.map_err(|error| self.failure(error))
+    async fn once<O: Operation<Output: Send> + Send + Sync + 'static>(
+        &self,
+        runtime: Id,
+        slot: &Slot,
+        operation: O,
+    ) -> Result<O::Output, Failure> {
+        let (client, slot) = (self.client(runtime).await?, Arc::clone(slot));
+        let exchange = Lasting::new(runtime, true, async move {
+            let _slot = slot;
+            client.run(operation).await
+        });
+        exchange.await.map_err(|error| self.failure(error))
     }
 
-    async fn all_once(&self, runtime: Id, operations: Vec<Op>) -> Result<Vec<OpResult>, Failure> {
-        let client = self.client(runtime).await?;
-        let answers = Box::pin(client.run_batch(operations)).await.map_err(|error| self.failure(error))?;
+    async fn all_once(&self, runtime: Id, slot: &Slot, operations: Vec<Op>) -> Result<Vec<OpResult>, Failure> {
+        let (client, slot) = (self.client(runtime).await?, Arc::clone(slot));
+        let lasts = !operations.iter().any(overwrites);
+        let exchange = Lasting::new(runtime, lasts, async move {
+            let _slot = slot;
+            client.run_batch(operations).await
+        });
+        let answers = exchange.await.map_err(|error| self.failure(error))?;
         answers.into_iter().collect::<Result<_, _>>().map_err(|error| self.failure(error))
     }
 
@@ -162,16 +182,16 @@ impl Server {
     }
 
     /// A place among the operations under way. From then on the server is waited for.
-    async fn slot(&self, sent: &OnceLock<Instant>) -> Result<SemaphorePermit<'_>, Failure> {
-        let slot = match self.slots.try_acquire() {
+    async fn slot(&self, sent: &OnceLock<Instant>) -> Result<Slot, Failure> {
+        let slot = match Arc::clone(&self.slots).try_acquire_owned() {
             Ok(slot) => slot,
-            Err(_) => match timeout(self.limits.exchange, self.slots.acquire()).await {
+            Err(_) => match timeout(self.limits.exchange, Arc::clone(&self.slots).acquire_owned()).await {
                 Ok(Ok(slot)) => slot,
                 _ => return Err(no_slot(&self.place, self.limits.exchange)),
             },
         };
         let _ = sent.set(Instant::now());
-        Ok(slot)
+        Ok(Arc::new(slot))
     }
 
     /// The client of this runtime. Whoever is the first resolves the name.
@@ -203,6 +223,11 @@ impl Server {
         // Nothing between lock and unlock can panic half way through a change.
         self.clients.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether it replaces whatever is there: begun late, it could undo what its caller did after it had given up.
+fn overwrites(operation: &Op) -> bool {
+    matches!(operation, Op::Set(set) if set.mode == SetMode::Set && set.compare_cas.is_none())
 }
 
 /// The runtime of the caller, whose timers and sockets are needed.

@@ -160,6 +160,24 @@ async fn a_dropped_call_takes_no_answer_of_others() {
     }
 }
 
+#[tokio::test]
+async fn a_dropped_call_keeps_its_connection() {
+    let server = servers::Memcached::start();
+    let proxy = Proxy::of(server.port());
+    let mut settings = MemcachedSettings::new([format!("127.0.0.1:{}", proxy.port())]);
+    (settings.timeout, settings.max_pool_size) = (MINUTE / 2, 1);
+    let memcached = Memcached::new(settings).unwrap();
+    let first = key(0);
+    assert_eq!(memcached.get(&first).await.unwrap(), None);
+    for _ in 0..50 {
+        let mut dropped = Box::pin(memcached.get(&first));
+        assert!(poll_once(&mut dropped).is_pending());
+        drop(dropped);
+        assert_eq!(memcached.get(&first).await.unwrap(), None);
+    }
+    assert_eq!(proxy.accepted(), 1);
+}
+
 /// Who waits for a connection in vain says nothing about the server.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_busy_pool_makes_no_server_lost() {
