@@ -3,7 +3,7 @@
 //! An entry carries its writer's wall-clock time, and clocks are ahead, behind, or set meanwhile. What the backend counts
 //! down is the same for everybody. So the first entry of each clock is compared with it, and from then on one a minute;
 //! while a clock agrees with this process's, its dates are believed. An entry of any other is as old as the backend says,
-//! which costs a round trip for each that is read. Where the backend cannot tell, an entry from the future ages from the
+//! which costs two round trips for each that is read. Where the backend cannot tell, an entry from the future ages from the
 //! moment at which this process first saw it.
 
 use std::collections::HashMap;

@@ -90,7 +90,9 @@ async fn an_entry_ends_with_its_ttl_whatever_the_clock_of_its_writer_says() {
         let backend = memory(&clock);
         load(&host(&backend, &clock, ahead), 1).await;
         let last = served_until(&host(&backend, &clock, 0), &clock, 1, TTL + GRACE).await;
-        assert_eq!(last, TTL - 1, "{ahead} s ahead");
+        // One that is behind by no more than a write may take is believed, which ends the entry early.
+        let early = if ahead == -5 { 5 } else { 0 };
+        assert_eq!(last, TTL - 1 - early, "{ahead} s ahead");
     }
 }
 
@@ -171,7 +173,7 @@ async fn a_clock_that_is_set_back_makes_nothing_younger() {
 }
 
 #[tokio::test]
-async fn clocks_that_agree_cost_one_more_round_trip_a_minute() {
+async fn clocks_that_agree_cost_two_more_round_trips_a_minute() {
     let clock = ManualClock::new();
     let chaos = cachekit::testing::Chaos::new(memory(&clock));
     let control = chaos.control();
@@ -185,7 +187,8 @@ async fn clocks_that_agree_cost_one_more_round_trip_a_minute() {
     for key in 0..20u32 {
         assert_eq!(here.get::<u32>(key).await.unwrap(), Some(key));
     }
-    assert_eq!(control.count(cachekit::Operation::Get) - before, 21);
+    let asked = control.count(cachekit::Operation::Get) - before;
+    assert_eq!(asked, 22, "how much longer one is kept, and whether it is still that one");
     other.set("own", 1u32).await.unwrap();
     let before = control.count(cachekit::Operation::Get);
     assert_eq!(other.entry("own").skip_l1_read().get::<u32>().await.unwrap(), Some(1));
