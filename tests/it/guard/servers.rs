@@ -59,9 +59,11 @@ async fn a_server_that_takes_calls_and_never_answers_costs_a_few_callers_a_momen
         ask(&cache, key).await;
     }
     assert!(begun.elapsed() < 200 * SECOND / 20, "{:?}: nobody waits for the server", begun.elapsed());
-    assert_eq!(failures(&journal), failed, "no operation was begun");
+    // The breaker lets three probes through after a quarter second, and again after twice as long each time.
+    let probes = 18;
+    assert!(failures(&journal) <= failed + probes, "no other operation was begun");
     assert_eq!(cache.stats().computations, computed + 200);
-    assert!(cache.stats().refused >= refused + 200);
+    assert!(cache.stats().refused >= refused + 200 - probes as u64);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
