@@ -6,8 +6,8 @@
 //! - Servers that have the record have the same one. That is it, and those that have none, because they started anew or
 //!   needed the room, get it.
 //! - Where they differ, one of them has missed an order to forget: it was away, or another process could not reach it.
-//!   Nothing tells which of the two is the older. So neither is believed: they are removed, and whoever needs the record
-//!   makes a new one, under which nothing of before is valid.
+//!   Nothing tells which of the two is the older. So neither is believed: they are removed, and the next process that
+//!   needs the record makes a new one, under which nothing of before is valid.
 //!
 //! Two orders at once may reach servers in different order, and the record is lost then, too: some entries are computed
 //! once more, and none comes back that was to be forgotten.

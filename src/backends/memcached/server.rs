@@ -1,7 +1,7 @@
 //! One server: its connections, and what they carry.
 //!
 //! Connections are made when they are needed, by the name as it resolves then, and belong to the runtime that made them.
-//! A connection whose answer was not read to its end is dropped, so a late answer is nobody's. What is given up while it
+//! A connection whose answer was not read to its end is dropped, so no later operation takes its answer. What is given up while it
 //! is under way is read to its end all the same, if that comes soon.
 
 use std::fmt;

@@ -14,7 +14,7 @@ use crate::error::{Error, ErrorKind};
 
 /// What is known of one backend.
 pub(super) struct Ceiling {
-    /// The length of the shortest value that was refused of late; `usize::MAX` without one.
+    /// The length of the shortest value that was refused lately; `usize::MAX` if none was.
     refused: AtomicUsize,
     /// Until when that counts.
     until: Mutex<Option<Instant>>,
@@ -30,7 +30,7 @@ impl Ceiling {
         Self { refused: AtomicUsize::new(usize::MAX), until: Mutex::new(None) }
     }
 
-    /// Refuses a value of so many bytes if one no longer was refused of late.
+    /// Refuses a value of so many bytes if a value of that length or a shorter one was refused lately.
     pub(super) fn check(&self, bytes: usize, place: &str) -> Result<(), Error> {
         let refused = self.refused.load(Relaxed);
         if bytes < refused {

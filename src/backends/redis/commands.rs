@@ -56,8 +56,8 @@ pub(super) fn set_all(attempt: Attempt, items: &[(Key, Bytes)], locks: &[String]
     ending(attempt, on_all(b"DEL", locks.iter().map(String::as_str)), stores)
 }
 
-/// Stores, and ends leases by `unlock`. Where that cannot be one step, they are ended before and after: nobody who asked
-/// for one before all is stored can fill.
+/// Stores, and ends leases by `unlock`. Where that cannot be one step, they are ended before and after: a lease that
+/// was granted before all is stored cannot fill.
 fn ending(attempt: Attempt, unlock: Cmd, mut stores: Vec<Cmd>) -> Single {
     if !attempt.lacks.has(Lack::Transactions) {
         stores.push(unlock);
@@ -125,7 +125,7 @@ impl Fill<'_> {
         let mut decide = MOVE.call(attempt, &keys, self.token.len());
         decide.arg(self.token).arg(again);
         let both = vec![store(self.aside, self.value, self.ttl), decide];
-        // The script alone decides: what stands aside is nobody else's.
+        // The script alone decides: no other command reads what stands aside.
         if attempt.lacks.has(Lack::Transactions) { Single::Row(both) } else { Single::Atomic(both) }
     }
 }
