@@ -4,6 +4,7 @@
 
 mod contract;
 mod degraded;
+mod hostile;
 mod keys;
 mod leases;
 mod lost;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use memcache::exp;
 
+use super::connection::Fault;
 use crate::error::{Error, ErrorKind};
 
 /// What a failed exchange means.
@@ -28,20 +29,26 @@ pub(super) enum Trouble {
     Away,
     /// A connection broke, as all do when a server starts anew.
     Broken,
+    /// A connection gave an answer that belongs to no command of its own.
+    OutOfStep,
+}
+
+impl Trouble {
+    /// Whether a fresh connection may do better.
+    pub(super) fn is_of_connection(self) -> bool {
+        matches!(self, Self::Broken | Self::OutOfStep)
+    }
 }
 
 impl Failure {
-    /// What `error` of the server at `place` means.
-    pub(super) fn of(error: exp::Error, place: &str) -> Self {
-        let (error, ambiguous) = match error {
-            exp::Error::Ambiguous { source, .. } => (*source, true),
-            error => (error, false),
-        };
-        match error {
-            exp::Error::Timeout { .. } => Self::silent(place, ambiguous),
-            exp::Error::Io(error) => Self::of_stream(error, place, ambiguous),
-            exp::Error::Server(text) => Self::refused(&text, place),
-            _ => Self { error: strange(place), trouble: Trouble::None },
+    /// What a fault of the server at `place` means. An `ambiguous` change may have been made.
+    pub(super) fn of(fault: Fault, ambiguous: bool, place: &str) -> Self {
+        match fault {
+            Fault::Io(error) => Self::of_stream(error, place, ambiguous),
+            Fault::Refused(exp::Error::Server(text)) => Self::refused(&text, place),
+            Fault::Refused(_) => Self { error: strange(place), trouble: Trouble::None },
+            Fault::OutOfStep => Self { error: strange(place), trouble: Trouble::OutOfStep },
+            Fault::TooLong(length) => Self { error: too_long(place, length), trouble: Trouble::None },
         }
     }
 
@@ -50,10 +57,10 @@ impl Failure {
         Self { error: Error::new(ErrorKind::Timeout, message), trouble: Trouble::Silent }
     }
 
-    /// The same of an operation that is not tried again: a connection that broke says nothing of the server until a
+    /// The same of an operation that is not tried again: a connection that broke or is out of step says nothing of the server until a
     /// fresh one has failed.
     pub(super) fn unproven(self) -> Self {
-        let trouble = if self.trouble == Trouble::Broken { Trouble::None } else { self.trouble };
+        let trouble = if self.trouble.is_of_connection() { Trouble::None } else { self.trouble };
         Self { trouble, ..self }
     }
 
@@ -113,6 +120,14 @@ pub(super) fn left_alone(place: &str, millis: u64) -> Error {
     Error::new(ErrorKind::Unavailable, message)
 }
 
+/// An entry is longer than the largest item of these servers.
+fn too_long(place: &str, length: usize) -> Error {
+    let message = format!(
+        "memcached at {place} has an entry of {length} bytes, which is not read: it is larger than max_item_size"
+    );
+    Error::new(ErrorKind::TooLarge, message)
+}
+
 /// The server answered something that is no answer to the command.
 pub(super) fn strange(place: &str) -> Error {
     let message = format!(
@@ -126,35 +141,27 @@ pub(super) fn strange(place: &str) -> Error {
 mod tests {
     use super::*;
 
-    fn io(kind: io::ErrorKind) -> exp::Error {
-        exp::Error::Io(io::Error::from(kind))
-    }
-
-    fn ambiguous(source: exp::Error) -> exp::Error {
-        exp::Error::Ambiguous { key: b"secret".to_vec(), source: Box::new(source) }
-    }
-
     #[test]
-    fn each_error_has_its_kind_and_none_tells_the_key() {
-        let timeout = || exp::Error::Timeout { key: b"secret".to_vec() };
-        for (error, kind, trouble) in [
-            (timeout(), ErrorKind::Timeout, Trouble::Silent),
-            (ambiguous(timeout()), ErrorKind::Timeout, Trouble::Silent),
-            (io(io::ErrorKind::TimedOut), ErrorKind::Timeout, Trouble::Silent),
-            (io(io::ErrorKind::ConnectionRefused), ErrorKind::Unavailable, Trouble::Away),
-            (ambiguous(io(io::ErrorKind::ConnectionReset)), ErrorKind::Unavailable, Trouble::Broken),
-            (exp::Error::Server("object too large for cache".into()), ErrorKind::TooLarge, Trouble::None),
-            (exp::Error::Server("out of memory, secret".into()), ErrorKind::ReadOnly, Trouble::None),
-            (exp::Error::Server("temporary failure, secret".into()), ErrorKind::Unavailable, Trouble::None),
-            (exp::Error::Rejected("secret".into()), ErrorKind::Backend, Trouble::None),
-            (exp::Error::Protocol("secret".into()), ErrorKind::Backend, Trouble::None),
+    fn each_fault_has_its_kind_and_none_tells_what_the_server_said() {
+        let refused = |text: &str| Fault::Refused(exp::Error::Server(text.into()));
+        for (fault, ambiguous, kind, trouble) in [
+            (io::ErrorKind::TimedOut.into(), false, ErrorKind::Timeout, Trouble::Silent),
+            (io::ErrorKind::TimedOut.into(), true, ErrorKind::Timeout, Trouble::Silent),
+            (io::ErrorKind::ConnectionRefused.into(), false, ErrorKind::Unavailable, Trouble::Away),
+            (io::ErrorKind::ConnectionReset.into(), true, ErrorKind::Unavailable, Trouble::Broken),
+            (refused("object too large for cache"), false, ErrorKind::TooLarge, Trouble::None),
+            (refused("out of memory, secret"), false, ErrorKind::ReadOnly, Trouble::None),
+            (refused("temporary failure, secret"), false, ErrorKind::Unavailable, Trouble::None),
+            (exp::Error::Rejected("secret".into()).into(), false, ErrorKind::Backend, Trouble::None),
+            (exp::Error::Protocol("secret".into()).into(), false, ErrorKind::Backend, Trouble::OutOfStep),
+            (Fault::TooLong(1 << 29), false, ErrorKind::TooLarge, Trouble::None),
         ] {
-            let was = format!("{error:?}");
-            let failure = Failure::of(error, "mc1:11211");
+            let was = format!("{fault:?}");
+            let failure = Failure::of(fault, ambiguous, "mc1:11211");
             assert_eq!((failure.error.kind(), failure.trouble), (kind, trouble), "{was}");
             let told = format!("{0} {0:?}", failure.error);
             assert!(told.contains("mc1:11211") && !told.contains("secret"), "{told}");
-            assert!(!was.contains("Ambiguous") || told.contains("may have been made"), "{told}");
+            assert!(!ambiguous || told.contains("may have been made"), "{told}");
         }
     }
 }

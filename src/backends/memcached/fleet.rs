@@ -11,8 +11,9 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use memcache::exp::{Op, OpResult, Operation, Set};
+use memcache::exp::{Op, OpResult, Set};
 
+use super::connection::Single;
 use super::error::{self, Failure, Trouble};
 use super::health::{Health, Verdict};
 use super::ring::Ring;
@@ -72,6 +73,11 @@ impl Fleet {
         let members = members.collect();
         let ring = Ring::new(addresses.iter().map(|(host, port)| format!("{host}:{port}")).collect());
         Self { members, ring, clock, probe, unwell: AtomicUsize::new(0), view: AtomicU64::new(0) }
+    }
+
+    /// Checks each server: one that answers looks for the probe.
+    pub(super) fn pings(&self) -> impl Iterator<Item = impl Future<Output = Result<(), Error>> + Send> {
+        self.servers().map(|server| server.ping(&self.probe))
     }
 
     pub(super) fn servers(&self) -> impl Iterator<Item = &Server> {
@@ -245,10 +251,7 @@ impl<'a> Route<'a> {
     }
 
     /// Carries out one operation, perhaps twice.
-    pub(super) async fn run<O: Operation<Output: Send> + Send + Sync + 'static>(
-        &self,
-        make: impl Fn() -> O + Send + Sync,
-    ) -> Result<O::Output, Error> {
+    pub(super) async fn run<O: Single>(&self, make: impl Fn() -> O + Send + Sync) -> Result<O::Answer, Error> {
         let mut open = self.open();
         let result = self.server().run(make, &open.sent).await;
         open.conclude(result)
@@ -262,10 +265,7 @@ impl<'a> Route<'a> {
     }
 
     /// Carries out one operation that must not be done twice.
-    pub(super) async fn run_once<O: Operation<Output: Send> + Send + Sync + 'static>(
-        &self,
-        operation: O,
-    ) -> Result<O::Output, Error> {
+    pub(super) async fn run_once<O: Single + Send>(&self, operation: O) -> Result<O::Answer, Error> {
         let mut open = self.open();
         let result = self.server().run_once(operation, &open.sent).await;
         open.conclude(result)

@@ -24,12 +24,14 @@ use crate::error::{Error, ErrorKind};
 use crate::key::Key;
 
 mod batch;
+mod connection;
 mod error;
 mod fleet;
 mod health;
 mod lease;
 mod life;
 mod name;
+mod pool;
 mod records;
 mod rest;
 mod ring;
@@ -69,7 +71,11 @@ mod server;
 /// [`ErrorKind::Timeout`] for a server that does not answer within [`MemcachedSettings::timeout`], or does not accept a
 /// connection within [`MemcachedSettings::connect_timeout`]; a change that was sent may then have been made or not.
 /// [`ErrorKind::TooLarge`] for a value above [`MemcachedSettings::max_item_size`] less 512: it is not sent, since a server
-/// that refuses a value drops the old one. [`ErrorKind::Argument`] for a time of zero.
+/// that refuses a value drops the old one; and for an entry above it that another program stored: it is not read.
+/// [`ErrorKind::Argument`] for a time of zero.
+///
+/// An answer that does not name the key and the number of its command is believed by nobody: its connection is closed, and
+/// what does no harm twice is tried once more over a fresh one.
 ///
 /// # Cost
 /// One round trip per operation; of a lease on a key with a value, and of a `fill`, two or three. Versions travel to all
@@ -342,7 +348,7 @@ impl Backend for Memcached {
 
     /// Succeeds if any server answers.
     async fn ping(&self) -> Result<(), Error> {
-        let answers = join::all(self.shared.fleet.servers().map(server::Server::ping)).await;
+        let answers = join::all(self.shared.fleet.pings()).await;
         let mut failure = None;
         for answer in answers {
             match answer {

@@ -6,15 +6,19 @@
 
 use std::fmt;
 use std::future::Future;
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use memcache::exp::{AsyncMetaClient, Op, OpResult, Operation, SetMode};
+use memcache::exp::{Get, Op, OpResult, SetMode};
+use tokio::net::lookup_host;
 use tokio::runtime::{Handle, Id};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
+use super::connection::{Connection, Fault, Single};
 use super::error::{Failure, Trouble, no_slot, too_late};
+use super::pool::Pool;
 use super::rest::Lasting;
 use crate::config::MemcachedSettings;
 use crate::error::{Error, ErrorKind};
@@ -23,18 +27,19 @@ use crate::error::{Error, ErrorKind};
 pub(super) struct Server {
     place: String,
     limits: Limits,
-    /// The client's own bound cannot be told from a silent server.
     slots: Arc<Semaphore>,
     /// The last is the newest.
-    clients: Mutex<Vec<(Id, AsyncMetaClient)>>,
+    pools: Mutex<Vec<(Id, Arc<Pool>)>>,
 }
 
-/// How patient to be.
+/// How patient to be, and how much to take.
 #[derive(Debug, Clone, Copy)]
 struct Limits {
     connect: Duration,
     exchange: Duration,
     connections: usize,
+    /// Of one value, in bytes.
+    value: usize,
 }
 
 /// A place among the operations under way. An exchange keeps it that outlasts its caller.
@@ -51,8 +56,9 @@ impl Server {
             connect: settings.connect_timeout,
             exchange: settings.timeout,
             connections: settings.max_pool_size,
+            value: settings.max_item_size,
         };
-        Self { place, limits, slots: Arc::new(Semaphore::new(limits.connections)), clients: Mutex::default() }
+        Self { place, limits, slots: Arc::new(Semaphore::new(limits.connections)), pools: Mutex::default() }
     }
 
     /// `host:port`, as it is connected to.
@@ -60,25 +66,17 @@ impl Server {
         &self.place
     }
 
-    /// Carries out one operation, and once more if its connection broke. It must do no harm twice. Notes when it was
-    /// `sent`.
-    pub(super) async fn run<O: Operation<Output: Send> + Send + Sync + 'static>(
+    /// Carries out one operation, as [`run_all`](Self::run_all) does.
+    pub(super) async fn run<O: Single>(
         &self,
         make: impl Fn() -> O + Send + Sync,
         sent: &OnceLock<Instant>,
-    ) -> Result<O::Output, Failure> {
-        let runtime = runtime()?;
-        let slot = self.slot(sent).await?;
-        match self.once(runtime, &slot, make()).await {
-            Err(failure) if failure.trouble == Trouble::Broken => {
-                self.in_time(sent, self.once(runtime, &slot, make())).await
-            }
-            result => result,
-        }
+    ) -> Result<O::Answer, Failure> {
+        self.single::<O>(self.run_all(|| vec![make().into()], sent).await)
     }
 
-    /// Carries out several operations in one round trip, in their order, and once more if their connection broke.
-    /// Succeeds if all do.
+    /// Carries out several operations in one round trip, in their order, and once more over a fresh connection if theirs
+    /// broke or was out of step. They must do no harm twice. Succeeds if all do. Notes when they were `sent`.
     pub(super) async fn run_all(
         &self,
         make: impl Fn() -> Vec<Op> + Send + Sync,
@@ -86,23 +84,21 @@ impl Server {
     ) -> Result<Vec<OpResult>, Failure> {
         let runtime = runtime()?;
         let slot = self.slot(sent).await?;
-        match self.all_once(runtime, &slot, make()).await {
-            Err(failure) if failure.trouble == Trouble::Broken => {
-                self.in_time(sent, self.all_once(runtime, &slot, make())).await
+        match self.once(runtime, &slot, make()).await {
+            Err(failure) if failure.trouble.is_of_connection() => {
+                self.in_time(sent, self.once(runtime, &slot, make())).await
             }
             result => result,
         }
     }
 
     /// Like [`run`](Self::run), of one that must not be done twice.
-    pub(super) async fn run_once<O: Operation<Output: Send> + Send + Sync + 'static>(
+    pub(super) async fn run_once<O: Single>(
         &self,
         operation: O,
         sent: &OnceLock<Instant>,
-    ) -> Result<O::Output, Failure> {
-        let runtime = runtime()?;
-        let slot = self.slot(sent).await?;
-        self.once(runtime, &slot, operation).await.map_err(Failure::unproven)
+    ) -> Result<O::Answer, Failure> {
+        self.single::<O>(self.run_all_once(vec![operation.into()], sent).await)
     }
 
     /// Like [`run_all`](Self::run_all), of some that must not be done twice.
@@ -113,18 +109,17 @@ impl Server {
     ) -> Result<Vec<OpResult>, Failure> {
         let runtime = runtime()?;
         let slot = self.slot(sent).await?;
-        self.all_once(runtime, &slot, operations).await.map_err(Failure::unproven)
+        self.once(runtime, &slot, operations).await.map_err(Failure::unproven)
     }
 
-    /// Checks that the server answers.
-    pub(super) async fn ping(&self) -> Result<(), Error> {
-        let tried = async {
-            let runtime = runtime()?;
-            let _slot = self.slot(&OnceLock::new()).await?;
-            let client = self.client(runtime).await?;
-            client.noop().await.map_err(|error| self.failure(error))
-        };
-        tried.await.map_err(|failure: Failure| failure.error)
+    fn single<O: Single>(&self, answers: Result<Vec<OpResult>, Failure>) -> Result<O::Answer, Failure> {
+        answers?.pop().and_then(O::answer).ok_or_else(|| Failure::of(Fault::OutOfStep, false, &self.place))
+    }
+
+    /// Checks that the server answers, by looking for an entry of this name.
+    pub(super) async fn ping(&self, name: &str) -> Result<(), Error> {
+        let looked = self.run(|| Get::new(name).without_value().no_lru_bump(), &OnceLock::new()).await;
+        looked.map(drop).map_err(|failure| failure.error)
     }
 
     /// Whether an operation would not have to wait for a place.
@@ -148,34 +143,20 @@ impl Server {
         again.unwrap_or_else(|_| Err(too_late(&self.place, limit)))
     }
 
-    async fn once<O: Operation<Output: Send> + Send + Sync + 'static>(
-        &self,
-        runtime: Id,
-        slot: &Slot,
-        operation: O,
-    ) -> Result<O::Output, Failure> {
-        let (client, slot) = (self.client(runtime).await?, Arc::clone(slot));
-        let exchange = Lasting::new(runtime, true, async move {
-            let _slot = slot;
-            client.run(operation).await
-        });
-        exchange.await.map_err(|error| self.failure(error))
-    }
-
-    async fn all_once(&self, runtime: Id, slot: &Slot, operations: Vec<Op>) -> Result<Vec<OpResult>, Failure> {
-        let (client, slot) = (self.client(runtime).await?, Arc::clone(slot));
+    async fn once(&self, runtime: Id, slot: &Slot, operations: Vec<Op>) -> Result<Vec<OpResult>, Failure> {
+        let (pool, slot, limits) = (self.pool(runtime).await?, Arc::clone(slot), self.limits);
         let lasts = !operations.iter().any(overwrites);
+        let changes = operations.iter().any(changes);
         let exchange = Lasting::new(runtime, lasts, async move {
             let _slot = slot;
-            client.run_batch(operations).await
+            exchange(&pool, &operations, limits).await
         });
-        let answers = exchange.await.map_err(|error| self.failure(error))?;
-        answers.into_iter().collect::<Result<_, _>>().map_err(|error| self.failure(error))
+        exchange.await.map_err(|(fault, sent)| self.failure(fault, sent && changes))
     }
 
-    fn failure(&self, error: memcache::exp::Error) -> Failure {
-        let failure = Failure::of(error, &self.place);
-        if matches!(failure.trouble, Trouble::Broken | Trouble::Away) {
+    fn failure(&self, fault: Fault, ambiguous: bool) -> Failure {
+        let failure = Failure::of(fault, ambiguous, &self.place);
+        if failure.trouble == Trouble::Away || failure.trouble.is_of_connection() {
             self.forget();
         }
         failure
@@ -194,35 +175,56 @@ impl Server {
         Ok(Arc::new(slot))
     }
 
-    /// The client of this runtime. Whoever is the first resolves the name.
-    async fn client(&self, runtime: Id) -> Result<AsyncMetaClient, Failure> {
-        if let Some((_, client)) = self.lock().iter().rfind(|(id, _)| *id == runtime) {
-            return Ok(client.clone());
+    /// The connections of this runtime. Whoever is the first resolves the name.
+    async fn pool(&self, runtime: Id) -> Result<Arc<Pool>, Failure> {
+        let known = |pools: &[(Id, Arc<Pool>)]| {
+            let found = pools.iter().rfind(|(id, _)| *id == runtime);
+            found.map(|(_, pool)| Arc::clone(pool))
+        };
+        if let Some(pool) = known(&self.lock()) {
+            return Ok(pool);
         }
-        let builder = AsyncMetaClient::builder()
-            .max_idle(self.limits.connections)
-            .max_connections(None)
-            .connect_timeout(Some(self.limits.connect))
-            .io_timeout(Some(self.limits.exchange));
-        // This resolves the name and connects to nothing.
-        let client = timeout(self.limits.connect, builder.connect_async(self.place.as_str())).await;
-        let client = client.map_err(|_| too_late(&self.place, self.limits.connect))?;
-        let client = client.map_err(|error| self.failure(error))?;
-        let mut clients = self.lock();
-        if let Some((_, known)) = clients.iter().rfind(|(id, _)| *id == runtime) {
-            return Ok(known.clone());
+        let resolved = timeout(self.limits.connect, lookup_host(self.place.as_str())).await;
+        let resolved = resolved.map_err(|_| too_late(&self.place, self.limits.connect))?;
+        let addresses = resolved.map_err(|error| self.failure(error.into(), false))?.collect();
+        let mut pools = self.lock();
+        if let Some(pool) = known(&pools) {
+            return Ok(pool);
         }
-        if clients.len() == RUNTIMES {
-            clients.remove(0);
+        if pools.len() == RUNTIMES {
+            pools.remove(0);
         }
-        clients.push((runtime, client.clone()));
-        Ok(client)
+        let pool = Arc::new(Pool::new(addresses));
+        pools.push((runtime, Arc::clone(&pool)));
+        Ok(pool)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<(Id, AsyncMetaClient)>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<(Id, Arc<Pool>)>> {
         // Nothing between lock and unlock can panic half way through a change.
-        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
+        self.pools.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Carries out operations over a connection of the pool, or a new one. With a fault comes whether they may have been
+/// sent; the connection is closed then.
+async fn exchange(pool: &Pool, operations: &[Op], limits: Limits) -> Result<Vec<OpResult>, (Fault, bool)> {
+    let late = |_| Fault::from(io::ErrorKind::TimedOut);
+    let mut connection = match pool.take() {
+        Some(connection) => connection,
+        None => match timeout(limits.connect, Connection::open(&pool.addresses)).await {
+            Ok(opened) => opened.map_err(|error| (error.into(), false))?,
+            Err(elapsed) => return Err((late(elapsed), false)),
+        },
+    };
+    let answers = timeout(limits.exchange, connection.exchange(operations, limits.value)).await;
+    let answers = answers.map_err(late).flatten().map_err(|fault| (fault, true))?;
+    pool.put(connection);
+    Ok(answers)
+}
+
+/// Whether it changes anything at the server.
+fn changes(operation: &Op) -> bool {
+    !matches!(operation, Op::Get(get) if get.touch.is_none())
 }
 
 /// Whether it replaces whatever is there: begun late, it could undo what its caller did after it had given up.

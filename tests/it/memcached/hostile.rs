@@ -1,0 +1,215 @@
+//! Servers that are broken, or in bad hands: what they send costs little, is believed of no other key, and is over when
+//! they behave again.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use cachekit::backends::Memcached;
+use cachekit::testing::ManualClock;
+use cachekit::{Backend, CacheBuilder, ErrorKind, Intent, LeaseToken, MemcachedSettings};
+
+use super::support::{MINUTE, every_text, key, value_of};
+use crate::servers::{Rude, RudeMemcached};
+use crate::support::Broken;
+
+/// How long an exchange may take here.
+const PATIENCE: Duration = Duration::from_millis(250);
+const KEYS: usize = 8;
+/// The largest item that the backend takes.
+const ITEM: usize = 1 << 20;
+
+struct Trial {
+    server: RudeMemcached,
+    memcached: Memcached,
+    clock: ManualClock,
+}
+
+/// What a mode came to.
+#[derive(Debug, Default)]
+struct Outcome {
+    calls: usize,
+    wrong: usize,
+    longest: Duration,
+}
+
+impl Trial {
+    fn new() -> Self {
+        let server = RudeMemcached::start();
+        let clock = ManualClock::new();
+        let mut settings = MemcachedSettings::new([server.address()]);
+        (settings.timeout, settings.connect_timeout) = (PATIENCE, MINUTE / 2);
+        let memcached = Memcached::with_clock(settings, Arc::new(clock.clone())).unwrap();
+        Self { server, memcached, clock }
+    }
+
+    async fn fill_in(&self) {
+        let items = (0..KEYS).map(|id| (key(id), value_of(id))).collect();
+        self.memcached.set_many(items, MINUTE).await.unwrap();
+    }
+
+    /// A call, and what it says. A server that was left alone is due again.
+    async fn call<T>(
+        &self,
+        outcome: &mut Outcome,
+        call: impl Future<Output = Result<T, cachekit::Error>>,
+    ) -> Option<T> {
+        self.clock.advance(MINUTE * 2);
+        let start = Instant::now();
+        let result = call.await;
+        outcome.calls += 1;
+        outcome.longest = outcome.longest.max(start.elapsed());
+        if let Err(error) = &result {
+            let told = every_text(error);
+            assert!(!told.contains("users") && !told.contains("secret") && !told.contains("the value"), "{told}");
+        }
+        result.ok()
+    }
+
+    /// Every operation once, and some more often. The entries are there, so what a read finds is theirs.
+    async fn bother(&self) -> Outcome {
+        let mut outcome = Outcome::default();
+        let (memcached, keys) = (&self.memcached, (0..KEYS).map(key).collect::<Vec<_>>());
+        let mut judge = |id: usize, found: Option<Bytes>| usize::from(found != Some(value_of(id)));
+        for id in 0..3 {
+            let found = self.call(&mut outcome, memcached.get(&keys[id])).await;
+            outcome.wrong += found.map_or(0, |found| judge(id, found));
+        }
+        let found = self.call(&mut outcome, memcached.get_many(&keys)).await.unwrap_or_default();
+        outcome.wrong += found.into_iter().enumerate().map(|(id, found)| judge(id, found)).sum::<usize>();
+        for id in [0, 1] {
+            self.call(&mut outcome, memcached.exists(&keys[id])).await;
+            self.call(&mut outcome, memcached.ttl(&keys[id])).await;
+            self.call(&mut outcome, memcached.touch(&keys[id], MINUTE)).await;
+        }
+        self.call(&mut outcome, memcached.set(&keys[7], value_of(7), MINUTE)).await;
+        self.call(&mut outcome, memcached.set_many(vec![(keys[7].clone(), value_of(7))], MINUTE)).await;
+        let token = LeaseToken::random();
+        self.call(&mut outcome, memcached.lease(&keys[6], MINUTE, token)).await;
+        self.call(&mut outcome, memcached.renew(&keys[6], MINUTE, token)).await;
+        self.call(&mut outcome, memcached.fill(&keys[6], value_of(6), MINUTE, token)).await;
+        self.call(&mut outcome, memcached.release(&keys[6], token)).await;
+        self.call(&mut outcome, memcached.remove(&key("none"))).await;
+        self.call(&mut outcome, memcached.remove_many(&[key("none"), key("no other")])).await;
+        self.call(&mut outcome, memcached.ping()).await;
+        outcome
+    }
+}
+
+fn on_this_thread<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
+}
+
+#[test]
+fn no_mode_of_a_rude_server_gives_a_wrong_answer_much_memory_or_a_long_wait() {
+    for mode in crate::servers::RUDE_MEMCACHED {
+        let trial = Trial::new();
+        let mut outcome = Outcome::default();
+        let memory = allocation_counter::measure(|| {
+            on_this_thread(async {
+                trial.fill_in().await;
+                trial.server.set(mode);
+                outcome = trial.bother().await;
+            });
+        });
+        println!("{mode:?}: {outcome:?}, {} KiB at most", memory.bytes_max >> 10);
+        assert_eq!(outcome.wrong, 0, "{mode:?}");
+        // A value may be longer than an item by nothing; twice that while it grows.
+        assert!(memory.bytes_max < 3 * ITEM as u64, "{mode:?}: {} bytes at once", memory.bytes_max);
+        // The longest are a fill's five exchanges, each with a second attempt.
+        assert!(outcome.longest < PATIENCE * 40, "{mode:?}: {:?}", outcome.longest);
+        on_this_thread(async {
+            trial.server.set(Rude::No);
+            trial.clock.advance(MINUTE * 2);
+            for id in 0..KEYS {
+                let found = trial.memcached.get(&key(id)).await.unwrap();
+                assert_eq!(found, Some(value_of(id)), "{mode:?} is over");
+            }
+        });
+    }
+}
+
+#[test]
+fn a_length_that_is_only_declared_costs_nothing() {
+    for length in [ITEM as u64, 512 << 20] {
+        let trial = Trial::new();
+        on_this_thread(trial.fill_in());
+        trial.server.set(Rude::Declares(length));
+        let mut kind = None;
+        let memory = allocation_counter::measure(|| {
+            kind = Some(on_this_thread(trial.memcached.get(&key(1))).unwrap_err().kind());
+        });
+        let expected = if length > ITEM as u64 { ErrorKind::TooLarge } else { ErrorKind::Timeout };
+        assert_eq!(kind, Some(expected), "{length}");
+        assert!(memory.bytes_max < 256 << 10, "{length}: {} bytes for none", memory.bytes_max);
+    }
+}
+
+#[test]
+fn a_value_as_large_as_an_item_is_read() {
+    let trial = Trial::new();
+    on_this_thread(async {
+        let value = Bytes::from(vec![b'v'; ITEM - 512]);
+        trial.memcached.set(&key(1), value.clone(), MINUTE).await.unwrap();
+        assert_eq!(trial.memcached.get(&key(1)).await.unwrap(), Some(value));
+    });
+}
+
+/// A read does no harm twice, so it is tried once more over a fresh connection; the reply that nobody asked for is lost
+/// with its own.
+#[test]
+fn one_stray_reply_fails_no_call() {
+    for mode in [Rude::Stray, Rude::Twice] {
+        let trial = Trial::new();
+        on_this_thread(async {
+            trial.fill_in().await;
+            trial.server.set(mode);
+            assert_eq!(trial.memcached.get(&key(0)).await.unwrap(), Some(value_of(0)));
+            trial.server.set(Rude::No);
+            for id in 0..KEYS {
+                assert_eq!(trial.memcached.get(&key(id)).await.unwrap(), Some(value_of(id)), "{mode:?}");
+            }
+        });
+    }
+}
+
+#[test]
+fn what_must_not_be_done_twice_is_sent_once() {
+    let trial = Trial::new();
+    on_this_thread(async {
+        trial.server.set(Rude::OtherNumber);
+        let before = trial.server.commands();
+        assert!(trial.memcached.lease(&key(1), MINUTE, LeaseToken::random()).await.is_err());
+        assert_eq!(trial.server.commands() - before, 3, "put, look, look, and not again");
+        let before = trial.server.commands();
+        assert!(trial.memcached.get(&key(1)).await.is_err());
+        assert_eq!(trial.server.commands() - before, 2, "a read is tried again");
+    });
+}
+
+/// Even where the stored bytes say nothing of their key.
+#[test]
+fn a_cache_without_checks_never_sees_the_value_of_another_key() {
+    for mode in crate::servers::RUDE_MEMCACHED {
+        let trial = Trial::new();
+        on_this_thread(async {
+            let build = || {
+                let builder = CacheBuilder::new().intent(Intent::Minimal).backend(trial.memcached.clone());
+                builder.clock(Arc::new(trial.clock.clone())).l1_enabled(false).namespace("users").build().unwrap()
+            };
+            let cache = build();
+            for id in 0..KEYS as u64 {
+                cache.set(id, id).await.unwrap();
+            }
+            trial.server.set(mode);
+            for id in 0..KEYS as u64 {
+                trial.clock.advance(MINUTE * 2);
+                let computed = cache.get_or_compute(id, move || async move { Ok::<u64, Broken>(id) }).await;
+                assert_eq!(computed.unwrap(), id, "{mode:?}");
+                if let Ok(Some(found)) = cache.get::<u64>(id).await {
+                    assert_eq!(found, id, "{mode:?}");
+                }
+            }
+        });
+    }
+}
