@@ -49,6 +49,8 @@ pub enum ErrorKind {
     Argument,
     /// The backend cannot be reached or refuses to work at the moment.
     Unavailable,
+    /// More is under way than the cache was set to bear; what waits already is worked off first.
+    Overloaded,
     /// The backend did not answer in time.
     Timeout,
     /// The backend answers reads and takes no writes at the moment: it is full, a replica, or cannot save.
@@ -95,7 +97,7 @@ impl Error {
 
     /// Whether the same call may succeed later without any change by the caller.
     pub fn is_temporary(&self) -> bool {
-        matches!(self.0.kind, ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::ReadOnly)
+        matches!(self.0.kind, ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::ReadOnly | ErrorKind::Overloaded)
     }
 }
 

@@ -12,6 +12,7 @@ use std::task::Poll;
 use tokio::sync::{Notify, OwnedSemaphorePermit, SetOnce};
 
 use self::home::Home;
+use self::places::Place;
 use crate::backends::LeaseToken;
 use crate::epochs::Tags;
 use crate::error::ComputeError;
@@ -20,10 +21,12 @@ use crate::fence::Fence;
 
 mod context;
 mod home;
+mod places;
 mod table;
 
 pub use self::context::Context;
 pub(crate) use self::context::Node;
+pub(crate) use self::places::{Asker, Places, Ticket};
 pub(crate) use self::table::{Flights, Pass, Role};
 
 /// Which tiers a call looks in before it computes.
@@ -48,6 +51,8 @@ pub(crate) struct Flight<T, E> {
     begun: u64,
     /// How long the computation may take, in ticks.
     pub(crate) limit: u64,
+    /// How long a caller waits at most, in ticks.
+    pub(crate) patience: u64,
     /// The tick after which this flight is given up.
     deadline: AtomicU64,
     landed: SetOnce<Landing<T, E>>,
@@ -57,6 +62,8 @@ pub(crate) struct Flight<T, E> {
     early: AtomicU64,
     /// Wakes those who wait when that changes, in the order in which they came: one seed of a simulation is one order.
     notice: Notify,
+    /// Wakes the flight where it waits in line.
+    hurry: Notify,
     given_up: AtomicBool,
     /// The tags that its result will have for sure.
     tags: Tags,
@@ -122,16 +129,19 @@ pub(crate) enum Landing<T, E> {
 
 impl<T: Send + Sync, E: Send + Sync> Flight<T, E> {
     fn new(fence: Fence, now: u64, limits: Limits, tags: Tags) -> Self {
+        let patience = limits.reading.saturating_add(limits.computing);
         Self {
             fence,
             begun: now,
             limit: limits.computing,
-            deadline: AtomicU64::new(now.saturating_add(limits.reading).saturating_add(limits.computing)),
+            patience,
+            deadline: AtomicU64::new(now.saturating_add(patience)),
             landed: SetOnce::new(),
             written: SetOnce::new(),
             fallback: OnceLock::new(),
             early: AtomicU64::new(0),
             notice: Notify::new(),
+            hurry: Notify::new(),
             given_up: AtomicBool::new(false),
             tags,
             node: Node::new(),
@@ -162,6 +172,27 @@ impl<T: Send + Sync, E: Send + Sync> Flight<T, E> {
 
     pub(crate) fn deadline(&self) -> u64 {
         self.deadline.load(SeqCst)
+    }
+
+    /// Waits in line, until a computation needs the flight's result at the latest: one that is waited for by a
+    /// computation would otherwise wait for its place.
+    pub(crate) async fn place(&self, ticket: &Ticket) -> Place {
+        let (mut place, mut hurried) = (pin!(ticket.wait()), pin!(self.hurry.notified()));
+        let place = poll_fn(|context| match place.as_mut().poll(context) {
+            Poll::Ready(place) => Poll::Ready(Some(place)),
+            Poll::Pending => hurried.as_mut().poll(context).map(|()| None),
+        });
+        place.await.unwrap_or_else(|| ticket.overtake())
+    }
+
+    /// A computation needs the result: the flight waits in line no longer.
+    pub(crate) fn hurry(&self) {
+        self.hurry.notify_one();
+    }
+
+    /// The flight has its place at the tick `now`: its wait in line does not count against what it does.
+    pub(crate) fn depart(&self, now: u64) {
+        self.deadline.store(now.saturating_add(self.patience), SeqCst);
     }
 
     /// The computation starts at the tick `now`: what the tiers took does not count against it.

@@ -144,8 +144,8 @@ pub use crate::clock::{Clock, SystemClock};
 pub use crate::codec::Codec;
 pub use crate::config::{
     AdaptiveTimeout, ApiUrl, Backpressure, Breaker, CachekitIoSettings, Credentials, Environment, FileLimits,
-    FileSettings, Grace, Leases, LogLevel, MemcachedSettings, Policy, RedisSettings, RedisUrl, Secret, Settings,
-    Tracing,
+    FileSettings, Grace, Leases, LogLevel, MemcachedSettings, Overload, Policy, RedisSettings, RedisUrl, Secret,
+    Settings, Tracing,
 };
 pub use crate::error::{ComputeError, Error, ErrorKind, WithSources};
 pub use crate::event::{

@@ -18,7 +18,7 @@ use crate::config::Policy;
 use crate::epochs::Belief;
 use crate::error::{ComputeError, Error};
 use crate::event::{Observers, Stats};
-use crate::flight::Flights;
+use crate::flight::{Flights, Places};
 use crate::guard::{Guard, Post, Throttle};
 use crate::invalidate::{Bulletin, Local, Subscription, Versions};
 use crate::key::{IntoKey, Namespace};
@@ -36,6 +36,7 @@ mod fly;
 mod forget;
 mod health;
 mod large;
+mod line;
 mod options;
 mod orphans;
 mod others;
@@ -174,7 +175,7 @@ impl<B: Backend, C: Codec> Cache<B, C> {
             post,
             versions,
             subscription,
-            flights: Flights::new(policy.max_flights),
+            flights: Flights::new(Places::new(policy.max_flights, policy.max_queued_flights)),
             throttle: Throttle::new(policy.throttle),
             refreshes: Arc::new(Semaphore::new(policy.max_refreshes.min(Semaphore::MAX_PERMITS))),
             orphans: Orphans::default(),
@@ -231,8 +232,13 @@ impl<B: Backend, C: Codec> Cache<B, C> {
     /// [`ComputeError::Failed`] with the computation's error, [`ComputeError::Panicked`], or [`ComputeError::TimedOut`] past the
     /// deadline; the same for all who waited; the next call tries again. [`ComputeError::Cache`] for a call outside a
     /// tokio runtime or whose runtime ends, a computation that would wait for itself, more than 16 computations within
-    /// one another in a cache that is closed or has `max_flights` under way, or a cache that is set to fail closed and
-    /// finds an entry that is not authentic.
+    /// one another in a cache that is closed, or a cache that is set to fail closed and finds an entry that is not
+    /// authentic.
+    ///
+    /// While `max_flights` are under way, further ones wait in line, up to `max_queued_flights`, and no caller waits
+    /// longer for that than for a computation: then it is [`ComputeError::TimedOut`]. What finds the line full is
+    /// [`ErrorKind::Overloaded`](crate::ErrorKind::Overloaded), or computed unshared, as the setting
+    /// [`Overload`](crate::Overload) says.
     ///
     /// A key that cannot be used, because it is empty or longer than [`Key::MAX_INPUT`](crate::Key::MAX_INPUT), is no
     /// error: the call computes for itself, nothing is stored, and [`Event::NotStored`](crate::Event::NotStored) says

@@ -21,8 +21,6 @@ pub(super) struct Options {
     pub(super) skip_l2_read: bool,
     pub(super) skip_l1_write: bool,
     pub(super) skip_l2_write: bool,
-    /// The call shares its computation with no other.
-    pub(super) alone: bool,
 }
 
 impl Options {
@@ -31,10 +29,10 @@ impl Options {
         Reads { l1: !self.skip_l1_read, l2: !self.skip_l2_read }
     }
 
-    /// These options for a call that no other can find: nothing is read, kept or shared.
+    /// These options for a call that no other can find: nothing is read or kept.
     pub(super) fn unfindable(self) -> Self {
         let (skip_l1_read, skip_l2_read, skip_l1_write, skip_l2_write) = (true, true, true, true);
-        Self { skip_l1_read, skip_l2_read, skip_l1_write, skip_l2_write, alone: true, ..self }
+        Self { skip_l1_read, skip_l2_read, skip_l1_write, skip_l2_write, ..self }
     }
 
     /// Refuses what no call can mean.

@@ -2,6 +2,7 @@
 //!
 //! Look in L1; join or start the flight of the key; wait for its answer. What the flight does is in `fly`.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,10 +13,11 @@ use super::tiers::Found;
 use crate::backends::Backend;
 use crate::clock::{check_time, millis, within};
 use crate::codec::Codec;
+use crate::config::Overload;
 use crate::epochs::Tags;
 use crate::error::{ComputeError, Error, ErrorKind};
 use crate::event::{CallerSpan, Event, Outcome};
-use crate::flight::{Answer, Context, Fallback, Flight, Flights, Landing, Limits, Role};
+use crate::flight::{Answer, Asker, Context, Fallback, Flight, Flights, Landing, Limits, Role};
 use crate::key::{IntoKey, Key};
 use crate::memory::Age;
 use crate::random;
@@ -123,7 +125,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         if self.throttle.holds(&key, self.clock.ticks()) || !self.clock.can_sleep() {
             return;
         }
-        match self.board::<T, E>(&key, options, &tags) {
+        match self.board::<T, E>(&key, options, &tags, Asker::Renewal) {
             Role::Lead(pass) => {
                 let Ok(permit) = Arc::clone(&self.refreshes).try_acquire_owned() else { return };
                 pass.flight.renew_with(permit);
@@ -131,12 +133,12 @@ impl<B: Backend, C: Codec> Inner<B, C> {
                 let context = Context::default().enter(Arc::clone(&pass.flight.node), self.id(), key.clone(), false);
                 let leader = Leader { context, span: CallerSpan::current() };
                 // Where nothing can be spawned, the next stale hit tries again.
-                let _ = self.tasks.spawn(Arc::clone(self).fly(pass, key, options, leader, compute));
+                let _ = self.tasks.spawn(self.task(pass, key, options, leader, compute));
             }
             Role::Join(flight) if flight.needs_watch() => {
                 let _ = self.tasks.spawn(async move { flight.watch().await });
             }
-            Role::Join(_) | Role::Alone(_) => {}
+            Role::Join(_) | Role::Alone(_) | Role::Full => {}
         }
     }
 
@@ -156,34 +158,35 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             return self.refuse(&key, error);
         }
         let context = Context::current();
+        let asker = if context.is_empty() { Asker::Caller } else { Asker::Computation };
         let joined = Joined { epoch: self.local.epochs.now(), context: &context };
         loop {
-            let (pass, alone) = match self.board::<T, E>(&key, options, &tags) {
+            let (pass, alone) = match self.board::<T, E>(&key, options, &tags, asker) {
                 Role::Lead(pass) => (pass, false),
                 Role::Alone(pass) => match context.check_unshared(self.id(), &key) {
                     Ok(()) => (pass, true),
                     Err(error) => return self.refuse(&key, error),
                 },
-                Role::Join(flight) => match self.join(&flight, &key, joined).await {
+                Role::Join(flight) => match self.join(&flight, &key, options, joined).await {
                     Some(answer) => return answer,
                     None => continue,
                 },
+                Role::Full => return self.turn_away(&key, options, asker == Asker::Computation).await,
             };
-            // Who flies alone is too many, or late: nothing may go on behind such a call.
+            // A call that computes for itself is too many, or late: nothing may go on behind it.
             options.skip_l2_write |= alone;
             options.skip_l1_write |= self.tasks.closed();
             let flight = Arc::clone(&pass.flight);
             // Nothing waits for a new flight's computation yet, so this closes no ring.
             let _wait = context.wait_for(&flight.node);
             let context = context.clone().enter(Arc::clone(&flight.node), self.id(), key.clone(), alone);
-            // Boxed, because it is large and moved twice.
             let leader = Leader { context, span: CallerSpan::current() };
-            let task = Box::pin(Arc::clone(self).fly(pass, key.clone(), options, leader, compute));
+            let task = self.task(pass, key.clone(), options, leader, compute);
             let left = if alone { Err(task) } else { self.tasks.spawn(task) };
             if let Err(task) = left {
                 task.await;
             }
-            return match self.wait(&flight, &key, None).await {
+            return match self.wait(&flight, &key, options, None).await {
                 Some(answer) => answer,
                 None => {
                     let message = "the runtime that ran the computation shut down before it ended";
@@ -194,21 +197,31 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     }
 
     /// Counts a call that no flight answers.
-    fn refuse<T, E>(&self, key: &Key, error: Error) -> Result<Arc<T>, ComputeError<E>> {
+    pub(super) fn refuse<T, E>(&self, key: &Key, error: Error) -> Result<Arc<T>, ComputeError<E>> {
         self.observers.tell(Event::Answered { key, outcome: Outcome::Failed });
         Err(error.into())
     }
 
-    fn board<T: Value, E: Send + Sync + 'static>(&self, key: &Key, options: Options, tags: &Tags) -> Role<T, E> {
+    /// Joins the flight of the key, or makes one.
+    fn board<T: Value, E: Send + Sync + 'static>(
+        &self,
+        key: &Key,
+        options: Options,
+        tags: &Tags,
+        asker: Asker,
+    ) -> Role<T, E> {
         let now = self.clock.ticks();
         self.local.epochs.check(now);
-        let fence = self.local.fence(key);
+        let fence = || self.local.fence(key);
         let computing = millis(options.deadline.unwrap_or(self.policy.deadline));
         let limits = Limits { reading: self.reading_time(), computing };
-        if options.alone || self.tasks.closed() {
-            return Flights::alone(fence, tags, now, limits);
+        if self.tasks.closed() {
+            return Flights::alone(fence(), tags, now, limits);
         }
-        self.flights.board(fence, key, (options.reads(), tags), now, limits)
+        match self.flights.board(fence(), (key, asker), (options.reads(), tags), now, limits) {
+            Role::Full if self.policy.overload == Overload::Compute => Flights::alone(fence(), tags, now, limits),
+            role => role,
+        }
     }
 
     /// The longest that a flight can be busy with the backend before it computes.
@@ -227,10 +240,16 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         &self,
         flight: &Flight<T, E>,
         key: &Key,
+        options: Options,
         joined: Joined<'_>,
     ) -> Option<Result<Arc<T>, ComputeError<E>>> {
         match joined.context.wait_for(&flight.node) {
-            Ok(_wait) => self.wait(flight, key, Some(joined)).await,
+            Ok(wait) => {
+                if wait.is_some() {
+                    flight.hurry();
+                }
+                self.wait(flight, key, options, Some(joined)).await
+            }
             Err(error) => Some(self.refuse(key, error)),
         }
     }
@@ -242,13 +261,16 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         &self,
         flight: &Flight<T, E>,
         key: &Key,
+        options: Options,
         joined: Option<Joined<'_>>,
     ) -> Option<Result<Arc<T>, ComputeError<E>>> {
         // An invalidation after this call may hide one before it, so any counts.
         let came_later = joined.is_some_and(|joined| flight.fence.epoch() < joined.epoch);
         let forgot = |tags: &Tags| came_later && flight.fence.forgot(tags);
         let freed = || joined.is_some_and(|joined| joined.context.is_free_of(&flight.node));
-        let Some(answer) = flight.while_driven(self.answer_of(flight)).await else {
+        // Pinned here, and below: what is handed to an async function by value takes its room twice.
+        let answer = pin!(self.answer_of(flight));
+        let Some(answer) = flight.while_driven(answer).await else {
             flight.give_up();
             return None;
         };
@@ -263,18 +285,26 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             }
             Some(Answer::Landed(Landing::Value { value, source, .. })) => {
                 // It has the value, so a backend that hangs, or a task that is stuck, costs it no more than this.
-                let written = within(&*self.clock, Duration::from_millis(flight.limit), flight.written());
+                let written = pin!(flight.written());
+                let written = pin!(within(&*self.clock, Duration::from_millis(flight.limit), written));
                 flight.while_driven(written).await;
                 let outcome = if joined.is_some() && *source == Outcome::Computed { Outcome::Joined } else { *source };
                 (outcome, Ok(Arc::clone(value)))
             }
             Some(Answer::Early(Fallback { value, .. })) => (Outcome::Stale, Ok(Arc::clone(value))),
             None => {
-                flight.give_up();
-                self.local.epochs.check(self.clock.ticks());
+                let now = self.clock.ticks();
+                if now >= flight.deadline() {
+                    flight.give_up();
+                }
+                self.local.epochs.check(now);
                 match flight.fallback() {
                     Some(Fallback { value, tags, .. }) if !forgot(tags) => (Outcome::Stale, Ok(Arc::clone(value))),
-                    _ => (Outcome::Failed, Err(ComputeError::TimedOut)),
+                    // One that never had its place has not looked.
+                    _ => match self.stale_in_l1(key, options).await {
+                        Some(value) => (Outcome::Stale, Ok(value)),
+                        None => (Outcome::Failed, Err(ComputeError::TimedOut)),
+                    },
                 }
             }
         };
@@ -282,14 +312,17 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         Some(answer)
     }
 
-    /// What the flight answers before its deadline, which moves when its computation begins.
+    /// What the flight answers before its deadline, which moves when it has its place, and when its computation begins.
+    /// A caller waits no longer than for a flight that had its place at once.
     async fn answer_of<'a, T: Value, E: Send + Sync>(&self, flight: &'a Flight<T, E>) -> Option<Answer<'a, T, E>> {
         let asked = self.clock.ticks();
+        let most = asked.saturating_add(flight.patience);
         let mut until = flight.deadline().min(asked.saturating_add(flight.limit));
         loop {
             let left = Duration::from_millis(until.saturating_sub(self.clock.ticks()));
-            let answer = within(&*self.clock, left, flight.wait(asked)).await;
-            let deadline = flight.deadline();
+            let answer = pin!(flight.wait(asked));
+            let answer = within(&*self.clock, left, answer).await;
+            let deadline = flight.deadline().min(most);
             if answer.is_some() || deadline <= until {
                 return answer;
             }

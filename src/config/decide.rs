@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::parse;
-use super::policy::{AdaptiveTimeout, Backpressure, Breaker, Grace, Leases, Policy, Tracing};
+use super::policy::{AdaptiveTimeout, Backpressure, Breaker, Grace, Leases, Overload, Policy, Tracing};
 use super::problem::{Fault, Problem};
 use super::settings::Settings;
 use super::setup::Setup;
@@ -44,6 +44,8 @@ impl Settings {
             max_chunk_size: check.chunk_size("max_chunk_size_mb", self.max_chunk_size_mb),
             l1_max_size: self.l1_enabled.unwrap_or(true).then_some(l1_size),
             max_flights,
+            max_queued_flights: check.within("max_queued_flights", self.max_queued_flights, 100_000, 0..=MANY),
+            overload: self.overload.unwrap_or(Overload::Refuse),
             max_refreshes: check.within("max_refreshes", self.max_refreshes, 256, 1..=MANY).min(max_flights),
             leases: self.lease_times(check),
             invalidation: self.invalidation_enabled.unwrap_or(true),

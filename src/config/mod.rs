@@ -26,7 +26,7 @@ pub use self::env::{Environment, LogLevel};
 pub use self::file::{FileLimits, FileSettings};
 pub use self::memcached::MemcachedSettings;
 pub(crate) use self::parse::LONGEST;
-pub use self::policy::{AdaptiveTimeout, Backpressure, Breaker, Grace, Leases, Policy, Tracing};
+pub use self::policy::{AdaptiveTimeout, Backpressure, Breaker, Grace, Leases, Overload, Policy, Tracing};
 pub(crate) use self::problem::{Fault, Problem, error};
 pub use self::redis::{Credentials, RedisSettings, RedisUrl};
 #[cfg(any(feature = "redis", test))]

@@ -57,8 +57,13 @@ pub struct Policy {
     pub max_chunk_size: usize,
     /// The bound of L1 in bytes; `None` turns L1 off.
     pub l1_max_size: Option<usize>,
-    /// How many computations may be in flight at once; further ones run unshared.
+    /// How many flights may be under way at once on each tokio runtime. A flight is what one key's callers wait for:
+    /// the read of the backend, the computation, the write. Hits in L1 need none.
     pub max_flights: usize,
+    /// How many more flights may wait for that, in the order in which they came.
+    pub max_queued_flights: usize,
+    /// What becomes of callers for whose flight there is no room.
+    pub overload: Overload,
     /// How many of those may be background renewals.
     pub max_refreshes: usize,
     /// How processes agree on who computes, if that is on; without effect where the backend has no leases.
@@ -93,6 +98,18 @@ pub struct Policy {
     pub schema_version: u32,
     /// Only while `build` configures the codec; a cache's own policy has none.
     pub(crate) setup: Setup,
+}
+
+/// What becomes of a caller that needs a flight while `max_flights` are under way and `max_queued_flights` wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Overload {
+    /// It gets an older value, if L1 has one that may stand in for a failing computation, otherwise
+    /// [`ErrorKind::Overloaded`](crate::ErrorKind::Overloaded). Work and memory are bounded.
+    Refuse,
+    /// It computes for itself, on its own task: the result is shared with no other caller and not stored in the backend.
+    /// Nothing but the number of callers bounds the work.
+    Compute,
 }
 
 /// How long an expired entry is kept as a fallback.

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::{Grace, Tracing};
+use super::{Grace, Overload, Tracing};
 
 macro_rules! settings {
     ($($(#[$doc:meta])* $name:ident: $type:ty,)*) => {
@@ -77,8 +77,19 @@ settings! {
     l1_enabled: bool,
     /// The size of L1 in MB of 1,048,576 bytes, at least 1. Default 100.
     l1_max_size_mb: f64,
-    /// Computations in flight at once, 1..=1,000,000. Default 16,384.
+    /// Flights under way at once on each tokio runtime, 1..=1,000,000. A flight is what one key's callers wait for: the
+    /// read of the backend, the computation, the write; a hit in L1 needs none. Default 16,384.
+    ///
+    /// Further ones wait in line; callers of their keys share them, and wait as long as for a computation. What a
+    /// computation itself asks for does not wait, because the computation would keep its place meanwhile: for that there
+    /// are as many places again, and 16 at least. The cache knows such calls as [`Context`](crate::Context) says; one
+    /// that it does not know waits in line while its computation keeps a place, until the deadline at worst.
     max_flights: usize,
+    /// Flights that wait in line on each tokio runtime, 0..=1,000,000. One takes about 2.5 KiB beside what its
+    /// callers take. Default 100,000.
+    max_queued_flights: usize,
+    /// What becomes of callers beyond both. Default [`Overload::Refuse`].
+    overload: Overload,
     /// Background renewals at once, 1..=1,000,000 and never more than `max_flights`. Default 256.
     max_refreshes: usize,
     /// Whether processes agree by leases on who computes. Default true, where the backend has leases.

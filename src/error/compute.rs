@@ -54,10 +54,11 @@ pub enum ComputeError<E> {
         /// What the panic said, up to 1,024 bytes of it.
         message: Arc<str>,
     },
-    /// The computation did not end before its deadline, and there is no older value to fall back on.
+    /// The computation did not end before its deadline, or did not begin while the caller waited, and there is no older
+    /// value to fall back on.
     TimedOut,
-    /// The cache refused the call: a key or an option is invalid, there is no runtime, or the cache is set to fail
-    /// closed.
+    /// The cache refused the call: a key or an option is invalid, there is no runtime, more is under way than the cache
+    /// was set to bear, or the cache is set to fail closed.
     Cache(Error),
 }
 

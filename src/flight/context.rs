@@ -20,7 +20,7 @@ tokio::task_local! {
 static WAITS: LazyLock<Mutex<HashMap<u64, Vec<u64>>>> = LazyLock::new(Mutex::default);
 
 /// How many unshared computations may run within one another: the stack of one call holds them all.
-const MOST_UNSHARED: usize = 16;
+pub(super) const MOST_UNSHARED: usize = 16;
 
 /// The computation that the code at hand is part of.
 ///
@@ -90,6 +90,11 @@ impl Context {
         CURRENT.try_with(Clone::clone).unwrap_or_default()
     }
 
+    /// Whether the code at hand is part of no computation.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// Runs `future` in this context.
     pub async fn scope<F: Future>(self, future: F) -> F::Output {
         CURRENT.scope(self, future).await
@@ -134,8 +139,8 @@ impl Context {
             return Err(Error::new(ErrorKind::Argument, message));
         }
         if self.0.as_ref().is_some_and(|link| link.unshared >= MOST_UNSHARED) {
-            let message = "more than 16 computations within one another, in a cache that is closed or has max_flights \
-                           under way: they would end the stack";
+            let message = "more than 16 computations within one another, in a cache that is closed or has \
+                           max_flights under way: they would end the stack";
             return Err(Error::new(ErrorKind::Argument, message));
         }
         Ok(())

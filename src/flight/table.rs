@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use foldhash::fast::RandomState;
 
+use super::places::{Admission, Asker, Place, Places, Ticket};
 use super::{Flight, Landing, Limits, Reads};
 use crate::epochs::Tags;
 use crate::fence::Fence;
@@ -24,7 +25,7 @@ type Shard = Mutex<Table>;
 pub(crate) struct Flights {
     shards: Box<[Shard]>,
     count: AtomicUsize,
-    max: usize,
+    places: Places,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -40,27 +41,34 @@ pub(crate) enum Role<T: Send + Sync + 'static, E: Send + Sync + 'static> {
     Lead(Pass<T, E>),
     /// Another call did.
     Join(Arc<Flight<T, E>>),
-    /// Nobody shares the flight, and nobody but the caller keeps it going.
+    /// No other call shares the flight, and the caller alone keeps it going.
     Alone(Pass<T, E>),
+    /// There is no room for a flight.
+    Full,
 }
 
 /// A flight's place in the table.
 pub(crate) struct Pass<T: Send + Sync + 'static, E: Send + Sync + 'static> {
     pub(crate) flight: Arc<Flight<T, E>>,
-    place: Option<(Arc<Flights>, Name)>,
+    listed: Option<(Arc<Flights>, Name)>,
+    /// While the flight waits in line.
+    ticket: Option<Ticket>,
+    /// Kept until the flight ends.
+    place: Option<Place>,
 }
 
 impl Flights {
-    pub(crate) fn new(max: usize) -> Arc<Self> {
-        Arc::new(Self { shards: (0..SHARDS).map(|_| Shard::default()).collect(), count: AtomicUsize::new(0), max })
+    pub(crate) fn new(places: Places) -> Arc<Self> {
+        let shards = (0..SHARDS).map(|_| Shard::default()).collect();
+        Arc::new(Self { shards, count: AtomicUsize::new(0), places })
     }
 
-    /// Joins the flight of `key` that still stands at the tick `now`, or makes one, whose result will have the `tags`.
-    /// Alone where the table is full.
+    /// Joins the flight of `key` that still stands at the tick `now`, or makes one for who asks, whose result will have
+    /// the `tags`.
     pub(crate) fn board<T, E>(
         self: &Arc<Self>,
         fence: Fence,
-        key: &Key,
+        (key, asker): (&Key, Asker),
         (reads, tags): (Reads, &Tags),
         now: u64,
         limits: Limits,
@@ -72,32 +80,34 @@ impl Flights {
         let name = Name { key: key.clone(), types: TypeId::of::<(T, E)>(), reads };
         // Outlives the lock: dropping a flight may drop the user's value.
         let _displaced;
-        let mut inherited = None;
         let mut shard = self.shard(&name);
         let slot = shard.entry(name.clone());
-        if let Entry::Occupied(slot) = &slot
-            && let Ok(flight) = Arc::clone(slot.get()).downcast::<Flight<T, E>>()
-        {
-            if flight.stands(now, reads, tags) {
-                return Role::Join(flight);
-            }
-            inherited = flight.bequeath(now);
+        let other = match &slot {
+            Entry::Occupied(slot) => Arc::clone(slot.get()).downcast::<Flight<T, E>>().ok(),
+            Entry::Vacant(_) => None,
+        };
+        if let Some(flight) = other.as_ref().filter(|flight| flight.stands(now, reads, tags)) {
+            return Role::Join(Arc::clone(flight));
         }
+        let Some(admission) = self.places.admit(asker) else { return Role::Full };
+        let inherited = other.and_then(|flight| flight.bequeath(now));
         let flight = Arc::new(Flight::new(fence, now, limits, Arc::clone(tags)));
         flight.holdings().inherited = inherited;
         match slot {
             Entry::Occupied(mut slot) => {
                 _displaced = slot.insert(Arc::clone(&flight) as _);
             }
-            Entry::Vacant(_) if self.count.load(SeqCst) >= self.max => {
-                return Role::Alone(Pass { flight, place: None });
-            }
             Entry::Vacant(slot) => {
                 self.count.fetch_add(1, SeqCst);
                 slot.insert(Arc::clone(&flight) as _);
             }
         }
-        Role::Lead(Pass { flight, place: Some((Arc::clone(self), name)) })
+        let listed = Some((Arc::clone(self), name));
+        let (ticket, place) = match admission {
+            Admission::Ticket(ticket) => (Some(ticket), None),
+            Admission::Place(place) => (None, Some(place)),
+        };
+        Role::Lead(Pass { flight, listed, ticket, place })
     }
 
     /// Makes a flight that nobody can join.
@@ -106,7 +116,8 @@ impl Flights {
         T: Send + Sync + 'static,
         E: Send + Sync + 'static,
     {
-        Role::Alone(Pass { flight: Arc::new(Flight::new(fence, now, limits, Arc::clone(tags))), place: None })
+        let flight = Arc::new(Flight::new(fence, now, limits, Arc::clone(tags)));
+        Role::Alone(Pass { flight, listed: None, ticket: None, place: None })
     }
 
     /// How many flights the table holds.
@@ -122,14 +133,24 @@ impl Flights {
 
 impl fmt::Debug for Flights {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Flights").field("len", &self.len()).field("max", &self.max).finish_non_exhaustive()
+        f.debug_struct("Flights").field("len", &self.len()).field("places", &self.places).finish_non_exhaustive()
     }
 }
 
 impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Pass<T, E> {
+    /// The position in the line of a flight that has to wait for its place.
+    pub(crate) fn ticket(&mut self) -> Option<Ticket> {
+        self.ticket.take()
+    }
+
+    /// Keeps the place until the flight ends.
+    pub(crate) fn take(&mut self, place: Place) {
+        self.place = Some(place);
+    }
+
     /// Takes the flight off the table, so that the next caller starts another.
     pub(crate) fn leave(&mut self) {
-        let Some((flights, name)) = self.place.take() else { return };
+        let Some((flights, name)) = self.listed.take() else { return };
         let mut shard = flights.shard(&name);
         if let Entry::Occupied(slot) = shard.entry(name)
             && Arc::as_ptr(slot.get()).cast::<()>() == Arc::as_ptr(&self.flight).cast::<()>()
@@ -147,5 +168,6 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Drop for Pass<T, E> {
         self.leave();
         drop(self.flight.holdings().permit.take());
         self.flight.land(Landing::Lost);
+        drop(self.place.take());
     }
 }

@@ -73,7 +73,7 @@ async fn a_cache_dropped_inside_a_flight_ends_well() {
 }
 
 #[tokio::test]
-async fn more_flights_than_the_bound_run_unshared_and_all_answer() {
+async fn flights_beyond_the_bound_wait_and_all_answer() {
     let mut settings = cachekit::Settings::default();
     settings.max_flights = Some(4);
     let cache = CacheBuilder::new().intent(Intent::Minimal).settings(settings).build().unwrap();
@@ -87,6 +87,8 @@ async fn more_flights_than_the_bound_run_unshared_and_all_answer() {
     for caller in &mut callers {
         assert!(poll_once(caller).is_pending());
     }
+    settle().await;
+    assert_eq!(slow.started(), 4);
     slow.finish(20);
     for (key, caller) in (0u32..).zip(callers) {
         assert_eq!(caller.await.unwrap(), key);

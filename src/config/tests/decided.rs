@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::parse::LONGEST;
-use super::super::policy::{AdaptiveTimeout, Backpressure, Breaker, Grace, Leases, Policy, Tracing};
+use super::super::policy::{AdaptiveTimeout, Backpressure, Breaker, Grace, Leases, Overload, Policy, Tracing};
 use super::super::problem::Problem;
 use super::super::settings::Settings;
 use super::super::setup::Setup;
@@ -43,6 +43,8 @@ fn the_defaults_are_the_documented_ones() {
         max_chunk_size: 50 << 20,
         l1_max_size: Some(100 << 20),
         max_flights: 16_384,
+        max_queued_flights: 100_000,
+        overload: Overload::Refuse,
         max_refreshes: 256,
         leases: Some(Leases { hold: Duration::from_millis(1_500), wait: 5 * SECOND }),
         invalidation: true,
@@ -98,6 +100,8 @@ fn every_setting_reaches_the_policy() {
             l1_enabled: Some(true),
             l1_max_size_mb: Some(1.5),
             max_flights: Some(8),
+            max_queued_flights: Some(0),
+            overload: Some(Overload::Compute),
             max_refreshes: Some(9),
             leases: Some(true),
             lease_hold: Some(10 * SECOND),
@@ -147,6 +151,8 @@ fn every_setting_reaches_the_policy() {
         max_chunk_size: 512 << 10,
         l1_max_size: Some(1_536 << 10),
         max_flights: 8,
+        max_queued_flights: 0,
+        overload: Overload::Compute,
         max_refreshes: 8,
         leases: Some(Leases { hold: 10 * SECOND, wait: 11 * SECOND }),
         invalidation: false,
@@ -228,6 +234,7 @@ const REFUSED: &[(&str, Set)] = &[
     ("l1_max_size_mb", |s| { s.l1_enabled = Some(false); s.l1_max_size_mb = Some(1e300) }),
     ("max_flights", |s| s.max_flights = Some(0)),
     ("max_flights", |s| s.max_flights = Some(usize::MAX)),
+    ("max_queued_flights", |s| s.max_queued_flights = Some(usize::MAX)),
     ("max_refreshes", |s| s.max_refreshes = Some(0)),
     ("retries", |s| s.retries = Some(11)),
     ("lease_hold", |s| s.lease_hold = Some(Duration::ZERO)),

@@ -1,0 +1,99 @@
+//! The line before the flights: what becomes of a call while as many are under way as there may be.
+
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Inner;
+use super::computation::{Computation, Leader};
+use super::options::Options;
+use crate::backends::Backend;
+use crate::clock::within;
+use crate::codec::Codec;
+use crate::error::{ComputeError, Error, ErrorKind};
+use crate::event::{Event, Outcome};
+use crate::flight::{Landing, Pass, Ticket};
+use crate::key::Key;
+use crate::seal::Value;
+
+/// A flight that is ready to be spawned.
+pub(super) type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+impl<B: Backend, C: Codec> Inner<B, C> {
+    /// The flight of a pass; one that has to wait for its place takes the room that it needs only then.
+    pub(super) fn task<T: Value, E: Send + Sync + 'static>(
+        self: &Arc<Self>,
+        mut pass: Pass<T, E>,
+        key: Key,
+        options: Options,
+        leader: Leader,
+        compute: Computation<T, E>,
+    ) -> Task {
+        let cache = Arc::clone(self);
+        match pass.ticket() {
+            None => Box::pin(cache.fly(pass, key, options, leader, compute)),
+            Some(ticket) => Box::pin(async move {
+                if cache.line_up(ticket, &mut pass, &key, options).await {
+                    Box::pin(cache.fly(pass, key, options, leader, compute)).await;
+                }
+            }),
+        }
+    }
+
+    /// Waits for the flight's place, at most until its deadline. Past that its callers are answered as those of a
+    /// computation that is late. Returns whether the flight has its place.
+    async fn line_up<T: Value, E: Send + Sync + 'static>(
+        &self,
+        ticket: Ticket,
+        pass: &mut Pass<T, E>,
+        key: &Key,
+        options: Options,
+    ) -> bool {
+        let flight = Arc::clone(&pass.flight);
+        let left = Duration::from_millis(flight.deadline().saturating_sub(self.clock.ticks()));
+        let place = pin!(flight.place(&ticket));
+        if let Some(place) = within(&*self.clock, left, place).await {
+            flight.depart(self.clock.ticks());
+            pass.take(place);
+            return true;
+        }
+        let landing = match self.stale_in_l1(key, options).await {
+            Some(value) => Landing::Value { value, source: Outcome::Stale, expires: 0, tags: Arc::default() },
+            None => Landing::Error(ComputeError::TimedOut),
+        };
+        pass.leave();
+        flight.give_up();
+        flight.land(landing);
+        false
+    }
+
+    /// Answers a call for whose flight there is no room.
+    pub(super) async fn turn_away<T: Value, E>(
+        &self,
+        key: &Key,
+        options: Options,
+        is_nested: bool,
+    ) -> Result<Arc<T>, ComputeError<E>> {
+        match self.stale_in_l1(key, options).await {
+            Some(value) => {
+                self.observers.tell(Event::Answered { key, outcome: Outcome::Stale });
+                Ok(value)
+            }
+            None => self.refuse(key, Error::new(ErrorKind::Overloaded, if is_nested { NESTED } else { CROWDED })),
+        }
+    }
+
+    /// An older value, as it stands in for a computation that fails.
+    pub(super) async fn stale_in_l1<T: Value>(&self, key: &Key, options: Options) -> Option<Arc<T>> {
+        // Boxed: rare, and as deep as a read of the backend.
+        let (found, _) = Box::pin(self.consult::<T>(key, Options { skip_l2_read: true, ..options })).await;
+        found.map(|found| found.value)
+    }
+}
+
+const CROWDED: &str = "as many flights are under way and wait as there may be: raise max_flights or max_queued_flights, \
+                       lower the load, or let callers compute for themselves by the setting overload";
+
+const NESTED: &str = "computations ask the cache for more keys than it computes within one another: ask for fewer at \
+                      once, or raise max_flights";
