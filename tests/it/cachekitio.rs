@@ -6,6 +6,7 @@ mod answers;
 mod bounds;
 mod caches;
 mod contract;
+mod hostile;
 mod raw;
 mod retries;
 mod security;

@@ -1,7 +1,8 @@
 //! CachekitIO: entries behind an HTTPS API.
 //!
-//! The client blocks, so requests are made by threads of the backend's own, one for each connection, and nothing else
-//! waits for them. Where the host leads is checked at every look-up.
+//! Connections block, so requests are made by threads of the backend's own, one for each connection, and nothing else
+//! waits for them. Where the host leads is checked at every look-up. HTTP is spoken by the backend itself: the clients
+//! there are write to the program's log what they send and receive, and keys, values and the API key are in that.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -14,7 +15,6 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use serde_json::Value;
-use ureq::http::Uri;
 
 use self::calls::Calls;
 use self::request::{Answer, Request, Verb};
@@ -28,12 +28,16 @@ use crate::key::Key;
 
 mod batch;
 mod calls;
+mod connection;
 mod error;
+mod fault;
 mod name;
 mod names;
+mod pool;
 mod request;
 mod service;
 mod tls;
+mod wire;
 mod workers;
 
 /// Entries in CachekitIO, over HTTPS.
@@ -102,6 +106,7 @@ pub struct CachekitIo {
 struct Shared {
     calls: Calls,
     capabilities: Capabilities,
+    /// The path that the names of entries follow.
     base: String,
     width: usize,
 }
@@ -126,7 +131,7 @@ impl CachekitIo {
         let capabilities = Capabilities::new("cachekitio").max_value(MAX_VALUE).max_ttl(MAX_TTL).timeout(timeout);
         let capabilities = capabilities.store((url.as_str(), api_key.as_ref().map(|key| key.expose())));
         let calls = Calls { workers: Workers::new(service, width), timeout, retries };
-        let base = format!("{}/v1/cache/", url.as_str());
+        let base = format!("{}/v1/cache/", url.path());
         Ok(Self { shared: Arc::new(Shared { calls, capabilities, base, width }) })
     }
 }
@@ -134,12 +139,11 @@ impl CachekitIo {
 impl Shared {
     /// A request for the entry of `key`, or what the service keeps beside it.
     fn request(&self, key: &Key, beside: &str, verb: Verb) -> Result<Request, Error> {
-        self.request_at(&format!("{}{beside}", name::segment(key.as_str())?), verb)
+        Ok(self.request_at(&format!("{}{beside}", name::segment(key.as_str())?), verb))
     }
 
-    fn request_at(&self, path: &str, verb: Verb) -> Result<Request, Error> {
-        let uri = Uri::try_from(format!("{}{path}", self.base)).map_err(|_| self.strange())?;
-        Ok(Request { verb, uri: Arc::new(uri), is_long: Arc::default() })
+    fn request_at(&self, path: &str, verb: Verb) -> Request {
+        Request { verb, path: format!("{}{path}", self.base).into(), is_long: Arc::default() }
     }
 
     /// Makes one request in the time of an operation.
@@ -332,7 +336,7 @@ impl Backend for CachekitIo {
 
     async fn ping(&self) -> Result<(), Error> {
         let shared = &*self.shared;
-        shared.done(&shared.ask(shared.request_at("health", Verb::Get(0))).await?)
+        shared.done(&shared.ask(Ok(shared.request_at("health", Verb::Get(0)))).await?)
     }
 
     fn bus(&self, _: &Key) -> Option<AnyBus> {

@@ -5,13 +5,13 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ureq::http::Uri;
 
 /// One request. Each may be made again: none does more when it is done twice. Clones share everything.
 #[derive(Clone)]
 pub(super) struct Request {
     pub(super) verb: Verb,
-    pub(super) uri: Arc<Uri>,
+    /// What follows the host.
+    pub(super) path: Arc<str>,
     /// Set once the answer is known to be long, which is before it is there.
     pub(super) is_long: Arc<AtomicBool>,
 }
@@ -30,12 +30,30 @@ pub(super) enum Verb {
 }
 
 impl Verb {
-    /// The longest body an answer to this may have.
-    pub(super) fn limit(&self) -> usize {
+    pub(super) fn method(&self) -> &'static str {
+        match self {
+            Self::Get(_) => "GET",
+            Self::Head => "HEAD",
+            Self::Put(..) => "PUT",
+            Self::Delete => "DELETE",
+            Self::Patch(_) => "PATCH",
+        }
+    }
+
+    /// What is sent with it.
+    pub(super) fn body(&self) -> &[u8] {
+        match self {
+            Self::Put(body, _) | Self::Patch(body) => body,
+            Self::Get(_) | Self::Head | Self::Delete => &[],
+        }
+    }
+
+    /// The longest body an answer to this may have. Of a failure it is only read to keep the connection.
+    pub(super) fn limit(&self, is_success: bool) -> usize {
         /// No document of the service is as long, and no explanation has to be.
         const DOCUMENT: usize = 16 << 10;
         match self {
-            Self::Get(limit) => (*limit).max(DOCUMENT),
+            Self::Get(limit) if is_success => (*limit).max(DOCUMENT),
             _ => DOCUMENT,
         }
     }

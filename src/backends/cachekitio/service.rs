@@ -1,52 +1,43 @@
 //! The service: one request, one answer, on this thread.
 //!
-//! The client is set so that it does nothing of its own accord: it takes no proxy from the environment, follows no
-//! redirect, unpacks nothing, and bounds every length and time.
+//! Nothing is done that was not asked for: no proxy is taken from the environment, no redirect followed, nothing
+//! unpacked; every length and time is bounded.
 
 use std::fmt;
-use std::io::Read;
+use std::io::Write;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use ureq::config::AutoHeaderValue;
-use ureq::http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, TRANSFER_ENCODING};
-use ureq::http::request::Builder;
-use ureq::http::{HeaderName, HeaderValue, Method, Response, Uri};
-use ureq::unversioned::transport::{Connector, TcpConnector};
-use ureq::{Agent, AsSendBody, Body};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 
-use super::error;
+use super::connection::{self, Connection};
+use super::fault::Fault;
 use super::names::Names;
+use super::pool::Pool;
 use super::request::{Again, Answer, Request, Verb, retry_after};
-use super::tls::Tls;
+use super::wire::{Answers, Framing, Head};
+use super::{error, tls};
 use crate::backends::late::LONG;
-use crate::config::CachekitIoSettings;
+use crate::config::{CachekitIoSettings, Secret};
 use crate::error::{Error, ErrorKind};
 
 const AGENT: &str = concat!("cachekit-typed/", env!("CARGO_PKG_VERSION"));
-const TTL: HeaderName = HeaderName::from_static("x-cachekit-ttl");
-const FRESHNESS: HeaderName = HeaderName::from_static("x-cachekit-freshness");
-const DENY_REASON: HeaderName = HeaderName::from_static("x-cachekit-deny-reason");
-/// Keys of one kind must send it; a backend does not know of any L1.
-const L1_STATUS: HeaderName = HeaderName::from_static("x-cachekit-l1-status");
-
-/// The longest head of an answer.
-const MAX_HEAD: usize = 16 << 10;
-
-/// Longer than servers leave a silent connection open, by most settings, is no use.
-const MAX_IDLE: Duration = Duration::from_secs(30);
+/// What a value is sent and comes back as.
+const VALUE: &str = "application/octet-stream";
 
 /// One service, reached by connections that are kept.
 pub(super) struct Service {
-    agent: Agent,
+    pool: Pool,
     names: Names,
-    authorization: HeaderValue,
-    /// Host and port, for messages.
+    tls: Arc<ClientConfig>,
+    /// Whom certificates must name.
+    name: ServerName<'static>,
+    api_key: Secret<str>,
+    /// Host and port, as requests and messages name them.
     place: String,
-    /// The limits of a request that did not wait. The client is set to them once: setting it for one request costs as
-    /// much as a system call.
-    usual: Limits,
 }
 
 /// How long a request may take.
@@ -62,11 +53,6 @@ impl Limits {
     fn connect(self) -> Duration {
         if self.again { self.all / 2 } else { self.all }
     }
-
-    /// Whether these are as good as the `usual` ones: a tenth of the time has gone by at most.
-    fn are(self, usual: Self) -> bool {
-        self.again == usual.again && self.all >= usual.all - usual.all / 10
-    }
 }
 
 impl Service {
@@ -74,34 +60,17 @@ impl Service {
     /// [`ErrorKind::Config`] for settings that cannot be used.
     pub(super) fn new(settings: &CachekitIoSettings) -> Result<Self, Error> {
         let broken = || Error::new(ErrorKind::Config, "the API key or URL of CachekitIO cannot be sent");
-        let key = settings.api_key.as_ref().ok_or_else(broken)?;
-        let mut authorization = HeaderValue::try_from(format!("Bearer {}", key.expose())).map_err(|_| broken())?;
-        authorization.set_sensitive(true);
-        let base = Uri::try_from(settings.url.as_str()).map_err(|_| broken())?;
-        let host = base.host().ok_or_else(broken)?;
-        let names = Names::new(host, base.port_u16().unwrap_or(443), settings.allow_custom_host);
-        let usual = Limits { all: settings.timeout, again: settings.max_retries > 0 };
-        let config = Agent::config_builder()
-            .timeout_global(Some(usual.all))
-            .timeout_resolve(Some(usual.connect()))
-            .timeout_connect(Some(usual.connect()))
-            .https_only(true)
-            .proxy(None)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .http_status_as_error(false)
-            .user_agent(AGENT)
-            .accept(AutoHeaderValue::None)
-            .accept_encoding("identity")
-            .max_response_header_size(MAX_HEAD)
-            .max_idle_connections(settings.pool_size)
-            .max_idle_connections_per_host(settings.pool_size)
-            .max_idle_age(MAX_IDLE)
-            .build();
-        let connector = ().chain(TcpConnector::default()).chain(Tls::new(settings.ca_bundle.as_deref())?);
-        let agent = Agent::with_parts(config, connector, names.clone());
-        let place = base.authority().map(ToString::to_string).unwrap_or_default();
-        Ok(Self { agent, names, authorization, place, usual })
+        let api_key = settings.api_key.clone().ok_or_else(broken)?;
+        let (host, port) = settings.url.host().ok_or_else(broken)?;
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        Ok(Self {
+            pool: Pool::default(),
+            names: Names::new(host, port.unwrap_or(443), settings.allow_custom_host),
+            tls: tls::config(settings.ca_bundle.as_deref())?,
+            name: ServerName::try_from(bare.to_owned()).map_err(|_| broken())?,
+            api_key,
+            place: settings.url.authority().to_owned(),
+        })
     }
 
     /// Host and port.
@@ -111,87 +80,153 @@ impl Service {
 
     /// Interrupts every request, and refuses further ones.
     pub(super) fn stop(&self) {
-        self.agent.clone().shutdown();
+        self.pool.stop();
     }
 
     /// Makes a request within `limits`.
     pub(super) fn ask(&self, request: &Request, limits: Limits) -> Result<Answer, Error> {
-        self.exchange(request, limits).map_err(|failure| {
-            if matches!(failure, ureq::Error::Io(_) | ureq::Error::Timeout(_)) {
+        self.exchange(request, limits).map_err(|fault| {
+            if fault.is_of_connection() {
                 self.names.forget();
             }
-            error::of_request(failure, &self.place)
+            error::of_request(fault, &self.place)
         })
     }
 
-    fn exchange(&self, request: &Request, limits: Limits) -> Result<Answer, ureq::Error> {
-        let (verb, uri) = (&request.verb, Uri::clone(&request.uri));
-        let head = |method| {
-            let head = ureq::http::Request::builder().method(method).uri(uri);
-            head.header(AUTHORIZATION, &self.authorization).header(L1_STATUS, "disabled")
+    fn exchange(&self, request: &Request, limits: Limits) -> Result<Answer, Fault> {
+        let deadline = Instant::now() + limits.all;
+        let mut connection = match self.pool.take() {
+            Some(connection) => connection,
+            None => self.connect(limits, deadline)?,
         };
-        let response = match verb {
-            Verb::Get(_) => self.send(head(Method::GET), (), limits),
-            Verb::Head => self.send(head(Method::HEAD), (), limits),
-            Verb::Delete => self.send(head(Method::DELETE), (), limits),
-            Verb::Put(value, ttl) => {
-                let head = head(Method::PUT).header(CONTENT_TYPE, "application/octet-stream").header(TTL, *ttl);
-                self.send(head, &value[..], limits)
+        connection.end_by(deadline);
+        connection.write_all(self.head(request).as_bytes())?;
+        connection.write_all(request.verb.body())?;
+        connection.flush()?;
+        let mut answers = Answers::new(&mut connection);
+        let head = answers.head()?;
+        let framing = Framing::of(&head, matches!(request.verb, Verb::Head))?;
+        check(&head, framing, &request.verb)?;
+        if let Framing::Length(length) = framing {
+            request.is_long.fetch_or(length >= LONG, Relaxed);
+        }
+        let body = match answers.body(framing, request.verb.limit(head.is_success())) {
+            Ok(body) => {
+                if answers.is_reusable(&head) {
+                    self.pool.put(connection);
+                }
+                body
             }
-            Verb::Patch(document) => {
-                let head = head(Method::PATCH).header(CONTENT_TYPE, "application/json");
-                self.send(head, &document[..], limits)
-            }
-        }?;
-        self.read(response, request)
+            Err(fault) if head.is_success() && framing != Framing::Open => return Err(fault),
+            // The status is enough.
+            Err(_) => Vec::new(),
+        };
+        Ok(answer(&head, &request.verb, body.into()))
     }
 
-    fn send(&self, head: Builder, body: impl AsSendBody, limits: Limits) -> Result<Response<Body>, ureq::Error> {
-        let request = head.body(body)?;
-        if limits.are(self.usual) {
-            return self.agent.run(request);
+    fn connect(&self, limits: Limits, deadline: Instant) -> Result<Connection, Fault> {
+        let addresses = self.names.addresses(limits.connect()).ok_or_else(Fault::late)??;
+        let deadline = deadline.min(Instant::now() + limits.connect());
+        let handle = connection::dial(&addresses, deadline)?;
+        if !self.pool.add(&handle) {
+            return Err(error::lost().into());
         }
-        let connect = Some(limits.connect());
-        let request = self.agent.configure_request(request).timeout_global(Some(limits.all));
-        self.agent.run(request.timeout_resolve(connect).timeout_connect(connect).build())
+        Connection::secure(handle, &self.tls, &self.name, deadline)
     }
 
-    fn read(&self, response: Response<Body>, request: &Request) -> Result<Answer, ureq::Error> {
-        let verb = &request.verb;
-        let (head, body) = response.into_parts();
-        let header = |name: &HeaderName| head.headers.get(name).map(HeaderValue::as_bytes);
-        let again = match (header(&RETRY_AFTER), header(&DENY_REASON)) {
-            (Some(text), _) => retry_after(text),
-            (None, Some(_)) => Again::Never,
-            (None, None) => Again::Soon,
-        };
-        let stale = match (verb, header(&FRESHNESS)) {
-            (_, None | Some(b"fresh")) => false,
-            (Verb::Head, Some(word)) => word == b"stale",
-            (_, Some(_)) => true,
-        };
-        let status = head.status.as_u16();
-        let is_whole = header(&CONTENT_LENGTH).is_some() || header(&TRANSFER_ENCODING).is_some();
-        if status == 200 && matches!(verb, Verb::Get(_)) && !is_whole {
-            // A body that ends with its connection cannot be told from one that was cut off.
-            return Err(ureq::Error::Other(Box::new(error::strange(&self.place))));
+    /// Keys of one kind must say that they keep no L1; a backend does not know of any.
+    fn head(&self, request: &Request) -> String {
+        let Request { verb, path, .. } = request;
+        let mut head = format!(
+            "{} {path} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\nUser-Agent: {AGENT}\r\n\
+             Accept-Encoding: identity\r\nX-CacheKit-L1-Status: disabled\r\n",
+            verb.method(),
+            self.place,
+            self.api_key.expose(),
+        );
+        match verb {
+            Verb::Get(_) | Verb::Head | Verb::Delete => {}
+            Verb::Put(_, ttl) => head += &format!("Content-Type: {VALUE}\r\nX-CacheKit-TTL: {ttl}\r\n"),
+            Verb::Patch(_) => head += "Content-Type: application/json\r\n",
         }
-        let limit = verb.limit();
-        let known = body.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or_default();
-        request.is_long.fetch_or(known >= LONG, Relaxed);
-        let mut bytes = Vec::with_capacity(known.min(limit));
-        let read = body.into_with_config().limit(limit as u64).reader().read_to_end(&mut bytes);
-        match read {
-            Ok(_) => Ok(Answer { status, stale, again, body: bytes.into() }),
-            // Of a failure the status is enough.
-            Err(_) if !head.status.is_success() => Ok(Answer { status, stale, again, body: Bytes::new() }),
-            Err(failure) => Err(failure.into()),
+        if matches!(verb, Verb::Put(..) | Verb::Patch(_)) {
+            head += &format!("Content-Length: {}\r\n", verb.body().len());
         }
+        head + "\r\n"
     }
+}
+
+/// Refuses what cannot be what was asked for.
+fn check(head: &Head, framing: Framing, verb: &Verb) -> Result<(), Fault> {
+    let Verb::Get(limit) = verb else { return Ok(()) };
+    if head.status != 200 {
+        return Ok(());
+    }
+    let is_plain = head.get("content-encoding").is_none_or(|word| word.eq_ignore_ascii_case(b"identity"));
+    // A page that a gateway answers in the service's name is no value.
+    let is_value = *limit == 0 || head.get("content-type").is_none_or(|kind| kind.starts_with(VALUE.as_bytes()));
+    if is_plain && is_value && framing != Framing::Open { Ok(()) } else { Err(Fault::Strange) }
+}
+
+fn answer(head: &Head, verb: &Verb, body: Bytes) -> Answer {
+    let again = match (head.get("retry-after"), head.get("x-cachekit-deny-reason")) {
+        (Some(text), _) => retry_after(text),
+        (None, Some(_)) => Again::Never,
+        (None, None) => Again::Soon,
+    };
+    let stale = match (verb, head.get("x-cachekit-freshness")) {
+        (_, None | Some(b"fresh")) => false,
+        (Verb::Head, Some(word)) => word == b"stale",
+        (_, Some(_)) => true,
+    };
+    let body = if head.is_success() { body } else { Bytes::new() };
+    Answer { status: head.status, stale, again, body }
 }
 
 impl fmt::Debug for Service {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.place)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// What is checked is what is connected to: the name in the URL is not looked up a second time.
+    #[test]
+    fn nothing_is_connected_to_but_addresses_that_were_checked() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut settings = CachekitIoSettings::new("key").unwrap();
+        (settings.url, settings.allow_custom_host) = (format!("https://{address}").parse().unwrap(), true);
+        let mut service = Service::new(&settings).unwrap();
+        service.names = Names::with("h", address.port(), false, move |_, _| Ok(vec![address]));
+        let request = Request { verb: Verb::Get(0), path: "/".into(), is_long: Arc::default() };
+        let limits = Limits { all: Duration::from_secs(30), again: false };
+        let refusal = service.ask(&request, limits).unwrap_err();
+        assert!(refusal.to_string().contains("no public address"), "{refusal}");
+        assert!(listener.accept().is_err(), "somebody connected");
+    }
+
+    #[test]
+    fn a_request_carries_the_key_the_path_and_the_lengths_and_nothing_else_of_the_caller() {
+        let mut settings = CachekitIoSettings::new("ck_live_42").unwrap();
+        (settings.url, settings.allow_custom_host) = ("https://[::1]:8443/base".parse().unwrap(), true);
+        let service = Service::new(&settings).unwrap();
+        let verb = Verb::Put(Bytes::from("value"), 60);
+        let head = service.head(&Request { verb, path: "/base/v1/cache/k".into(), is_long: Arc::default() });
+        let lines: Vec<&str> = head.split("\r\n").collect();
+        assert_eq!(
+            lines[..3],
+            ["PUT /base/v1/cache/k HTTP/1.1", "Host: [::1]:8443", "Authorization: Bearer ck_live_42"]
+        );
+        assert_eq!(
+            lines[6..],
+            ["Content-Type: application/octet-stream", "X-CacheKit-TTL: 60", "Content-Length: 5", "", ""]
+        );
     }
 }
