@@ -1,12 +1,15 @@
-//! Late answers: whether one is long, and on its way.
+//! Operations: what the guard and a backend tell one another of one.
 //!
 //! Whoever bounds the time of an operation cannot tell a silent server from a long answer over a slow network. A backend
-//! that can find out is asked for it once the answer is late, and before it is given up.
+//! that can find out is asked for it once the answer is late, and before it is given up. It also learns here how long an
+//! entry the cache takes, and tells of a failure that it got over by itself.
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::Poll;
+
+use crate::error::Error;
 
 /// The length from which on a value is long: its time depends on the network above all.
 pub(crate) const LONG: usize = 64 * 1024;
@@ -18,15 +21,36 @@ tokio::task_local! {
 
 #[derive(Default)]
 struct Operation {
+    /// The longest entry that the cache takes, in bytes.
+    accepted: usize,
+    /// What failed within, and was got over.
+    mended: Cell<Option<Error>>,
     /// Whether its backend can find out what becomes of a late answer.
     can_tell: Cell<bool>,
     is_late: Cell<bool>,
     is_long: Cell<bool>,
 }
 
-/// Runs an operation, and lets [`mark`] and [`is_long`] speak of it within.
-pub(crate) async fn scope<F: Future>(operation: F) -> F::Output {
-    OPERATION.scope(Operation::default(), operation).await
+/// Runs an operation of a cache that takes entries of so many bytes, and lets the functions of this module speak of it
+/// within. With what it gives comes what its backend got over.
+pub(crate) async fn scope<F: Future>(accepted: usize, operation: F) -> (F::Output, Option<Error>) {
+    let told = async {
+        let output = operation.await;
+        (output, OPERATION.with(|operation| operation.mended.take()))
+    };
+    OPERATION.scope(Operation { accepted, ..Operation::default() }, told).await
+}
+
+/// The longest entry that the cache takes, in bytes. `None` outside of an operation of a cache.
+#[cfg_attr(not(feature = "redis"), allow(dead_code, reason = "other backends have a bound of their own"))]
+pub(crate) fn accepted() -> Option<usize> {
+    OPERATION.try_with(|operation| operation.accepted).ok()
+}
+
+/// Tells of a failure that the operation gets over, if it does. One is told.
+#[cfg_attr(not(feature = "redis"), allow(dead_code, reason = "other backends get over nothing"))]
+pub(crate) fn mended(failure: impl FnOnce() -> Error) {
+    let _ = OPERATION.try_with(|operation| operation.mended.set(Some(failure())));
 }
 
 /// The answer to the operation is late. Returns whether its backend can find out why.
@@ -87,7 +111,7 @@ mod tests {
     use crate::clock::{SystemClock, within};
 
     async fn asked(is_long: bool) -> (bool, bool) {
-        scope(async {
+        let (asked, _) = scope(0, async {
             let pending = pin!(pending::<()>());
             let mut answer = pin!(or_ask(pending, async || is_long));
             let mut wait = async || within(&SystemClock, std::time::Duration::from_millis(1), answer.as_mut()).await;
@@ -96,7 +120,8 @@ mod tests {
             assert!(mark() && wait().await.is_none());
             (before, super::is_long())
         })
-        .await
+        .await;
+        asked
     }
 
     #[tokio::test]
@@ -108,7 +133,21 @@ mod tests {
     #[tokio::test]
     async fn without_a_backend_that_can_tell_nothing_is_long() {
         assert!(!mark() && !super::is_long());
-        scope(async { assert!(!mark() && !super::is_long()) }).await;
+        scope(0, async { assert!(!mark() && !super::is_long()) }).await;
         assert_eq!(or_ask(pin!(async { 7 }), async || true).await, 7, "outside of an operation it is only the answer");
+    }
+
+    #[tokio::test]
+    async fn a_backend_learns_what_is_taken_and_tells_what_it_got_over() {
+        assert_eq!(accepted(), None);
+        let failure = || Error::new(crate::error::ErrorKind::Unavailable, "-");
+        mended(failure);
+        let (taken, told) = scope(7, async {
+            mended(failure);
+            accepted()
+        })
+        .await;
+        assert_eq!((taken, told.map(|error| error.kind())), (Some(7), Some(crate::error::ErrorKind::Unavailable)));
+        assert!(scope(7, async {}).await.1.is_none());
     }
 }

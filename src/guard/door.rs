@@ -27,6 +27,8 @@ use crate::key::Key;
 #[derive(Debug)]
 pub(super) struct Door {
     limits: Limits,
+    /// The longest entry that is read, in bytes.
+    accepted: usize,
     breaker: Option<Breaker>,
     /// Whether observers hear of the breaker, which they take for that of the backend.
     tells: bool,
@@ -56,6 +58,7 @@ impl Door {
     ) -> Self {
         Self {
             limits: Limits::new(policy),
+            accepted: policy.max_value_size,
             breaker: policy.breaker.filter(|_| !isolates).map(Breaker::new),
             tells: true,
             gate: policy.backpressure.map(|rules| Gate::new(rules, Arc::clone(&clock))),
@@ -95,11 +98,16 @@ impl Door {
         };
         let (beat, begun) = (self.pulse.beat(), self.clock.ticks());
         let limit = self.limits.of(key, operation, manner, beat);
-        let result = late::scope(self.wait(limit, pin!(self.attempts(manner, work)))).await;
+        let (result, mended) = late::scope(self.accepted, self.wait(limit, pin!(self.attempts(manner, work)))).await;
         let now = self.clock.ticks();
         self.limits.note(key, operation, manner, limit, now.saturating_sub(begun), &result);
         match &result {
-            Ok(_) => self.succeeded(leave, operation),
+            Ok(_) => {
+                if let Some(error) = &mended {
+                    self.observers.tell(Event::BackendFailed { key, operation, error });
+                }
+                self.succeeded(leave, operation);
+            }
             Err(error) => {
                 self.observers.tell(Event::BackendFailed { key, operation, error });
                 let excused = self.is_excused(error, limit, beat);

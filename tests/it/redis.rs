@@ -15,6 +15,7 @@ mod logins;
 mod outages;
 mod processes;
 mod retries;
+mod rude;
 mod settings;
 mod support;
 mod tracking;

@@ -148,7 +148,7 @@ async fn deliver(held: Arc<Held>, batch: Vec<Waiting>) {
     if !names.is_empty() {
         packet.push(commands::on_all(b"MGET", names.iter().map(|name| &**name)).into());
     }
-    match held.send_all(packet, Instant::now() + held.limits().command).await {
+    match held.send_all(packet, Instant::now() + held.limits().command, true).await {
         Ok(mut answers) => {
             for (tell, answer) in others.into_iter().zip(&mut answers) {
                 let _ = tell.send(answer);

@@ -8,6 +8,7 @@ use std::time::Duration;
 use redis::{ErrorKind as Kind, RedisError, ServerErrorKind};
 
 use super::ceiling;
+use super::protocol::Fault;
 use super::refusal;
 use super::source::Source;
 use crate::error::{Error, ErrorKind};
@@ -21,6 +22,9 @@ pub(super) fn of_command(error: &RedisError, place: &str) -> Error {
     }
     if let Some(refusal) = refusal::of(error, place) {
         return refusal;
+    }
+    if let Some(fault) = Fault::met(error) {
+        return of_fault(fault, place);
     }
     match error.kind() {
         Kind::Server(ServerErrorKind::ResponseError) if error.detail().is_some_and(says_no_cluster) => {
@@ -40,6 +44,22 @@ pub(super) fn of_command(error: &RedisError, place: &str) -> Error {
     }
 }
 
+/// What it means that a connection was ended for what the server sent.
+#[cold]
+pub(super) fn of_fault(fault: Fault, place: &str) -> Error {
+    if fault == Fault::TooLong {
+        let message = format!(
+            "Redis at {place} sent {fault}, so the connection was closed: remove the entry, or raise max_value_size"
+        );
+        return Error::with_source(ErrorKind::TooLarge, message, fault);
+    }
+    let message = format!(
+        "Redis at {place} sent {fault}, so the connection was closed: see whether it is a Redis server, and whether a \
+         proxy on the way mixes answers up"
+    );
+    Error::with_source(ErrorKind::Unavailable, message, fault)
+}
+
 /// What a failed connect means.
 pub(super) fn of_connect(error: &RedisError, place: &str) -> Error {
     match error.kind() {
@@ -47,8 +67,8 @@ pub(super) fn of_connect(error: &RedisError, place: &str) -> Error {
         Kind::Server(ServerErrorKind::ResponseError) if error.detail().is_some_and(knows_no_hello) => too_old(place),
         Kind::Server(ServerErrorKind::ResponseError) => of_select(error.detail().unwrap_or_default(), place),
         Kind::Server(_) | Kind::Extension => of_code(error.code().unwrap_or_default(), place),
-        Kind::Io => of_stream(error, place),
-        Kind::Parse => {
+        Kind::Io if Fault::met(error).is_none() => of_stream(error, place),
+        Kind::Io | Kind::Parse => {
             let message = format!(
                 "{place} does not speak as Redis does: see the host and port, and whether it wants TLS (rediss://)"
             );

@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
 use redis::{Cmd, RedisError, Value};
 use tokio::runtime;
 use tokio::sync::OwnedSemaphorePermit;
@@ -17,24 +16,28 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::batch::{Average, Queue};
 use super::commands;
+use super::connect::Connection;
 use super::error;
 use super::packet::Packet;
-use super::source::{Pooled, Source};
+use super::protocol::Fault;
+use super::source::Source;
+use super::step::Step;
 use super::wire::{Request, Single};
 use crate::error::Error;
 
 /// An open connection.
 pub(super) struct Held {
-    connection: MultiplexedConnection,
+    connection: Connection,
     /// How many requests in a row the server left unanswered.
     silent: AtomicU32,
+    /// Whether answers are still those to the requests they are taken for.
+    step: Step,
     /// How often the server answered. Two at once may count as one: it tells only whether there was any.
     heard: AtomicU32,
     /// What travels next.
     queue: Queue,
     average: Average,
     limits: Limits,
-    _object: Box<dyn Send + Sync>,
     _permit: Option<OwnedSemaphorePermit>,
 }
 
@@ -70,35 +73,41 @@ impl Held {
         limits: Limits,
         permit: Option<OwnedSemaphorePermit>,
     ) -> Result<Self, Error> {
-        let Pooled { connection, object } = opened(source, limits).await?;
-        let (silent, heard, queue, average) = Default::default();
-        Ok(Self { connection, silent, heard, queue, average, limits, _object: object, _permit: permit })
+        let connection = opened(source, limits).await?;
+        let (silent, step, heard, queue, average) = Default::default();
+        Ok(Self { connection, silent, step, heard, queue, average, limits, _permit: permit })
     }
 
     /// Sends a request alone, and waits for its answer until then.
     pub(super) async fn send(&self, request: Request, until: Instant) -> Answer {
+        let proves = self.step.is_due();
         match request {
-            Request::One(Single::Read(key)) => match self.send_one(&commands::on(b"GET", &key), until).await {
+            Request::One(Single::Read(key)) => match self.send_one(commands::on(b"GET", &key), until, proves).await {
                 Err(error) if error.code() == Some("WRONGTYPE") => Ok(Value::Nil),
                 answer => answer,
             },
-            Request::One(Single::Command(command)) => self.send_one(&command, until).await,
-            Request::One(single) => {
-                let mut answers = self.send_all(Packet::from_iter([single]), until).await?;
-                answers.next().unwrap_or_else(|| Ok(Value::Nil))
-            }
+            Request::One(Single::Command(command)) => self.send_one(command, until, proves).await,
+            Request::One(single) => self.send_first(single, until, proves).await,
             Request::All(singles) => {
-                let answers = self.send_all(singles.into_iter().collect(), until).await?;
+                let answers = self.send_all(singles.into_iter().collect(), until, proves).await?;
                 answers.collect::<Result<_, _>>().map(Value::Array)
             }
         }
     }
 
-    async fn send_one(&self, command: &Cmd, until: Instant) -> Answer {
-        let mut connection = self.connection.clone();
-        let answer = self.bounded(connection.send_packed_command(command), until).await?;
+    async fn send_one(&self, command: Cmd, until: Instant, proves: bool) -> Answer {
+        if proves {
+            return self.send_first(command.into(), until, true).await;
+        }
+        let mut connection = self.connection.client.clone();
+        let answer = self.bounded(connection.send_packed_command(&command), until).await?;
         self.answered();
         answer.extract_error()
+    }
+
+    async fn send_first(&self, single: Single, until: Instant, proves: bool) -> Answer {
+        let mut answers = self.send_all(Packet::from_iter([single]), until, proves).await?;
+        answers.next().unwrap_or_else(|| Ok(Value::Nil))
     }
 
     /// Sends a request together with those that others make in this turn of the scheduler, within the time of a
@@ -111,16 +120,25 @@ impl Held {
         self.queue.send(self, request, runtime)
     }
 
-    /// Sends several requests, and returns the answer to each, if all are there by then.
+    /// Sends several requests, and returns the answer to each, if all are there by then. One that `proves` that the
+    /// connection is in step fails if it is not.
     pub(super) async fn send_all(
         &self,
-        packet: Packet,
+        mut packet: Packet,
         until: Instant,
+        proves: bool,
     ) -> Result<impl Iterator<Item = Answer> + use<>, RedisError> {
+        let word = if proves { self.step.word() } else { None };
+        if let Some(word) = &word {
+            packet.prove(word);
+        }
         let pipeline = packet.pipeline();
-        let mut connection = self.connection.clone();
+        let mut connection = self.connection.client.clone();
         let sent = connection.send_packed_commands(pipeline, 0, pipeline.len());
-        let values = self.bounded(sent, until).await?;
+        let mut values = self.bounded(sent, until).await?;
+        if let Some(word) = word {
+            self.step.hear(&word, values.pop()).map_err(io::Error::from)?;
+        }
         self.answered();
         Ok(packet.answers(values))
     }
@@ -149,13 +167,14 @@ impl Held {
 
     /// Whether the driver takes no more requests. The one it is asked with is dropped before it is sent.
     fn is_closed(&self) -> bool {
-        let (mut connection, ping) = (self.connection.clone(), redis::cmd("PING"));
+        let (mut connection, ping) = (self.connection.client.clone(), redis::cmd("PING"));
         let request = pin!(connection.send_packed_command(&ping));
         matches!(request.poll(&mut Context::from_waker(Waker::noop())), Poll::Ready(Err(_)))
     }
 
     /// Notes a request that was left unanswered, and tells whether to give the connection up.
     pub(super) fn unanswered(&self) -> bool {
+        self.step.doubt();
         self.silent.fetch_add(1, Ordering::Relaxed) + 1 >= MOST_SILENT
     }
 
@@ -169,6 +188,11 @@ impl Held {
         if self.silent.load(Ordering::Relaxed) > 0 {
             self.silent.store(0, Ordering::Relaxed);
         }
+    }
+
+    /// Why the connection was ended, if it was for what the server sent. Told once.
+    pub(super) fn take_fault(&self) -> Option<Fault> {
+        self.connection.take_fault()
     }
 
     pub(super) fn queue(&self) -> &Queue {
@@ -186,7 +210,7 @@ impl Held {
 
 /// A connection that is ready for commands. The connect has its time, and so has the handshake after it, which is as long
 /// as that of a command.
-async fn opened(source: &dyn Source, limits: Limits) -> Result<Pooled, Error> {
+async fn opened(source: &dyn Source, limits: Limits) -> Result<Connection, Error> {
     let Limits { command, connect } = limits;
     let mut open = pin!(source.open());
     if let Ok(opened) = timeout(connect.min(command), open.as_mut()).await {
@@ -224,7 +248,10 @@ mod tests {
     use tokio::net::TcpListener;
     use tokio::sync::oneshot;
 
+    use super::super::connect::Address;
+    use super::super::server;
     use super::*;
+    use crate::config::{RedisSettings, Topology};
 
     #[tokio::test]
     async fn a_request_that_is_lost_with_its_connection_fails() {
@@ -238,11 +265,13 @@ mod tests {
             client.write_all(b"+OK\r\n+OK\r\n").await.unwrap();
             closing.await.unwrap();
         });
-        let client = redis::Client::open(url).unwrap();
-        let connection = client.get_multiplexed_async_connection().await.unwrap();
-        let (silent, heard, queue, average) = Default::default();
+        let settings = RedisSettings::new(&url).unwrap();
+        let Topology::Server(host) = &settings.target().topology else { panic!("the URL is one of a server") };
+        let way = server::way(Address::Host(host.clone()), &settings).unwrap();
+        let connection = way.open(server::connection_config()).await.unwrap();
+        let (silent, step, heard, queue, average) = Default::default();
         let limits = Limits { command: Duration::MAX, connect: Duration::MAX };
-        let held = Held { connection, silent, heard, queue, average, limits, _object: Box::new(()), _permit: None };
+        let held = Held { connection, silent, step, heard, queue, average, limits, _permit: None };
 
         tokio::time::pause();
         let lost = async |limit| held.bounded(pending::<Result<(), _>>(), Instant::now() + limit).await.unwrap_err();

@@ -1,7 +1,6 @@
 //! Logins that a program gives anew for each connect.
 
-use redis::ConnectionInfo;
-
+use super::connect::Way;
 use super::error;
 use super::server::identity;
 use crate::config::{Credentials, Login, Provider};
@@ -16,18 +15,12 @@ impl Logins {
         Self(provider)
     }
 
-    /// Whether a connection needs a login that no other had.
-    pub(super) fn are_given(&self) -> bool {
-        self.0.is_some()
-    }
-
     /// The way to a server, with the login of now.
-    pub(super) async fn now(&self, way: &ConnectionInfo) -> Result<ConnectionInfo, Error> {
+    pub(super) async fn now(&self, way: &Way) -> Result<Way, Error> {
         let Some(provider) = &self.0 else { return Ok(way.clone()) };
         let Credentials { user, password } = provider.ask().await?;
-        let before = way.redis_settings();
-        let redis = identity(Some(&Login { user, password })).set_db(before.db()).set_protocol(before.protocol());
-        Ok(way.clone().set_redis_settings(redis))
+        let login = identity(Some(&Login { user, password }));
+        Ok(way.by(login.set_db(way.redis.db()).set_protocol(way.redis.protocol())))
     }
 
     /// The error of a connect, in which a login that is refused is that of the program.

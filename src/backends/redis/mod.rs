@@ -23,12 +23,14 @@ use crate::config::{LONGEST, RedisSettings};
 use crate::error::{Error, ErrorKind};
 use crate::key::Key;
 
+mod accepted;
 mod batch;
 mod bus;
 mod ceiling;
 #[cfg(feature = "redis-cluster")]
 mod cluster;
 mod commands;
+mod connect;
 mod dedicated;
 mod error;
 mod held;
@@ -38,6 +40,7 @@ mod listener;
 mod logins;
 mod open;
 mod packet;
+mod protocol;
 mod pushes;
 mod refusal;
 mod scripts;
@@ -48,6 +51,7 @@ mod sizes;
 mod slot;
 mod slots;
 mod source;
+mod step;
 mod stream;
 #[cfg(feature = "redis-tls")]
 mod tls;
@@ -67,6 +71,14 @@ mod wire;
 /// decided on its lease, in the same step. A user of an ACL needs these keys and the commands of `@read`, `@write`,
 /// `@transaction`, `@scripting` and `@connection`. A server or a proxy that refuses `MULTI` or `UNLINK` is used without;
 /// one that refuses `EVAL` has no leases, which is told once. Without `INFO`, the bus takes each reconnect for a gap.
+///
+/// # What a server may say
+/// Each connection is checked below the client. What is longer than the longest entry that the caches over this backend
+/// take ([`max_value_size`](crate::CacheBuilder::max_value_size)), or than anything else has a reason to be, is refused when
+/// it is declared; a message of the bus has at most 1 KiB. An answer of another kind than was asked for, one that nobody
+/// asked for, and a push on a connection that asked for none end the connection: what was in flight on it is asked once
+/// more over another, and an [`Event::BackendFailed`](crate::Event::BackendFailed) tells why, once. Now and then, and with
+/// every batch, an `ECHO` proves that answers still belong to their questions.
 ///
 /// # Connections
 /// At most [`RedisSettings::pool_size`] of them, in a cluster to each node: one that carries the commands of all tasks,
@@ -212,10 +224,29 @@ impl Shared {
         answer
     }
 
+    /// The caller takes entries as long as its cache says; one that is no cache, as long as a server can hold.
+    fn accept(&self) {
+        self.wire.accepted().raise(late::accepted().unwrap_or(MAX_VALUE));
+    }
+
     /// Whether the value under a key is long, asked over the connection that no read waits for.
     async fn is_long(&self, key: &Key) -> bool {
-        let length = self.number(key, Load::Bulk, |_| commands::on(b"STRLEN", key.as_str())).await;
-        length.is_ok_and(|length| usize::try_from(length).is_ok_and(|length| Load::of(length) == Load::Heavy))
+        self.length(key).await.is_ok_and(|length| Load::of(length) == Load::Heavy)
+    }
+
+    async fn length(&self, key: &Key) -> Result<usize, Error> {
+        let length = self.number(key, Load::Bulk, |_| commands::on(b"STRLEN", key.as_str())).await?;
+        usize::try_from(length).map_err(|_| self.strange())
+    }
+
+    /// Reads a key again that was read together with something too long, unless that is the key's own value.
+    async fn read_if_short(&self, key: &Key, error: Error) -> Result<Value, Error> {
+        if self.length(key).await? <= self.wire.accepted().get() {
+            return self.wire.read(key, Load::Heavy).await;
+        }
+        // From now on no other waits for it.
+        self.sizes.note(key, Load::Light, Load::HEAVY);
+        Err(error)
     }
 
     fn strange(&self) -> Error {
@@ -244,8 +275,13 @@ impl Backend for Redis {
 
     async fn get(&self, key: &Key) -> Result<Option<Bytes>, Error> {
         let shared = &*self.shared;
+        shared.accept();
         let load = shared.sizes.load(key);
-        let answer = late::or_ask(pin!(shared.wire.read(key, load)), || shared.is_long(key)).await?;
+        let answer = match late::or_ask(pin!(shared.wire.read(key, load)), || shared.is_long(key)).await {
+            // Others may have been asked for together with this one.
+            Err(error) if error.kind() == ErrorKind::TooLarge => Box::pin(shared.read_if_short(key, error)).await?,
+            answer => answer?,
+        };
         let value = shared.value(answer)?;
         shared.sizes.note(key, load, value.as_ref().map_or(0, Bytes::len));
         Ok(value)
@@ -285,6 +321,7 @@ impl Backend for Redis {
             return Ok(Vec::new());
         }
         let shared = &*self.shared;
+        shared.accept();
         let load = keys.iter().map(|key| shared.sizes.load(key)).max().unwrap_or(Load::Light);
         let values = late::or_ask(pin!(shared.wire.read_each(keys, load)), || shared.is_long(&keys[0])).await?;
         values.into_iter().map(|value| shared.value(value)).collect()

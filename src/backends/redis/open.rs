@@ -4,14 +4,12 @@
 
 use std::sync::Arc;
 
-use redis::ConnectionAddr;
-
 #[cfg(feature = "redis-cluster")]
 use super::cluster::Cluster;
+use super::connect::Address;
 #[cfg(feature = "redis-cluster")]
 use super::error;
 use super::held::Limits;
-#[cfg(feature = "redis-cluster")]
 use super::logins::Logins;
 #[cfg(feature = "redis-sentinel")]
 use super::sentinel;
@@ -30,8 +28,8 @@ pub(super) fn wire(settings: &RedisSettings) -> Result<Wire, Error> {
         return Err(lacks("TLS", "redis-tls"));
     }
     match &target.topology {
-        Topology::Server(host) => server(server::address(host, target.tls), settings),
-        Topology::Socket(path) => server(ConnectionAddr::Unix(path.clone()), settings),
+        Topology::Server(host) => server(Address::Host(host.clone()), settings),
+        Topology::Socket(path) => server(Address::Socket(path.clone()), settings),
         #[cfg(feature = "redis-cluster")]
         Topology::Cluster(_) if settings.tracking => Err(error::no_tracking_in_clusters()),
         #[cfg(feature = "redis-cluster")]
@@ -48,16 +46,17 @@ pub(super) fn wire(settings: &RedisSettings) -> Result<Wire, Error> {
     }
 }
 
-fn server(address: ConnectionAddr, settings: &RedisSettings) -> Result<Wire, Error> {
-    Ok(Wire::Slots(Slots::new(Arc::new(Server::new(address, settings)?), settings.pool_size, limits(settings))))
+fn server(address: Address, settings: &RedisSettings) -> Result<Wire, Error> {
+    let server = Server::new(server::way(address, settings)?, Logins::new(settings.provider.clone()));
+    Ok(Wire::Slots(Slots::new(Arc::new(server), settings.pool_size, limits(settings))))
 }
 
 #[cfg(feature = "redis-cluster")]
 fn cluster(nodes: &[Host], settings: &RedisSettings) -> Result<Wire, Error> {
     let first = nodes.first().expect("a URL names at least one host");
-    let info = server::connection_info(server::address(first, settings.target().tls), settings)?;
+    let way = server::way(Address::Host(first.clone()), settings)?;
     let logins = Logins::new(settings.provider.clone());
-    Ok(Wire::Cluster(Arc::new(Cluster::new(nodes, info, logins, settings.pool_size, limits(settings)))))
+    Ok(Wire::Cluster(Arc::new(Cluster::new(nodes, way, logins, settings.pool_size, limits(settings)))))
 }
 
 fn limits(settings: &RedisSettings) -> Limits {

@@ -46,6 +46,11 @@ impl Packet {
         &self.pipeline
     }
 
+    /// Adds a word behind all requests, which the server says again behind all answers.
+    pub(super) fn prove(&mut self, word: &str) {
+        self.pipeline.cmd("ECHO").arg(word);
+    }
+
     /// The answer to each request, from those to the commands.
     pub(super) fn answers(self, values: Vec<Value>) -> impl Iterator<Item = Answer> {
         let mut values = values.into_iter();

@@ -7,15 +7,16 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, ConnectionInfo, ErrorKind as Kind, RedisError, ServerErrorKind, Value};
+use redis::{AsyncConnectionConfig, ErrorKind as Kind, RedisError, ServerErrorKind, Value};
 use tokio::task::JoinSet;
 
+use super::accepted::Accepted;
+use super::connect::{Address, Connection, Way};
 use super::error;
 use super::logins::Logins;
 use super::pushes::Pushes;
-use super::server::{self, address, connection_config, connection_info, elsewhere, identity, open};
-use super::source::{Pooled, Source};
+use super::server::{self, connection_config, identity};
+use super::source::Source;
 use crate::config::{Host, Login, RedisSettings};
 use crate::error::{Error, ErrorKind};
 
@@ -31,9 +32,9 @@ struct Known {
     /// What the sentinels call the master.
     name: Box<str>,
     /// How to connect to a sentinel.
-    sentinel: ConnectionInfo,
+    sentinel: Way,
     /// How to connect to the master.
-    master: ConnectionInfo,
+    master: Way,
     /// Who the master is told it is. Sentinels have the login of the URL.
     logins: Logins,
     /// How that connection behaves.
@@ -43,7 +44,7 @@ struct Known {
 /// What is found on the way.
 enum Step {
     Named(Host),
-    Connected(MultiplexedConnection),
+    Connected(Connection),
     Failed(Hop, Error),
 }
 
@@ -63,8 +64,9 @@ impl Sentinels {
         settings: &RedisSettings,
     ) -> Result<Self, Error> {
         let first = sentinels.first().expect("a URL names at least one host");
-        let master = connection_info(address(first, settings.target().tls), settings)?;
-        let sentinel = master.clone().set_redis_settings(identity(login));
+        let master = server::way(Address::Host(first.clone()), settings)?;
+        // A sentinel is asked for no entries.
+        let sentinel = Way { accepted: Arc::default(), ..master.by(identity(login)) };
         let names: Vec<String> = sentinels.iter().map(Host::to_string).collect();
         let place = format!("the master {name} of the sentinels {}", names.join(","));
         let logins = Logins::new(settings.provider.clone());
@@ -75,7 +77,7 @@ impl Sentinels {
 
 impl Sentinels {
     /// Connects to the master, whoever that is now.
-    async fn connect(&self, known: &Arc<Known>) -> Result<MultiplexedConnection, Error> {
+    async fn connect(&self, known: &Arc<Known>) -> Result<Connection, Error> {
         let mut steps = JoinSet::new();
         for sentinel in &self.sentinels {
             steps.spawn(Arc::clone(known).ask(sentinel.clone()));
@@ -104,15 +106,19 @@ impl Sentinels {
 
 #[async_trait]
 impl Source for Sentinels {
-    async fn open(&self) -> Result<Pooled, Error> {
-        Ok(Pooled { connection: self.connect(&self.known).await?, object: Box::new(()) })
+    async fn open(&self) -> Result<Connection, Error> {
+        self.connect(&self.known).await
     }
 
-    async fn listen(&self, pushes: Arc<Pushes>) -> Result<MultiplexedConnection, Error> {
+    async fn listen(&self, pushes: Arc<Pushes>) -> Result<Connection, Error> {
         let Known { name, sentinel, master, logins, .. } = &*self.known;
         let (name, sentinel, logins) = (name.clone(), sentinel.clone(), logins.clone());
         let (master, config) = (server::speaking_resp3(master), server::pushing_config(pushes));
         self.connect(&Arc::new(Known { name, sentinel, master, logins, config })).await
+    }
+
+    fn accepted(&self) -> &Accepted {
+        &self.known.master.accepted
     }
 
     fn place(&self) -> &str {
@@ -120,7 +126,7 @@ impl Source for Sentinels {
     }
 
     fn is_tls(&self) -> bool {
-        server::is_tls(&self.known.master)
+        self.known.master.tls.is_some()
     }
 }
 
@@ -129,13 +135,13 @@ impl Known {
     async fn ask(self: Arc<Self>, sentinel: Host) -> Step {
         let place = format!("the sentinel {sentinel}");
         let failed = |error| Step::Failed(Hop::Sentinel, error);
-        let mut connection = match open(elsewhere(&self.sentinel, &sentinel), &connection_config()).await {
+        let mut connection = match self.sentinel.to(&sentinel).open(connection_config()).await {
             Ok(connection) => connection,
             Err(error) => return failed(of_sentinel(error::of_connect(&error, &place), &place)),
         };
         let mut question = redis::cmd("SENTINEL");
         question.arg("GET-MASTER-ADDR-BY-NAME").arg(&*self.name);
-        match connection.send_packed_command(&question).await.and_then(Value::extract_error) {
+        match connection.client.send_packed_command(&question).await.and_then(Value::extract_error) {
             Ok(Value::Nil) => {
                 let message = format!("{place} does not know a master of the name {}: see it in the URL", self.name);
                 failed(Error::new(ErrorKind::Backend, message))
@@ -157,15 +163,15 @@ impl Known {
     async fn connect(self: Arc<Self>, host: Host) -> Step {
         let place = host.to_string();
         let failed = |error| Step::Failed(Hop::Master, error);
-        let way = match self.logins.now(&elsewhere(&self.master, &host)).await {
+        let way = match self.logins.now(&self.master.to(&host)).await {
             Ok(way) => way,
             Err(error) => return failed(error),
         };
-        let mut connection = match open(way, &self.config).await {
+        let mut connection = match way.open(self.config.clone()).await {
             Ok(connection) => connection,
             Err(error) => return failed(self.logins.blame(error::of_connect(&error, &place), &place)),
         };
-        match connection.send_packed_command(&redis::cmd("ROLE")).await.and_then(Value::extract_error) {
+        match connection.client.send_packed_command(&redis::cmd("ROLE")).await.and_then(Value::extract_error) {
             Ok(answer) if is_master(&answer) => Step::Connected(connection),
             Ok(_) => {
                 let message = format!(
@@ -255,7 +261,7 @@ mod tests {
         let source = Sentinels::new(sentinels, master, login.as_ref(), &settings).unwrap();
         assert!(!format!("{source:?}").contains("user"), "{source:?}");
         assert_eq!(source.place(), "the master m of the sentinels s1:26379");
-        let (sentinel, master) = (source.known.sentinel.redis_settings(), source.known.master.redis_settings());
+        let (sentinel, master) = (&source.known.sentinel.redis, &source.known.master.redis);
         assert_eq!((sentinel.username(), sentinel.password()), (Some("user8"), Some("hunter3")));
         assert_eq!((master.username(), master.password()), (Some("user7"), Some("hunter2")));
     }

@@ -10,23 +10,26 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
 use redis::{ErrorKind, RedisError, ServerErrorKind, Value};
 use tokio::runtime::{self, Handle};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
+use super::accepted::Accepted;
 use super::ceiling;
 use super::commands;
+use super::connect::Connection;
 use super::dedicated::Dedicated;
 use super::error;
 use super::held::{Answer, Held, Limits};
+use super::protocol::Fault;
 use super::pushes::Pushes;
 use super::refusal::{Known, Lack};
 use super::slot::{Slot, no_runtime};
 use super::source::Source;
 use super::watch::Watch;
-use super::wire::{Attempt, Load, Request};
+use super::wire::{Attempt, Load, Request, Single};
+use crate::backends::late;
 use crate::error::Error;
 
 /// The connections to one server.
@@ -130,7 +133,9 @@ impl Slots {
                     question.put(open, Instant::now())
                 }
             };
-            let answer = match (make(attempt), shares) {
+            let request = make(attempt);
+            let is_read = matches!(request, Request::One(Single::Read(_)));
+            let answer = match (request, shares) {
                 (Request::One(single), Some(runtime)) => match open.share(single, runtime) {
                     Ok(answer) => watch.pause(answer).await,
                     Err(single) => alone(open, Request::One(single), watch).await,
@@ -149,26 +154,39 @@ impl Slots {
                 Err(error) if error::is_no_script(&error) && !attempt.in_full => attempt.in_full = true,
                 Err(error) if error.is_timeout() => return Err(self.no_answer(question, self.limits.command)),
                 Err(error) => {
-                    // A server that has become a replica is given up for the one that took its place. A fresh
-                    // connection that leads to a replica again is as good as any for reads.
-                    let replica = error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly) && !attempt.again;
-                    // A login that has ended is made anew with the connection.
-                    let logged_out = error.code() == Some("NOAUTH") && !attempt.again;
-                    let broken = error.is_unrecoverable_error() || replica || logged_out;
+                    let broken = self.is_broken(open, &error, attempt);
                     if broken {
                         self.discard(open);
                     }
                     if broken && attempt.again && load == Load::Bulk && self.answers().await {
                         return Err(ceiling::too_large(self.source.place()));
                     }
-                    if !broken || attempt.again {
+                    // Whoever reads asks for the length first, and not for all of it again.
+                    let too_long = is_read && Fault::met(&error) == Some(Fault::TooLong);
+                    if !broken || attempt.again || too_long {
                         return Err(error::of_command(&error, self.source.place()));
                     }
+                    // One that met a fault together with others is asked alone.
+                    shares = shares.filter(|_| Fault::met(&error).is_none());
                     attempt.again = true;
                     question.end();
                 }
             }
         }
+    }
+
+    /// Whether an error is the end of a connection. One that was ended for what the server sent is told of once.
+    fn is_broken(&self, open: &Held, error: &RedisError, attempt: Attempt) -> bool {
+        let fault = open.take_fault().or(Fault::met(error));
+        if let Some(fault) = fault {
+            late::mended(|| error::of_fault(fault, self.source.place()));
+        }
+        // A server that has become a replica is given up for the one that took its place. A fresh connection that leads
+        // to a replica again is as good as any for reads.
+        let replica = error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly) && !attempt.again;
+        // A login that has ended is made anew with the connection.
+        let logged_out = error.code() == Some("NOAUTH") && !attempt.again;
+        fault.is_some() || error.is_unrecoverable_error() || replica || logged_out
     }
 
     /// Whether a request can be made anew without what the server refuses.
@@ -251,7 +269,7 @@ impl Slots {
     }
 
     /// A connection that hands on what the server pushes.
-    pub(super) async fn listen(&self, pushes: &Arc<Pushes>) -> Result<MultiplexedConnection, Error> {
+    pub(super) async fn listen(&self, pushes: &Arc<Pushes>) -> Result<Connection, Error> {
         runtime()?;
         match timeout(self.limits.connect, self.source.listen(Arc::clone(pushes))).await {
             Ok(opened) => opened,
@@ -261,6 +279,10 @@ impl Slots {
 
     pub(super) fn limits(&self) -> Limits {
         self.limits
+    }
+
+    pub(super) fn accepted(&self) -> &Accepted {
+        self.source.accepted()
     }
 
     pub(super) fn place(&self) -> &str {

@@ -6,11 +6,11 @@ use std::fmt;
 use std::future::pending;
 use std::sync::Arc;
 
-use async_trait::async_trait;
-use redis::aio::MultiplexedConnection;
-
+use super::accepted::Accepted;
+use super::connect::Connection;
 use super::pushes::Pushes;
 use crate::error::Error;
+use async_trait::async_trait;
 
 /// Makes connections that are ready for commands: authenticated, and on the right database.
 ///
@@ -18,7 +18,7 @@ use crate::error::Error;
 #[async_trait]
 pub(super) trait Source: fmt::Debug + Send + Sync + 'static {
     /// Makes one.
-    async fn open(&self) -> Result<Pooled, Error>;
+    async fn open(&self) -> Result<Connection, Error>;
 
     /// Ends once the server has accepted a connection, which is closed then. Never, where nobody can tell.
     async fn reach(&self) {
@@ -26,18 +26,14 @@ pub(super) trait Source: fmt::Debug + Send + Sync + 'static {
     }
 
     /// Makes one that speaks RESP3, and hands on what the server pushes. It is outside of every pool.
-    async fn listen(&self, pushes: Arc<Pushes>) -> Result<MultiplexedConnection, Error>;
+    async fn listen(&self, pushes: Arc<Pushes>) -> Result<Connection, Error>;
+
+    /// How long the entries are that callers take.
+    fn accepted(&self) -> &Accepted;
 
     /// Where connections lead, for messages: addresses and names of masters, never a user or a password.
     fn place(&self) -> &str;
 
     /// Whether connections are encrypted, for messages.
     fn is_tls(&self) -> bool;
-}
-
-/// A connection, and the pool's object it belongs to.
-pub(super) struct Pooled {
-    pub(super) connection: MultiplexedConnection,
-    /// What dropping gives the connection up, and with it its place in the pool.
-    pub(super) object: Box<dyn Send + Sync>,
 }

@@ -7,10 +7,10 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
 use redis::{Cmd, RedisError, ServerErrorKind, Value};
 use tokio::time::{Instant, timeout};
 
+use super::connect::Connection;
 use super::pushes::Pushes;
 use super::wire::{Load, Request, Single};
 use super::{Shared, error};
@@ -25,7 +25,7 @@ pub(super) struct Tracking {
     session: Box<str>,
     beats: Mutex<Beats>,
     limit: Duration,
-    _connection: MultiplexedConnection,
+    _connection: Connection,
 }
 
 struct Beats {
@@ -54,7 +54,7 @@ impl Tracking {
         let place = shared.wire.place();
         let mut track = redis::cmd("CLIENT");
         track.arg("TRACKING").arg("ON").arg("BCAST").arg("PREFIX").arg(pushes.prefix());
-        let answer = timeout(limit, connection.send_packed_command(&track)).await;
+        let answer = timeout(limit, connection.client.send_packed_command(&track)).await;
         match answer.map_err(|_| error::no_answer(place, limit))?.and_then(Value::extract_error) {
             Err(refused) if is_refusal(&refused) => return Err(cannot(shared, "refuses CLIENT TRACKING")),
             answer => answer.map_err(|error| error::of_command(&error, place))?,

@@ -5,11 +5,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
 use redis::{Cmd, Value};
 
+use super::accepted::Accepted;
 #[cfg(feature = "redis-cluster")]
 use super::cluster::Cluster;
+use super::connect::Connection;
 use super::dedicated::Dedicated;
 use super::pushes::Pushes;
 use super::refusal::Lacks;
@@ -188,6 +189,15 @@ impl Wire {
         }
     }
 
+    /// How long the entries are that callers take.
+    pub(super) fn accepted(&self) -> &Accepted {
+        match self {
+            Self::Slots(slots) => slots.accepted(),
+            #[cfg(feature = "redis-cluster")]
+            Self::Cluster(cluster) => cluster.accepted(),
+        }
+    }
+
     /// Where the servers are, for messages.
     pub(super) fn place(&self) -> &str {
         match self {
@@ -207,7 +217,7 @@ impl Wire {
     }
 
     /// A connection over which the server pushes what it has to say. It does not count as one of the pool.
-    pub(super) async fn listen(&self, pushes: &Arc<Pushes>) -> Result<MultiplexedConnection, Error> {
+    pub(super) async fn listen(&self, pushes: &Arc<Pushes>) -> Result<Connection, Error> {
         match self {
             Self::Slots(slots) => slots.listen(pushes).await,
             #[cfg(feature = "redis-cluster")]

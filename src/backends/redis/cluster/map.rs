@@ -6,12 +6,14 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use redis::{Cmd, ConnectionInfo, Value};
+use redis::{Cmd, Value};
 
 use super::table::Range;
+use crate::backends::redis::accepted::Accepted;
+use crate::backends::redis::connect::Way;
 use crate::backends::redis::held::Limits;
 use crate::backends::redis::logins::Logins;
-use crate::backends::redis::server::{Server, elsewhere};
+use crate::backends::redis::server::Server;
 use crate::backends::redis::slots::Slots;
 use crate::backends::redis::wire::{Attempt, Load, Request, Single};
 use crate::config::Host;
@@ -68,7 +70,7 @@ fn without_asking(answer: Value, is_one: bool) -> Value {
 /// How nodes are connected to.
 pub(super) struct Nodes {
     /// Of any host.
-    info: ConnectionInfo,
+    way: Way,
     logins: Logins,
     /// The most connections to each node.
     pool_size: usize,
@@ -76,15 +78,19 @@ pub(super) struct Nodes {
 }
 
 impl Nodes {
-    pub(super) fn new(info: ConnectionInfo, logins: Logins, pool_size: usize, limits: Limits) -> Self {
-        Self { info, logins, pool_size, limits }
+    pub(super) fn new(way: Way, logins: Logins, pool_size: usize, limits: Limits) -> Self {
+        Self { way, logins, pool_size, limits }
     }
 
     /// A node that is not connected to yet.
-    pub(super) fn node(&self, host: &Host) -> Result<Arc<Node>, Error> {
-        let server = Server::over(elsewhere(&self.info, host), self.logins.clone(), self.pool_size)?;
+    pub(super) fn node(&self, host: &Host) -> Arc<Node> {
+        let server = Server::new(self.way.to(host), self.logins.clone());
         let slots = Slots::new(Arc::new(server), self.pool_size, self.limits);
-        Ok(Arc::new(Node { host: host.clone(), slots }))
+        Arc::new(Node { host: host.clone(), slots })
+    }
+
+    pub(super) fn accepted(&self) -> &Accepted {
+        &self.way.accepted
     }
 
     pub(super) fn limits(&self) -> Limits {
@@ -102,18 +108,18 @@ pub(super) struct Map {
 
 impl Map {
     /// The map of a table, over the nodes that are known.
-    pub(super) fn new(table: Vec<Range>, known: &[Arc<Node>], nodes: &Nodes) -> Result<Self, Error> {
+    pub(super) fn new(table: Vec<Range>, known: &[Arc<Node>], nodes: &Nodes) -> Self {
         let known: HashMap<&Host, &Arc<Node>> = known.iter().map(|node| (&node.host, node)).collect();
         let mut map = Self::default();
         for range in table {
             let node = match map.nodes.get(&range.node).or(known.get(&range.node).copied()) {
                 Some(node) => Arc::clone(node),
-                None => nodes.node(&range.node)?,
+                None => nodes.node(&range.node),
             };
             map.nodes.insert(range.node.clone(), Arc::clone(&node));
             map.ranges.push((range, node));
         }
-        Ok(map)
+        map
     }
 
     /// Who serves a slot, if anybody does.
@@ -142,15 +148,15 @@ impl fmt::Debug for Nodes {
 mod tests {
     use std::time::Duration;
 
-    use redis::{ConnectionAddr, IntoConnectionInfo};
-
     use super::*;
+    use crate::backends::redis::connect::Address;
     use crate::backends::redis::packet::Packet;
 
     fn nodes() -> Nodes {
-        let info = ConnectionAddr::Tcp("seed".into(), 1).into_connection_info().unwrap();
+        let address = Address::Host(Host { name: "seed".into(), port: 1 });
+        let way = Way { address, tls: None, redis: Default::default(), accepted: Arc::default() };
         let second = Duration::from_secs(1);
-        Nodes::new(info, Logins::new(None), 2, Limits { command: second, connect: second })
+        Nodes::new(way, Logins::new(None), 2, Limits { command: second, connect: second })
     }
 
     fn range(first: u16, last: u16, port: u16) -> Range {
@@ -159,7 +165,7 @@ mod tests {
 
     #[test]
     fn a_slot_has_the_owner_its_range_names_or_none() {
-        let map = Map::new(vec![range(1, 5, 1), range(6, 6, 2), range(9, 16_383, 1)], &[], &nodes()).unwrap();
+        let map = Map::new(vec![range(1, 5, 1), range(6, 6, 2), range(9, 16_383, 1)], &[], &nodes());
         let owners = [0, 1, 5, 6, 7, 8, 9, 16_383].map(|slot| map.owner(slot).map(|node| node.host.port));
         assert_eq!(owners, [None, Some(1), Some(1), Some(2), None, None, Some(1), Some(1)]);
         assert_eq!(map.nodes().count(), 2);
@@ -169,9 +175,9 @@ mod tests {
     #[test]
     fn a_node_keeps_its_connections_from_map_to_map() {
         let nodes = nodes();
-        let first = Map::new(vec![range(0, 9, 1), range(10, 19, 2)], &[], &nodes).unwrap();
+        let first = Map::new(vec![range(0, 9, 1), range(10, 19, 2)], &[], &nodes);
         let known: Vec<_> = first.nodes().cloned().collect();
-        let second = Map::new(vec![range(0, 19, 2)], &known, &nodes).unwrap();
+        let second = Map::new(vec![range(0, 19, 2)], &known, &nodes);
         assert!(Arc::ptr_eq(first.owner(10).unwrap(), second.owner(0).unwrap()));
         assert_eq!(second.nodes().count(), 1, "who serves nothing is forgotten");
     }

@@ -7,11 +7,13 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
-use redis::{ConnectionInfo, Value};
+use redis::Value;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use self::map::{Map, Node, Nodes};
 use self::refresh::Refresh;
+use super::accepted::Accepted;
+use super::connect::Way;
 use super::dedicated::Dedicated;
 use super::error::{self, Detour};
 use super::held::Limits;
@@ -52,12 +54,12 @@ const NEWCOMERS: usize = 16;
 const ALONE: usize = 64;
 
 impl Cluster {
-    /// No connection yet, and at most `pool_size` to each node ever. `info` is how to connect to a node, of any host.
-    pub(super) fn new(seeds: &[Host], info: ConnectionInfo, logins: Logins, pool_size: usize, limits: Limits) -> Self {
+    /// No connection yet, and at most `pool_size` to each node ever. `way` is the way to a node, of any host.
+    pub(super) fn new(seeds: &[Host], way: Way, logins: Logins, pool_size: usize, limits: Limits) -> Self {
         let names: Vec<String> = seeds.iter().map(Host::to_string).collect();
         Self {
             seeds: seeds.to_vec(),
-            nodes: Nodes::new(info, logins, pool_size, limits),
+            nodes: Nodes::new(way, logins, pool_size, limits),
             map: RwLock::default(),
             newcomers: Mutex::default(),
             refresh: Refresh::default(),
@@ -207,6 +209,10 @@ impl Cluster {
         self.nodes.limits()
     }
 
+    pub(super) fn accepted(&self) -> &Accepted {
+        self.nodes.accepted()
+    }
+
     pub(super) fn place(&self) -> &str {
         &self.place
     }
@@ -239,7 +245,7 @@ impl Cluster {
         if let Some(node) = newcomers.iter().find(|node| node.host == host) {
             return Ok(Arc::clone(node));
         }
-        let node = self.nodes.node(&host)?;
+        let node = self.nodes.node(&host);
         newcomers.truncate(NEWCOMERS - 1);
         newcomers.insert(0, Arc::clone(&node));
         Ok(node)

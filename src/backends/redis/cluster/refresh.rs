@@ -94,7 +94,7 @@ impl Cluster {
         {
             return Ok(map);
         }
-        let seeds: Vec<Arc<Node>> = self.seeds.iter().map(|host| self.nodes.node(host)).collect::<Result<_, _>>()?;
+        let seeds: Vec<Arc<Node>> = self.seeds.iter().map(|host| self.nodes.node(host)).collect();
         self.ask(&seeds).await
     }
 
@@ -115,7 +115,7 @@ impl Cluster {
                 Ok(Ok(ranges)) => {
                     let mut known = nodes.to_vec();
                     known.extend(self.newcomers().iter().cloned());
-                    return Map::new(ranges, &known, &self.nodes).map(Arc::new);
+                    return Ok(Arc::new(Map::new(ranges, &known, &self.nodes)));
                 }
                 // What is wrong for good tells more than what may pass.
                 Ok(Err(error)) if failure.is_none() || !error.is_temporary() => failure = Some(error),
