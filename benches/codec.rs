@@ -1,7 +1,8 @@
 //! What watching costs: the codec as a cache uses it against the bare format.
 //!
-//! Both write the same values into the same kind of buffer, in turns. `cargo bench --bench codec`; with `-- count KIND WAY`
-//! (`bare` or `watched`) it writes one kind of value 1,000 times and ends, for tools that count instructions.
+//! Both write the same values into the same kind of buffer, and read the same bytes, in turns. `cargo bench --bench codec`;
+//! with `-- count KIND WAY` (`bare`, `watched`, `read-bare` or `read-watched`) it writes or reads one kind of value 1,000
+//! times and ends, for tools that count instructions.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -75,11 +76,11 @@ fn shapes() -> Vec<Shape> {
 fn main() {
     let arguments: Vec<String> = std::env::args().filter(|argument| argument != "--bench").collect();
     let way = match &arguments[1..] {
-        [count, kind, way] if count == "count" => Way::Count(kind.clone(), way == "watched"),
+        [count, kind, way] if count == "count" => Way::Count(kind.clone(), way.clone()),
         _ => Way::Compare,
     };
     if way == Way::Compare {
-        println!("{:>12} {:>7} {:>12} {:>12} {:>7}", "kind", "bytes", "watched ns", "bare ns", "ratio");
+        println!("{:>12} {:>5} {:>7} {:>12} {:>12} {:>7}", "kind", "", "bytes", "watched ns", "bare ns", "ratio");
     }
     run(&way, "struct", user());
     run(&way, "nested", order());
@@ -100,7 +101,7 @@ fn run<T: Value>(way: &Way, kind: &'static str, value: T) {
 #[derive(Debug, Clone, PartialEq)]
 enum Way {
     Compare,
-    Count(String, bool),
+    Count(String, String),
 }
 
 /// Postcard, which shows how long it takes.
@@ -136,20 +137,38 @@ impl Codec for Timed {
             postcard::serialize_with_flavor(black_box(value), Append(&mut theirs)).expect("it is written");
             black_box(&theirs);
         };
-        match &self.way {
-            Way::Count(kind, true) if kind == self.kind => (0..1_000).for_each(|_| watched()),
-            Way::Count(kind, false) if kind == self.kind => (0..1_000).for_each(|_| bare()),
-            Way::Count(..) => {}
-            Way::Compare => {
-                let (ours, theirs) = pair(&mut watched, &mut bare);
-                println!("{:>12} {size:>7} {ours:>12.0} {theirs:>12.0} {:>7.3}", self.kind, ours / theirs);
-            }
-        }
+        self.show("", size, &mut watched, &mut bare);
         Ok(())
     }
 
+    /// The cache reads the first value of each type back.
     fn decode<T: DeserializeOwned>(&self, bytes: &[u8], context: Context<'_>) -> Result<T, Error> {
+        let mut watched = || {
+            black_box(Postcard.decode::<T>(black_box(bytes), context).expect("it is read"));
+        };
+        let mut bare = || {
+            black_box(postcard::from_bytes::<T>(black_box(bytes)).expect("it is read"));
+        };
+        self.show("read-", bytes.len(), &mut watched, &mut bare);
         Postcard.decode(bytes, context)
+    }
+}
+
+impl Timed {
+    /// Compares two ways to do the same, or does it one way.
+    fn show(&self, deed: &str, size: usize, watched: &mut impl FnMut(), bare: &mut impl FnMut()) {
+        let is = |asked: &str, way: &str| asked.strip_prefix(deed) == Some(way);
+        match &self.way {
+            Way::Count(kind, _) if kind != self.kind => {}
+            Way::Count(_, way) if is(way, "watched") => (0..1_000).for_each(|_| watched()),
+            Way::Count(_, way) if is(way, "bare") => (0..1_000).for_each(|_| bare()),
+            Way::Count(..) => {}
+            Way::Compare => {
+                let (ours, theirs) = pair(watched, bare);
+                let (kind, ratio) = (self.kind, ours / theirs);
+                println!("{kind:>12} {deed:>5} {size:>7} {ours:>12.0} {theirs:>12.0} {ratio:>7.3}");
+            }
+        }
     }
 }
 

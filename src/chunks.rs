@@ -9,9 +9,12 @@
 //! chunk      C1 01 02 | write id u64 | index u32 | bytes
 //! manifest   C1 01 01 | write id u64 | length u64 | chunks u32
 //! ```
+//! A manifest is believed only if a build could have written it: it names no more chunks than its length takes, and
+//! memory is taken for the bytes that come, not for those that it promises.
 
 use bytes::Bytes;
 
+use crate::event::Unreadable;
 use crate::frame::{self, Fields, Kind};
 use crate::key::Key;
 use crate::random;
@@ -20,10 +23,12 @@ use crate::random;
 const OVERHEAD: usize = 3 + 8 + 4;
 /// The bytes of a manifest.
 const MANIFEST: usize = 3 + 8 + 8 + 4;
+/// The fewest bytes of a value in a chunk that is not the last.
+const MIN_PART: usize = 512;
 
-/// Whether items of `size` bytes can hold a manifest and some of a value.
+/// Whether items of `size` bytes can hold a manifest and enough of a value.
 pub(crate) fn fit(size: usize) -> bool {
-    size >= MANIFEST.max(OVERHEAD + 1)
+    size >= MANIFEST.max(OVERHEAD + MIN_PART)
 }
 
 /// What stands under the key of a split value.
@@ -59,10 +64,15 @@ pub(crate) fn split(key: &Key, value: &Bytes, size: usize) -> (Vec<(Key, Bytes)>
 }
 
 impl Manifest {
-    /// Reads a manifest. `None` if `bytes` are none, `Some(Err)` if they claim to be one that cannot be believed.
-    pub(crate) fn read(bytes: &[u8], max_length: usize) -> Option<Result<Self, ()>> {
+    /// Reads a manifest of a value of at most `max_length` bytes. `None` if `bytes` are none, `Some(Err)` if they claim to
+    /// be one that cannot be believed.
+    pub(crate) fn read(bytes: &[u8], max_length: usize) -> Option<Result<Self, Unreadable>> {
         let (Kind::Manifest, rest) = frame::kind(bytes)? else { return None };
-        Some(Self::fields(rest).filter(|manifest| manifest.is_plausible(max_length)).ok_or(()))
+        let manifest = Self::fields(rest).filter(Self::is_plausible).ok_or(Unreadable::Torn);
+        Some(manifest.and_then(|manifest| match manifest.length <= max_length as u64 {
+            true => Ok(manifest),
+            false => Err(Unreadable::TooLarge),
+        }))
     }
 
     fn fields(bytes: &[u8]) -> Option<Self> {
@@ -71,8 +81,8 @@ impl Manifest {
         fields.0.is_empty().then_some(manifest)
     }
 
-    fn is_plausible(&self, max_length: usize) -> bool {
-        self.length <= max_length as u64 && u64::from(self.chunks) <= self.length
+    fn is_plausible(&self) -> bool {
+        (1..=self.length.div_ceil(MIN_PART as u64)).contains(&u64::from(self.chunks))
     }
 
     /// The keys of the chunks, in order.
@@ -87,7 +97,9 @@ impl Manifest {
         let mut fields = Fields(rest);
         let ours = fields.u64()? == self.write && fields.u32()? == index;
         let fits = (whole.len() + fields.0.len()) as u64 <= self.length;
-        if !ours || !fits {
+        let is_last = index + 1 == self.chunks;
+        let is_whole = fields.0.len() >= if is_last { 1 } else { MIN_PART };
+        if !ours || !fits || !is_whole {
             return None;
         }
         whole.extend_from_slice(fields.0);

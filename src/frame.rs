@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  0  C1 01        magic and version; 0xC1 is the one byte MessagePack never uses
-//!  2  kind         01 a manifest of chunks, 02 a chunk, 03 an entry (00 was one without grace and clock)
+//!  2  kind         01 a manifest of chunks, 02 a chunk, 04 an entry (00 and 03 were ones without their key)
 //!  3  tags         number of tags, 0..=1024: one byte below 128, else two, the first of them with its top bit set
 //!  4  created      u64, milliseconds since the Unix epoch          (all numbers big-endian)
 //! 12  fresh for    u64, milliseconds since created
@@ -12,10 +12,14 @@
 //! 40  cost         u32, milliseconds the computation took
 //! 44  stack        u32, fingerprint of the codec stack
 //! 48  schema       u64, fingerprint of the value's type
-//! 56  namespace    u64, version of the namespace it was computed under
-//! 64  tags x 16    u64 fingerprint of the tag's name, u64 version
+//! 56  key          u64, fingerprint of the key's text
+//! 64  namespace    u64, version of the namespace it was computed under
+//! 72  tags x 16    u64 fingerprint of the tag's name, u64 version
 //! ```
-//! From 128 tags on all that follows stands a byte later.
+//! From 128 tags on all that follows stands a byte later. All fingerprints are XXH3-64, seed 0, of the UTF-8 text: the
+//! same in every process, build and version. The key's tells an entry that a server or a proxy gave for another key,
+//! whatever the codec stack; it is no protection from a forger.
+//!
 //! The codec's output follows. Dates travel here so that every backend keeps them.
 //!
 //! ```text
@@ -46,6 +50,8 @@ pub(crate) struct Header {
     pub(crate) stack: u32,
     /// Fingerprint of the value's type.
     pub(crate) schema: u64,
+    /// Fingerprint of the key's text.
+    pub(crate) key: u64,
     /// Version of the namespace.
     pub(crate) namespace: u64,
     /// Fingerprint and version of each tag.
@@ -57,7 +63,7 @@ pub(crate) struct Header {
 pub(crate) enum Kind {
     Manifest = 1,
     Chunk = 2,
-    Entry = 3,
+    Entry = 4,
 }
 
 /// The most tags an entry can carry.
@@ -65,14 +71,16 @@ pub(crate) const MAX_TAGS: usize = 1_024;
 
 const MAGIC: [u8; 2] = [0xC1, 0x01];
 /// What follows the number of tags, without them.
-const FIXED: usize = 60;
+const FIXED: usize = 68;
 /// The bytes of a tag.
 const TAG: usize = 16;
 const EXPIRED: [u8; 2] = [0xC1, 0x02];
+/// The bytes in front of an entry that expired ahead of its time.
+pub(crate) const EXPIRY: usize = EXPIRED.len() + size_of::<u64>();
 
 /// What is stored in place of an `entry` that expired `at` this moment.
 pub(crate) fn expire(entry: &[u8], at: u64) -> Bytes {
-    let mut out = Vec::with_capacity(EXPIRED.len() + size_of::<u64>() + entry.len());
+    let mut out = Vec::with_capacity(EXPIRY + entry.len());
     out.extend_from_slice(&EXPIRED);
     out.extend_from_slice(&at.to_be_bytes());
     out.extend_from_slice(entry);
@@ -82,7 +90,7 @@ pub(crate) fn expire(entry: &[u8], at: u64) -> Bytes {
 /// The entry in stored bytes, and when it expired if that was ahead of its time. Other bytes are as they are.
 pub(crate) fn strip_expiry(bytes: Bytes) -> (Bytes, Option<u64>) {
     match expired_at(&bytes) {
-        Some(at) => (bytes.slice(EXPIRED.len() + size_of::<u64>()..), Some(at)),
+        Some(at) => (bytes.slice(EXPIRY..), Some(at)),
         None => (bytes, None),
     }
 }
@@ -99,7 +107,7 @@ pub(crate) fn kind(bytes: &[u8]) -> Option<(Kind, &[u8])> {
     let kind = match kind {
         1 => Kind::Manifest,
         2 => Kind::Chunk,
-        3 => Kind::Entry,
+        4 => Kind::Entry,
         _ => return None,
     };
     Some((kind, rest))
@@ -129,6 +137,7 @@ impl Header {
         out.extend_from_slice(&self.cost.to_be_bytes());
         out.extend_from_slice(&self.stack.to_be_bytes());
         out.extend_from_slice(&self.schema.to_be_bytes());
+        out.extend_from_slice(&self.key.to_be_bytes());
         out.extend_from_slice(&self.namespace.to_be_bytes());
         for (tag, version) in tags {
             out.extend_from_slice(&tag.to_be_bytes());
@@ -155,6 +164,7 @@ impl Header {
             cost: fields.u32()?,
             stack: fields.u32()?,
             schema: fields.u64()?,
+            key: fields.u64()?,
             namespace: fields.u64()?,
             tags: (0..count).map(|_| Some((fields.u64()?, fields.u64()?))).collect::<Option<_>>()?,
         };
@@ -210,10 +220,28 @@ mod tests {
             cost: 4,
             stack: 5,
             schema: 6,
+            key: 10,
             namespace: 7,
             tags,
         }
     }
+
+    #[test]
+    fn a_header_is_these_bytes_and_one_of_an_earlier_kind_is_none() {
+        let bytes = header(1).to_bytes();
+        let numbers = [1u64, 2, 3, 8].map(u64::to_be_bytes).concat();
+        let numbers = [numbers, [9u32, 4, 5].map(u32::to_be_bytes).concat()].concat();
+        let numbers = [numbers, [6u64, 10, 7, 0, u64::MAX].map(u64::to_be_bytes).concat()].concat();
+        assert_eq!(bytes, [&[0xC1, 0x01, 0x04, 1][..], &numbers].concat());
+        for kind in (0..=u8::MAX).filter(|kind| *kind != 4) {
+            let other = [&[0xC1, 0x01, kind][..], &bytes[3..]].concat();
+            assert_eq!(Header::split(&other), None, "kind {kind}");
+        }
+        assert_eq!(fingerprint("users:42"), FINGERPRINT);
+    }
+
+    /// What the first build with it made of `users:42`.
+    const FINGERPRINT: u64 = 7725952601518010407;
 
     #[test]
     fn a_header_is_read_back_with_any_number_of_tags_it_may_have_and_cut_short_with_none() {
@@ -230,7 +258,7 @@ mod tests {
     #[test]
     fn a_number_of_tags_that_no_build_writes_is_none_whatever_follows() {
         let bytes = header(MAX_TAGS).to_bytes();
-        assert_eq!(bytes[..5], [0xC1, 0x01, 0x03, 0x84, 0x00]);
+        assert_eq!(bytes[..5], [0xC1, 0x01, 0x04, 0x84, 0x00]);
         for (number, why) in [
             (0x8401u16, "too many"),
             (0xffff, "too many"),
@@ -244,7 +272,7 @@ mod tests {
 
     #[test]
     fn an_expired_entry_is_itself_behind_ten_bytes_and_nothing_else_is_one() {
-        let entry = [&[0xC1, 0x01, 0x03][..], &[7; 60]].concat();
+        let entry = [&[0xC1, 0x01, 0x04][..], &[7; 60]].concat();
         let stored = expire(&entry, 0x0102);
         assert_eq!(stored[..10], [0xC1, 0x02, 0, 0, 0, 0, 0, 0, 0x01, 0x02]);
         assert_eq!(strip_expiry(stored.clone()), (Bytes::from(entry.clone()), Some(0x0102)));

@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 
 use crate::clock::millis;
 use crate::codec::{Codec, Context, Reading, Trials, Verified};
+use crate::config::Policy;
 use crate::epochs::Tags;
 use crate::error::{Error, ErrorKind};
 use crate::event::Unreadable;
@@ -121,18 +122,20 @@ pub(crate) struct Sealer<C> {
     stack: u32,
     /// What the manual schema version adds to the fingerprint of a type; nothing for version 0.
     version: u64,
+    max_value_size: usize,
     verified: Arc<Verified>,
     trials: Arc<Trials>,
 }
 
 impl<C: Codec> Sealer<C> {
-    pub(crate) fn new(codec: C, schema_version: u32) -> Self {
+    pub(crate) fn new(codec: C, policy: &Policy) -> Self {
         let stack = frame::fingerprint(&codec.name()) as u32;
-        let version = match schema_version {
+        let version = match policy.schema_version {
             0 => 0,
             version => frame::fingerprint(&format!("schema version {version}")),
         };
-        Self { codec, stack, version, verified: Arc::default(), trials: Arc::default() }
+        let max_value_size = policy.max_value_size;
+        Self { codec, stack, version, max_value_size, verified: Arc::default(), trials: Arc::default() }
     }
 
     #[cfg(feature = "encryption")]
@@ -143,8 +146,9 @@ impl<C: Codec> Sealer<C> {
     /// The same with a codec that differs in its keys alone.
     #[cfg(feature = "encryption")]
     pub(crate) fn with_codec(&self, codec: C) -> Self {
+        let &Self { stack, version, max_value_size, .. } = self;
         let (verified, trials) = (Arc::clone(&self.verified), Arc::clone(&self.trials));
-        Self { codec, stack: self.stack, version: self.version, verified, trials }
+        Self { codec, stack, version, max_value_size, verified, trials }
     }
 
     /// The frame of `value`, as it is stored.
@@ -166,12 +170,13 @@ impl<C: Codec> Sealer<C> {
             cost: u32::try_from(millis(cost)).unwrap_or(u32::MAX),
             stack: self.stack,
             schema: schema.fingerprint() ^ self.version,
+            key: frame::fingerprint(key.as_str()),
             namespace: marks.namespace,
             tags: marks.tags.clone(),
         }
         .to_bytes();
         let reading = Reading::new(schema);
-        let context = Context::new(key.as_str(), &header).read_as(&reading);
+        let context = self.context(key.as_str(), &header).read_as(&reading);
         let mut out = Vec::with_capacity(header.len() + 256);
         out.extend_from_slice(&header);
         guarded(|| {
@@ -200,17 +205,28 @@ impl<C: Codec> Sealer<C> {
     /// The value in a frame that was stored under the key text `key`, and what the frame says of it.
     pub(crate) fn open<T: Value>(&self, key: &str, bytes: &[u8]) -> Result<(T, Dates, Marks), Unreadable> {
         let (header, head, body) = Header::split(bytes).ok_or(Unreadable::Foreign)?;
+        if header.key != frame::fingerprint(key) {
+            return Err(Unreadable::Unauthentic);
+        }
         if header.stack != self.stack {
             return Err(Unreadable::Stack);
         }
         if header.schema != self.schema::<T>() {
             return Err(Unreadable::Schema);
         }
-        match guarded(|| self.codec.decode(body, Context::new(key, head))) {
+        match guarded(|| self.codec.decode(body, self.context(key, head))) {
             Some(Ok(value)) => Ok((value, dates(&header), marks(header))),
-            Some(Err(error)) if error.kind() == ErrorKind::Unauthentic => Err(Unreadable::Unauthentic),
-            Some(Err(_)) | None => Err(Unreadable::Corrupt),
+            Some(Err(error)) => Err(match error.kind() {
+                ErrorKind::Unauthentic => Unreadable::Unauthentic,
+                ErrorKind::TooLarge => Unreadable::TooLarge,
+                _ => Unreadable::Corrupt,
+            }),
+            None => Err(Unreadable::Corrupt),
         }
+    }
+
+    fn context<'a>(&self, key: &'a str, header: &'a [u8]) -> Context<'a> {
+        Context::new(key, header).with_max_value_size(self.max_value_size)
     }
 
     /// Whether a frame was sealed for a type that this process uses.
@@ -218,10 +234,11 @@ impl<C: Codec> Sealer<C> {
         Header::split(bytes).is_some_and(|(header, ..)| is_known(header.schema ^ self.version))
     }
 
-    /// What a frame that this cache could open says, whatever its type.
-    pub(crate) fn peek(&self, bytes: &[u8]) -> Option<(Dates, Marks)> {
+    /// What a frame that this cache could open under the key text `key` says, whatever its type.
+    pub(crate) fn peek(&self, key: &str, bytes: &[u8]) -> Option<(Dates, Marks)> {
         let (header, ..) = Header::split(bytes)?;
-        (header.stack == self.stack).then(|| (dates(&header), marks(header)))
+        let is_ours = header.key == frame::fingerprint(key) && header.stack == self.stack;
+        is_ours.then(|| (dates(&header), marks(header)))
     }
 
     fn schema<T: Value>(&self) -> u64 {

@@ -169,7 +169,7 @@ impl<B: Backend, C: Codec> Cache<B, C> {
             let wait = belief.map_or(Duration::MAX, Belief::wait);
             Subscription(Bulletin::new(bus, [name, root], wait, local, versions.clone(), clock, observers.clone()))
         });
-        let sealer = Arc::new(Sealer::new(codec, policy.schema_version));
+        let sealer = Arc::new(Sealer::new(codec, &policy));
         let shared = Arc::new(Shared {
             guard,
             post,

@@ -275,7 +275,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     pub(super) async fn has(&self, guard: &Guard<B>, key: &Key) -> Result<bool, Error> {
         let Some(bytes) = self.frame(guard, key).await? else { return Ok(false) };
         // One that expired ahead of its time is none that can be peeked at.
-        let Some((dates, marks)) = self.sealer.peek(&bytes) else { return Ok(false) };
+        let Some((dates, marks)) = self.sealer.peek(key.as_str(), &bytes) else { return Ok(false) };
         if self.recovery.hides(key, &marks.names()) {
             return Ok(false);
         }

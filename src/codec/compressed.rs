@@ -48,7 +48,8 @@ const KEPT: usize = 256 * 1024;
 ///
 /// # Limits
 /// Values above [`MAX_PLAIN`](Self::MAX_PLAIN) bytes, or that shrink more than [`MAX_RATIO`](Self::MAX_RATIO)-fold,
-/// stay plain. Bytes that claim more than either are refused before they are decompressed.
+/// stay plain. Bytes that claim more than either, or than [`Context::max_value_size`], are refused before they are
+/// decompressed.
 ///
 /// # Examples
 /// ```
@@ -156,6 +157,10 @@ impl<C: Codec> Codec for Compressed<C> {
             Some((&ZLIB, rest)) => {
                 let (length, stream) = rest.split_first_chunk().ok_or_else(damaged)?;
                 let length = u32::from_be_bytes(*length) as usize;
+                if length > context.max_value_size() {
+                    let message = "the entry claims to be larger than the setting max_value_size";
+                    return Err(Error::new(ErrorKind::TooLarge, message));
+                }
                 if length > Self::MAX_PLAIN || length > stream.len().saturating_mul(Self::MAX_RATIO) {
                     return Err(Error::new(ErrorKind::Decode, "the entry claims to be larger than compression allows"));
                 }

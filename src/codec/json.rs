@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 
 use super::exact::{Exact, Format};
-use super::limited::Limits;
+use super::limits::{Limits, check_written};
 use super::{Codec, Context};
 use crate::config::Policy;
 use crate::error::{Error, ErrorKind};
@@ -48,22 +48,20 @@ impl Codec for Json {
     }
 
     fn encode<T: Serialize>(&self, value: &T, context: Context<'_>, out: &mut Vec<u8>) -> Result<(), Error> {
-        let exact = Exact::of::<Self>(context);
-        let mut format = serde_json::Serializer::new(out);
+        let (exact, start) = (Exact::of::<Self>(context), out.len());
+        let mut format = serde_json::Serializer::new(&mut *out);
         exact.write::<Self, T, _>(value, &mut format).map_err(|error| {
             let message = || format!("JSON cannot write this `{}`", type_name::<T>());
             exact.refusal::<Self, T>().unwrap_or_else(|| Error::with_source(ErrorKind::Encode, message(), error))
-        })
+        })?;
+        check_written::<T>(exact.elements(), exact.memory(), out.len() - start, context)
     }
 
     /// The error has no source: what serde says about unfit bytes may quote the value.
-    fn decode<T: DeserializeOwned>(&self, bytes: &[u8], _context: Context<'_>) -> Result<T, Error> {
-        let limits = Limits::of(bytes);
+    fn decode<T: DeserializeOwned>(&self, bytes: &[u8], context: Context<'_>) -> Result<T, Error> {
+        let limits = Limits::of(bytes, context);
         let mut format = serde_json::Deserializer::from_slice(bytes);
-        let value = limits.read(&mut format).map_err(|error| match limits.refused() {
-            Some(reason) => Error::new(ErrorKind::Decode, reason),
-            None => unreadable(&error),
-        })?;
+        let value = limits.read(&mut format).map_err(|error| limits.refusal().unwrap_or_else(|| unreadable(&error)))?;
         format.end().map_err(|_| Error::new(ErrorKind::Decode, "bytes are left over after the value"))?;
         Ok(value)
     }

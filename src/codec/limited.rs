@@ -1,115 +1,25 @@
-//! A deserializer that bounds nesting and empty elements.
-//!
-//! Bytes from outside choose how deep a recursive type nests and how many elements a sequence claims. Postcard
-//! bounds neither, the other formats only what they see themselves: an `Option` inside an `Option` costs them no byte.
-//! This layer sits between a format and a type and counts, whatever the format.
+//! A deserializer that bounds what is built: each step counts against the limits of the call.
 
-use std::any::type_name;
-use std::cell::Cell;
 use std::fmt;
 
-use serde::de::{
-    DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, MapAccess, SeqAccess, VariantAccess, Visitor,
-};
+use serde::de::{DeserializeSeed, Deserializer, EnumAccess, MapAccess, SeqAccess, VariantAccess, Visitor};
 
-use crate::error::{Error, ErrorKind};
-use crate::stack::StackMark;
-
-/// How many sequences, maps, enums, options and newtypes may be open at once.
-const MAX_DEPTH: u16 = 256;
-
-/// How many elements of no bytes, such as `()`, one value may hold.
-const MAX_EMPTY: usize = 65_536;
-
-/// What one call of `decode` may still do.
-pub(super) struct Limits {
-    stack: StackMark,
-    input: usize,
-    elements: Cell<usize>,
-    refused: Cell<Option<&'static str>>,
-}
-
-impl Limits {
-    /// The limits of decoding this many bytes: one element a byte, and the empty ones.
-    pub(super) fn of(bytes: &[u8]) -> Self {
-        let elements = Cell::new(max_elements(bytes.len()));
-        Self { stack: StackMark::here(), input: bytes.len(), elements, refused: Cell::new(None) }
-    }
-
-    /// Reads a `T` from `format` within these limits.
-    pub(super) fn read<'de, T: DeserializeOwned, D: Deserializer<'de>>(&self, format: D) -> Result<T, D::Error> {
-        T::deserialize(Limited { inner: format, scope: Scope { limits: self, depth: MAX_DEPTH, counted: false } })
-    }
-
-    /// Which limit was hit, if one was.
-    pub(super) fn refused(&self) -> Option<&'static str> {
-        self.refused.get()
-    }
-
-    fn refuse<E: serde::de::Error>(&self, reason: &'static str) -> E {
-        self.refused.set(Some(reason));
-        E::custom(reason)
-    }
-}
-
-/// How many elements, ends of sequences among them, may be read from this many bytes: one a byte, and the empty ones.
-fn max_elements(bytes: usize) -> usize {
-    bytes.saturating_add(MAX_EMPTY)
-}
-
-/// Checks that as many `elements` as were written to this many bytes will be read.
-pub(super) fn check_elements<T>(elements: usize, bytes: usize) -> Result<(), Error> {
-    if elements <= max_elements(bytes) {
-        return Ok(());
-    }
-    let message = format!("this `{}` has more than 65,536 elements of no bytes", type_name::<T>());
-    Err(Error::new(ErrorKind::Encode, message))
-}
-
-/// Where in the value we are.
-#[derive(Clone, Copy)]
-struct Scope<'a> {
-    limits: &'a Limits,
-    depth: u16,
-    /// Whether the number of elements comes from the bytes; that of a tuple or struct comes from the type.
-    counted: bool,
-}
-
-impl Scope<'_> {
-    #[inline]
-    fn deeper<E: serde::de::Error>(self) -> Result<Self, E> {
-        match self.depth.checked_sub(1) {
-            None => Err(self.limits.refuse("the bytes nest more than 256 levels deep")),
-            Some(_) if self.limits.stack.is_far() => Err(self.limits.refuse("the bytes nest too deep for the stack")),
-            Some(depth) => Ok(Self { depth, ..self }),
-        }
-    }
-
-    #[inline]
-    fn element<E: serde::de::Error>(self) -> Result<(), E> {
-        if !self.counted {
-            return Ok(());
-        }
-        match self.limits.elements.get().checked_sub(1) {
-            Some(left) => {
-                self.limits.elements.set(left);
-                Ok(())
-            }
-            None => Err(self.limits.refuse("the bytes claim more than 65,536 elements of no bytes")),
-        }
-    }
-}
+use super::limits::Scope;
 
 /// Something of serde's, within limits.
-struct Limited<'a, X> {
+pub(super) struct Limited<'a, X> {
     inner: X,
     scope: Scope<'a>,
 }
 
 impl<'a, X> Limited<'a, X> {
+    pub(super) fn new(inner: X, scope: Scope<'a>) -> Self {
+        Self { inner, scope }
+    }
+
     #[inline]
     fn around<Y>(&self, inner: Y, counted: bool) -> Limited<'a, Y> {
-        Limited { inner, scope: Scope { counted, ..self.scope } }
+        Limited { inner, scope: self.scope.counted(counted) }
     }
 }
 
@@ -214,31 +124,31 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Limited<'_, V> {
 
     #[inline]
     fn visit_some<D: Deserializer<'de>>(self, inner: D) -> Result<V::Value, D::Error> {
-        let scope = self.scope.deeper()?;
+        let scope = self.scope.deeper::<V::Value, _>()?;
         self.inner.visit_some(Limited { inner, scope })
     }
 
     #[inline]
     fn visit_newtype_struct<D: Deserializer<'de>>(self, inner: D) -> Result<V::Value, D::Error> {
-        let scope = self.scope.deeper()?;
+        let scope = self.scope.deeper::<V::Value, _>()?;
         self.inner.visit_newtype_struct(Limited { inner, scope })
     }
 
     #[inline]
     fn visit_seq<A: SeqAccess<'de>>(self, inner: A) -> Result<V::Value, A::Error> {
-        let scope = self.scope.deeper()?;
+        let scope = self.scope.deeper::<V::Value, _>()?;
         self.inner.visit_seq(Limited { inner, scope })
     }
 
     #[inline]
     fn visit_map<A: MapAccess<'de>>(self, inner: A) -> Result<V::Value, A::Error> {
-        let scope = self.scope.deeper()?;
+        let scope = self.scope.deeper::<V::Value, _>()?;
         self.inner.visit_map(Limited { inner, scope })
     }
 
     #[inline]
     fn visit_enum<A: EnumAccess<'de>>(self, inner: A) -> Result<V::Value, A::Error> {
-        let scope = self.scope.deeper()?;
+        let scope = self.scope.deeper::<V::Value, _>()?;
         self.inner.visit_enum(Limited { inner, scope })
     }
 }
@@ -248,7 +158,8 @@ impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Limited<'_, S> {
 
     #[inline]
     fn deserialize<D: Deserializer<'de>>(self, inner: D) -> Result<S::Value, D::Error> {
-        self.inner.deserialize(Limited { inner, scope: self.scope })
+        let scope = self.scope.of::<S::Value>();
+        self.inner.deserialize(Limited { inner, scope })
     }
 }
 
@@ -260,7 +171,11 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Limited<'_, A> {
     fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, A::Error> {
         self.scope.element()?;
         let seed = self.around(seed, false);
-        self.inner.next_element_seed(seed)
+        let element = self.inner.next_element_seed(seed)?;
+        if element.is_some() {
+            self.scope.built::<S::Value, _>()?;
+        }
+        Ok(element)
     }
 
     #[inline]
@@ -270,7 +185,7 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Limited<'_, A> {
 
     #[inline]
     fn size_hint(&self) -> Option<usize> {
-        self.inner.size_hint().map(|hint| hint.min(self.scope.limits.input))
+        self.inner.size_hint().map(|claimed| self.scope.hint(claimed))
     }
 }
 
@@ -282,13 +197,19 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Limited<'_, A> {
     fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, A::Error> {
         self.scope.element()?;
         let seed = self.around(seed, false);
-        self.inner.next_key_seed(seed)
+        let key = self.inner.next_key_seed(seed)?;
+        if key.is_some() {
+            self.scope.built::<S::Value, _>()?;
+        }
+        Ok(key)
     }
 
     #[inline]
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, A::Error> {
         let seed = self.around(seed, false);
-        self.inner.next_value_seed(seed)
+        let value = self.inner.next_value_seed(seed)?;
+        self.scope.built::<S::Value, _>()?;
+        Ok(value)
     }
 
     fn next_entry_seed<K: DeserializeSeed<'de>, S: DeserializeSeed<'de>>(
@@ -316,7 +237,7 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Limited<'_, A> {
 
     #[inline]
     fn size_hint(&self) -> Option<usize> {
-        self.inner.size_hint().map(|hint| hint.min(self.scope.limits.input))
+        self.inner.size_hint().map(|claimed| self.scope.hint(claimed))
     }
 }
 

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::exact::{Exact, Format};
-use super::limited::{Limits, check_elements};
+use super::limits::{Limits, check_written};
 use super::{Codec, Context};
 use crate::config::Policy;
 use crate::error::{Error, ErrorKind};
@@ -52,16 +52,16 @@ impl Codec for MessagePack {
             let message = || format!("MessagePack cannot write this `{}`", type_name::<T>());
             exact.refusal::<Self, T>().unwrap_or_else(|| Error::with_source(ErrorKind::Encode, message(), error))
         })?;
-        check_elements::<T>(exact.elements(), out.len() - start)
+        check_written::<T>(exact.elements(), exact.memory(), out.len() - start, context)
     }
 
     /// The error has no source: what serde says about unfit bytes may quote the value.
-    fn decode<T: DeserializeOwned>(&self, bytes: &[u8], _context: Context<'_>) -> Result<T, Error> {
-        let limits = Limits::of(bytes);
+    fn decode<T: DeserializeOwned>(&self, bytes: &[u8], context: Context<'_>) -> Result<T, Error> {
+        let limits = Limits::of(bytes, context);
         let mut format = rmp_serde::Deserializer::from_read_ref(bytes);
         let value = limits.read(&mut format).map_err(|_| {
-            let message = limits.refused().unwrap_or("the bytes are not MessagePack of this type");
-            Error::new(ErrorKind::Decode, message)
+            let message = "the bytes are not MessagePack of this type";
+            limits.refusal().unwrap_or_else(|| Error::new(ErrorKind::Decode, message))
         })?;
         if !is_at_end(&mut format) {
             return Err(Error::new(ErrorKind::Decode, "bytes are left over after the value"));

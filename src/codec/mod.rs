@@ -12,13 +12,14 @@
 //! | [`Checked<C>`](Checked) | - | damage and mix-ups, found before anything is parsed |
 //! | `Encrypted<C>` | `encryption` | values the backend must not see |
 
+use std::any::type_name;
 use std::fmt;
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserializer, Serialize};
 
 use crate::config::Policy;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 
 #[cfg(feature = "encryption")]
 mod aad;
@@ -31,6 +32,7 @@ mod json;
 #[cfg(feature = "encryption")]
 mod keyring;
 mod limited;
+mod limits;
 #[cfg(feature = "messagepack")]
 mod messagepack;
 mod postcard;
@@ -91,7 +93,9 @@ pub type Confidential = Encrypted<Compressed<Postcard>>;
 ///   it can tell that this is not so. The base codecs here also compare each value of a cache with what its type reads;
 ///   a wrapper passes the context on for that.
 /// - `decode` reads all of `bytes`: anything left over is an error.
-/// - `decode` never panics and never allocates more than a small multiple of its input, whatever the bytes.
+/// - `decode` never panics, whatever the bytes, and builds no value larger than [`Context::max_value_size`]: a base codec
+///   reads through [`Context::read`], which counts; a wrapper that makes bytes longer stops there. `encode` refuses what
+///   `decode` would.
 /// - Both are pure: same codec, same result, but for the random numbers of encryption. A codec that binds its context
 ///   refuses bytes written under another.
 ///
@@ -135,13 +139,15 @@ pub trait Codec: Clone + fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// [`ErrorKind::Encode`](crate::ErrorKind::Encode) if the value cannot be serialized, or would come back as another
-    /// one. What was appended then is garbage.
+    /// one, [`ErrorKind::TooLarge`](crate::ErrorKind::TooLarge) above [`Context::max_value_size`]. What was appended then
+    /// is garbage.
     fn encode<T: Serialize>(&self, value: &T, context: Context<'_>, out: &mut Vec<u8>) -> Result<(), Error>;
 
     /// Reads a value from exactly `bytes`.
     ///
     /// # Errors
     /// [`ErrorKind::Decode`](crate::ErrorKind::Decode) for bytes that are not such a value,
+    /// [`ErrorKind::TooLarge`](crate::ErrorKind::TooLarge) for a value above [`Context::max_value_size`],
     /// [`ErrorKind::Unauthentic`](crate::ErrorKind::Unauthentic) for bytes that fail a checksum or a key.
     fn decode<T: DeserializeOwned>(&self, bytes: &[u8], context: Context<'_>) -> Result<T, Error>;
 }
@@ -154,13 +160,20 @@ pub trait Codec: Clone + fmt::Debug + Send + Sync + 'static {
 pub struct Context<'a> {
     key: &'a str,
     header: &'a [u8],
+    max_value_size: usize,
     reading: Option<&'a Reading>,
 }
 
 impl<'a> Context<'a> {
-    /// The context of an entry stored under the key text `key`, behind the bytes `header`.
+    /// The context of an entry stored under the key text `key`, behind the bytes `header`, of a value of up to 100 MiB.
     pub fn new(key: &'a str, header: &'a [u8]) -> Self {
-        Self { key, header, reading: None }
+        Self { key, header, max_value_size: DEFAULT_MAX_VALUE_SIZE, reading: None }
+    }
+
+    /// The same for values of up to so many bytes.
+    #[must_use]
+    pub fn with_max_value_size(self, bytes: usize) -> Self {
+        Self { max_value_size: bytes, ..self }
     }
 
     /// The same for a value that is to be read back as this type.
@@ -177,7 +190,47 @@ impl<'a> Context<'a> {
     pub fn header(self) -> &'a [u8] {
         self.header
     }
+
+    /// The largest value in bytes: what a wrapper hands to the codec inside it, and what a base codec builds of it, elements
+    /// of collections by their size in memory. A cache sets it to [`max_value_size`](crate::Settings::max_value_size).
+    pub fn max_value_size(self) -> usize {
+        self.max_value_size
+    }
+
+    /// Reads a `T` from `format`, a deserializer over `bytes`, for codecs of your own: without believing lengths, no
+    /// deeper than 256 levels, and of no more memory than [`max_value_size`](Self::max_value_size).
+    ///
+    /// Whether `format` is at its end is for the codec to see.
+    ///
+    /// # Errors
+    /// [`ErrorKind::TooLarge`](crate::ErrorKind::TooLarge) for a value that is larger,
+    /// [`ErrorKind::Decode`](crate::ErrorKind::Decode) for the rest, without what serde says: that may quote the value.
+    ///
+    /// # Examples
+    /// ```
+    /// use cachekit::ErrorKind;
+    /// use cachekit::codec::Context;
+    /// let text = "[1, 2, 3, 4]";
+    /// let read = |context: Context<'_>| {
+    ///     context.read::<Vec<u64>, _>(text.as_bytes(), &mut serde_json::Deserializer::from_str(text))
+    /// };
+    /// let context = Context::new("users:42", b"header");
+    /// assert_eq!(read(context)?, [1, 2, 3, 4]);
+    /// assert_eq!(read(context.with_max_value_size(24)).unwrap_err().kind(), ErrorKind::TooLarge);
+    /// # Ok::<(), cachekit::Error>(())
+    /// ```
+    pub fn read<'de, T: DeserializeOwned, D: Deserializer<'de>>(self, bytes: &[u8], format: D) -> Result<T, Error> {
+        let limits = limits::Limits::of(bytes, self);
+        limits.read(format).map_err(|_| {
+            limits
+                .refusal()
+                .unwrap_or_else(|| Error::new(ErrorKind::Decode, format!("the bytes are not a `{}`", type_name::<T>())))
+        })
+    }
 }
+
+/// The default of the setting `max_value_size`.
+const DEFAULT_MAX_VALUE_SIZE: usize = 100 << 20;
 
 impl fmt::Debug for Context<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

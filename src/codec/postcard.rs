@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::exact::{Exact, Format};
-use super::limited::{Limits, check_elements};
+use super::limits::{Limits, check_written};
 use super::{Codec, Context};
 use crate::config::Policy;
 use crate::error::{Error, ErrorKind};
@@ -58,15 +58,15 @@ impl Codec for Postcard {
         let mut format = postcard::Serializer { output: Append(out) };
         let written = exact.write::<Self, T, _>(value, &mut format);
         written.map_err(|error| exact.refusal::<Self, T>().unwrap_or_else(|| unwritable::<T>(error)))?;
-        check_elements::<T>(exact.elements(), out.len() - start)
+        check_written::<T>(exact.elements(), exact.memory(), out.len() - start, context)
     }
 
-    fn decode<T: DeserializeOwned>(&self, bytes: &[u8], _context: Context<'_>) -> Result<T, Error> {
-        let limits = Limits::of(bytes);
+    fn decode<T: DeserializeOwned>(&self, bytes: &[u8], context: Context<'_>) -> Result<T, Error> {
+        let limits = Limits::of(bytes, context);
         let mut format = postcard::Deserializer::from_bytes(bytes);
         let value = limits.read(&mut format).map_err(|error| {
-            let message = limits.refused().unwrap_or("the bytes are not postcard of this type");
-            Error::with_source(ErrorKind::Decode, message, error)
+            let message = "the bytes are not postcard of this type";
+            limits.refusal().unwrap_or_else(|| Error::with_source(ErrorKind::Decode, message, error))
         })?;
         let rest =
             format.finalize().map_err(|error| Error::with_source(ErrorKind::Decode, "postcard failed", error))?;

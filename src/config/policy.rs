@@ -51,7 +51,7 @@ pub struct Policy {
     pub wait_for_write: bool,
     /// Whether the cache may work after it has answered.
     pub background: bool,
-    /// Stored values above this many bytes are returned but not cached.
+    /// Values above this many bytes, as stored, before compression or in memory, are returned but not cached, nor read.
     pub max_value_size: usize,
     /// Stored values above this many bytes are split.
     pub max_chunk_size: usize,

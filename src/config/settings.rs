@@ -69,7 +69,9 @@ settings! {
     wait_for_write: bool,
     /// Whether work may go on after the answer. Default true.
     background: bool,
-    /// The largest stored value that is cached, in bytes. Default 104,857,600.
+    /// The largest value that is cached, in bytes: as it is stored, before it is compressed, and what its collections take
+    /// in memory. A larger one is returned and not stored; one that is found in the backend is a miss, and reading stops
+    /// there. Default 104,857,600.
     max_value_size: u64,
     /// The size above which stored values are split, in MB of 1,048,576 bytes. Default 50.
     max_chunk_size_mb: f64,

@@ -290,10 +290,12 @@ pub enum Unreadable {
     Schema,
     /// Cut short, changed, or not what the codec writes.
     Corrupt,
-    /// Failed a checksum or a key.
+    /// Stored for another key, or failed a checksum or an encryption key.
     Unauthentic,
     /// Chunks are missing or of different writes.
     Torn,
+    /// Larger than [`max_value_size`](crate::Settings::max_value_size), or would be once it is decompressed or decoded.
+    TooLarge,
 }
 
 /// The listeners of one cache.

@@ -17,6 +17,7 @@ use crate::clock::Clock;
 use crate::config::Policy;
 use crate::error::{Error, ErrorKind};
 use crate::event::{BreakerState, Event, Observers, Operation, Unreadable};
+use crate::frame;
 use crate::key::Key;
 
 mod adaptive;
@@ -84,7 +85,8 @@ impl<B: Backend> Guard<B> {
         self.door.admits_write()
     }
 
-    /// Reads the bytes under `key`, joined if they were split. Torn ones are told of and are `None`.
+    /// Reads the bytes under `key`, joined if they were split. Torn ones, and more than a value may have, are told of and
+    /// are `None`.
     pub(crate) async fn get(&self, key: &Key) -> Result<Option<Bytes>, Error> {
         let bytes = self.run(key, Operation::Get, || self.backend.get(key)).await?;
         self.whole(key, bytes).await
@@ -230,9 +232,12 @@ impl<B: Backend> Guard<B> {
     async fn whole(&self, key: &Key, bytes: Option<Bytes>) -> Result<Option<Bytes>, Error> {
         let Some(bytes) = bytes else { return Ok(None) };
         match Manifest::read(&bytes, self.max_value_size) {
+            None if bytes.len() > self.max_value_size.saturating_add(frame::EXPIRY) => {
+                Ok(self.unreadable(key, Unreadable::TooLarge))
+            }
             None => Ok(Some(bytes)),
             Some(Ok(manifest)) => self.join(key, manifest).await,
-            Some(Err(())) => Ok(self.torn(key)),
+            Some(Err(reason)) => Ok(self.unreadable(key, reason)),
         }
     }
 
@@ -250,11 +255,11 @@ impl<B: Backend> Guard<B> {
         };
         // One operation, however many chunks: a caller waits for them all.
         let whole = self.door.run(key, Operation::Get, Manner::PARTS, parts).await?;
-        Ok(whole.or_else(|| self.torn(key)))
+        Ok(whole.or_else(|| self.unreadable(key, Unreadable::Torn)))
     }
 
-    fn torn(&self, key: &Key) -> Option<Bytes> {
-        self.observers.tell(Event::Unreadable { key, reason: Unreadable::Torn });
+    fn unreadable(&self, key: &Key, reason: Unreadable) -> Option<Bytes> {
+        self.observers.tell(Event::Unreadable { key, reason });
         None
     }
 

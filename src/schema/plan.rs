@@ -86,6 +86,8 @@ pub(crate) struct Node {
     pub(crate) names: &'static [&'static str],
     /// Whether there is nothing else inside, of however many elements.
     pub(crate) is_whole: bool,
+    /// The bytes in memory of an element of a sequence, or of an entry of a map.
+    pub(crate) element: usize,
 }
 
 #[derive(Debug)]
@@ -142,17 +144,18 @@ impl Plan {
             Kind::Group => {
                 let part = &shape.parts[0];
                 let is_whole = whole(part) && !part.items.contains(&Item::Leaf(b'i'));
-                Node { inside: self.inside(shapes, &part.items), names: shape.names, is_whole }
+                Node { inside: self.inside(shapes, &part.items), names: shape.names, is_whole, element: 0 }
             }
             // Fields among others: each is looked for by name, so a map of samples is never read to its end.
             Kind::Map if shape.parts[0].items.first() == Some(&Item::Leaf(b'i')) => {
                 let anything = || Inside::at(Place::of(Kind::Anything));
-                Node { inside: vec![anything(), anything()], names: &[], is_whole: false }
+                Node { inside: vec![anything(), anything()], ..Node::default() }
             }
             _ => {
                 let part = &shape.parts[0];
                 let items = if part.is_done() { &part.items[..] } else { &[] };
-                Node { inside: self.inside(shapes, items), names: &[], is_whole: whole(part) }
+                let element = shape.sizes[0].saturating_add(shape.sizes[1]);
+                Node { inside: self.inside(shapes, items), names: &[], is_whole: whole(part), element }
             }
         }
     }
@@ -172,7 +175,7 @@ impl Plan {
                 variant.place = contents;
             }
         }
-        Node { inside, names: shape.names, is_whole: true }
+        Node { inside, names: shape.names, is_whole: true, element: 0 }
     }
 
     /// The place of what a variant holds.
@@ -183,7 +186,7 @@ impl Plan {
             b'N' => self.place(shapes, items.first().copied()),
             _ => {
                 let is_whole = part.is_done() && !items.contains(&Item::Varying);
-                let node = Node { inside: self.inside(shapes, items), names, is_whole };
+                let node = Node { inside: self.inside(shapes, items), names, is_whole, element: 0 };
                 self.nodes.push(node);
                 Place { kind: Kind::Group, index: (self.nodes.len() - 1) as u32 }
             }

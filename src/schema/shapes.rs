@@ -55,6 +55,8 @@ pub(super) struct Shape {
     /// The number of the variant that each of the names stands for, where that could be learned.
     pub(super) numbers: Option<Vec<Option<usize>>>,
     pub(super) parts: Vec<Part>,
+    /// The bytes in memory of an element of a sequence; of a key and a value of a map.
+    pub(super) sizes: [usize; 2],
     /// How many choices lead from here to a part that nobody has seen.
     distance: usize,
 }
@@ -286,6 +288,13 @@ impl Shapes {
         result
     }
 
+    /// Tells how many bytes an element of the open shape is in memory, or a key (0) or value (1) of it.
+    pub(super) fn size(&mut self, at: usize, bytes: usize) {
+        if let Some(open) = self.run.open.last() {
+            self.shapes[open.shape].sizes[at] = bytes;
+        }
+    }
+
     /// Tells which numbers the variants of the open enum have, unless that is known.
     pub(super) fn number(&mut self, numbers: impl FnOnce(&[&'static str]) -> Option<Vec<Option<usize>>>) {
         let Some(open) = self.run.open.last() else { return };
@@ -324,7 +333,7 @@ impl Shapes {
                 Choice::Maybe => (&[][..], vec![unseen, Part::new(State::Done, 0)]),
                 Choice::Variants(names) => (names, vec![unseen; names.len()]),
             };
-            self.shapes.push(Shape { head: head.to_vec(), names, numbers: None, parts, distance: FAR });
+            self.shapes.push(Shape { head: head.to_vec(), names, numbers: None, parts, sizes: [0; 2], distance: FAR });
         }
         index
     }

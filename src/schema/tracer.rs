@@ -253,6 +253,7 @@ impl<'de> SeqAccess<'de> for Items<'_> {
     fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Stop> {
         let Some(left) = self.left.checked_sub(1) else { return Ok(None) };
         self.left = left;
+        self.shapes.size(0, size_of::<S::Value>());
         self.shapes.varying(|shapes| seed.deserialize(Tracer(shapes))).map(Some)
     }
 
@@ -260,6 +261,7 @@ impl<'de> SeqAccess<'de> for Items<'_> {
     fn next_element<T: Deserialize<'de>>(&mut self) -> Result<Option<T>, Stop> {
         let Some(left) = self.left.checked_sub(1) else { return Ok(None) };
         self.left = left;
+        self.shapes.size(0, size_of::<T>());
         T::deserialize(Tracer(self.shapes)).map(Some)
     }
 
@@ -276,6 +278,7 @@ impl<'de> MapAccess<'de> for Items<'_> {
     }
 
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Stop> {
+        self.shapes.size(1, size_of::<S::Value>());
         self.shapes.varying(|shapes| seed.deserialize(Tracer(shapes)))
     }
 
@@ -284,6 +287,7 @@ impl<'de> MapAccess<'de> for Items<'_> {
     }
 
     fn next_value<T: Deserialize<'de>>(&mut self) -> Result<T, Stop> {
+        self.shapes.size(1, size_of::<T>());
         T::deserialize(Tracer(self.shapes))
     }
 

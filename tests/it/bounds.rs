@@ -1,6 +1,7 @@
 //! Time limits, panics, closing: nothing waits for ever, nothing grows.
 
 mod large;
+mod reads;
 
 use std::sync::Arc;
 use std::time::Duration;

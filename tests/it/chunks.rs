@@ -1,6 +1,7 @@
 //! Values larger than one item: whole or a miss.
 
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,7 +10,7 @@ use cachekit::codec::Postcard;
 use cachekit::testing::{Chaos, ChaosControl};
 use cachekit::{Backend, Cache, CacheBuilder, Intent, Key, Operation, Unreadable};
 
-use crate::support::{Broken, Journal, Note, Slow, forward, settle};
+use crate::support::{Broken, Journal, Note, Slow, forward, poll_once, settle};
 
 const CHUNK: f64 = 0.01;
 
@@ -136,22 +137,63 @@ async fn a_chunk_that_is_missing_cut_or_anothers_makes_a_miss_that_is_told_of() 
     assert!(computed.unwrap() == large(1));
 }
 
+fn manifest(length: u64, chunks: u32) -> Bytes {
+    let start = [&[0xC1, 0x01, 0x01][..], &7u64.to_be_bytes()].concat();
+    [&start[..], &length.to_be_bytes(), &chunks.to_be_bytes()].concat().into()
+}
+
+fn chunk(index: u32, bytes: &[u8]) -> Bytes {
+    [&[0xC1, 0x01, 0x02][..], &7u64.to_be_bytes(), &index.to_be_bytes(), bytes].concat().into()
+}
+
 #[tokio::test]
-async fn a_manifest_that_promises_too_much_costs_one_read() {
+async fn a_manifest_that_no_build_writes_costs_one_read_and_no_memory() {
     let (memory, chaos, control) = shared();
     let journal = Arc::new(Journal::default());
     let cache = cache(chaos, false, &journal);
     let key = Key::new("default", "key").unwrap();
-    for (length, chunks) in [(u64::MAX, 1), (1 << 40, u32::MAX), (10, 11), (0, 0), (10, 0)] {
-        let mut manifest = vec![0xC1, 0x01, 0x01];
-        manifest.extend_from_slice(&7u64.to_be_bytes());
-        manifest.extend_from_slice(&u64::to_be_bytes(length));
-        manifest.extend_from_slice(&u32::to_be_bytes(chunks));
-        manifest.extend_from_slice(&u64::MAX.to_be_bytes());
-        memory.set(&key, manifest.into(), Duration::from_secs(60)).await.unwrap();
+    let (limit, torn) = (100 << 20, Unreadable::Torn);
+    let absurd = [
+        (u64::MAX, 1, Unreadable::TooLarge),
+        (limit + 1, 2, Unreadable::TooLarge),
+        (limit, 104_857_600, torn),
+        (1 << 40, u32::MAX, torn),
+        (10, 11, torn),
+        (10, 2, torn),
+        (0, 0, torn),
+        (10, 0, torn),
+    ];
+    for (length, chunks, reason) in absurd {
+        memory.set(&key, manifest(length, chunks), Duration::from_secs(60)).await.unwrap();
         let before = control.count(Operation::Get);
         assert_eq!(found(&cache).await, None);
         assert_eq!(control.count(Operation::Get) - before, 1, "{length} bytes in {chunks} chunks");
+        let told = journal.notes().into_iter().rev().find(|note| matches!(note, Note::Unreadable(_)));
+        assert_eq!(told, Some(Note::Unreadable(reason)), "{length} bytes in {chunks} chunks");
     }
-    assert_eq!(journal.count(|note| matches!(note, Note::Unreadable(_))), 5);
+    assert_eq!(journal.count(|note| matches!(note, Note::Unreadable(_))), absurd.len());
+    memory.set(&key, manifest(limit, 2), Duration::from_secs(60)).await.unwrap();
+    let peak = allocation_counter::measure(|| {
+        assert_eq!(poll_once(&mut Box::pin(found(&cache))), Poll::Ready(None));
+    });
+    let peak = peak.bytes_max;
+    assert!(peak < 64 << 10, "{peak} bytes for a manifest that promises 100 MiB");
+}
+
+#[tokio::test]
+async fn chunks_that_are_empty_too_short_or_too_many_are_a_miss() {
+    let (memory, journal) = (Memory::new(1 << 20), Arc::new(Journal::default()));
+    let cache = cache(memory.clone(), false, &journal);
+    let (key, ttl) = (Key::new("default", "key").unwrap(), Duration::from_secs(60));
+    let part = |index: u32| key.reserved(&format!("chunk:{:016x}:{index}", 7));
+    let cases: [(u64, &[usize]); 5] =
+        [(1_024, &[0, 1_024]), (1_024, &[511, 513]), (1_024, &[1_024, 0]), (1_024, &[600, 600]), (1_025, &[512, 512])];
+    for (told, (length, parts)) in cases.into_iter().enumerate() {
+        memory.set(&key, manifest(length, parts.len() as u32), ttl).await.unwrap();
+        for (index, length) in (0u32..).zip(parts) {
+            memory.set(&part(index), chunk(index, &vec![1; *length]), ttl).await.unwrap();
+        }
+        assert_eq!(found(&cache).await, None);
+        assert_eq!(journal.count(|note| *note == Note::Unreadable(Unreadable::Torn)), told + 1, "{parts:?}");
+    }
 }

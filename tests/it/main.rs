@@ -28,6 +28,7 @@ mod lifecycle;
 mod memcached;
 mod memory_bus;
 mod observers;
+mod other_keys;
 mod overload;
 mod processes;
 mod quickstart;

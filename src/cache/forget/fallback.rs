@@ -63,7 +63,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         let Some(stored) = guard.get(key).await? else { return Ok(None) };
         let now = self.clock.wall();
         let (entry, ended) = frame::strip_expiry(stored.clone());
-        let Some((dates, _)) = self.sealer.peek(&entry) else { return Ok(None) };
+        let Some((dates, _)) = self.sealer.peek(key.as_str(), &entry) else { return Ok(None) };
         let Some(left) = guard.ttl(key).await? else { return Ok(None) };
         // The backend alone knows with what grace it was stored.
         let dates = dates.ended(ended, now);

@@ -19,6 +19,8 @@ pub(super) struct Elements<'a, X, F> {
     places: [Place; 2],
     len: Option<usize>,
     count: usize,
+    /// The bytes of one in memory, as far as the type that is read is known.
+    size: usize,
     /// Of a map in which names may clash: the first name, and whether all of them may.
     first: u64,
     is_mixed: bool,
@@ -34,7 +36,8 @@ impl<'a, X, F: Format> Elements<'a, X, F> {
         let first = if place.kind == Kind::Bytes { Place::of(Kind::U8) } else { at.within(place, 0) };
         let places = [first, at.within(place, 1)];
         let is_mixed = place.kind == Kind::Map && first.kind == Kind::Anything;
-        Self { inner, at: at.deeper(), places, len, count: 0, first: 0, is_mixed, map: elements }
+        let size = at.node(place).map_or(0, |node| node.element);
+        Self { inner, at: at.deeper(), places, len, count: 0, size, first: 0, is_mixed, map: elements }
     }
 
     /// Compares the name of the entry just written with those before: the tag of an enum comes first, and fields beside
@@ -58,9 +61,10 @@ impl<'a, X, F: Format> Elements<'a, X, F> {
         if clashes { Err(exact.refuse_twice()) } else { Ok(()) }
     }
 
-    /// Checks that there were as many as was said.
+    /// Checks that there were as many as was said, and counts what they take.
     #[inline]
     fn check<E: Error>(&self) -> Result<(), E> {
+        self.at.exact.count(self.count.saturating_mul(self.size));
         match self.len {
             Some(len) if len != self.count => {
                 let what = format!("it says that it has {len} elements, and writes {}", self.count);

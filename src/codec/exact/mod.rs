@@ -89,6 +89,8 @@ pub(super) struct Exact<'a> {
     reading: Option<&'a Reading>,
     /// Elements of sequences and maps so far, and the end of each.
     elements: Cell<usize>,
+    /// What the elements take in memory so far.
+    memory: Cell<usize>,
     /// The text of the key that was written last, where names may clash; hashed, and never zero.
     key: Cell<u64>,
     /// The keys of each map in which fields and entries are mixed.
@@ -132,6 +134,17 @@ impl<'a> Exact<'a> {
     /// How many elements were written so far.
     pub(super) fn elements(&self) -> usize {
         self.elements.get()
+    }
+
+    /// How many bytes the elements of sequences and maps that were written so far take in memory.
+    pub(super) fn memory(&self) -> usize {
+        self.memory.get()
+    }
+
+    /// Counts bytes of elements.
+    #[inline]
+    fn count(&self, bytes: usize) {
+        self.memory.set(self.memory.get().saturating_add(bytes));
     }
 
     #[cold]

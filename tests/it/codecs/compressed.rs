@@ -3,7 +3,7 @@
 use cachekit::ErrorKind;
 use cachekit::codec::{Checked, Compressed, Json, Postcard};
 
-use super::{decode, encode, kind};
+use super::{context, decode, encode, kind};
 
 fn text() -> String {
     (0..2000u32).map(|n| format!("{{\"id\":{n},\"name\":\"user {}\"}}", n.wrapping_mul(2_654_435_761) % 977)).collect()
@@ -94,8 +94,12 @@ fn bombs_and_lies_are_refused() {
     assert_eq!(decode::<String>(&codec, &claiming(&good, length)).unwrap(), text());
     let limit = u32::try_from(Compressed::<Postcard>::MAX_PLAIN).unwrap();
     let ratio = u32::try_from((good.len() - 5) * Compressed::<Postcard>::MAX_RATIO).unwrap();
-    for claim in [0, 1, length - 1, length + 1, length * 2, ratio, ratio + 1, limit, limit + 1, u32::MAX] {
+    let most = u32::try_from(context().max_value_size()).unwrap();
+    for claim in [0, 1, length - 1, length + 1, length * 2, ratio, ratio + 1, most] {
         assert_eq!(kind(decode::<String>(&codec, &claiming(&good, claim))), ErrorKind::Decode, "claims {claim}");
+    }
+    for claim in [most + 1, limit, limit + 1, u32::MAX] {
+        assert_eq!(kind(decode::<String>(&codec, &claiming(&good, claim))), ErrorKind::TooLarge, "claims {claim}");
     }
     let error = decode::<String>(&codec, &claiming(&good, ratio + 1)).unwrap_err();
     assert!(error.to_string().contains("larger than compression allows"));

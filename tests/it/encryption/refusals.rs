@@ -157,7 +157,7 @@ async fn nonces_are_never_the_same() {
         caches[round % 2].set("42", 7u32).await.unwrap();
     }
     let entries = spy.all();
-    let nonces: HashSet<&[u8]> = entries.iter().map(|(_, entry)| &entry[68..80]).collect();
+    let nonces: HashSet<&[u8]> = entries.iter().map(|(_, entry)| &entry[76..88]).collect();
     assert_eq!(nonces.len(), 2_000);
     // Nor is any part of them a counter: over so many, every byte takes nearly every value.
     for byte in 0..12 {

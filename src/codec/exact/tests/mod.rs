@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::codec::{Checked, Codec, Compressed, Context, Encrypted, Json, Keyring, MessagePack, Postcard};
-use crate::config::Policy;
+use crate::config::{Policy, Settings};
 use crate::error::{Error, ErrorKind};
 use crate::key::Key;
 use crate::seal::{Dates, Marks, Sealer, Value};
@@ -35,7 +35,7 @@ impl<C: Codec> Stack<C> {
             Self::Compressed(Checked::new(Compressed::new(base.clone()).threshold(0))),
             Self::Encrypted(Encrypted::new(base, keyring)),
         ]
-        .map(|stack| Sealer::new(stack, 0))
+        .map(|stack| Sealer::new(stack, &Settings::default().decide(&mut Vec::new())))
     }
 }
 
