@@ -302,6 +302,7 @@ impl<B: Backend, C: Codec, P: Preset> CacheBuilder<B, C, P> {
             warnings.push("L1 is off and there is no backend: nothing is cached".to_owned());
         }
         warnings.extend(missing);
+        warnings.extend(backend.as_ref().and_then(|backend| backend.capabilities().warning).map(str::to_owned));
         if let Some(can) = backend.as_ref().map(Backend::capabilities)
             && let Some(store) = can.store
         {

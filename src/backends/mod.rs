@@ -182,6 +182,8 @@ pub struct Capabilities {
     pub concurrency: usize,
     /// What two backends of this process that reach the same entries have in common, if that is known. For warnings.
     pub store: Option<u64>,
+    /// What is wrong with how the backend was set up, though it works. A cache over it warns of it once.
+    pub warning: Option<&'static str>,
     /// Whether there is no store at all, as with [`AnyBackend::none`]: a cache over it lives in L1 alone. A wrapper
     /// forwards it.
     pub absent: bool,
@@ -201,6 +203,7 @@ impl Capabilities {
             isolates: false,
             concurrency: 100,
             store: None,
+            warning: None,
             absent: false,
         }
     }
@@ -250,6 +253,13 @@ impl Capabilities {
         // Of this process alone, so that nothing can be learnt from the number.
         static HASHES: LazyLock<RandomState> = LazyLock::new(RandomState::new);
         self.store = Some(HASHES.hash_one((self.name, identity)));
+        self
+    }
+
+    /// Tells of something wrong with how the backend was set up.
+    #[must_use]
+    pub const fn warning(mut self, warning: &'static str) -> Self {
+        self.warning = Some(warning);
         self
     }
 

@@ -11,4 +11,5 @@ mod layout;
 mod leases;
 mod life;
 mod opening;
+mod planted;
 mod support;

@@ -66,7 +66,8 @@ mod workers;
 /// followed, and no proxy is used. Without [`CachekitIoSettings::allow_custom_host`] the host is the service's own, and
 /// of its addresses only public ones are connected to: not private, loopback, shared, link-local or reserved ones, nor
 /// IPv6 addresses that lead to such. With it, only link-local addresses and those of metadata services are refused. A
-/// look-up holds for 30 s, and what was checked is what is connected to.
+/// look-up holds for 30 s, and what was checked is what is connected to. Nothing of a request or an answer is written to
+/// the program's log. An answer is read up to 25 MB, its head and what comes before and after it up to 16 KiB.
 ///
 /// # Errors
 /// [`ErrorKind::Denied`] for an API key that is refused; [`ErrorKind::Timeout`] if there is no answer in time;

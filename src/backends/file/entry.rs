@@ -21,7 +21,8 @@ const MAGIC: [u8; 3] = [0x43, 0x4B, 1];
 #[derive(Debug)]
 pub(super) enum Found {
     Alive(Alive),
-    /// No entry, or a file that is left alone: a link, not a file, too large, or with flags of a later version.
+    /// No entry, or what is left alone until a write takes its place: a link, not a file, one that this user may not read,
+    /// too large, or with flags of a later version.
     Nothing,
     /// Expired, or not an entry: to be removed while its name still leads to this very file.
     Spoiled(fs::File),
@@ -50,9 +51,8 @@ pub(super) fn header(now: u64, ttl: Duration) -> [u8; HEADER] {
 
 /// Opens the entry at `path`, whose value is of at most `max_value` bytes.
 pub(super) fn find(path: &Path, max_value: u64, now: u64) -> io::Result<Found> {
-    let Some(mut file) = open(path)? else { return Ok(Found::Nothing) };
-    let metadata = file.metadata()?;
-    if !metadata.is_file() || metadata.len() > max_value.saturating_add(HEADER as u64) {
+    let Some((mut file, metadata)) = open(path)? else { return Ok(Found::Nothing) };
+    if metadata.len() > max_value.saturating_add(HEADER as u64) {
         return Ok(Found::Nothing);
     }
     Ok(match judge(&mut file)? {
@@ -89,13 +89,17 @@ fn lives(expiry: u64, now: u64) -> bool {
     expiry == 0 || now / 1_000 < expiry
 }
 
-/// Opens a file of the directory for reading; `None` if there is none, or if it is no regular file.
-pub(super) fn open(path: &Path) -> io::Result<Option<fs::File>> {
+/// Opens a regular file of the directory for reading. `None` if there is none, or one that this user may not read: ours
+/// are this user's, so it was planted, and the next write takes its place.
+pub(super) fn open(path: &Path) -> io::Result<Option<(fs::File, Metadata)>> {
     match os::no_follow(OpenOptions::new().read(true)).open(path) {
-        Ok(file) => Ok(Some(file)),
+        Ok(file) => {
+            let metadata = file.metadata()?;
+            Ok(metadata.is_file().then_some((file, metadata)))
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => match look(path)? {
-            Some(metadata) if metadata.is_file() => Err(error),
+            Some(metadata) if metadata.is_file() && error.kind() != io::ErrorKind::PermissionDenied => Err(error),
             _ => Ok(None),
         },
     }

@@ -18,6 +18,12 @@ pub(super) fn directory(error: io::Error) -> Error {
     common(error)
 }
 
+/// Another directory took the place of the one that was opened, and must not be used.
+pub(super) fn replaced(problem: &str) -> Error {
+    let message = format!("the cache directory was replaced or opened to others while it was in use: it {problem}");
+    Error::new(ErrorKind::Backend, message)
+}
+
 /// For what reads or writes one file.
 pub(super) fn entry(error: io::Error) -> Error {
     if error.kind() == io::ErrorKind::PermissionDenied {

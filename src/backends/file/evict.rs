@@ -10,9 +10,8 @@ use std::time::{Duration, SystemTime};
 
 use super::dir::{Dir, present, remove};
 use super::lease::Note;
-use super::ledger::Totals;
+use super::ledger::{Caps, Totals};
 use super::name::{Name, Role};
-use crate::config::FileLimits;
 
 /// Above this share of a cap entries are removed.
 pub(super) const HIGH: u64 = 90;
@@ -65,11 +64,11 @@ impl Census {
     /// caps.
     ///
     /// Returns what is left, `kept` included. Files that cannot be removed are passed over and stay counted.
-    pub(super) fn make_room(mut self, dir: &Dir, kept: Name, length: u64, limits: &FileLimits) -> Totals {
+    pub(super) fn make_room(mut self, dir: &Dir, kept: Name, length: u64, caps: &Caps) -> Totals {
         self.entries.sort_unstable();
         let replaced = self.entries.iter().find(|entry| entry.name == kept).map(|entry| entry.length);
         for entry in self.entries.iter().filter(|entry| entry.name != kept) {
-            if self.totals.with(replaced, length).within(LOW, limits) {
+            if self.totals.with(replaced, length).within(LOW, caps) {
                 break;
             }
             if remove(&dir.entry(entry.name)).is_ok() {

@@ -24,7 +24,7 @@ pub(super) struct Note {
 impl Note {
     /// The lease at `path`, if there is one that has not ended.
     pub(super) fn live(path: &Path, now: u64) -> io::Result<Option<Self>> {
-        let Some(file) = entry::open(path)? else { return Ok(None) };
+        let Some((file, _)) = entry::open(path)? else { return Ok(None) };
         let mut bytes = Vec::with_capacity(LENGTH + 1);
         file.take(LENGTH as u64 + 1).read_to_end(&mut bytes)?;
         Ok(Self::decode(&bytes).filter(|note| now < note.ends))

@@ -9,9 +9,11 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::config::FileLimits;
 
 /// The length of a ledger on disk, in bytes.
-pub(super) const LENGTH: usize = 48;
-const MAGIC: u64 = u64::from_be_bytes(*b"CKLEDGR\x01");
+pub(super) const LENGTH: usize = 72;
+const MAGIC: u64 = u64::from_be_bytes(*b"CKLEDGR\x02");
 const MAX_AGE: u64 = 30_000;
+/// How long the caps of a process hold for others after its last write: an hour.
+const CAPS_AGE: u64 = 3_600_000;
 
 /// What the directory holds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -44,17 +46,56 @@ impl Totals {
     }
 
     /// Whether entries and bytes are within `percent` of the caps.
-    pub(super) fn within(&self, percent: u64, limits: &FileLimits) -> bool {
+    pub(super) fn within(&self, percent: u64, caps: &Caps) -> bool {
         let fits = |value: u64, cap: u64| u128::from(value) * 100 <= u128::from(cap) * u128::from(percent);
-        fits(self.entries, limits.max_entries) && fits(self.bytes, limits.max_size)
+        fits(self.entries, caps.entries) && fits(self.bytes, caps.bytes)
     }
 }
 
-/// Totals, and when they were last counted from the files themselves (milliseconds since the epoch).
+/// How much the directory may hold: the largest caps of the processes that write to it. A process with smaller ones
+/// would throw out what the others keep.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Caps {
+    pub(super) entries: u64,
+    pub(super) bytes: u64,
+    /// When a process that has them wrote last (milliseconds since the epoch).
+    claimed: u64,
+}
+
+impl Caps {
+    pub(super) fn of(limits: &FileLimits, now: u64) -> Self {
+        Self { entries: limits.max_entries, bytes: limits.max_size, claimed: now }
+    }
+
+    /// These, or the `others` that the directory tells of where they are larger and of late.
+    pub(super) fn or_larger(self, others: Self) -> Self {
+        if !others.hold_at(self.claimed) || (self.entries >= others.entries && self.bytes >= others.bytes) {
+            return self;
+        }
+        let claims = self.entries >= others.entries || self.bytes >= others.bytes;
+        Self {
+            entries: self.entries.max(others.entries),
+            bytes: self.bytes.max(others.bytes),
+            claimed: if claims { self.claimed } else { others.claimed },
+        }
+    }
+
+    /// Whether these hold, and are not those of a process that has its `own`.
+    pub(super) fn differ(self, own: Self) -> bool {
+        self.hold_at(own.claimed) && (self.entries, self.bytes) != (own.entries, own.bytes)
+    }
+
+    fn hold_at(self, now: u64) -> bool {
+        now.checked_sub(self.claimed).is_some_and(|age| age < CAPS_AGE)
+    }
+}
+
+/// Totals, when they were last counted from the files themselves (milliseconds since the epoch), and the caps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Ledger {
     pub(super) totals: Totals,
     pub(super) counted: u64,
+    pub(super) caps: Caps,
 }
 
 impl Ledger {
@@ -66,7 +107,9 @@ impl Ledger {
     pub(super) fn encode(&self) -> [u8; LENGTH] {
         let Totals { entries, bytes, leases } = self.totals;
         let mut out = [0; LENGTH];
-        for (slot, field) in out.chunks_exact_mut(8).zip([MAGIC, self.counted, entries, bytes, leases]) {
+        let caps = [self.caps.entries, self.caps.bytes, self.caps.claimed];
+        let fields = [MAGIC, self.counted, entries, bytes, leases].into_iter().chain(caps);
+        for (slot, field) in out.chunks_exact_mut(8).zip(fields) {
             slot.copy_from_slice(&field.to_be_bytes());
         }
         let sum = xxh3_64(&out[..LENGTH - 8]);
@@ -80,9 +123,10 @@ impl Ledger {
         for (field, slot) in fields.iter_mut().zip(bytes.as_chunks().0) {
             *field = u64::from_be_bytes(*slot);
         }
-        let [magic, counted, entries, bytes_held, leases, sum] = fields;
+        let [magic, counted, entries, bytes_held, leases, most_entries, most_bytes, claimed, sum] = fields;
         let ours = magic == MAGIC && sum == xxh3_64(&bytes[..LENGTH - 8]);
-        ours.then_some(Self { totals: Totals { entries, bytes: bytes_held, leases }, counted })
+        let caps = Caps { entries: most_entries, bytes: most_bytes, claimed };
+        ours.then_some(Self { totals: Totals { entries, bytes: bytes_held, leases }, counted, caps })
     }
 }
 
@@ -93,7 +137,8 @@ mod tests {
     #[test]
     fn a_damaged_ledger_is_not_believed() {
         let totals = Totals { entries: 3, bytes: 1 << 40, leases: 1 };
-        let ledger = Ledger { totals, counted: 1_700_000_000_000 };
+        let caps = Caps { entries: 100, bytes: 1 << 20, claimed: 1_700_000_000_000 };
+        let ledger = Ledger { totals, counted: 1_700_000_000_000, caps };
         let bytes = ledger.encode();
         assert_eq!(Ledger::decode(&bytes), Some(ledger));
         for bit in 0..LENGTH * 8 {
@@ -106,14 +151,25 @@ mod tests {
 
     #[test]
     fn it_ages_in_thirty_seconds_and_is_not_believed_from_the_future() {
-        let ledger = Ledger { totals: Totals::default(), counted: 100_000 };
+        let ledger = Ledger { totals: Totals::default(), counted: 100_000, caps: Caps::default() };
         assert!(ledger.is_fresh(100_000) && ledger.is_fresh(129_999));
         assert!(!ledger.is_fresh(130_000) && !ledger.is_fresh(99_999));
     }
 
     #[test]
+    fn the_larger_caps_win_until_an_hour_after_their_process_wrote_last() {
+        let caps = |entries, bytes, claimed| Caps { entries, bytes, claimed };
+        let larger = caps(100, 1_000, 5_000);
+        assert_eq!(caps(50, 500, 6_000).or_larger(larger), larger);
+        assert_eq!(caps(50, 500, 5_000 + CAPS_AGE).or_larger(larger).bytes, 500);
+        assert_eq!(caps(50, 500, 4_999).or_larger(larger).bytes, 500, "a claim from the future is none");
+        assert_eq!(caps(200, 2_000, 6_000).or_larger(larger), caps(200, 2_000, 6_000));
+        assert_eq!(caps(50, 2_000, 6_000).or_larger(larger), caps(100, 2_000, 6_000));
+    }
+
+    #[test]
     fn ninety_percent_is_counted_exactly() {
-        let limits = FileLimits { max_entries: 100, max_size: 1_000, ..FileLimits::default() };
+        let limits = Caps { entries: 100, bytes: 1_000, claimed: 0 };
         let totals = |entries, bytes| Totals { entries, bytes, leases: 0 };
         assert!(totals(90, 900).within(90, &limits));
         assert!(!totals(91, 0).within(90, &limits));

@@ -3,13 +3,14 @@
 //! Threads of this process queue on a condition variable, and only their first in line asks the system for the
 //! advisory lock, so that processes compete one to one. Reads take no lock.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::dir::{look, set_aside};
 use super::error;
 use super::ledger::{LENGTH, Ledger};
 use super::os;
@@ -78,11 +79,13 @@ impl Lock {
     fn try_file(&self) -> Result<Option<File>, Error> {
         let mut options = OpenOptions::new();
         let options = options.read(true).write(true).create(true).truncate(false);
-        let file = os::private(os::no_follow(options)).open(&self.path).map_err(|source| self.unusable(source))?;
-        let opened = file.metadata().map_err(error::directory)?;
-        if !opened.is_file() {
-            return Err(unusable_lock(None));
+        let options = os::private(os::no_follow(options));
+        let mut found = open(options, &self.path)?;
+        if found.is_none() {
+            self.make_way().map_err(error::directory)?;
+            found = open(options, &self.path)?;
         }
+        let Some((file, opened)) = found else { return Ok(None) };
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Ok(None),
@@ -104,10 +107,17 @@ impl Lock {
         Error::new(ErrorKind::Timeout, message)
     }
 
-    fn unusable(&self, source: io::Error) -> Error {
-        match fs::symlink_metadata(&self.path) {
-            Ok(metadata) if !metadata.is_file() => unusable_lock(Some(source)),
-            _ => error::directory(source),
+    /// Moves aside what is in the place of the lock. One process at a time, or the second would move the new lock.
+    fn make_way(&self) -> io::Result<()> {
+        let directory = File::open(self.path.parent().unwrap_or(&self.path))?;
+        if directory.try_lock().is_err() {
+            return Ok(());
+        }
+        let mut options = OpenOptions::new();
+        let options = os::no_follow(options.read(true).write(true));
+        match open(options, &self.path) {
+            Ok(None) => set_aside(&self.path),
+            _ => Ok(()),
         }
     }
 }
@@ -143,10 +153,13 @@ impl Drop for Turn<'_> {
     }
 }
 
-fn unusable_lock(source: Option<io::Error>) -> Error {
-    let message = ".cachekit.lock in the cache directory is not a regular file: remove it";
-    match source {
-        Some(source) => Error::with_source(ErrorKind::Backend, message, source),
-        None => Error::new(ErrorKind::Backend, message),
+/// Opens the lock file. `None` if what is under its name can be no lock.
+fn open(options: &OpenOptions, path: &Path) -> Result<Option<(File, Metadata)>, Error> {
+    match options.open(path).and_then(|file| file.metadata().map(|metadata| (file, metadata))) {
+        Ok((file, metadata)) => Ok(metadata.is_file().then_some((file, metadata))),
+        Err(error) => match look(path).map_err(error::directory)? {
+            Some(found) if !found.is_file() || error.kind() == io::ErrorKind::PermissionDenied => Ok(None),
+            _ => Err(error::directory(error)),
+        },
     }
 }

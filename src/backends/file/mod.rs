@@ -46,13 +46,19 @@ mod temp;
 ///   reader sees the old value or the new one, whenever a writer dies. Reads take no lock.
 /// - A file that is no entry is a miss. Bad magic, another version, fewer than 14 bytes, or an expiry that has
 ///   passed: it is removed. Flags of a later version, more than `max_value` bytes, a link, anything but a regular
-///   file: it is left alone, until a `set` replaces it.
+///   file, a file that this user may not read: it is left alone, until a `set` replaces it. A directory in the place of
+///   an entry or a lease, and whatever can be no lock in the place of the lock, is moved aside then, to a name that ends
+///   in `.aside.` and a number.
 /// - Directories are created with mode 0700, files with 0600. Links are never followed.
+/// - A directory that takes the place of the one that was opened is used if it passes the same checks, and else refused
+///   by each operation, until it is mended.
 ///
 /// # Limits
 /// An insert above 90 % of either cap of [`FileLimits`] removes the oldest entries down to 70 %. The sums are kept in
 /// the lock file and counted anew every 30 s and at each eviction, which mends what killed processes and writers that
 /// take no lock (such as the Python library) left. Up to `max_entries` leases may be out; they count to neither cap.
+/// Of processes that give one directory different caps the larger ones win, until an hour after that process wrote last;
+/// a cache of the second process is warned (`Cache::warnings`).
 ///
 /// # Cost
 /// All work runs on the runtime's blocking threads, at most 48 reads and 16 writes at a time. A read is open, stat,
@@ -86,6 +92,9 @@ pub struct File {
     writes: Arc<Semaphore>,
 }
 
+const DISPUTED: &str = "another process gave the cache directory (CACHEKIT_FILE_CACHE_DIR) other limits: the larger \
+                        ones hold for both; set CACHEKIT_FILE_MAX_SIZE_MB and CACHEKIT_FILE_MAX_ENTRY_COUNT alike";
+
 const READS: usize = 48;
 const WRITES: usize = 16;
 
@@ -107,7 +116,7 @@ impl File {
     /// As [`open`](File::open).
     pub fn open_with_clock(dir: impl Into<PathBuf>, limits: FileLimits, clock: Arc<dyn Clock>) -> Result<Self, Error> {
         open::limits(&limits)?;
-        let dir = Dir::new(open::directory(&dir.into())?);
+        let dir = Dir::new(open::directory(&dir.into())?).map_err(error::directory)?;
         Ok(Self {
             store: Arc::new(Store::start(dir, limits, clock)?),
             reads: Arc::new(Semaphore::new(READS)),
@@ -145,6 +154,7 @@ impl File {
         let store = Arc::clone(&self.store);
         let task = runtime.spawn_blocking(move || {
             let _permit = permit;
+            store.dir.check()?;
             work(&store)
         });
         match task.await {
@@ -169,7 +179,9 @@ impl Backend for File {
         let max_value = usize::try_from(self.store.limits.max_value).unwrap_or(usize::MAX);
         // The lock, and as much again as any backend has for the work itself.
         let timeout = self.store.limits.lock_timeout + Duration::from_secs(5);
-        Capabilities::new("file").leases(true).max_value(max_value).timeout(timeout).store(self.store.dir.path())
+        let can = Capabilities::new("file").leases(true).max_value(max_value).timeout(timeout);
+        let can = can.store(self.store.dir.path());
+        if self.store.is_disputed { can.warning(DISPUTED) } else { can }
     }
 
     async fn get(&self, key: &Key) -> Result<Option<Bytes>, Error> {

@@ -56,13 +56,7 @@ pub(super) fn directory(asked: &Path) -> Result<PathBuf, Error> {
     }
     let gone = |error| refused(&path, "disappeared while it was opened: let nobody else remove it", Some(error));
     let metadata = fs::symlink_metadata(&path).map_err(gone)?;
-    if metadata.is_symlink() {
-        return Err(refused(&path, "is a symbolic link: name the directory it leads to", None));
-    }
-    if !metadata.is_dir() {
-        return Err(refused(&path, "is not a directory: name a directory, or remove that file", None));
-    }
-    if let Some(problem) = os::intruders(&metadata) {
+    if let Some(problem) = fault(&metadata) {
         return Err(refused(&path, problem, None));
     }
     match Temp::probe(&path) {
@@ -73,6 +67,17 @@ pub(super) fn directory(asked: &Path) -> Result<PathBuf, Error> {
         }
         _ => fs::canonicalize(&path).map_err(gone),
     }
+}
+
+/// Why what was found under the path of a cache directory must not be used, and what to do about it.
+pub(super) fn fault(found: &fs::Metadata) -> Option<&'static str> {
+    if found.is_symlink() {
+        return Some("is a symbolic link: name the directory it leads to");
+    }
+    if !found.is_dir() {
+        return Some("is not a directory: name a directory, or remove that file");
+    }
+    os::intruders(found)
 }
 
 fn refused(path: &Path, problem: &str, source: Option<io::Error>) -> Error {

@@ -3,7 +3,7 @@
 //! Elsewhere than on Unix there are no modes, owners and inode numbers to look at: the rules that need them hold on
 //! Unix only.
 
-pub(super) use self::imp::{create_dir, intruders, no_follow, out_of_handles, private, same_file};
+pub(super) use self::imp::{create_dir, intruders, no_follow, out_of_handles, private, same_file, same_rights};
 
 #[cfg(unix)]
 mod imp {
@@ -46,6 +46,11 @@ mod imp {
         a.dev() == b.dev() && a.ino() == b.ino()
     }
 
+    /// Whether both give the same users the same rights.
+    pub(in super::super) fn same_rights(a: &Metadata, b: &Metadata) -> bool {
+        (a.uid(), a.mode()) == (b.uid(), b.mode())
+    }
+
     pub(in super::super) fn out_of_handles(error: &io::Error) -> bool {
         Errno::from_io_error(error).is_some_and(|errno| matches!(errno, Errno::MFILE | Errno::NFILE))
     }
@@ -74,6 +79,10 @@ mod imp {
     }
 
     pub(in super::super) fn same_file(_: &Metadata, _: &Metadata) -> bool {
+        true
+    }
+
+    pub(in super::super) fn same_rights(_: &Metadata, _: &Metadata) -> bool {
         true
     }
 

@@ -14,7 +14,7 @@ use super::entry::{self, Alive, Found, HEADER};
 use super::error;
 use super::evict::{self, Census, HIGH};
 use super::lease::Note;
-use super::ledger::{Ledger, Totals};
+use super::ledger::{Caps, Ledger, Totals};
 use super::lock::{Lock, Locked};
 use super::name::Name;
 use super::os;
@@ -29,6 +29,8 @@ use crate::error::{Error, ErrorKind};
 pub(super) struct Store {
     pub(super) dir: Dir,
     pub(super) limits: FileLimits,
+    /// Whether another process gave the directory other limits.
+    pub(super) is_disputed: bool,
     lock: Lock,
     clock: Arc<dyn Clock>,
 }
@@ -36,8 +38,9 @@ pub(super) struct Store {
 impl Store {
     /// Takes up the work in a checked directory: removes what dead writers left behind.
     pub(super) fn start(dir: Dir, limits: FileLimits, clock: Arc<dyn Clock>) -> Result<Self, Error> {
-        let store = Self { lock: Lock::new(dir.path(), limits.lock_timeout), dir, limits, clock };
-        let locked = match store.lock.acquire(Duration::ZERO) {
+        let lock = Lock::new(dir.path(), limits.lock_timeout);
+        let mut store = Self { lock, dir, limits, is_disputed: false, clock };
+        let mut locked = match store.lock.acquire(Duration::ZERO) {
             Err(error) if !error.is_temporary() => {
                 return Err(Error::with_source(ErrorKind::Config, error.to_string(), error));
             }
@@ -48,8 +51,27 @@ impl Store {
             let message = "the cache directory cannot be listed: make it readable to this user, or choose another";
             Error::with_source(ErrorKind::Config, message, source)
         })?;
+        let is_disputed = locked.as_mut().is_some_and(|locked| store.claim(locked));
         drop(locked);
+        store.is_disputed = is_disputed;
         Ok(store)
+    }
+
+    /// Writes down the limits of this process. Returns whether another one has others.
+    fn claim(&self, locked: &mut Locked<'_>) -> bool {
+        let (known, now) = (locked.ledger(), self.clock.wall());
+        let caps = self.caps(known, now);
+        let ledger = known.unwrap_or(Ledger { totals: Totals::default(), counted: 0, caps });
+        // A disk that takes no writes now is told of by the first operation that needs it.
+        let _ = locked.record(&Ledger { caps, ..ledger });
+        known.is_some_and(|ledger| ledger.caps.differ(Caps::of(&self.limits, now)))
+    }
+
+    /// Takes the lock. The directory may have been replaced while others had it.
+    fn acquire(&self, patience: Duration) -> Result<Locked<'_>, Error> {
+        let locked = self.lock.acquire(patience)?;
+        self.dir.check()?;
+        Ok(locked)
     }
 
     pub(super) fn get(&self, name: Name) -> Result<Option<Bytes>, Error> {
@@ -83,12 +105,12 @@ impl Store {
 
     pub(super) fn set(&self, name: Name, value: &Bytes, ttl: Duration, patience: Duration) -> Result<(), Error> {
         let temp = self.prepare(name, value, ttl)?;
-        let mut locked = self.lock.acquire(patience)?;
+        let mut locked = self.acquire(patience)?;
         self.place(&mut locked, name, temp, value)
     }
 
     pub(super) fn remove(&self, names: &[Name], patience: Duration) -> Result<(), Error> {
-        let mut locked = self.lock.acquire(patience)?;
+        let mut locked = self.acquire(patience)?;
         names.iter().try_for_each(|name| self.forget(&mut locked, *name))
     }
 
@@ -109,7 +131,7 @@ impl Store {
     pub(super) fn touch(&self, name: Name, ttl: Duration, patience: Duration) -> Result<bool, Error> {
         let path = self.dir.entry(name);
         let Some((entry, mut temp)) = self.copy(name, ttl)? else { return Ok(false) };
-        let _locked = self.lock.acquire(patience)?;
+        let _locked = self.acquire(patience)?;
         let named = look(&path).map_err(error::directory)?;
         let same = named.is_some_and(|named| os::same_file(&named, &entry.metadata));
         if !same || !entry.lives(self.clock.wall()) {
@@ -139,16 +161,16 @@ impl Store {
         if self.note(name)?.is_some() {
             return Ok(Lease::Held);
         }
-        let mut locked = self.lock.acquire(patience)?;
+        let mut locked = self.acquire(patience)?;
         if self.note(name)?.is_some() {
             return Ok(Lease::Held);
         }
         self.end_lease(&mut locked, name)?;
         let mut ledger = self.ledger(&mut locked)?;
-        if ledger.totals.leases >= self.limits.max_entries {
+        if ledger.totals.leases >= ledger.caps.entries {
             ledger = self.count(&mut locked)?;
         }
-        if ledger.totals.leases >= self.limits.max_entries {
+        if ledger.totals.leases >= ledger.caps.entries {
             let message =
                 "as many leases are out as the cache directory may hold entries: try again, or raise max_entries";
             return Err(Error::new(ErrorKind::Unavailable, message));
@@ -169,7 +191,7 @@ impl Store {
         if !self.holds(name, token)? {
             return Ok(false);
         }
-        let _locked = self.lock.acquire(patience)?;
+        let _locked = self.acquire(patience)?;
         if !self.holds(name, token)? {
             return Ok(false);
         }
@@ -195,7 +217,7 @@ impl Store {
             return Ok(false);
         }
         let filled = self.prepare(name, value, ttl).and_then(|temp| {
-            let mut locked = self.lock.acquire(patience)?;
+            let mut locked = self.acquire(patience)?;
             if !self.holds(name, token)? {
                 return Ok(false);
             }
@@ -212,7 +234,7 @@ impl Store {
         if !self.holds(name, token)? {
             return Ok(());
         }
-        let mut locked = self.lock.acquire(patience)?;
+        let mut locked = self.acquire(patience)?;
         if self.holds(name, token)? {
             self.end_lease(&mut locked, name)?;
         }
@@ -241,8 +263,8 @@ impl Store {
         let length = (value.len() + HEADER) as u64;
         let old = look(&path).map_err(error::directory)?;
         let replaced = old.filter(|metadata| metadata.is_file()).map(|metadata| metadata.len());
-        if !ledger.totals.with(replaced, length).within(HIGH, &self.limits) {
-            ledger = self.make_room(name, replaced, length)?;
+        if !ledger.totals.with(replaced, length).within(HIGH, &ledger.caps) {
+            ledger = self.make_room(name, replaced, length, ledger.caps)?;
         }
         // Both count until the rename is done, so that dying here leaves the ledger above the truth, not below.
         locked.record(&Ledger { totals: ledger.totals.with(None, length), ..ledger })?;
@@ -253,25 +275,25 @@ impl Store {
         Ok(())
     }
 
-    fn make_room(&self, name: Name, replaced: Option<u64>, length: u64) -> Result<Ledger, Error> {
+    fn make_room(&self, name: Name, replaced: Option<u64>, length: u64, caps: Caps) -> Result<Ledger, Error> {
         let counted = self.clock.wall();
         let census = Census::take(self.dir.path(), counted).map_err(error::directory)?;
         let mut totals = census.totals;
-        if !totals.with(replaced, length).within(HIGH, &self.limits) {
-            totals = census.make_room(&self.dir, name, length, &self.limits);
+        if !totals.with(replaced, length).within(HIGH, &caps) {
+            totals = census.make_room(&self.dir, name, length, &caps);
         }
-        if !totals.with(replaced, length).within(100, &self.limits) {
+        if !totals.with(replaced, length).within(100, &caps) {
             let message = "the cache directory is full and its entries cannot be removed: give them to this user";
             return Err(Error::new(ErrorKind::Backend, message));
         }
-        Ok(Ledger { totals, counted })
+        Ok(Ledger { totals, counted, caps })
     }
 
     /// What the directory holds, counted anew when the ledger is missing, damaged or old.
     fn ledger(&self, locked: &mut Locked<'_>) -> Result<Ledger, Error> {
         let now = self.clock.wall();
         match locked.ledger() {
-            Some(ledger) if ledger.is_fresh(now) => Ok(ledger),
+            Some(ledger) if ledger.is_fresh(now) => Ok(Ledger { caps: self.caps(Some(ledger), now), ..ledger }),
             _ => self.count(locked),
         }
     }
@@ -279,9 +301,15 @@ impl Store {
     fn count(&self, locked: &mut Locked<'_>) -> Result<Ledger, Error> {
         let counted = self.clock.wall();
         let totals = Census::take(self.dir.path(), counted).map_err(error::directory)?.totals;
-        let ledger = Ledger { totals, counted };
+        let ledger = Ledger { totals, counted, caps: self.caps(locked.ledger(), counted) };
         locked.record(&ledger)?;
         Ok(ledger)
+    }
+
+    /// How much the directory may hold.
+    fn caps(&self, known: Option<Ledger>, now: u64) -> Caps {
+        let own = Caps::of(&self.limits, now);
+        known.map_or(own, |ledger| own.or_larger(ledger.caps))
     }
 
     fn note(&self, name: Name) -> Result<Option<Note>, Error> {
@@ -302,7 +330,7 @@ impl Store {
     /// Removes a spoiled entry, if its name still leads to `file` and nobody is writing; a later read tries again.
     fn discard(&self, name: Name, file: &fs::File) {
         let path = self.dir.entry(name);
-        let Ok(mut locked) = self.lock.acquire(Duration::ZERO) else { return };
+        let Ok(mut locked) = self.acquire(Duration::ZERO) else { return };
         let (Ok(opened), Ok(Some(named))) = (file.metadata(), look(&path)) else { return };
         if os::same_file(&opened, &named) && remove(&path).is_ok_and(|removed| removed) {
             amend(&mut locked, |totals| totals.subtract(named.len()));
@@ -327,7 +355,7 @@ mod tests {
     #[test]
     fn a_spoiled_file_that_was_replaced_is_not_removed() {
         let directory = tempfile::tempdir().unwrap();
-        let dir = Dir::new(directory.path().to_owned());
+        let dir = Dir::new(directory.path().to_owned()).unwrap();
         let store = Store::start(dir, FileLimits::default(), Arc::new(SystemClock)).unwrap();
         let name = Name::of(&Key::new("users", 1).unwrap());
         let path = store.dir.entry(name);

@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::dir::{look, set_aside};
 use super::name::Name;
 use super::os;
 
@@ -42,21 +43,31 @@ impl Temp {
         fs::remove_file(&temp.path)
     }
 
-    /// Gives the file its name, whatever was there before.
+    /// Gives the file its name, whatever was there before. A directory is moved aside.
     pub(super) fn place(mut self, path: &Path) -> io::Result<()> {
-        fs::rename(&self.path, path)?;
+        if let Err(error) = fs::rename(&self.path, path) {
+            if !look(path)?.is_some_and(|found| found.is_dir()) {
+                return Err(error);
+            }
+            set_aside(path)?;
+            fs::rename(&self.path, path)?;
+        }
         self.placed = true;
         Ok(())
     }
 
     fn create(directory: &Path, name: Name) -> io::Result<(Self, File)> {
-        let nanos = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_nanos());
-        let unique = format!("{name}.tmp.{}.{nanos}{:06}", std::process::id(), fastrand::u32(..1_000_000));
-        let path = directory.join(unique);
+        let path = directory.join(format!("{name}.tmp.{}", unique()));
         let mut options = OpenOptions::new();
         let file = os::private(os::no_follow(options.write(true).create_new(true))).open(&path)?;
         Ok((Self { path, placed: false }, file))
     }
+}
+
+/// The end of a name that no other file has.
+pub(super) fn unique() -> String {
+    let nanos = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_nanos());
+    format!("{}.{nanos}{:06}", std::process::id(), fastrand::u32(..1_000_000))
 }
 
 impl Drop for Temp {
