@@ -47,13 +47,13 @@ impl Codec for Json {
         Ok(())
     }
 
+    /// The error has no source: what a `Serialize` of the user's says may quote the value.
     fn encode<T: Serialize>(&self, value: &T, context: Context<'_>, out: &mut Vec<u8>) -> Result<(), Error> {
         let (exact, start) = (Exact::of::<Self>(context), out.len());
         let mut format = serde_json::Serializer::new(&mut *out);
-        exact.write::<Self, T, _>(value, &mut format).map_err(|error| {
-            let message = || format!("JSON cannot write this `{}`", type_name::<T>());
-            exact.refusal::<Self, T>().unwrap_or_else(|| Error::with_source(ErrorKind::Encode, message(), error))
-        })?;
+        exact
+            .write::<Self, T, _>(value, &mut format)
+            .map_err(|_| exact.refusal::<Self, T>().unwrap_or_else(unwritable::<T>))?;
         check_written::<T>(exact.elements(), exact.memory(), out.len() - start, context)
     }
 
@@ -75,6 +75,15 @@ impl Format for Json {
     const HIDES_UNIT_STRUCTS: bool = true;
     const COUNTS_FIELDS: bool = false;
     const IS_TEXT: bool = true;
+}
+
+#[cold]
+fn unwritable<T>() -> Error {
+    let message = format!(
+        "JSON cannot write this `{}`: give it to `serde_json` to see why, since the reason may quote the value",
+        type_name::<T>()
+    );
+    Error::new(ErrorKind::Encode, message)
 }
 
 fn unreadable(error: &serde_json::Error) -> Error {

@@ -45,13 +45,13 @@ impl Codec for MessagePack {
         Ok(())
     }
 
+    /// The error has no source: what a `Serialize` of the user's says may quote the value.
     fn encode<T: Serialize>(&self, value: &T, context: Context<'_>, out: &mut Vec<u8>) -> Result<(), Error> {
         let (exact, start) = (Exact::of::<Self>(context), out.len());
         let mut format = rmp_serde::Serializer::new(&mut *out).with_struct_map();
-        exact.write::<Self, T, _>(value, &mut format).map_err(|error| {
-            let message = || format!("MessagePack cannot write this `{}`", type_name::<T>());
-            exact.refusal::<Self, T>().unwrap_or_else(|| Error::with_source(ErrorKind::Encode, message(), error))
-        })?;
+        exact
+            .write::<Self, T, _>(value, &mut format)
+            .map_err(|_| exact.refusal::<Self, T>().unwrap_or_else(unwritable::<T>))?;
         check_written::<T>(exact.elements(), exact.memory(), out.len() - start, context)
     }
 
@@ -68,6 +68,15 @@ impl Codec for MessagePack {
         }
         Ok(value)
     }
+}
+
+#[cold]
+fn unwritable<T>() -> Error {
+    let message = format!(
+        "MessagePack cannot write this `{}`: give it to `rmp_serde` to see why, since the reason may quote the value",
+        type_name::<T>()
+    );
+    Error::new(ErrorKind::Encode, message)
 }
 
 impl Format for MessagePack {

@@ -25,6 +25,7 @@ mod large;
 mod laws;
 mod leases;
 mod lifecycle;
+mod logs;
 mod memcached;
 mod memory_bus;
 mod observers;
