@@ -8,6 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::dir::{look, set_aside};
 use super::name::Name;
 use super::os;
+use crate::random;
 
 /// A file on its way to its name. Removed when dropped before it gets there.
 #[derive(Debug)]
@@ -67,7 +68,7 @@ impl Temp {
 /// The end of a name that no other file has.
 pub(super) fn unique() -> String {
     let nanos = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_nanos());
-    format!("{}.{nanos}{:06}", std::process::id(), fastrand::u32(..1_000_000))
+    format!("{}.{nanos}{:06}", std::process::id(), random::number() % 1_000_000)
 }
 
 impl Drop for Temp {

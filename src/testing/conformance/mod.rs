@@ -17,6 +17,7 @@ use crate::backends::Backend;
 use crate::clock::{Clock, SystemClock};
 use crate::error::Error;
 use crate::key::{IntoKey, Key};
+use crate::random;
 
 mod batches;
 mod bus;
@@ -137,7 +138,7 @@ where
     B: Backend,
     M: Future<Output = B> + Send,
 {
-    let mut suite = Suite { make, options, space: format!("conformance-{:016x}", fastrand::u64(..)), kept: Vec::new() };
+    let mut suite = Suite { make, options, space: format!("conformance-{:016x}", random::number()), kept: Vec::new() };
     limits::check(&mut suite).await;
     values::check(&mut suite).await;
     keys::check(&mut suite).await;

@@ -11,6 +11,7 @@ use super::{BackendOptions, in_time, shown};
 use crate::bus::{AnyBus, Batch, Bus, Position};
 use crate::error::Error;
 use crate::key::Key;
+use crate::random;
 
 mod hearing;
 mod losing;
@@ -62,7 +63,7 @@ where
     where
         R: Future<Output = ()> + Send,
     {
-        let space = format!("conformance-{:016x}", fastrand::u64(..));
+        let space = format!("conformance-{:016x}", random::number());
         let name = |name| Key::new(&space, name).expect("the suite's names are neither empty nor too long");
         let one = AnyBus::new((self.make)(name("log")).await);
         let two = AnyBus::new((self.make)(name("log")).await);
