@@ -11,7 +11,7 @@ use std::task::Poll;
 
 use super::options::Computed;
 use crate::error::panic_message;
-use crate::event::CallerSpan;
+use crate::event::{CallerSpan, Complaint};
 use crate::flight::Context;
 
 /// A computation that has not begun.
@@ -43,6 +43,7 @@ pub(super) struct Leader {
     pub(super) context: Context,
     /// The parent of what the computation does.
     pub(super) span: CallerSpan,
+    pub(super) complaint: Complaint,
 }
 
 /// Runs a future. If it panics, what it said.

@@ -19,7 +19,7 @@ use crate::clock::{check_time, millis, within};
 use crate::codec::Codec;
 use crate::epochs::Tags;
 use crate::error::{Error, ErrorKind};
-use crate::event::{Event, Outcome};
+use crate::event::{Complaint, Event, Outcome};
 use crate::guard::check_size;
 use crate::invalidate::Subscription;
 use crate::key::{IntoKey, Key};
@@ -29,12 +29,12 @@ use crate::seal::{Marks, Value};
 impl<B: Backend, C: Codec> Inner<B, C> {
     pub(super) async fn fetch<T: Value>(&self, key: &impl IntoKey, options: Options) -> Result<Option<Arc<T>>, Error> {
         options.check()?;
-        let (key, stale) = if self.local.l1.is_none() {
-            (self.key(key)?, None)
+        let (key, stale, complaint) = if self.local.l1.is_none() {
+            (self.key(key)?, None, Complaint::default())
         } else {
             match self.look(key, &options)? {
                 Look::Fresh(value) => return Ok(Some(value)),
-                Look::Other(other) => (other.key, other.stale),
+                Look::Other(other) => (other.key, other.stale, other.complaint),
             }
         };
         if stale.is_some() {
@@ -44,7 +44,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         if !options.skip_l2_read {
             self.listen().await;
         }
-        let (found, failure) = self.consult::<T>(&key, options).await;
+        let (found, failure) = self.consult::<T>(&key, options, &complaint).await;
         let (outcome, value) = match (found, failure) {
             (Some(Found { value, age: Age::Fresh, in_l1: true, .. }), _) => (Outcome::L1Hit, Ok(Some(value))),
             (Some(Found { value, age: Age::Fresh, .. }), _) => (Outcome::L2Hit, Ok(Some(value))),

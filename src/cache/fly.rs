@@ -19,7 +19,7 @@ use crate::clock::within;
 use crate::codec::Codec;
 use crate::epochs::Tags;
 use crate::error::{ComputeError, Error, ErrorKind};
-use crate::event::{Event, Failure, Outcome};
+use crate::event::{Complaint, Event, Failure, Outcome};
 use crate::flight::{Fallback, Flight, Landing, Pass};
 use crate::invalidate::Stamp;
 use crate::key::Key;
@@ -53,11 +53,12 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     ) {
         self.listen().await;
         let flight = Arc::clone(&pass.flight);
-        let Some(read_failed) = self.ask_tiers(pass, key, options).await else { return };
+        let Leader { context, span, complaint } = leader;
+        let Some(read_failed) = self.ask_tiers(pass, key, options, &complaint).await else { return };
         let options = self.without_refused_write(options);
         let stamp = if read_failed || options.skip_l2_write { None } else { self.stamp().await.ok() };
         let read_failed = read_failed || (stamp.is_none() && !options.skip_l2_write);
-        let (lease, to_l2) = match self.take_turn(key, options, &flight, read_failed).await {
+        let (lease, to_l2) = match self.take_turn(key, options, (&flight, &complaint), read_failed).await {
             Turn::Compute { lease, to_l2 } => (lease, to_l2),
             Turn::Found(found, lease) => {
                 flight.land(found.landing());
@@ -66,7 +67,6 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         };
         let started = self.clock.precise();
         flight.start(self.clock.ticks());
-        let Leader { context, span } = leader;
         let computation = context.scope(span.around(caught(async move { compute().await })));
         let result = self.bounded(&flight, options, computation).await;
         let cost = self.clock.precise().saturating_sub(started);
@@ -104,9 +104,10 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         pass: &mut Pass<T, E>,
         key: &Key,
         options: Options,
+        complaint: &Complaint,
     ) -> Option<bool> {
         let flight = Arc::clone(&pass.flight);
-        let (found, failure) = self.consult::<T>(key, options).await;
+        let (found, failure) = self.consult::<T>(key, options, complaint).await;
         let closed = |error: &&Error| self.policy.fail_closed && error.kind() == ErrorKind::Unauthentic;
         if let Some(error) = failure.as_ref().filter(closed) {
             pass.leave();

@@ -12,7 +12,7 @@ use crate::backends::Backend;
 use crate::clock::within;
 use crate::codec::Codec;
 use crate::error::{ComputeError, Error, ErrorKind};
-use crate::event::{Event, Outcome};
+use crate::event::{Complaint, Event, Outcome};
 use crate::flight::{Landing, Pass, Ticket};
 use crate::key::Key;
 use crate::seal::Value;
@@ -86,8 +86,9 @@ impl<B: Backend, C: Codec> Inner<B, C> {
 
     /// An older value, as it stands in for a computation that fails.
     pub(super) async fn stale_in_l1<T: Value>(&self, key: &Key, options: Options) -> Option<Arc<T>> {
+        let (options, complaint) = (Options { skip_l2_read: true, ..options }, Complaint::default());
         // Boxed: rare, and as deep as a read of the backend.
-        let (found, _) = Box::pin(self.consult::<T>(key, Options { skip_l2_read: true, ..options })).await;
+        let (found, _) = Box::pin(self.consult::<T>(key, options, &complaint)).await;
         found.map(|found| found.value)
     }
 }

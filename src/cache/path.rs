@@ -16,7 +16,7 @@ use crate::codec::Codec;
 use crate::config::Overload;
 use crate::epochs::Tags;
 use crate::error::{ComputeError, Error, ErrorKind};
-use crate::event::{CallerSpan, Event, Outcome};
+use crate::event::{CallerSpan, Complaint, Event, Outcome};
 use crate::flight::{Answer, Asker, Context, Fallback, Flight, Flights, Landing, Limits, Role};
 use crate::key::{IntoKey, Key};
 use crate::memory::Age;
@@ -35,6 +35,7 @@ pub(super) struct Other<T> {
     pub(super) stale: Option<Arc<T>>,
     /// The tags that the call names.
     pub(super) tags: Tags,
+    pub(super) complaint: Complaint,
     /// Whether the key is a stand-in for one that names no entry.
     pub(super) is_stand_in: bool,
 }
@@ -57,7 +58,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     ) -> impl Future<Output = Result<Arc<T>, ComputeError<E>>> + Send {
         // Boxed, so that the future of a hit is small.
         Box::pin(async move {
-            let Other { key, stale, tags, is_stand_in } = *other;
+            let Other { key, stale, tags, complaint, is_stand_in } = *other;
             let options = if is_stand_in { options.unfindable() } else { options };
             match stale {
                 Some(value) if self.policy.background => {
@@ -65,7 +66,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
                     self.renew(key, options, tags, compute);
                     Ok(value)
                 }
-                _ => self.load(key, options, tags, compute).await,
+                _ => self.load(key, options, tags, (complaint, compute)).await,
             }
         })
     }
@@ -82,14 +83,16 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         // Of no other call, so that computations of such keys may ask for one another.
         let key = self.namespace.root().reserved(&format!("unnamed:{:x}", random::number()));
         self.observers.tell(Event::NotStored { key: &key, error });
-        Look::Other(Box::new(Other { key, stale: None, tags: Tags::default(), is_stand_in: true }))
+        let (tags, complaint) = (Tags::default(), Complaint::default());
+        Look::Other(Box::new(Other { key, stale: None, tags, complaint, is_stand_in: true }))
     }
 
     /// Looks in L1. A fresh hit is counted here; it makes no key unless somebody listens.
     #[inline]
     pub(super) fn look<T: Value>(&self, key: &impl IntoKey, options: &Options) -> Result<Look<T>, Error> {
         self.namespace.with(key, |text, hash| {
-            let found = if options.skip_l1_read { None } else { self.look_l1::<T>(hash, text) };
+            let complaint = Complaint::default();
+            let found = if options.skip_l1_read { None } else { self.look_l1::<T>(hash, text, &complaint) };
             if found.as_ref().is_some_and(|found| found.age != Age::Expired)
                 && let Some(staleness) = self.local.epochs.staleness(|| self.clock.ticks())
             {
@@ -108,7 +111,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
                 found => {
                     let stale = found.filter(|found| found.age == Age::Stale).map(|found| found.value);
                     let (key, tags) = (Key::from_parts(text, hash), Tags::default());
-                    Look::Other(Box::new(Other { key, stale, tags, is_stand_in: false }))
+                    Look::Other(Box::new(Other { key, stale, tags, complaint, is_stand_in: false }))
                 }
             }
         })
@@ -131,7 +134,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
                 pass.flight.renew_with(permit);
                 // No computation waits for this one.
                 let context = Context::default().enter(Arc::clone(&pass.flight.node), self.id(), key.clone(), false);
-                let leader = Leader { context, span: CallerSpan::current() };
+                let leader = Leader { context, span: CallerSpan::current(), complaint: Complaint::default() };
                 // Where nothing can be spawned, the next stale hit tries again.
                 let _ = self.tasks.spawn(self.task(pass, key, options, leader, compute));
             }
@@ -148,7 +151,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         key: Key,
         mut options: Options,
         tags: Tags,
-        compute: Computation<T, E>,
+        (complaint, compute): (Complaint, Computation<T, E>),
     ) -> Result<Arc<T>, ComputeError<E>> {
         if tokio::runtime::Handle::try_current().is_err() {
             let message = "a call that misses L1 needs a tokio runtime: call it inside one";
@@ -180,7 +183,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             // Nothing waits for a new flight's computation yet, so this closes no ring.
             let _wait = context.wait_for(&flight.node);
             let context = context.clone().enter(Arc::clone(&flight.node), self.id(), key.clone(), alone);
-            let leader = Leader { context, span: CallerSpan::current() };
+            let leader = Leader { context, span: CallerSpan::current(), complaint };
             let task = self.task(pass, key.clone(), options, leader, compute);
             let left = if alone { Err(task) } else { self.tasks.spawn(task) };
             if let Err(task) = left {

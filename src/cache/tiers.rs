@@ -12,7 +12,7 @@ use crate::backends::Backend;
 use crate::codec::Codec;
 use crate::epochs::Tags;
 use crate::error::{Error, ErrorKind};
-use crate::event::{Event, Unreadable};
+use crate::event::{Complaint, Event, Unreadable};
 use crate::fence::Fence;
 use crate::frame;
 use crate::guard::{Guard, check_size};
@@ -61,7 +61,7 @@ pub(super) struct Origin {
 impl<B: Backend, C: Codec> Inner<B, C> {
     /// What L1 holds for a key, if it is a `T`, without its tags.
     #[inline]
-    pub(super) fn look_l1<T: Value>(&self, hash: u64, text: &str) -> Option<Found<T>> {
+    pub(super) fn look_l1<T: Value>(&self, hash: u64, text: &str, complaint: &Complaint) -> Option<Found<T>> {
         let Hit { held, age, expires, tags } = self.local.l1.as_ref()?.get(hash, text, self.clock.ticks())?;
         let value = if C::CONFIDENTIAL {
             let sealed = held.downcast_ref::<Bytes>();
@@ -74,12 +74,12 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         } else {
             held.downcast().map_err(|_| Unreadable::Schema)
         };
-        let value = self.readable(hash, text, value)?;
+        let value = self.readable(hash, text, value, complaint)?;
         Some(Found { value, age, in_l1: true, expires, tags })
     }
 
     /// What L1 holds for a key, if it is a `T`, with its tags.
-    async fn look_l1_tagged<T: Value>(&self, key: &Key) -> Option<Found<T>> {
+    async fn look_l1_tagged<T: Value>(&self, key: &Key, complaint: &Complaint) -> Option<Found<T>> {
         let (hash, text) = (key.hash64(), key.as_str());
         let Hit { held, age, expires, tags } = self.local.l1.as_ref()?.get_tagged(hash, text, self.clock.ticks())?;
         let value = if C::CONFIDENTIAL {
@@ -90,17 +90,23 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         } else {
             held.downcast().map_err(|_| Unreadable::Schema)
         };
-        let value = self.readable(hash, text, value)?;
+        let value = self.readable(hash, text, value, complaint)?;
         Some(Found { value, age, in_l1: true, expires, tags })
     }
 
     /// The value of a hit in L1, or nothing and an event.
     #[inline]
-    fn readable<T>(&self, hash: u64, text: &str, value: Result<Arc<T>, Unreadable>) -> Option<Arc<T>> {
+    fn readable<T>(
+        &self,
+        hash: u64,
+        text: &str,
+        value: Result<Arc<T>, Unreadable>,
+        complaint: &Complaint,
+    ) -> Option<Arc<T>> {
         match value {
             Ok(value) => Some(value),
             Err(reason) => {
-                self.observers.tell(Event::Unreadable { key: &Key::from_parts(text, hash), reason });
+                complaint.tell(&self.observers, &Key::from_parts(text, hash), reason);
                 if reason == Unreadable::Schema {
                     self.tell_types_in_turns();
                 }
@@ -122,24 +128,34 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     ///
     /// What a change overtook while it was read is older than the change, so it is read anew; where changes go on and
     /// on, between two of them.
-    pub(super) async fn consult<T: Value>(&self, key: &Key, options: Options) -> (Option<Found<T>>, Option<Error>) {
+    pub(super) async fn consult<T: Value>(
+        &self,
+        key: &Key,
+        options: Options,
+        complaint: &Complaint,
+    ) -> (Option<Found<T>>, Option<Error>) {
         for _ in 0..3 {
             let fence = self.local.fence(key);
-            let (found, failure) = self.consult_under(key, options, &fence).await;
+            let (found, failure) = self.consult_under(key, options, &fence, complaint).await;
             if failure.is_some() || fence.is_current() && !fence.forgot(tags_of(&found)) {
                 return (found, failure);
             }
         }
-        self.consult_in_turn(key, options).await
+        self.consult_in_turn(key, options, complaint).await
     }
 
     /// Like [`consult`](Self::consult), while no change of this process can end.
     #[cold]
-    async fn consult_in_turn<T: Value>(&self, key: &Key, options: Options) -> (Option<Found<T>>, Option<Error>) {
+    async fn consult_in_turn<T: Value>(
+        &self,
+        key: &Key,
+        options: Options,
+        complaint: &Complaint,
+    ) -> (Option<Found<T>>, Option<Error>) {
         let lane = self.local.fence(key);
         let _turn = lane.turn().await;
         let fence = self.local.fence(key);
-        let (found, failure) = Box::pin(self.consult_under(key, options, &fence)).await;
+        let (found, failure) = Box::pin(self.consult_under(key, options, &fence, complaint)).await;
         (found.filter(|found| !fence.forgot(found.tags())), failure)
     }
 
@@ -148,12 +164,13 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         key: &Key,
         options: Options,
         fence: &Fence,
+        complaint: &Complaint,
     ) -> (Option<Found<T>>, Option<Error>) {
-        let found = if options.skip_l1_read { None } else { self.look_l1_tagged::<T>(key).await };
+        let found = if options.skip_l1_read { None } else { self.look_l1_tagged::<T>(key, complaint).await };
         if options.skip_l2_read || found.as_ref().is_some_and(|found| found.age == Age::Fresh) {
             return (found, None);
         }
-        match self.read(key, options, found.as_ref(), fence, || fence.is_current()).await {
+        match self.read(key, options, found.as_ref(), (fence, complaint), || fence.is_current()).await {
             Err(error) => (found, Some(error)),
             Ok(in_l2) => (in_l2.or(found), None),
         }
@@ -166,19 +183,19 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         key: &Key,
         options: Options,
         known: Option<&Found<T>>,
-        fence: &Fence,
+        (fence, complaint): (&Fence, &Complaint),
         admit: impl Fn() -> bool,
     ) -> Result<Option<Found<T>>, Error> {
         let Some(guard) = &self.guard else { return Ok(None) };
         if self.recovery.hides(key, &[]) {
             return Ok(None);
         }
-        let Some(bytes) = self.frame(guard, key).await? else { return Ok(None) };
+        let Some(bytes) = self.frame(guard, key, complaint).await? else { return Ok(None) };
         let (bytes, ended) = frame::strip_expiry(bytes);
         let (value, dates, marks) = match self.open::<T>(key, &bytes).await {
             Ok(opened) => opened,
             Err(reason) => {
-                self.observers.tell(Event::Unreadable { key, reason });
+                complaint.tell(&self.observers, key, reason);
                 if reason == Unreadable::Schema && self.sealer.is_of_a_type_in_use(&bytes) {
                     self.tell_types_in_turns();
                 }
@@ -253,10 +270,10 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     }
 
     /// The frame under `key`, and with it the generation of the versions where that is due.
-    async fn frame(&self, guard: &Guard<B>, key: &Key) -> Result<Option<Bytes>, Error> {
-        let Some(versions) = &self.versions else { return guard.get(key).await };
-        let Some((generation, asked)) = versions.due() else { return guard.get(key).await };
-        let (bytes, found) = guard.get_with(key, generation).await?;
+    async fn frame(&self, guard: &Guard<B>, key: &Key, complaint: &Complaint) -> Result<Option<Bytes>, Error> {
+        let Some(versions) = &self.versions else { return guard.read(key, complaint).await };
+        let Some((generation, asked)) = versions.due() else { return guard.read(key, complaint).await };
+        let (bytes, found) = guard.read_with(key, generation, complaint).await?;
         if bytes.is_some() || found.is_some() {
             versions.learn(guard, found.as_ref(), asked).await?;
         }
@@ -273,7 +290,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
 
     /// Whether there is a frame under `key` that has not expired, of whatever type.
     pub(super) async fn has(&self, guard: &Guard<B>, key: &Key) -> Result<bool, Error> {
-        let Some(bytes) = self.frame(guard, key).await? else { return Ok(false) };
+        let Some(bytes) = self.frame(guard, key, &Complaint::default()).await? else { return Ok(false) };
         // One that expired ahead of its time is none that can be peeked at.
         let Some((dates, marks)) = self.sealer.peek(key.as_str(), &bytes) else { return Ok(false) };
         if self.recovery.hides(key, &marks.names()) {

@@ -4,8 +4,8 @@
 //! the computation runs. It is given back early if the flight becomes void: no process is to wait for a value that will
 //! not be kept.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::sync::Mutex as AsyncMutex;
@@ -19,6 +19,7 @@ use crate::clock::{Clock, millis, within};
 use crate::codec::Codec;
 use crate::config::Leases;
 use crate::epochs::Epochs;
+use crate::event::Complaint;
 use crate::flight::{Flight, Standing};
 use crate::guard::Unleased;
 use crate::key::Key;
@@ -61,7 +62,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         &self,
         key: &Key,
         options: Options,
-        flight: &Arc<Flight<T, E>>,
+        (flight, complaint): (&Arc<Flight<T, E>>, &Complaint),
         read_failed: bool,
     ) -> Turn<T, B> {
         let (Some(guard), Some(leases)) = (&self.guard, self.policy.leases) else {
@@ -81,13 +82,13 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         let begun = self.clock.ticks();
         loop {
             let asked = self.clock.ticks();
-            let token = LeaseToken::random();
-            let lease = match guard.lease(key, leases.hold, token).await {
-                Ok(Lease::Granted) => Some(self.hold(key, flight, token, asked, leases)),
+            let (token, hold) = (LeaseToken::random(), guard.hold(leases.hold));
+            let lease = match guard.lease(key, hold, token).await {
+                Ok(Lease::Granted) => Some(self.hold(key, flight, token, asked, (hold, leases))),
                 Ok(Lease::Held) => None,
                 Err(Unleased { perhaps_granted, .. }) => {
                     if perhaps_granted {
-                        self.shared.give_back(&self.clock, key, Unneeded { token, hold: leases.hold, times: 2 });
+                        self.shared.give_back(&self.clock, key, Unneeded { token, hold, times: 2 });
                     }
                     return Turn::Compute { lease: None, to_l2: !guard.capabilities().leases };
                 }
@@ -102,7 +103,8 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             }
             // The holder before may have stored its value since this flight looked.
             if !options.skip_l2_read
-                && let Ok(Some(found)) = self.read::<T>(key, options, None, &flight.fence, || flight.may_store()).await
+                && let Ok(Some(found)) =
+                    self.read::<T>(key, options, None, (&flight.fence, complaint), || flight.may_store()).await
                 && found.age == Age::Fresh
                 && !flight.is_void()
             {
@@ -120,10 +122,10 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         flight: &Arc<Flight<T, E>>,
         token: LeaseToken,
         asked: u64,
-        leases: Leases,
+        (hold, leases): (Duration, Leases),
     ) -> Leased<B> {
         flight.hold(token);
-        let ends = AtomicU64::new(asked.saturating_add(millis(leases.hold)));
+        let ends = AtomicU64::new(asked.saturating_add(millis(hold)));
         let term = Arc::new(Term { ends, turn: AsyncMutex::new(()) });
         let flight: Arc<dyn Standing> = Arc::clone(flight) as _;
         let keeper = Keeper {
@@ -131,12 +133,12 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             clock: Arc::clone(&self.clock),
             epochs: Arc::clone(&self.local.epochs),
             key: key.clone(),
-            flight: Arc::clone(&flight),
+            flight: Arc::downgrade(&flight),
             term: Arc::clone(&term),
-            hold: leases.hold,
+            least: leases.hold,
         };
         // A cache that was closed meanwhile renews nothing: the lease then holds for as long as it was asked for.
-        let keeper = self.tasks.spawn_beside(keeper.keep());
+        let keeper = self.tasks.spawn_beside(keeper.keep(asked, hold));
         Leased { shared: Arc::clone(&self.shared), key: key.clone(), flight, term, keeper }
     }
 }
@@ -200,52 +202,68 @@ struct Keeper<B: Backend> {
     clock: Arc<dyn Clock>,
     epochs: Arc<Epochs>,
     key: Key,
-    flight: Arc<dyn Standing>,
+    /// Not kept alive: what the flight keeps is gone once its own task and its callers are.
+    flight: Weak<dyn Standing>,
     term: Arc<Term>,
-    hold: Duration,
+    /// The shortest time that is asked for.
+    least: Duration,
 }
 
 impl<B: Backend> Keeper<B> {
-    /// Until the lease has ended. Gives it back as soon as the flight is void.
-    async fn keep(self) {
-        let third = millis(self.hold / 3).max(1);
-        let mut due = self.clock.ticks().saturating_add(third);
+    /// Until the lease has ended, which was asked for at the tick `asked`, to hold that long. Gives it back as soon as
+    /// the flight is void.
+    async fn keep(self, asked: u64, mut hold: Duration) {
+        let third = |hold: Duration| millis(hold / 3).max(1);
+        // From when it was asked for: over a long way a part of the time is gone by now.
+        let mut due = asked.saturating_add(third(hold));
         loop {
             // Made before the look, so that nothing that is forgotten falls between.
             let forgot = self.epochs.changed();
-            if self.flight.is_void() {
-                if let Some(token) = self.flight.take_lease() {
-                    self.shared.give_back(&self.clock, &self.key, Unneeded { token, hold: self.hold, times: 1 });
-                }
+            if self.gives_back(hold) {
                 return;
             }
             let left = Duration::from_millis(due.saturating_sub(self.clock.ticks()));
             if within(&*self.clock, left, forgot).await.is_some() {
                 continue;
             }
-            due = self.clock.ticks().saturating_add(third);
-            if !self.renew().await {
-                return;
-            }
+            let asked = self.clock.ticks();
+            let Some(renewed) = self.renew(asked, hold).await else { return };
+            hold = renewed;
+            due = asked.saturating_add(third(hold));
         }
     }
 
-    /// Whether the lease may still hold.
-    async fn renew(&self) -> bool {
+    /// Whether there is nothing to keep: the flight is over, or void.
+    fn gives_back(&self, hold: Duration) -> bool {
+        let Some(flight) = self.flight.upgrade() else { return true };
+        if !flight.is_void() {
+            return false;
+        }
+        if let Some(token) = flight.take_lease() {
+            self.shared.give_back(&self.clock, &self.key, Unneeded { token, hold, times: 1 });
+        }
+        true
+    }
+
+    /// Asks for the lease once more. For how long it holds from then on, or as `before`, if it may still hold.
+    async fn renew(&self, asked: u64, before: Duration) -> Option<Duration> {
         let _turn = self.term.turn.lock().await;
-        let (Some(guard), Some(token)) = (&self.shared.guard, self.flight.lease()) else { return false };
-        let asked = self.clock.ticks();
-        match guard.renew(&self.key, self.hold, token).await {
-            Ok(true) => self.term.ends.store(asked.saturating_add(millis(self.hold)), SeqCst),
+        let token = self.flight.upgrade()?.lease()?;
+        let guard = self.shared.guard.as_ref()?;
+        let hold = guard.hold(self.least);
+        match guard.renew(&self.key, hold, token).await {
+            Ok(true) => {
+                self.term.ends.store(asked.saturating_add(millis(hold)), SeqCst);
+                Some(hold)
+            }
             Ok(false) => {
                 if self.clock.ticks() < self.term.ends.load(SeqCst) {
                     self.term.ends.store(u64::MAX, SeqCst);
                 }
-                return false;
+                None
             }
             // The next may succeed in time.
-            Err(_) => {}
+            Err(_) => Some(before),
         }
-        true
     }
 }

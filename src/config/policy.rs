@@ -141,7 +141,8 @@ impl Grace {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Leases {
-    /// How long the lease of the one who computes holds unless it is renewed, as it is each third of that. Default 1.5 s.
+    /// How long the lease of the one who computes holds unless it is renewed, as it is each third of that. Default 1.5 s;
+    /// over a way on which eight operations take longer, as long as those, up to 30 s.
     pub hold: Duration,
     /// How long the others wait for its value before they compute too. Default 5 s.
     pub wait: Duration,

@@ -97,7 +97,8 @@ settings! {
     /// Whether processes agree by leases on who computes. Default true, where the backend has leases.
     leases: bool,
     /// How long a lease outlives a process that died while it computed. It is renewed each third of that for as long as
-    /// the computation runs. Default 1.5 s.
+    /// the computation runs. Where operations take longer than an eighth of it, a lease holds for eight of them, up to
+    /// 30 s: it is to span its own request, a read and the write. Default 1.5 s.
     lease_hold: Duration,
     /// How long to wait for another process's value. Default 5 s.
     lease_wait: Duration,

@@ -13,6 +13,7 @@ use crate::error::{Error, panic_message};
 use crate::key::Key;
 use crate::warnings::{News, Told, Warnings};
 
+mod complaint;
 mod failure;
 mod invalidation;
 mod span;
@@ -22,6 +23,7 @@ mod tests;
 #[cfg(feature = "tracing")]
 mod trace;
 
+pub(crate) use self::complaint::Complaint;
 pub use self::failure::Failure;
 pub use self::invalidation::{Effect, Origin, Scope};
 pub(crate) use self::span::CallerSpan;

@@ -12,6 +12,7 @@ use tokio::sync::SemaphorePermit;
 use super::breaker::{Breaker, Pass};
 use super::gate::Gate;
 use super::limits::{Answer, Limit, Limits, Manner};
+use super::pace::Pace;
 use super::pulse::{Beat, Pulse};
 use super::retry::Retries;
 use super::sizes::Size;
@@ -34,6 +35,7 @@ pub(super) struct Door {
     tells: bool,
     gate: Option<Gate>,
     pulse: Pulse,
+    pace: Pace,
     writes: Writes,
     retries: Retries,
     clock: Arc<dyn Clock>,
@@ -63,6 +65,7 @@ impl Door {
             tells: true,
             gate: policy.backpressure.map(|rules| Gate::new(rules, Arc::clone(&clock))),
             pulse: Pulse::default(),
+            pace: Pace::default(),
             writes: Writes::default(),
             retries: Retries::new(policy.retries),
             clock,
@@ -100,7 +103,12 @@ impl Door {
         let limit = self.limits.of(key, operation, manner, beat);
         let (result, mended) = late::scope(self.accepted, self.wait(limit, pin!(self.attempts(manner, work)))).await;
         let now = self.clock.ticks();
-        self.limits.note(key, operation, manner, limit, now.saturating_sub(begun), &result);
+        let latency = now.saturating_sub(begun);
+        self.limits.note(key, operation, manner, limit, latency, &result);
+        let is_timed = result.as_ref().map_or_else(|error| error.kind() == ErrorKind::Timeout, |_| true);
+        if is_timed && limit.size == Size::Small {
+            self.pace.note(latency);
+        }
         match &result {
             Ok(_) => {
                 if let Some(error) = &mended {
@@ -160,6 +168,11 @@ impl Door {
     /// Whether a flight may store. While the backend refuses writes, one may from time to time.
     pub(super) fn admits_write(&self) -> bool {
         self.writes.admit(self.clock.ticks())
+    }
+
+    /// How long a lease is to hold that is asked for `hold`, on this way to the backend.
+    pub(super) fn hold(&self, hold: Duration) -> Duration {
+        self.pace.hold(hold)
     }
 
     /// What the breaker is now, if there is one.

@@ -16,7 +16,7 @@ use crate::chunks::{self, Manifest};
 use crate::clock::Clock;
 use crate::config::Policy;
 use crate::error::{Error, ErrorKind};
-use crate::event::{BreakerState, Event, Observers, Operation, Unreadable};
+use crate::event::{BreakerState, Complaint, Observers, Operation, Unreadable};
 use crate::frame;
 use crate::key::Key;
 
@@ -25,6 +25,7 @@ mod breaker;
 mod door;
 mod gate;
 mod limits;
+mod pace;
 mod post;
 mod pulse;
 mod retry;
@@ -88,15 +89,25 @@ impl<B: Backend> Guard<B> {
     /// Reads the bytes under `key`, joined if they were split. Torn ones, and more than a value may have, are told of and
     /// are `None`.
     pub(crate) async fn get(&self, key: &Key) -> Result<Option<Bytes>, Error> {
-        let bytes = self.run(key, Operation::Get, || self.backend.get(key)).await?;
-        self.whole(key, bytes).await
+        self.read(key, &Complaint::default()).await
     }
 
-    /// Like [`get`](Guard::get), and reads the item under `other` in the same round trip.
-    pub(crate) async fn get_with(&self, key: &Key, other: &Key) -> Result<(Option<Bytes>, Option<Bytes>), Error> {
+    /// Like [`get`](Guard::get), for a call that may have told of torn bytes before.
+    pub(crate) async fn read(&self, key: &Key, complaint: &Complaint) -> Result<Option<Bytes>, Error> {
+        let bytes = self.run(key, Operation::Get, || self.backend.get(key)).await?;
+        self.whole(key, bytes, complaint).await
+    }
+
+    /// Like [`read`](Guard::read), and reads the item under `other` in the same round trip.
+    pub(crate) async fn read_with(
+        &self,
+        key: &Key,
+        other: &Key,
+        complaint: &Complaint,
+    ) -> Result<(Option<Bytes>, Option<Bytes>), Error> {
         let mut found = self.get_many(&[key.clone(), other.clone()]).await?;
         let (other, bytes) = (found.pop().flatten(), found.pop().flatten());
-        Ok((self.whole(key, bytes).await?, other))
+        Ok((self.whole(key, bytes, complaint).await?, other))
     }
 
     /// Reads the items under some keys, at least one.
@@ -159,6 +170,11 @@ impl<B: Backend> Guard<B> {
         self.door.run(key, Operation::Get, Manner::ABOUT, || self.backend.ttl(key)).await
     }
 
+    /// How long a lease is to hold that is asked for `hold`: longer where the way to the backend is long.
+    pub(crate) fn hold(&self, hold: Duration) -> Duration {
+        self.door.hold(hold)
+    }
+
     pub(crate) async fn lease(&self, key: &Key, hold: Duration, token: LeaseToken) -> Result<Lease, Unleased> {
         let asked = AtomicBool::new(false);
         let ask = || {
@@ -179,7 +195,7 @@ impl<B: Backend> Guard<B> {
     /// Asks for a short lease under a token of its own, which is given back if its answer is lost.
     pub(crate) async fn short_lease(&self, key: &Key, hold: Duration) -> Result<Option<LeaseToken>, Error> {
         let token = LeaseToken::random();
-        match self.lease(key, hold, token).await {
+        match self.lease(key, self.hold(hold), token).await {
             Ok(Lease::Granted) => Ok(Some(token)),
             Ok(Lease::Held) => Ok(None),
             Err(Unleased { error, perhaps_granted }) => {
@@ -229,19 +245,19 @@ impl<B: Backend> Guard<B> {
     }
 
     /// What `bytes` stand for: themselves, or the chunks they name.
-    async fn whole(&self, key: &Key, bytes: Option<Bytes>) -> Result<Option<Bytes>, Error> {
+    async fn whole(&self, key: &Key, bytes: Option<Bytes>, complaint: &Complaint) -> Result<Option<Bytes>, Error> {
         let Some(bytes) = bytes else { return Ok(None) };
         match Manifest::read(&bytes, self.max_value_size) {
             None if bytes.len() > self.max_value_size.saturating_add(frame::EXPIRY) => {
-                Ok(self.unreadable(key, Unreadable::TooLarge))
+                Ok(self.unreadable(key, Unreadable::TooLarge, complaint))
             }
             None => Ok(Some(bytes)),
-            Some(Ok(manifest)) => self.join(key, manifest).await,
-            Some(Err(reason)) => Ok(self.unreadable(key, reason)),
+            Some(Ok(manifest)) => self.join(key, manifest, complaint).await,
+            Some(Err(reason)) => Ok(self.unreadable(key, reason, complaint)),
         }
     }
 
-    async fn join(&self, key: &Key, manifest: Manifest) -> Result<Option<Bytes>, Error> {
+    async fn join(&self, key: &Key, manifest: Manifest, complaint: &Complaint) -> Result<Option<Bytes>, Error> {
         let manifest = &manifest;
         let parts = || async move {
             let mut whole = Vec::new();
@@ -255,11 +271,11 @@ impl<B: Backend> Guard<B> {
         };
         // One operation, however many chunks: a caller waits for them all.
         let whole = self.door.run(key, Operation::Get, Manner::PARTS, parts).await?;
-        Ok(whole.or_else(|| self.unreadable(key, Unreadable::Torn)))
+        Ok(whole.or_else(|| self.unreadable(key, Unreadable::Torn, complaint)))
     }
 
-    fn unreadable(&self, key: &Key, reason: Unreadable) -> Option<Bytes> {
-        self.observers.tell(Event::Unreadable { key, reason });
+    fn unreadable(&self, key: &Key, reason: Unreadable, complaint: &Complaint) -> Option<Bytes> {
+        complaint.tell(&self.observers, key, reason);
         None
     }
 
@@ -297,7 +313,7 @@ mod tests {
     use crate::backends::Memory;
     use crate::clock::SystemClock;
     use crate::config::Settings;
-    use crate::event::Observer;
+    use crate::event::{Event, Observer};
     use crate::testing::{Chaos, Fault};
 
     #[derive(Debug, Default)]

@@ -58,6 +58,27 @@ async fn ten_processes_that_miss_one_key_compute_it_once() {
 }
 
 #[tokio::test]
+async fn what_is_computed_is_stored_however_long_the_way_to_the_backend_is() {
+    for trip in [100, 700, 1_500, 3_000] {
+        let clock = ManualClock::new();
+        let memory = Memory::with_clock(1 << 20, Arc::new(clock.clone()));
+        let chaos = Chaos::with_clock(memory.clone(), Arc::new(clock.clone()));
+        chaos.control().inject_all(Fault::Slow(Duration::from_millis(trip)));
+        let slow = Slow::new();
+        slow.finish(1);
+        let build = CacheBuilder::new().intent(Intent::Minimal).leases(true).backend(chaos);
+        let build = build.clock(Arc::new(clock.clone())).operation_timeout(Duration::from_secs(60));
+        let cache = build.wait_for_write(true).build().unwrap();
+        let caller = tokio::spawn({
+            let slow = slow.clone();
+            async move { cache.get_or_compute("key", move || slow.run(Ok(1u32))).await.unwrap() }
+        });
+        pass_time(&clock, || caller.is_finished()).await;
+        assert_eq!((caller.await.unwrap(), memory.len()), (1, 1), "over a way of {trip} ms");
+    }
+}
+
+#[tokio::test]
 async fn without_leases_each_process_computes() {
     let clock = ManualClock::new();
     let memory = Memory::with_clock(1 << 20, Arc::new(clock.clone()));

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::time::Duration;
 
 use cachekit::backends::Memory;
 use cachekit::codec::{Checked, Context, Postcard};
 use cachekit::testing::{Chaos, ChaosControl, Fault};
 use cachekit::{
-    Backend, Cache, CacheBuilder, Codec, ComputeError, Error, ErrorKind, Intent, Operation, Policy, Unreadable,
+    Backend, Cache, CacheBuilder, Codec, ComputeError, Error, ErrorKind, Intent, Key, Operation, Policy, Unreadable,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -128,4 +129,36 @@ async fn an_l1_of_sealed_entries_is_bounded_by_their_bytes() {
     }
     let (bytes, entries) = (cache.l1_bytes(), cache.l1_len());
     assert!(bytes <= 1 << 20 && entries > 300, "{bytes} bytes, {entries} entries");
+}
+
+#[tokio::test]
+async fn a_call_tells_of_an_unreadable_entry_once_however_often_it_meets_it() {
+    let (memory, journal) = (Memory::new(1 << 20), Arc::new(Journal::default()));
+    let told = || journal.count(|note| matches!(note, Note::Unreadable(_)));
+    let builder = || CacheBuilder::new().intent(Intent::Minimal).leases(true).backend(memory.clone());
+    let sealed = builder().codec(Veiled::default()).observer(Arc::clone(&journal) as _).build().unwrap();
+    // In L1, in the backend, and there once more under the lease.
+    sealed.set("sealed", 1u32).await.unwrap();
+    assert_eq!(sealed.get::<String>("sealed").await.unwrap(), None);
+    assert_eq!(told(), 1);
+    let compute = || async { Ok::<_, Broken>("text".to_owned()) };
+    assert_eq!(sealed.get_or_compute("sealed", compute).await.unwrap(), "text");
+    assert_eq!(told(), 2);
+    assert_eq!(sealed.get::<String>("sealed").await.unwrap().as_deref(), Some("text"));
+    assert_eq!(told(), 2);
+    // In the backend alone.
+    let plain = builder().l1_enabled(false).observer(Arc::clone(&journal) as _).build().unwrap();
+    plain.set("plain", 1u32).await.unwrap();
+    assert_eq!(plain.get_or_compute("plain", compute).await.unwrap(), "text");
+    assert_eq!(told(), 3);
+    // Split, with a part missing.
+    let split = || builder().l1_enabled(false).max_chunk_size_mb(0.0002).observer(Arc::clone(&journal) as _);
+    split().build().unwrap().set("split", vec![7u8; 1_000]).await.unwrap();
+    let manifest = memory.get(&Key::new("default", "split").unwrap()).await.unwrap().unwrap();
+    let other = Memory::new(1 << 20);
+    other.set(&Key::new("default", "split").unwrap(), manifest, Duration::from_secs(60)).await.unwrap();
+    let compute = || async { Ok::<_, Broken>(vec![8u8; 1_000]) };
+    let torn = split().backend(other).build().unwrap();
+    assert_eq!(torn.get_or_compute("split", compute).await.unwrap()[0], 8);
+    assert_eq!(told(), 4);
 }

@@ -164,8 +164,7 @@ async fn the_first_value_of_a_process_is_there_however_long_the_way_is() {
 
 fn slow<B: Backend>(builder: CacheBuilder<B, Postcard, cachekit::intent::Production>) -> Pages<B> {
     let mut settings = cachekit::Settings::default();
-    // A lease must outlast the few round trips in which it is renewed.
-    (settings.operation_timeout, settings.lease_hold) = (Some(MINUTE), Some(Duration::from_secs(10)));
+    settings.operation_timeout = Some(MINUTE);
     builder.settings(settings).build().unwrap()
 }
 
