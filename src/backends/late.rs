@@ -42,13 +42,19 @@ pub(crate) async fn scope<F: Future>(accepted: usize, operation: F) -> (F::Outpu
 }
 
 /// The longest entry that the cache takes, in bytes. `None` outside of an operation of a cache.
-#[cfg_attr(not(feature = "redis"), allow(dead_code, reason = "other backends have a bound of their own"))]
+#[cfg_attr(
+    not(any(feature = "redis", feature = "memcached", feature = "cachekitio")),
+    allow(dead_code, reason = "other backends have a bound of their own")
+)]
 pub(crate) fn accepted() -> Option<usize> {
     OPERATION.try_with(|operation| operation.accepted).ok()
 }
 
 /// Tells of a failure that the operation gets over, if it does. One is told.
-#[cfg_attr(not(feature = "redis"), allow(dead_code, reason = "other backends get over nothing"))]
+#[cfg_attr(
+    not(any(feature = "redis", feature = "memcached")),
+    allow(dead_code, reason = "other backends get over nothing")
+)]
 pub(crate) fn mended(failure: impl FnOnce() -> Error) {
     let _ = OPERATION.try_with(|operation| operation.mended.set(Some(failure())));
 }

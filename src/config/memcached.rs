@@ -40,8 +40,8 @@ pub struct MemcachedSettings {
     /// blanks. Default empty.
     pub key_prefix: String,
     /// The item size of the servers, which they call `-I`; 1 KiB to 1 GiB. Default 1 MiB, as is theirs. Larger values are
-    /// split by the cache, so raise it only with the servers'. A larger entry is not read, whatever length a server
-    /// declares.
+    /// split by the cache, so raise it only with the servers'. A larger entry is not read, nor is one above a cache's
+    /// `max_value_size`, whatever length a server declares.
     pub max_item_size: usize,
 }
 

@@ -20,7 +20,8 @@ use self::calls::Calls;
 use self::request::{Answer, Request, Verb};
 use self::service::Service;
 use self::workers::Workers;
-use super::{Backend, Capabilities, Lease, LeaseToken, late};
+use super::late::{self, LONG};
+use super::{Backend, Capabilities, Lease, LeaseToken};
 use crate::bus::AnyBus;
 use crate::config::{CachekitIoSettings, LONGEST};
 use crate::error::Error;
@@ -67,7 +68,8 @@ mod workers;
 /// of its addresses only public ones are connected to: not private, loopback, shared, link-local or reserved ones, nor
 /// IPv6 addresses that lead to such. With it, only link-local addresses and those of metadata services are refused. A
 /// look-up holds for 30 s, and what was checked is what is connected to. Nothing of a request or an answer is written to
-/// the program's log. An answer is read up to 25 MB, its head and what comes before and after it up to 16 KiB.
+/// the program's log. A value is read up to what the cache takes (`max_value_size`) and 25 MB, its head and what comes before and after it
+/// up to 16 KiB.
 ///
 /// # Errors
 /// [`ErrorKind::Denied`] for an API key that is refused; [`ErrorKind::Timeout`] if there is no answer in time;
@@ -169,7 +171,8 @@ impl Shared {
     }
 
     fn get(&self, key: &Key) -> Result<Request, Error> {
-        self.request(key, "", Verb::Get(MAX_VALUE))
+        let limit = late::accepted().map_or(MAX_VALUE, |entry| entry.max(LONG).min(MAX_VALUE));
+        self.request(key, "", Verb::Get(limit))
     }
 
     fn put(&self, key: &Key, value: &Bytes, ttl: Duration) -> Result<Request, Error> {

@@ -123,7 +123,8 @@ pub(super) fn left_alone(place: &str, millis: u64) -> Error {
 /// An entry is longer than the largest item of these servers.
 fn too_long(place: &str, length: usize) -> Error {
     let message = format!(
-        "memcached at {place} has an entry of {length} bytes, which is not read: it is larger than max_item_size"
+        "memcached at {place} has an entry of {length} bytes, which is not read: remove it, or raise max_item_size or \
+         max_value_size"
     );
     Error::new(ErrorKind::TooLarge, message)
 }

@@ -71,7 +71,8 @@ mod server;
 /// [`ErrorKind::Timeout`] for a server that does not answer within [`MemcachedSettings::timeout`], or does not accept a
 /// connection within [`MemcachedSettings::connect_timeout`]; a change that was sent may then have been made or not.
 /// [`ErrorKind::TooLarge`] for a value above [`MemcachedSettings::max_item_size`] less 512: it is not sent, since a server
-/// that refuses a value drops the old one; and for an entry above it that another program stored: it is not read.
+/// that refuses a value drops the old one; and for an entry above it, or above a
+/// cache's `max_value_size`, that another program stored: it is not read.
 /// [`ErrorKind::Argument`] for a time of zero.
 ///
 /// An answer that does not name the key and the number of its command is believed by nobody: its connection is closed, and

@@ -20,6 +20,7 @@ use super::connection::{Connection, Fault, Single};
 use super::error::{Failure, Trouble, no_slot, too_late};
 use super::pool::Pool;
 use super::rest::Lasting;
+use crate::backends::late::{self, LONG};
 use crate::config::MemcachedSettings;
 use crate::error::{Error, ErrorKind};
 
@@ -84,12 +85,16 @@ impl Server {
     ) -> Result<Vec<OpResult>, Failure> {
         let runtime = runtime()?;
         let slot = self.slot(sent).await?;
-        match self.once(runtime, &slot, make()).await {
-            Err(failure) if failure.trouble.is_of_connection() => {
-                self.in_time(sent, self.once(runtime, &slot, make())).await
-            }
-            result => result,
+        let failure = match self.once(runtime, &slot, make()).await {
+            Err(failure) if failure.trouble.is_of_connection() => failure,
+            result => return result,
+        };
+        let again = self.in_time(sent, self.once(runtime, &slot, make())).await;
+        if again.is_ok() && failure.trouble == Trouble::OutOfStep {
+            // A broken connection is what a server that starts anew leaves; this is a fault of somebody's.
+            late::mended(|| failure.error);
         }
+        again
     }
 
     /// Like [`run`](Self::run), of one that must not be done twice.
@@ -144,7 +149,8 @@ impl Server {
     }
 
     async fn once(&self, runtime: Id, slot: &Slot, operations: Vec<Op>) -> Result<Vec<OpResult>, Failure> {
-        let (pool, slot, limits) = (self.pool(runtime).await?, Arc::clone(slot), self.limits);
+        let (pool, slot, mut limits) = (self.pool(runtime).await?, Arc::clone(slot), self.limits);
+        limits.value = late::accepted().map_or(limits.value, |entry| entry.max(LONG).min(limits.value));
         let lasts = !operations.iter().any(overwrites);
         let changes = operations.iter().any(changes);
         let exchange = Lasting::new(runtime, lasts, async move {

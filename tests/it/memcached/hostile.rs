@@ -153,6 +153,40 @@ fn a_value_as_large_as_an_item_is_read() {
         trial.memcached.set(&key(1), value.clone(), MINUTE).await.unwrap();
         assert_eq!(trial.memcached.get(&key(1)).await.unwrap(), Some(value));
     });
+    let memory = allocation_counter::measure(|| drop(on_this_thread(trial.memcached.get(&key(1))).unwrap()));
+    assert!(memory.bytes_max < 2 * ITEM as u64, "{} bytes for {ITEM}", memory.bytes_max);
+}
+
+/// The policy of the cache bounds what is read, too.
+#[test]
+fn an_entry_above_the_cache_s_own_limit_is_not_read() {
+    let trial = Trial::new();
+    on_this_thread(async {
+        let value = Bytes::from(vec![b'v'; ITEM / 2]);
+        trial.memcached.set(&key(1), value, MINUTE).await.unwrap();
+        let builder = CacheBuilder::new().intent(Intent::Minimal).backend(trial.memcached.clone()).namespace("users");
+        let cache = builder.max_value_size(128 << 10).build().unwrap();
+        assert_eq!(cache.get::<String>(1).await.unwrap_err().kind(), ErrorKind::TooLarge);
+        trial.memcached.get(&key(1)).await.unwrap().unwrap();
+    });
+}
+
+/// The second attempt succeeds, and what it got over is told.
+#[test]
+fn a_connection_out_of_step_is_one_failure() {
+    let trial = Trial::new();
+    on_this_thread(async {
+        let builder = CacheBuilder::new().intent(Intent::Minimal).backend(trial.memcached.clone()).namespace("users");
+        let cache = builder.clock(Arc::new(trial.clock.clone())).l1_enabled(false).stats(true).build().unwrap();
+        cache.set(1, 7u64).await.unwrap();
+        trial.server.set(Rude::OtherNumber);
+        assert!(cache.get::<u64>(1).await.is_err());
+        assert_eq!(cache.stats().backend_failures, 1, "of both attempts together");
+        trial.clock.advance(MINUTE * 2);
+        trial.server.set_once(Rude::OtherNumber);
+        assert_eq!(cache.get::<u64>(1).await.unwrap(), Some(7));
+        assert_eq!(cache.stats().backend_failures, 2);
+    });
 }
 
 /// A read does no harm twice, so it is tried once more over a fresh connection; the reply that nobody asked for is lost

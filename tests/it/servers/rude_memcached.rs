@@ -102,6 +102,8 @@ struct State {
 #[derive(Debug)]
 struct Shared {
     mode: Mutex<Rude>,
+    /// In place of the mode, for one command.
+    once: Mutex<Option<Rude>>,
     state: Mutex<State>,
     commands: AtomicUsize,
 }
@@ -117,8 +119,12 @@ impl RudeMemcached {
     pub(crate) fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let shared =
-            Arc::new(Shared { mode: Mutex::new(Rude::No), state: Mutex::default(), commands: AtomicUsize::new(0) });
+        let shared = Arc::new(Shared {
+            mode: Mutex::new(Rude::No),
+            once: Mutex::default(),
+            state: Mutex::default(),
+            commands: AtomicUsize::new(0),
+        });
         let serving = Arc::clone(&shared);
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -135,6 +141,12 @@ impl RudeMemcached {
 
     pub(crate) fn set(&self, mode: Rude) {
         *self.shared.mode.lock().unwrap() = mode;
+    }
+
+    /// Misbehaves with one command.
+    pub(crate) fn set_once(&self, mode: Rude) {
+        *self.shared.once.lock().unwrap() = Some(mode);
+        self.set(Rude::No);
     }
 
     /// How many commands were read.
@@ -221,7 +233,7 @@ fn serve(shared: &Shared, stream: TcpStream) {
     let (mut before, mut packet): (Vec<u8>, Vec<Vec<u8>>) = (b"EN\r\n".to_vec(), Vec::new());
     while let Some(command) = Command::read(&mut reader) {
         shared.commands.fetch_add(1, SeqCst);
-        let mode = *shared.mode.lock().unwrap();
+        let mode = shared.once.lock().unwrap().take().unwrap_or(*shared.mode.lock().unwrap());
         let (head, value) = right(&mut shared.state.lock().unwrap(), &command);
         let answer = written(&head, &command.echo(), value.as_deref());
         if mode == Rude::Backwards {
