@@ -96,7 +96,7 @@
 //! | `redis-cluster` | `redis-cluster://` |
 //! | `redis-sentinel` | `redis-sentinel://` |
 //! | `memcached` | `backends::Memcached` |
-//! | `cachekitio` | `backends::CachekitIo` and what `intent::Io` needs, over rustls with ring |
+//! | `cachekitio` | `backends::CachekitIo` and what `intent::Io` needs, by ureq and rustls with ring |
 //! | `messagepack` | `codec::MessagePack` |
 //! | `tracing` (default) | events to `tracing`, target `cachekit`, as [`Tracing`] says, and the caller's span around a computation; no subscriber |
 //! | `testing` | `testing` |

@@ -190,30 +190,6 @@ impl ApiUrl {
     pub fn as_str(&self) -> &str {
         &self.0
     }
-
-    /// Host and port, as they are written.
-    #[cfg(feature = "cachekitio")]
-    pub(crate) fn authority(&self) -> &str {
-        self.parts().0
-    }
-
-    /// The path, without a slash at its end.
-    #[cfg(feature = "cachekitio")]
-    pub(crate) fn path(&self) -> &str {
-        self.parts().1
-    }
-
-    /// The host, an IPv6 address in brackets, and the port if one is written.
-    #[cfg(feature = "cachekitio")]
-    pub(crate) fn host(&self) -> Option<(&str, Option<u16>)> {
-        Address::parse(self.authority()).map(|address| (address.host, address.port))
-    }
-
-    #[cfg(feature = "cachekitio")]
-    fn parts(&self) -> (&str, &str) {
-        let rest = self.0.trim_start_matches("https://");
-        rest.split_at(rest.find('/').unwrap_or(rest.len()))
-    }
 }
 
 impl FromStr for ApiUrl {

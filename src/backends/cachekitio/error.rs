@@ -1,11 +1,11 @@
 //! Errors of CachekitIO, in our words.
 //!
-//! What a server says stays out: it may quote keys and values. What the operating system says of a connection does not.
+//! What a server says stays out, and so does what the client says of a request: both may quote keys and values. What
+//! the operating system says of a connection does not.
 
 use std::io;
 use std::time::Duration;
 
-use super::fault::Fault;
 use crate::error::{Error, ErrorKind};
 
 /// What a status means that is no answer to the request.
@@ -28,33 +28,35 @@ pub(super) fn of_status(status: u16, place: &str) -> Error {
 
 /// What a failed request means.
 #[cold]
-pub(super) fn of_request(fault: Fault, place: &str) -> Error {
-    match fault {
-        Fault::Io(source) => of_connection(source, place),
-        Fault::Tls(source) => untrusted(place, io::Error::other(source)),
-        Fault::Strange => strange(place),
-        Fault::TooLong(limit) => {
-            let message = format!("CachekitIO at {place} answered with more than {limit} bytes: no value is as large");
-            Error::new(ErrorKind::TooLarge, message)
-        }
-        Fault::Told(error) => error,
-    }
-}
-
-fn of_connection(source: io::Error, place: &str) -> Error {
+pub(super) fn of_request(failure: ureq::Error, place: &str) -> Error {
     let unavailable = |what: &str, source: io::Error| {
         let message = format!("{what} CachekitIO at {place}: see whether it can be reached");
         Error::with_source(ErrorKind::Unavailable, message, source)
     };
-    match source.kind() {
-        io::ErrorKind::TimedOut => {
+    match failure {
+        ureq::Error::Timeout(_) => {
             Error::new(ErrorKind::Timeout, format!("CachekitIO at {place} did not answer in time"))
         }
-        io::ErrorKind::InvalidData => untrusted(place, source),
-        io::ErrorKind::ConnectionRefused | io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
-            unavailable("no connection to", source)
+        ureq::Error::Io(source) => match source.kind() {
+            io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => {
+                Error::new(ErrorKind::Timeout, format!("CachekitIO at {place} did not answer in time"))
+            }
+            io::ErrorKind::InvalidData => untrusted(place, source),
+            io::ErrorKind::ConnectionRefused | io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
+                unavailable("no connection to", source)
+            }
+            _ => unavailable("a broken connection to", source),
+        },
+        ureq::Error::Rustls(source) => untrusted(place, io::Error::other(source)),
+        ureq::Error::Other(source) => match source.downcast::<Error>() {
+            Ok(error) => *error,
+            Err(_) => strange(place),
+        },
+        ureq::Error::BodyExceedsLimit(limit) => {
+            let message = format!("CachekitIO at {place} answered with more than {limit} bytes: no value is as large");
+            Error::new(ErrorKind::TooLarge, message)
         }
-        _ => unavailable("a broken connection to", source),
+        _ => strange(place),
     }
 }
 

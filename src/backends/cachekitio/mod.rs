@@ -1,8 +1,7 @@
 //! CachekitIO: entries behind an HTTPS API.
 //!
-//! Connections block, so requests are made by threads of the backend's own, one for each connection, and nothing else
-//! waits for them. Where the host leads is checked at every look-up. HTTP is spoken by the backend itself: the clients
-//! there are write to the program's log what they send and receive, and keys, values and the API key are in that.
+//! The client blocks, so requests are made by threads of the backend's own, one for each connection, and nothing else
+//! waits for them. Where the host leads is checked at every look-up.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -29,16 +28,15 @@ use crate::key::Key;
 
 mod batch;
 mod calls;
-mod connection;
 mod error;
-mod fault;
+mod exchange;
+mod head;
 mod name;
 mod names;
-mod pool;
 mod request;
 mod service;
 mod tls;
-mod wire;
+mod veil;
 mod workers;
 
 /// Entries in CachekitIO, over HTTPS.
@@ -130,11 +128,11 @@ impl CachekitIo {
     pub fn new(settings: CachekitIoSettings) -> Result<Self, Error> {
         settings.check()?;
         let service = Service::new(&settings)?;
+        let base = format!("{}/v1/cache/", service.root());
         let CachekitIoSettings { url, api_key, timeout, max_retries: retries, pool_size: width, .. } = settings;
         let capabilities = Capabilities::new("cachekitio").max_value(MAX_VALUE).max_ttl(MAX_TTL).timeout(timeout);
         let capabilities = capabilities.store((url.as_str(), api_key.as_ref().map(|key| key.expose())));
         let calls = Calls { workers: Workers::new(service, width), timeout, retries };
-        let base = format!("{}/v1/cache/", url.path());
         Ok(Self { shared: Arc::new(Shared { calls, capabilities, base, width }) })
     }
 }

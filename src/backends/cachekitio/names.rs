@@ -11,6 +11,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use ureq::config::Config;
+use ureq::http::Uri;
+use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::NextTimeout;
+
 use super::error;
 use crate::config::{is_forbidden, is_public};
 use crate::error::Error;
@@ -55,7 +60,7 @@ impl Names {
         Self::with(host, port, private, |host, port| Ok((host, port).to_socket_addrs()?.collect()))
     }
 
-    pub(super) fn with(
+    fn with(
         host: &str,
         port: u16,
         private: bool,
@@ -78,7 +83,7 @@ impl Names {
     }
 
     /// The addresses, or `None` after `limit`.
-    pub(super) fn addresses(&self, limit: Duration) -> Option<Result<Arc<[SocketAddr]>, Error>> {
+    fn addresses(&self, limit: Duration) -> Option<Result<Arc<[SocketAddr]>, Error>> {
         let start = Instant::now();
         let mut state = self.0.lock();
         let ended = state.ended;
@@ -145,6 +150,20 @@ impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing between lock and unlock can panic half way through a change.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Resolver for Names {
+    fn resolve(&self, _: &Uri, _: &Config, timeout: NextTimeout) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        match self.addresses(*timeout.after) {
+            None => Err(ureq::Error::Timeout(timeout.reason)),
+            Some(Err(failure)) => Err(ureq::Error::Other(Box::new(failure))),
+            Some(Ok(addresses)) => {
+                let mut resolved = self.empty();
+                addresses.iter().for_each(|address| resolved.push(*address));
+                Ok(resolved)
+            }
+        }
     }
 }
 

@@ -30,30 +30,12 @@ pub(super) enum Verb {
 }
 
 impl Verb {
-    pub(super) fn method(&self) -> &'static str {
-        match self {
-            Self::Get(_) => "GET",
-            Self::Head => "HEAD",
-            Self::Put(..) => "PUT",
-            Self::Delete => "DELETE",
-            Self::Patch(_) => "PATCH",
-        }
-    }
-
-    /// What is sent with it.
-    pub(super) fn body(&self) -> &[u8] {
-        match self {
-            Self::Put(body, _) | Self::Patch(body) => body,
-            Self::Get(_) | Self::Head | Self::Delete => &[],
-        }
-    }
-
-    /// The longest body an answer to this may have. Of a failure it is only read to keep the connection.
-    pub(super) fn limit(&self, is_success: bool) -> usize {
+    /// The longest body an answer to this may have.
+    pub(super) fn limit(&self) -> usize {
         /// No document of the service is as long, and no explanation has to be.
         const DOCUMENT: usize = 16 << 10;
         match self {
-            Self::Get(limit) if is_success => (*limit).max(DOCUMENT),
+            Self::Get(limit) => (*limit).max(DOCUMENT),
             _ => DOCUMENT,
         }
     }

@@ -117,15 +117,15 @@ async fn one_deadline_covers_all_attempts() {
     api.fault(Fault::status(503));
     let start = Instant::now();
     assert!(io.get(&key(1)).await.unwrap_err().is_temporary());
-    assert!(start.elapsed() < HASTE * 4, "{:?}", start.elapsed());
+    assert!(start.elapsed() < MINUTE / 4, "{:?}", start.elapsed());
     assert!(count(&api, "GET") > 2);
 
     api.clear();
     api.fault(Fault::Late(HASTE / 3));
     let start = Instant::now();
-    let keys: Vec<_> = (0..1_000).map(key).collect();
+    let keys: Vec<_> = (0..10_000).map(key).collect();
     assert_eq!(io.get_many(&keys).await.unwrap_err().kind(), ErrorKind::Timeout);
-    assert!((HASTE..HASTE * 4).contains(&start.elapsed()), "a batch is one operation: {:?}", start.elapsed());
+    assert!((HASTE..MINUTE / 4).contains(&start.elapsed()), "a batch is one operation: {:?}", start.elapsed());
 }
 
 /// With one thread, whoever pauses must not keep the others from it.

@@ -1,6 +1,6 @@
 //! Look-ups of every kind, without a network.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, TcpListener};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::mpsc;
 
@@ -152,13 +152,25 @@ fn of_several_addresses_those_that_are_refused_are_dropped() {
 
 /// A name that is public when it is checked and private when it is used is the classic way in.
 #[test]
-fn each_look_up_is_checked() {
+fn each_look_up_is_checked_and_nothing_else_is_connected_to() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
     let (turning, count) = names(false, &[&["8.8.8.8"], &["127.0.0.1"]]);
     assert_eq!(found(&turning).unwrap(), sockets(&["8.8.8.8"]));
     assert_eq!(found(&turning).unwrap(), sockets(&["8.8.8.8"]), "what was checked holds for a while");
     assert_eq!(count.load(SeqCst), 1);
     turning.forget();
     assert_eq!(found(&turning).unwrap_err().kind(), ErrorKind::Backend);
+
+    let agent = ureq::Agent::with_parts(
+        ureq::Agent::config_builder().proxy(None).build(),
+        ureq::unversioned::transport::DefaultConnector::new(),
+        turning.clone(),
+    );
+    let port = listener.local_addr().unwrap().port();
+    let refusal = agent.get(format!("http://localhost:{port}/")).call().unwrap_err();
+    assert!(matches!(refusal, ureq::Error::Other(_)), "{refusal}");
+    assert!(listener.accept().is_err(), "somebody connected");
 }
 
 #[test]
