@@ -96,6 +96,8 @@ impl Door {
             Ok(leave) => leave,
             Err((reason, error)) => {
                 self.observers.tell(Event::Refused { key, operation, reason });
+                // A refusal waits for nothing: a loop of them would keep the other tasks of a thread from running.
+                tokio::task::yield_now().await;
                 return Err(error);
             }
         };

@@ -8,6 +8,7 @@ mod recovery;
 mod refusals;
 mod servers;
 
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -99,6 +100,27 @@ async fn a_backend_that_fails_is_left_alone_and_then_tried() {
     }
     let [open, half, closed] = [BreakerState::Open, BreakerState::HalfOpen, BreakerState::Closed];
     assert_eq!(*told.breaker.lock().unwrap(), [open, half, closed]);
+}
+
+#[tokio::test]
+async fn refusals_in_a_loop_let_the_other_tasks_of_their_thread_run() {
+    let Setup { control, cache, told, .. } = setup(|builder| builder.failure_threshold(1).retries(0));
+    control.inject_all(Fault::Refuse);
+    assert!(cache.get::<u32>(1u32).await.is_err());
+    let turns = Arc::<AtomicUsize>::default();
+    let counted = Arc::clone(&turns);
+    let other = tokio::spawn(async move {
+        loop {
+            counted.fetch_add(1, Relaxed);
+            tokio::task::yield_now().await;
+        }
+    });
+    for _ in 0..100 {
+        assert!(cache.get::<u32>(1u32).await.is_err() && cache.set(1u32, 1u32).await.is_err());
+    }
+    assert!(turns.load(Relaxed) >= 200, "{turns:?} turns");
+    assert!(told.refusals.lock().unwrap().len() >= 200, "none of them was tried");
+    other.abort();
 }
 
 #[tokio::test]
