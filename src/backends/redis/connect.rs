@@ -14,7 +14,7 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::accepted::Accepted;
-use super::protocol::{Checked, Fault, Socket, Verdict};
+use super::protocol::{Checked, Socket, Verdict};
 #[cfg(feature = "redis-tls")]
 use super::tls::Roots;
 use crate::config::Host;
@@ -112,9 +112,9 @@ async fn dial(address: SocketAddr) -> io::Result<TcpStream> {
 }
 
 impl Connection {
-    /// Why this connection was ended, if it was for what the server sent. Told once.
-    pub(super) fn take_fault(&self) -> Option<Fault> {
-        self.verdict.take()
+    /// Why this connection was ended, if it was for what the server sent.
+    pub(super) fn verdict(&self) -> &Verdict {
+        &self.verdict
     }
 }
 

@@ -137,7 +137,10 @@ impl Held {
         let sent = connection.send_packed_commands(pipeline, 0, pipeline.len());
         let mut values = self.bounded(sent, until).await?;
         if let Some(word) = word {
-            self.step.hear(&word, values.pop()).map_err(io::Error::from)?;
+            self.step.hear(&word, values.pop()).map_err(|fault| {
+                self.connection.verdict().give(fault);
+                io::Error::from(fault)
+            })?;
         }
         self.answered();
         Ok(packet.answers(values))
@@ -153,7 +156,7 @@ impl Held {
         let (mut answer, mut doubt) = (pin!(answer), DOUBT);
         loop {
             let failure = match timeout_at(until.min(Instant::now() + doubt), answer.as_mut()).await {
-                Ok(answer) => return answer,
+                Ok(answer) => return answer.map_err(|error| self.explain(error)),
                 Err(_) if self.is_closed() => io::ErrorKind::BrokenPipe,
                 Err(_) if Instant::now() >= until => io::ErrorKind::TimedOut,
                 Err(_) => {
@@ -161,7 +164,7 @@ impl Held {
                     continue;
                 }
             };
-            return Err(io::Error::from(failure).into());
+            return Err(self.explain(io::Error::from(failure).into()));
         }
     }
 
@@ -190,9 +193,14 @@ impl Held {
         }
     }
 
-    /// Why the connection was ended, if it was for what the server sent. Told once.
+    /// Why the connection was ended, if it was for what the server sent, for the first who asks.
     pub(super) fn take_fault(&self) -> Option<Fault> {
-        self.connection.take_fault()
+        self.connection.verdict().take()
+    }
+
+    /// The error of a request that was in flight. The client tells few of them why their connection ended.
+    fn explain(&self, error: RedisError) -> RedisError {
+        self.connection.verdict().get().map_or(error, |fault| io::Error::from(fault).into())
     }
 
     pub(super) fn queue(&self) -> &Queue {

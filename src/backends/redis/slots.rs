@@ -177,8 +177,7 @@ impl Slots {
 
     /// Whether an error is the end of a connection. One that was ended for what the server sent is told of once.
     fn is_broken(&self, open: &Held, error: &RedisError, attempt: Attempt) -> bool {
-        let fault = open.take_fault().or(Fault::met(error));
-        if let Some(fault) = fault {
+        if let Some(fault) = open.take_fault() {
             late::mended(|| error::of_fault(fault, self.source.place()));
         }
         // A server that has become a replica is given up for the one that took its place. A fresh connection that leads
@@ -186,7 +185,7 @@ impl Slots {
         let replica = error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly) && !attempt.again;
         // A login that has ended is made anew with the connection.
         let logged_out = error.code() == Some("NOAUTH") && !attempt.again;
-        fault.is_some() || error.is_unrecoverable_error() || replica || logged_out
+        Fault::met(error).is_some() || error.is_unrecoverable_error() || replica || logged_out
     }
 
     /// Whether a request can be made anew without what the server refuses.

@@ -8,6 +8,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 pub(crate) use self::modes::Mode;
 use self::store::Store;
@@ -81,6 +82,16 @@ impl RudeRedis {
         format!("redis://{}/0{}", self.address(), if resp3 { "?protocol=3" } else { "" })
     }
 
+    /// The URL of a cluster whose only node it is, and of sentinels that name it.
+    pub(crate) fn discovering_urls(&self) -> [String; 2] {
+        [format!("redis-cluster://{}", self.address()), format!("redis-sentinel://{}/m", self.address())]
+    }
+
+    /// Stores a value, as any other program could.
+    pub(crate) fn store(&self, key: &str, value: &[u8]) {
+        self.shared.store.lock().unwrap().store(key.as_bytes(), value);
+    }
+
     pub(crate) fn set(&self, mode: Mode) {
         *self.shared.mode.lock().unwrap() = mode;
     }
@@ -129,7 +140,9 @@ impl<'a> Talk<'a> {
             let command = self.read()?;
             let answer = self.answer(&command);
             let mode = *self.shared.mode.lock().unwrap();
-            let name = command[0].to_ascii_uppercase();
+            // Of the commands about the client, one asks for something.
+            let tracks = command.get(1).is_some_and(|word| word == b"TRACKING");
+            let name = command[usize::from(tracks)].to_ascii_uppercase();
             self.say(mode, &name, answer)?;
         }
     }
@@ -180,8 +193,13 @@ impl<'a> Talk<'a> {
     }
 
     fn store(&self, command: &[Vec<u8>]) -> Vec<u8> {
-        let mut store = self.shared.store.lock().unwrap();
-        store.answer(command, self.resp3, self.port)
+        let answer = self.shared.store.lock().unwrap().answer(command, self.resp3, self.port);
+        let waits = command.iter().any(|word| word == b"BLOCK");
+        if waits && matches!(answer[..], [b'_', ..] | [b'*', b'-', ..]) {
+            // Not for as long as it was asked to: whoever asks asks again.
+            thread::sleep(Duration::from_millis(20));
+        }
+        answer
     }
 
     /// Sends a beginning, and then the same bytes until the client has had enough.

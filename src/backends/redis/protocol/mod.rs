@@ -5,7 +5,7 @@
 //! written and knows what each may be answered: the type, the number of parts, and the most bytes. What is longer, of
 //! another type, or was not asked for ends the connection before the client sees a byte of it.
 
-use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::Relaxed};
 
 pub(super) use self::checked::{Checked, Socket};
 pub(super) use self::fault::Fault;
@@ -16,17 +16,25 @@ mod replies;
 mod requests;
 mod rules;
 
-/// Why a connection was ended, until that is taken to be told.
+/// Why a connection was ended, if it was for what the server sent.
 #[derive(Debug, Default)]
-pub(super) struct Verdict(AtomicU8);
+pub(super) struct Verdict {
+    /// The number of the fault.
+    fault: AtomicU8,
+    is_told: AtomicBool,
+}
 
 impl Verdict {
-    fn give(&self, fault: Fault) {
-        self.0.store(fault as u8, Relaxed);
+    pub(super) fn give(&self, fault: Fault) {
+        self.fault.store(fault as u8, Relaxed);
     }
 
-    /// The fault, for the first who asks.
+    pub(super) fn get(&self) -> Option<Fault> {
+        Fault::of(self.fault.load(Relaxed))
+    }
+
+    /// The same, for the first who asks.
     pub(super) fn take(&self) -> Option<Fault> {
-        if self.0.load(Relaxed) == 0 { None } else { Fault::of(self.0.swap(0, Relaxed)) }
+        self.get().filter(|_| !self.is_told.swap(true, Relaxed))
     }
 }

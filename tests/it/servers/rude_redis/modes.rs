@@ -36,6 +36,12 @@ pub(crate) enum Mode {
     HugeHandshake,
     EndlessHandshake,
     DeepHandshake,
+    SilentHandshake,
+    // Where it is asked for other servers:
+    HugeDiscovery,
+    EndlessDiscovery,
+    // Where it is asked to tell of changes:
+    EndlessTracking,
     // It says what nobody asked for, or not what was asked for:
     StrayAtHandshake,
     StrayAtIdle,
@@ -65,8 +71,8 @@ pub(crate) enum Mode {
 }
 
 impl Mode {
-    /// All in which a server answers, and not as it should.
-    pub(crate) const ALL: [Self; 44] = {
+    /// All in which a lone server answers otherwise than it should.
+    pub(crate) const ALL: [Self; 45] = {
         use Mode::*;
         [
             HugeValue,
@@ -92,6 +98,7 @@ impl Mode {
             HugeHandshake,
             EndlessHandshake,
             DeepHandshake,
+            SilentHandshake,
             StrayAtHandshake,
             StrayAtIdle,
             StrayBefore,
@@ -119,13 +126,7 @@ impl Mode {
     /// Whether it is about what is said when a connection is made.
     pub(crate) fn is_of_connects(self) -> bool {
         use Mode::*;
-        matches!(self, Banner | HugeHandshake | EndlessHandshake | DeepHandshake | StrayAtHandshake)
-    }
-
-    /// Whether there are as many answers as questions, of the right kinds and in good time: only what stands in an entry
-    /// can tell that it is another key's.
-    pub(crate) fn is_unseen(self) -> bool {
-        matches!(self, Self::StrayLater | Self::Swapped)
+        matches!(self, Banner | HugeHandshake | EndlessHandshake | DeepHandshake | SilentHandshake | StrayAtHandshake)
     }
 
     /// What is sent in place of a value: a beginning, and what follows it without an end.
@@ -154,11 +155,16 @@ impl Mode {
         })
     }
 
-    fn handshake(self) -> Option<(&'static [u8], &'static [u8])> {
+    /// What is sent in place of the answers to these commands.
+    fn flood_of(self) -> Option<(&'static [&'static str], &'static [u8], &'static [u8])> {
+        let (connects, discovers) = (&["HELLO", "CLIENT"][..], &["SENTINEL", "CLUSTER", "ROLE"][..]);
         Some(match self {
-            Self::HugeHandshake => (b"$4294967296\r\n", b"v"),
-            Self::EndlessHandshake => (b"*1000000000\r\n", b"+k\r\n"),
-            Self::DeepHandshake => (b"", b"*1\r\n"),
+            Self::HugeHandshake => (connects, b"$4294967296\r\n", b"v"),
+            Self::EndlessHandshake => (connects, b"*1000000000\r\n", b"+k\r\n"),
+            Self::DeepHandshake => (connects, b"", b"*1\r\n"),
+            Self::HugeDiscovery => (discovers, b"*1\r\n$4294967296\r\n", b"v"),
+            Self::EndlessDiscovery => (discovers, b"*1000000000\r\n", b"*2\r\n:1\r\n:1\r\n"),
+            Self::EndlessTracking => (&["TRACKING"], b"+OK\r\n>1000000000\r\n$10\r\ninvalidate\r\n", b"+k\r\n"),
             _ => return None,
         })
     }
@@ -168,15 +174,17 @@ impl Talk<'_> {
     /// Sends an answer to the command of this name, or what the mode makes of it.
     pub(super) fn say(&mut self, mode: Mode, name: &[u8], answer: Vec<u8>) -> Result<()> {
         let is_read = matches!(name, b"GET" | b"MGET");
-        match (mode.flood(), mode.handshake()) {
-            (Some((beginning, bytes)), _) if is_read => return self.flood(beginning, bytes),
-            (_, Some((beginning, bytes))) if matches!(name, b"HELLO" | b"CLIENT") => {
-                return self.flood(beginning, bytes);
-            }
-            _ => {}
+        if let Some((beginning, bytes)) = mode.flood().filter(|_| is_read) {
+            return self.flood(beginning, bytes);
+        }
+        if let Some((names, beginning, bytes)) = mode.flood_of()
+            && names.iter().any(|flooded| flooded.as_bytes() == name)
+        {
+            return self.flood(beginning, bytes);
         }
         self.answers += usize::from(is_read);
         match name {
+            b"CLIENT" | b"HELLO" if mode == Mode::SilentHandshake => Ok(()),
             b"MGET" if mode == Mode::HugeBatch => self.flood(b"*2\r\n$3\r\nabc\r\n$4294967296\r\n", b"v"),
             b"GET" if mode == Mode::HugeBatch => self.flood(b"$4294967296\r\n", b"v"),
             b"GET" | b"MGET" => self.say_value(mode, answer),

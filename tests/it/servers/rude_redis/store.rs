@@ -68,6 +68,10 @@ impl Store {
         number(1)
     }
 
+    pub(super) fn store(&mut self, key: &[u8], value: &[u8]) {
+        self.values.insert(key.to_vec(), value.to_vec());
+    }
+
     /// Some value, another one at each turn.
     pub(super) fn of_another(&self, turn: usize) -> Bytes {
         let count = self.values.len().max(1);
