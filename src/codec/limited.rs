@@ -7,19 +7,22 @@ use serde::de::{DeserializeSeed, Deserializer, EnumAccess, MapAccess, SeqAccess,
 use super::limits::Scope;
 
 /// Something of serde's, within limits.
-pub(super) struct Limited<'a, X> {
+///
+/// `COUNTED` says that the number of its elements comes from the bytes; that of a tuple or struct comes from the type.
+pub(super) struct Limited<'a, X, const COUNTED: bool = false> {
     inner: X,
     scope: Scope<'a>,
 }
 
-impl<'a, X> Limited<'a, X> {
+impl<'a, X, const COUNTED: bool> Limited<'a, X, COUNTED> {
+    #[inline]
     pub(super) fn new(inner: X, scope: Scope<'a>) -> Self {
         Self { inner, scope }
     }
 
     #[inline]
-    fn around<Y>(&self, inner: Y, counted: bool) -> Limited<'a, Y> {
-        Limited { inner, scope: self.scope.counted(counted) }
+    fn around<Y, const ITS: bool>(&self, inner: Y) -> Limited<'a, Y, ITS> {
+        Limited { inner, scope: self.scope }
     }
 }
 
@@ -27,7 +30,7 @@ macro_rules! forward_deserializer {
     ($($method:ident($($arg:ident: $type:ty),*) $counted:literal)*) => {$(
         #[inline]
         fn $method<V: Visitor<'de>>(self, $($arg: $type,)* visitor: V) -> Result<V::Value, D::Error> {
-            let visitor = self.around(visitor, $counted);
+            let visitor = self.around::<_, $counted>(visitor);
             self.inner.$method($($arg,)* visitor)
         }
     )*};
@@ -84,7 +87,7 @@ macro_rules! forward_scalars {
     )*};
 }
 
-impl<'de, V: Visitor<'de>> Visitor<'de> for Limited<'_, V> {
+impl<'de, V: Visitor<'de>, const COUNTED: bool> Visitor<'de> for Limited<'_, V, COUNTED> {
     type Value = V::Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -125,31 +128,31 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Limited<'_, V> {
     #[inline]
     fn visit_some<D: Deserializer<'de>>(self, inner: D) -> Result<V::Value, D::Error> {
         let scope = self.scope.deeper::<V::Value, _>()?;
-        self.inner.visit_some(Limited { inner, scope })
+        self.inner.visit_some(Limited::<_>::new(inner, scope))
     }
 
     #[inline]
     fn visit_newtype_struct<D: Deserializer<'de>>(self, inner: D) -> Result<V::Value, D::Error> {
         let scope = self.scope.deeper::<V::Value, _>()?;
-        self.inner.visit_newtype_struct(Limited { inner, scope })
+        self.inner.visit_newtype_struct(Limited::<_>::new(inner, scope))
     }
 
     #[inline]
     fn visit_seq<A: SeqAccess<'de>>(self, inner: A) -> Result<V::Value, A::Error> {
         let scope = self.scope.deeper::<V::Value, _>()?;
-        self.inner.visit_seq(Limited { inner, scope })
+        self.inner.visit_seq(Limited::<_, COUNTED>::new(inner, scope))
     }
 
     #[inline]
     fn visit_map<A: MapAccess<'de>>(self, inner: A) -> Result<V::Value, A::Error> {
         let scope = self.scope.deeper::<V::Value, _>()?;
-        self.inner.visit_map(Limited { inner, scope })
+        self.inner.visit_map(Limited::<_, COUNTED>::new(inner, scope))
     }
 
     #[inline]
     fn visit_enum<A: EnumAccess<'de>>(self, inner: A) -> Result<V::Value, A::Error> {
         let scope = self.scope.deeper::<V::Value, _>()?;
-        self.inner.visit_enum(Limited { inner, scope })
+        self.inner.visit_enum(Limited::<_>::new(inner, scope))
     }
 }
 
@@ -159,23 +162,25 @@ impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Limited<'_, S> {
     #[inline]
     fn deserialize<D: Deserializer<'de>>(self, inner: D) -> Result<S::Value, D::Error> {
         let scope = self.scope.of::<S::Value>();
-        self.inner.deserialize(Limited { inner, scope })
+        self.inner.deserialize(Limited::<_>::new(inner, scope))
     }
 }
 
 #[deny(clippy::missing_trait_methods)]
-impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Limited<'_, A> {
+impl<'de, A: SeqAccess<'de>, const COUNTED: bool> SeqAccess<'de> for Limited<'_, A, COUNTED> {
     type Error = A::Error;
 
     #[inline]
     fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, A::Error> {
-        self.scope.element()?;
-        let seed = self.around(seed, false);
-        let element = self.inner.next_element_seed(seed)?;
-        if element.is_some() {
+        if COUNTED {
+            self.scope.element()?;
+        }
+        let seed = self.around::<_, false>(seed);
+        let element = self.inner.next_element_seed(seed);
+        if COUNTED && matches!(element, Ok(Some(_))) {
             self.scope.built::<S::Value, _>()?;
         }
-        Ok(element)
+        element
     }
 
     #[inline]
@@ -190,26 +195,29 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Limited<'_, A> {
 }
 
 #[deny(clippy::missing_trait_methods)]
-impl<'de, A: MapAccess<'de>> MapAccess<'de> for Limited<'_, A> {
+impl<'de, A: MapAccess<'de>, const COUNTED: bool> MapAccess<'de> for Limited<'_, A, COUNTED> {
     type Error = A::Error;
 
     #[inline]
     fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, A::Error> {
-        self.scope.element()?;
-        let seed = self.around(seed, false);
-        let key = self.inner.next_key_seed(seed)?;
-        if key.is_some() {
+        if COUNTED {
+            self.scope.element()?;
+        }
+        let seed = self.around::<_, false>(seed);
+        let key = self.inner.next_key_seed(seed);
+        if COUNTED && matches!(key, Ok(Some(_))) {
             self.scope.built::<S::Value, _>()?;
         }
-        Ok(key)
+        key
     }
 
     #[inline]
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, A::Error> {
-        let seed = self.around(seed, false);
-        let value = self.inner.next_value_seed(seed)?;
-        self.scope.built::<S::Value, _>()?;
-        Ok(value)
+        let seed = self.around::<_, false>(seed);
+        if COUNTED {
+            self.scope.built::<S::Value, _>()?;
+        }
+        self.inner.next_value_seed(seed)
     }
 
     fn next_entry_seed<K: DeserializeSeed<'de>, S: DeserializeSeed<'de>>(
@@ -247,9 +255,9 @@ impl<'a, 'de, A: EnumAccess<'de>> EnumAccess<'de> for Limited<'a, A> {
 
     #[inline]
     fn variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<(S::Value, Self::Variant), A::Error> {
-        let seed = self.around(seed, false);
+        let seed = self.around::<_, false>(seed);
         let (value, inner) = self.inner.variant_seed(seed)?;
-        Ok((value, Limited { inner, scope: self.scope }))
+        Ok((value, Limited::new(inner, self.scope)))
     }
 }
 
@@ -261,12 +269,12 @@ impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Limited<'_, A> {
     }
 
     fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, A::Error> {
-        let seed = self.around(seed, false);
+        let seed = self.around::<_, false>(seed);
         self.inner.newtype_variant_seed(seed)
     }
 
     fn tuple_variant<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, A::Error> {
-        let visitor = self.around(visitor, false);
+        let visitor = self.around::<_, false>(visitor);
         self.inner.tuple_variant(len, visitor)
     }
 
@@ -275,7 +283,7 @@ impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Limited<'_, A> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, A::Error> {
-        let visitor = self.around(visitor, false);
+        let visitor = self.around::<_, false>(visitor);
         self.inner.struct_variant(fields, visitor)
     }
 }

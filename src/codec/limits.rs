@@ -63,8 +63,8 @@ impl Limits {
         if self.input > self.max {
             return Err(self.too_large());
         }
-        let scope = Scope { limits: self, room: room_of::<T>(), depth: MAX_DEPTH, counted: false };
-        let value = T::deserialize(Limited::new(format, scope))?;
+        let scope = Scope { limits: self, room: room_of::<T>(), depth: MAX_DEPTH };
+        let value = T::deserialize(Limited::<_>::new(format, scope))?;
         match self.refused.get() {
             None => Ok(value),
             // A type that takes its default for what cannot be read is not what was stored.
@@ -141,17 +141,9 @@ pub(super) struct Scope<'a> {
     /// The bytes that the parent has in place for what is read next.
     room: u32,
     depth: u16,
-    /// Whether the number of elements comes from the bytes; that of a tuple or struct comes from the type.
-    counted: bool,
 }
 
 impl Scope<'_> {
-    /// The same place, where the number of elements is `counted`.
-    #[inline]
-    pub(super) fn counted(self, counted: bool) -> Self {
-        Self { counted, ..self }
-    }
-
     /// The same place, which the parent has for a `T`.
     #[inline]
     pub(super) fn of<T>(self) -> Self {
@@ -171,15 +163,12 @@ impl Scope<'_> {
         if size > self.room {
             self.limits.build((size - self.room) as usize)?;
         }
-        Ok(Self { depth, room: size, ..self })
+        Ok(Self { depth, room: size, limits: self.limits })
     }
 
     /// Counts an element that the bytes may have.
     #[inline]
     pub(super) fn element<E: serde::de::Error>(self) -> Result<(), E> {
-        if !self.counted {
-            return Ok(());
-        }
         match self.limits.elements.get().checked_sub(1) {
             Some(left) => {
                 self.limits.elements.set(left);
@@ -189,10 +178,11 @@ impl Scope<'_> {
         }
     }
 
-    /// Counts an element that was read.
+    /// Counts an element, or a part of an entry, that is built. Those of a byte are no more than the elements that may be
+    /// read.
     #[inline]
     pub(super) fn built<T, E: serde::de::Error>(self) -> Result<(), E> {
-        if self.counted { self.limits.build(size_of::<T>()) } else { Ok(()) }
+        if size_of::<T>() > 1 { self.limits.build(size_of::<T>()) } else { Ok(()) }
     }
 
     /// How many elements a collection may take memory for ahead, of those that the bytes claim.
