@@ -117,6 +117,17 @@ mod event;
 mod fence;
 mod flight;
 mod frame;
+#[cfg(all(
+    any(test, fuzzing),
+    feature = "cachekitio",
+    feature = "encryption",
+    feature = "file",
+    feature = "memcached",
+    feature = "messagepack",
+    feature = "redis"
+))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod guard;
 pub mod intent;
 mod invalidate;

@@ -35,6 +35,19 @@ mod none;
 #[cfg(feature = "redis")]
 mod redis;
 
+/// What reads bytes from outside, as functions of bytes.
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing {
+    #[cfg(feature = "cachekitio")]
+    pub use super::cachekitio::fuzzing::api_answers;
+    #[cfg(feature = "file")]
+    pub use super::file::fuzzing::file_entry;
+    #[cfg(feature = "memcached")]
+    pub use super::memcached::fuzzing::{memcached_answers, memcached_lease};
+    #[cfg(feature = "redis")]
+    pub use super::redis::fuzzing::redis_answers;
+}
+
 #[cfg(not(feature = "cachekitio"))]
 pub use self::absent::CachekitIo;
 pub use self::any::AnyBackend;

@@ -4,6 +4,8 @@
 //! other processes hold (`bulletin`).
 
 mod bulletin;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod known;
 mod local;
 mod reader;

@@ -30,6 +30,8 @@ mod batch;
 mod calls;
 mod error;
 mod exchange;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
 mod head;
 mod name;
 mod names;

@@ -27,6 +27,8 @@ mod dir;
 mod entry;
 mod error;
 mod evict;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
 mod lease;
 mod ledger;
 mod lock;

@@ -49,21 +49,21 @@ pub(super) fn is_placeholder(found: &GetResult) -> bool {
 
 /// What placeholders and locks hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Note {
+pub(super) struct Note {
     token: u128,
     /// The id of the value whose lock this is; zero for a placeholder.
     id: u64,
 }
 
 impl Note {
-    fn encode(self) -> Vec<u8> {
+    pub(super) fn encode(self) -> Vec<u8> {
         let mut out = vec![MAGIC];
         out.extend_from_slice(&self.token.to_be_bytes());
         out.extend_from_slice(&self.id.to_be_bytes());
         out
     }
 
-    fn decode(bytes: &[u8]) -> Option<Self> {
+    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         let (token, rest) = bytes.strip_prefix(&[MAGIC])?.split_first_chunk()?;
         let id = rest.try_into().ok()?;
         Some(Self { token: u128::from_be_bytes(*token), id: u64::from_be_bytes(id) })

@@ -27,6 +27,8 @@ mod batch;
 mod connection;
 mod error;
 mod fleet;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
 mod health;
 mod lease;
 mod life;

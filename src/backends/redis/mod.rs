@@ -33,6 +33,8 @@ mod commands;
 mod connect;
 mod dedicated;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub(super) use self::protocol::fuzzing;
 mod held;
 mod hub;
 mod leases;

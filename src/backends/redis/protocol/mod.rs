@@ -12,6 +12,8 @@ pub(super) use self::fault::Fault;
 
 mod checked;
 mod fault;
+#[cfg(any(test, fuzzing))]
+pub(in super::super) mod fuzzing;
 mod replies;
 mod requests;
 mod rules;
