@@ -171,7 +171,7 @@ impl Shared {
     }
 
     fn get(&self, key: &Key) -> Result<Request, Error> {
-        let limit = late::accepted().map_or(MAX_VALUE, |entry| entry.max(LONG).min(MAX_VALUE));
+        let limit = late::accepted().map_or(MAX_VALUE, |entry| entry.clamp(LONG, MAX_VALUE));
         self.request(key, "", Verb::Get(limit))
     }
 

@@ -37,6 +37,16 @@ impl Child {
         Self::spawn(&mut command, role, dir)
     }
 
+    /// Starts the child without the right of root to read every file.
+    pub(super) fn start_unprivileged(role: &str, dir: &Path) -> Self {
+        if !rustix::process::geteuid().is_root() {
+            return Self::start(role, dir);
+        }
+        let mut command = Command::new("setpriv");
+        command.args(["--bounding-set", "-dac_override,-dac_read_search"]).arg(env::current_exe().unwrap());
+        Self::spawn(command.args([TEST, "--exact"]), role, dir)
+    }
+
     fn spawn(command: &mut Command, role: &str, dir: &Path) -> Self {
         command.env(ROLE, role).env(DIR, dir).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut process = command.spawn().unwrap();
@@ -84,6 +94,7 @@ async fn plays_its_role() {
         "hold lock" => hold_lock(dir),
         "fill the disk" => fill_the_disk(dir).await,
         "turn read-only" => turn_read_only(dir).await,
+        "meet unreadable files" => super::planted::meet_unreadable_files(dir).await,
         _ => panic!("no such role: {role}"),
     }
 }

@@ -8,8 +8,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use cachekit::backends::{Backend, File};
-use cachekit::{CacheBuilder, ErrorKind, FileLimits, Intent, LeaseToken};
+use cachekit::{CacheBuilder, ErrorKind, FileLimits, Intent, Lease, LeaseToken};
 
+use super::child::Child;
 use super::support::{MIB, MINUTE, Place, key, listing, only_entry, place, small};
 use crate::support::leased;
 
@@ -72,7 +73,7 @@ async fn works(place: &Place, what: &str) {
     files.get(&key).await.expect(what);
     files.remove(&key).await.expect(what);
     let token = LeaseToken::random();
-    assert_eq!(files.lease(&key, MINUTE, token).await.expect(what), cachekit::Lease::Granted, "{what}");
+    assert_eq!(files.lease(&key, MINUTE, token).await.expect(what), Lease::Granted, "{what}");
     assert!(files.renew(&key, MINUTE, token).await.expect(what), "{what}");
     assert!(files.fill(&key, "filled".into(), MINUTE, token).await.expect(what), "{what}");
     assert_eq!(files.get(&key).await.unwrap().as_deref(), Some(&b"filled"[..]), "{what}");
@@ -103,6 +104,31 @@ async fn whatever_stands_in_the_place_of_an_entry_a_lease_or_the_lock_is_fatal_f
             }
             File::open_with_clock(&place.dir, small(), place.clock()).expect(&what);
         }
+    }
+}
+
+#[test]
+fn files_that_this_user_may_not_read_are_fatal_for_no_key() {
+    let parent = tempfile::tempdir().unwrap();
+    Child::start_unprivileged("meet unreadable files", parent.path()).finish();
+}
+
+/// In a child that cannot read them.
+pub(super) async fn meet_unreadable_files(dir: &Path) {
+    let files = File::open(dir.join("cache"), small()).unwrap();
+    let (dir, key) = (dir.join("cache"), key(1));
+    files.set(&key, "old".into(), MINUTE).await.unwrap();
+    let entry = only_entry(&dir);
+    for target in [entry.clone(), entry.with_extension("lease"), dir.join(".cachekit.lock")] {
+        fs::write(&target, "").unwrap();
+        fs::set_permissions(&target, fs::Permissions::from_mode(0)).unwrap();
+        assert!(fs::read(&target).is_err(), "the child may read everything");
+        let found = files.get(&key).await.unwrap();
+        assert_eq!(found.is_some(), target != entry, "{target:?}");
+        let lease = files.lease(&key, MINUTE, LeaseToken::random()).await;
+        assert_eq!(lease.unwrap(), Lease::Granted, "{target:?}");
+        files.set(&key, "new".into(), MINUTE).await.unwrap();
+        assert_eq!(files.get(&key).await.unwrap().as_deref(), Some(&b"new"[..]), "{target:?}");
     }
 }
 
