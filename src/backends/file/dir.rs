@@ -26,8 +26,8 @@ impl Dir {
         Ok(Self { path, checked })
     }
 
-    /// Checks a directory that took the place of the one that was checked before, or whose rights have changed: whoever
-    /// can put a file into it can put a value into the program.
+    /// Checks a directory that took the place of the one that was checked before, or whose rights have changed: a user
+    /// who can put a file into it can put a value into the program.
     pub(super) fn check(&self) -> Result<(), Error> {
         let found = fs::symlink_metadata(&self.path).map_err(error::directory)?;
         let mut checked = self.checked.lock().unwrap_or_else(PoisonError::into_inner);

@@ -77,8 +77,8 @@ mod server;
 /// cache's `max_value_size`, that another program stored: it is not read.
 /// [`ErrorKind::Argument`] for a time of zero.
 ///
-/// An answer that does not name the key and the number of its command is believed by nobody: its connection is closed, and
-/// what does no harm twice is tried once more over a fresh one.
+/// An answer that does not name the key and the number of its command is not believed: its connection is closed, and an
+/// operation that does no harm twice is tried once more over a fresh one.
 ///
 /// # Cost
 /// One round trip per operation; of a lease on a key with a value, and of a `fill`, two or three. Versions travel to all

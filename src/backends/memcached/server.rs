@@ -91,7 +91,7 @@ impl Server {
         };
         let again = self.in_time(sent, self.once(runtime, &slot, make())).await;
         if again.is_ok() && failure.trouble == Trouble::OutOfStep {
-            // A broken connection is what a server that starts anew leaves; this is a fault of somebody's.
+            // Told, unlike a broken connection, which every restart of a server leaves: the server or a proxy is at fault.
             late::mended(|| failure.error);
         }
         again

@@ -105,7 +105,7 @@ struct Shared {
     /// In place of the mode, for one command.
     once: Mutex<Option<Rude>>,
     state: Mutex<State>,
-    commands: AtomicUsize,
+    connections: AtomicUsize,
 }
 
 /// On a free port of 127.0.0.1, to the end of the process.
@@ -123,12 +123,13 @@ impl RudeMemcached {
             mode: Mutex::new(Rude::No),
             once: Mutex::default(),
             state: Mutex::default(),
-            commands: AtomicUsize::new(0),
+            connections: AtomicUsize::new(0),
         });
         let serving = Arc::clone(&shared);
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let shared = Arc::clone(&serving);
+                shared.connections.fetch_add(1, SeqCst);
                 thread::spawn(move || serve(&shared, stream));
             }
         });
@@ -149,9 +150,9 @@ impl RudeMemcached {
         self.set(Rude::No);
     }
 
-    /// How many commands were read.
-    pub(crate) fn commands(&self) -> usize {
-        self.shared.commands.load(SeqCst)
+    /// How many connections were accepted.
+    pub(crate) fn connections(&self) -> usize {
+        self.shared.connections.load(SeqCst)
     }
 }
 
@@ -232,7 +233,6 @@ fn serve(shared: &Shared, stream: TcpStream) {
     let mut reader = BufReader::new(stream);
     let (mut before, mut packet): (Vec<u8>, Vec<Vec<u8>>) = (b"EN\r\n".to_vec(), Vec::new());
     while let Some(command) = Command::read(&mut reader) {
-        shared.commands.fetch_add(1, SeqCst);
         let mode = shared.once.lock().unwrap().take().unwrap_or(*shared.mode.lock().unwrap());
         let (head, value) = right(&mut shared.state.lock().unwrap(), &command);
         let answer = written(&head, &command.echo(), value.as_deref());
