@@ -104,7 +104,7 @@ pub(crate) struct Inner<B: Backend, C: Codec> {
 pub(crate) struct Shared<B: Backend> {
     policy: Policy,
     guard: Option<Guard<B>>,
-    /// The way to the bus, where it is not the backend's.
+    /// The way to the bus, if there is one.
     post: Option<Post>,
     versions: Option<Arc<Versions>>,
     subscription: Option<Subscription>,
@@ -158,9 +158,9 @@ impl<B: Backend, C: Codec> Cache<B, C> {
             .then(|| Arc::new(Versions::new(root.clone(), Arc::clone(&clock))));
         let name = namespace.bus();
         let foreign = foreign.filter(|_| policy.invalidation);
-        let post = foreign.is_some().then(|| Post::new(&policy, Arc::clone(&clock), observers.clone()));
         let own = || guard.as_ref().filter(|_| policy.invalidation).and_then(|guard| guard.bus(&name));
         let bus = foreign.or_else(own);
+        let post = bus.is_some().then(|| Post::new(&policy, Arc::clone(&clock), observers.clone()));
         let belief = Belief::of(policy.max_staleness, bus.is_some());
         let tasks = Arc::default();
         let local = Local::new(policy.l1_max_size, belief, &tasks, &clock);

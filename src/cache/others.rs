@@ -31,12 +31,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
 impl<B: Backend> Shared<B> {
     /// Tells other processes what to forget. The backend has forgotten it by then, so they cannot read it again.
     pub(super) async fn tell_others(&self, key: &Key, what: Message<'_>) -> Result<(), Error> {
-        let Some(Subscription(bulletin)) = &self.subscription else { return Ok(()) };
-        let message = what.to_bytes(bulletin.source());
-        match (&self.post, &self.guard) {
-            (Some(post), _) => post.publish(key, bulletin.bus(), message).await,
-            (None, Some(guard)) => guard.publish(key, bulletin.bus(), message).await,
-            (None, None) => Ok(()),
-        }
+        let (Some(Subscription(bulletin)), Some(post)) = (&self.subscription, &self.post) else { return Ok(()) };
+        post.publish(key, bulletin.bus(), what.to_bytes(bulletin.source())).await
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::backends::{Backend, Capabilities, Lease, LeaseToken};
-use crate::bus::{AnyBus, Bus};
+use crate::bus::AnyBus;
 use crate::chunks::{self, Manifest};
 use crate::clock::Clock;
 use crate::config::Policy;
@@ -214,11 +214,6 @@ impl<B: Backend> Guard<B> {
 
     pub(crate) async fn ping(&self, key: &Key) -> Result<(), Error> {
         self.door.run(key, Operation::Ping, Manner::ONCE, || self.backend.ping()).await
-    }
-
-    /// Tells other processes of a change of `key`.
-    pub(crate) async fn publish(&self, key: &Key, bus: &AnyBus, message: Bytes) -> Result<(), Error> {
-        self.door.run(key, Operation::Publish, Manner::ONCE, || bus.publish(message.clone())).await
     }
 
     /// The bus of this name, if the backend has one.

@@ -1,7 +1,8 @@
-//! The post: the way to a bus from elsewhere.
+//! The post: the way to a bus.
 //!
-//! A bus that is not the backend's fails for reasons of its own. So it has a door of its own: what it suffers closes
-//! nothing to the backend, and what the backend suffers keeps nobody from being told.
+//! A bus fails for reasons of its own, also that of the backend: its stream is spoiled, or an ACL leaves out what it
+//! needs. So it has a door of its own: a failure of the bus never opens the circuit breaker of the entries, and what the
+//! entries suffer keeps no change from being told.
 
 use std::sync::Arc;
 
@@ -21,7 +22,7 @@ use crate::key::Key;
 pub(crate) struct Post(Door);
 
 impl Post {
-    /// Breaker and bounds are as the policy has them for the backend.
+    /// Circuit breaker and bounds are as the policy has them for the backend.
     pub(crate) fn new(policy: &Policy, clock: Arc<dyn Clock>, observers: Observers) -> Self {
         Self(Door::new(policy, false, None, clock, observers).with_quiet_breaker())
     }

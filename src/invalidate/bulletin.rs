@@ -181,23 +181,26 @@ impl Bulletin {
         if self.reader.position(turn).is_none() {
             return false;
         }
-        if batch.gap {
-            self.miss();
-            self.observers.tell(Event::Gap { name: &self.name });
-        }
         let epoch = self.local.epochs.now();
+        let mut gap = batch.gap;
         for message in &batch.messages {
             match Message::read(message) {
                 Ok((source, _)) if source == self.source => {}
                 Ok((_, message)) => self.apply(message),
                 Err(Refusal::Unknown) => {}
+                // Whatever it was to say is lost.
                 Err(Refusal::Malformed) => {
                     self.observers.tell(Event::Unreadable { key: &self.name, reason: Unreadable::Foreign });
+                    gap = true;
                 }
             }
         }
         if self.local.epochs.now() != epoch {
             self.local.reclaim();
+        }
+        if gap {
+            self.miss();
+            self.observers.tell(Event::Gap { name: &self.name });
         }
         let heard = self.reader.advance(turn, batch.position);
         if heard.as_ref().is_some_and(|heard| heard.was_deaf) {

@@ -177,7 +177,11 @@ impl Versions {
     /// Lets all entries of the namespace expire; where the backend has no leases, makes them things of the past.
     pub(crate) async fn expire<B: Backend>(&self, guard: &Guard<B>) -> Result<(), Error> {
         self.write(guard, &self.generation).await?;
-        if !self.succeed(guard).await? {
+        let succeeded = match self.succeed(guard).await {
+            Err(error) if error.kind() == ErrorKind::Unsupported => false,
+            answer => answer?,
+        };
+        if !succeeded {
             self.write(guard, &self.version).await?;
         }
         self.write(guard, &self.generation).await.map(|_| ())
@@ -270,17 +274,26 @@ impl Versions {
 
     /// Makes a number that is lost or was never there. Entries that carry another version are of the past.
     async fn make<B: Backend>(&self, guard: &Guard<B>, key: &Key) -> Result<Record, Error> {
-        let read = |found: Option<Bytes>| found.and_then(|found| self.record(key, &found));
-        if !guard.capabilities().leases {
-            self.write(guard, key).await?;
-            // Of several who make one the last wins; the others learn of it by a new generation.
-            if *key == self.version {
-                self.write(guard, &self.generation).await?;
+        if guard.capabilities().leases {
+            match self.make_by_lease(guard, key).await {
+                // It was found to have no leases.
+                Err(error) if error.kind() == ErrorKind::Unsupported => {}
+                made => return made,
             }
-            // A backend that keeps nothing knows nothing of before.
-            return Ok(read(guard.get(key).await?).unwrap_or_else(|| Record::new(random::number())));
         }
-        // By a lease, so that of several who make one the first wins, and an invalidation over all.
+        self.write(guard, key).await?;
+        // Of several who make one the last wins; the others learn of it by a new generation.
+        if *key == self.version {
+            self.write(guard, &self.generation).await?;
+        }
+        let found = guard.get(key).await?;
+        // A backend that keeps nothing knows nothing of before.
+        Ok(found.and_then(|found| self.record(key, &found)).unwrap_or_else(|| Record::new(random::number())))
+    }
+
+    /// By a lease, of several who make one the first wins, and an invalidation over all.
+    async fn make_by_lease<B: Backend>(&self, guard: &Guard<B>, key: &Key) -> Result<Record, Error> {
+        let read = |found: Option<Bytes>| found.and_then(|found| self.record(key, &found));
         let mut pause = PAUSE;
         for _ in 0..ATTEMPTS {
             let lease = guard.short_lease(key, HOLD).await?;

@@ -17,6 +17,7 @@ mod processes;
 mod retries;
 mod rude;
 mod settings;
+mod spoiled;
 mod support;
 mod tracking;
 mod wire;

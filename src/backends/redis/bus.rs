@@ -1,19 +1,27 @@
 //! The bus: a stream that every process appends to.
 //!
-//! A reader asks for what stands behind the last entry it saw, and whether that entry is still there. The server drops
-//! the oldest first, so as long as it is, nothing behind it was trimmed. What a crash or a failover took are the
-//! newest; so a position says which run of the server it is of, and any other run is a gap.
+//! A reader asks for what stands behind the last entry it saw, whether that entry is still there, and whether anything
+//! was removed behind it. The server drops the oldest first, so as long as it is, nothing behind it was trimmed. What a
+//! crash or a failover took are the newest; so a position says which run of the server it is of, and any other run is a
+//! gap.
+//!
+//! A stream can be lost in other ways: it is removed, replaced by something of another type, has used up its ids, or has
+//! an entry that is longer than any message, which a reader removes with the stream. To
+//! all readers that is a gap; the first process that appends to it, a message or the mark at which a reader goes on,
+//! begins a new stream under the same name, so that nobody has to agree on another.
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::{Instant, sleep};
 
 use super::Shared;
+use super::entries::{self, Entries};
 use super::hub::{Heard, Hub};
-use super::stream::{self, Entries, Id};
+use super::stream::{self, Id};
 use super::wire::{Load, Single};
 use crate::bus::{Batch, Bus, Position};
 use crate::error::{Error, ErrorKind};
@@ -26,12 +34,16 @@ pub(super) struct Stream {
     hub: Arc<Hub>,
     /// Who this is to the hub.
     follower: u64,
+    /// Whether the server has taken a mark.
+    appends: AtomicBool,
 }
 
 /// How often a stream is asked that the hub cannot listen to.
 const POLL: Duration = Duration::from_millis(25);
 /// The longest wait for messages of those who leave it to the bus.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// The longest message, in bytes: of a longer entry a reader takes nothing.
+const LONGEST: usize = 1_024;
 /// A wait up to here is kept as it is asked for.
 const SHORT: Duration = Duration::from_secs(2);
 
@@ -46,7 +58,7 @@ impl Stream {
         // In a cluster one command names the streams of one slot, so each has a hub of its own.
         let hub = if shared.wire.is_whole() { Arc::clone(&shared.hub) } else { Arc::default() };
         let follower = hub.join();
-        Self { shared, name, hub, follower }
+        Self { shared, name, hub, follower, appends: AtomicBool::new(false) }
     }
 
     /// What stands behind `id`, asked for again and again over the connection of all.
@@ -75,8 +87,14 @@ impl Stream {
     /// What stands behind `id` now, asked for over the connection of all, with what `beside` makes.
     async fn entries(&self, id: Id, beside: impl Fn() -> Option<Single> + Send + Sync) -> Result<Entries, Error> {
         let make = |_| stream::read(self.name.as_str(), id, beside());
-        let answer = self.shared.wire.run(&self.name, Load::Light, make).await?;
-        stream::entries(answer).ok_or_else(|| self.shared.strange())
+        match self.shared.wire.run(&self.name, Load::Light, make).await {
+            // No cache has written as much as nobody may be sent, and nobody could read on behind it.
+            Err(error) if error.kind() == ErrorKind::TooLarge => {
+                stream::remove(&self.shared, &self.name).await?;
+                Ok(Entries::lost())
+            }
+            answer => entries::entries(answer?, id).ok_or_else(|| self.shared.strange()),
+        }
     }
 
     /// What was read behind `id`, in the run that was `seen` there; `run` is that of now, if it is known.
@@ -85,8 +103,8 @@ impl Stream {
         let gap = !entries.unbroken || !seen.is_empty() && run != seen;
         let position = match entries.last {
             Some(last) => position(last, run),
-            // Nothing to go on from: the gap covers what comes before the mark.
-            None if !entries.unbroken => position(stream::add(&self.shared, &self.name, None).await?, run),
+            // Nothing to go on from: the gap covers what comes before the mark, which begins a new stream if it must.
+            None if !entries.unbroken => position(self.append_mark().await?, run),
             None => position(id, run),
         };
         Ok(Batch { messages: entries.messages, position, gap })
@@ -94,12 +112,18 @@ impl Stream {
 
     /// The position of now, of whatever run.
     pub(super) async fn mark(&self) -> Result<Position, Error> {
-        Ok(position(stream::add(&self.shared, &self.name, None).await?, ""))
+        Ok(position(self.append_mark().await?, ""))
+    }
+
+    async fn append_mark(&self) -> Result<Id, Error> {
+        let id = stream::add(&self.shared, &self.name, None).await?;
+        self.appends.store(true, Relaxed);
+        Ok(id)
     }
 
     /// The position of now.
     async fn now(&self, wait: Duration) -> Result<Position, Error> {
-        let id = stream::add(&self.shared, &self.name, None).await?;
+        let id = self.append_mark().await?;
         let run = match self.hub.receive(&self.shared, (self.follower, &self.name), (id, ""), wait).await {
             // What came behind it is read from there.
             Ok(Heard::News(_, run) | Heard::Nothing(run)) => run,
@@ -117,6 +141,16 @@ impl Stream {
 
 impl Bus for Stream {
     async fn publish(&self, message: Bytes) -> Result<(), Error> {
+        if message.len() > LONGEST {
+            let length = message.len();
+            let message = format!("a message of {length} bytes is too long for a bus: it takes up to {LONGEST}");
+            return Err(Error::new(ErrorKind::TooLarge, message));
+        }
+        if !self.appends.load(Relaxed) {
+            // A server that does not know a command quotes its arguments: of a message, which is no text, the client
+            // takes that for a broken connection, and all that is under way on it is lost.
+            self.append_mark().await?;
+        }
         stream::add(&self.shared, &self.name, Some(&message)).await.map(drop)
     }
 

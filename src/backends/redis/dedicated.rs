@@ -8,10 +8,10 @@ use redis::Cmd;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
+use super::entries::text;
 use super::error;
 use super::held::{Held, Limits};
 use super::source::Source;
-use super::stream::text;
 use super::wire::Request;
 use crate::backends::LeaseToken;
 use crate::error::Error;

@@ -11,6 +11,7 @@ use super::ceiling;
 use super::protocol::Fault;
 use super::refusal;
 use super::source::Source;
+use super::spoiled;
 use crate::error::{Error, ErrorKind};
 
 /// What a failed command means.
@@ -20,8 +21,8 @@ pub(super) fn of_command(error: &RedisError, place: &str) -> Error {
             format!("Redis at {place} is a node of a cluster that moves its keys: is the URL redis-cluster://?");
         return Error::with_source(ErrorKind::Unavailable, message, detour);
     }
-    if let Some(refusal) = refusal::of(error, place) {
-        return refusal;
+    if let Some(known) = refusal::of(error, place).or_else(|| spoiled::of(error, place)) {
+        return known;
     }
     if let Some(fault) = Fault::met(error) {
         return of_fault(fault, place);
@@ -198,10 +199,13 @@ fn no_cluster(place: &str) -> Error {
     Error::new(ErrorKind::Backend, message)
 }
 
-/// The code of an error. Older servers quote that of a command inside of a script.
+/// The code of an error. Older servers quote that of a command inside of a script, and no server gives the one for what
+/// the user may not do there.
 fn code(error: &RedisError) -> &str {
-    let quoted = |code: &&str| error.detail().is_some_and(|detail| detail.contains(&format!("-{code} ")));
+    let says = |words: &str| error.detail().is_some_and(|detail| detail.contains(words));
+    let quoted = |code: &&str| says(&format!("-{code} "));
     match error.code() {
+        Some("ERR") if says("user executing the script") => "NOPERM",
         Some("ERR") => READ_ONLY.into_iter().find(quoted).unwrap_or("ERR"),
         code => code.unwrap_or_default(),
     }
@@ -235,11 +239,6 @@ fn of_code(code: &str, place: &str) -> Error {
         "OOM" => read_only("is out of memory: raise its maxmemory, or let it evict with maxmemory-policy"),
         "MISCONF" => read_only("takes no writes, because it cannot save: see its log and its disk"),
         "NOREPLICAS" => read_only("takes no writes, because too few replicas follow it: see min-replicas-to-write"),
-        "WRONGTYPE" => {
-            let message =
-                format!("Redis at {place} keeps something else than a value under the key (WRONGTYPE): remove it");
-            Error::new(ErrorKind::Backend, message)
-        }
         _ => other(place),
     }
 }
@@ -351,6 +350,7 @@ mod tests {
             ("MISCONF", ErrorKind::ReadOnly),
             ("NOREPLICAS", ErrorKind::ReadOnly),
             ("ERR Error running script (call to f_1): @user_script:1: -OOM command", ErrorKind::ReadOnly),
+            ("ERR The user executing the script can't run this command or subcommand script: 1f", ErrorKind::Denied),
             ("MASTERDOWN", ErrorKind::Unavailable),
             ("CLUSTERDOWN", ErrorKind::Unavailable),
             ("TRYAGAIN", ErrorKind::Unavailable),

@@ -16,8 +16,9 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout_at};
 
 use super::Shared;
+use super::entries::Entries;
 use super::listener::Listener;
-use super::stream::{self, Entries, Id};
+use super::stream::{self, Id};
 use crate::error::Error;
 use crate::key::Key;
 
@@ -245,7 +246,9 @@ impl Followed {
         match &mut self.news {
             Some(news) => {
                 news.entries.messages.extend(entries.messages);
-                news.entries.last = entries.last.or(news.entries.last);
+                if entries.last.is_some() || !entries.unbroken {
+                    news.entries.last = entries.last;
+                }
                 news.entries.unbroken &= entries.unbroken;
                 news.run = run;
                 news.has_moved |= has_moved;

@@ -8,10 +8,13 @@ use redis::Value;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::dedicated::Dedicated;
+use super::entries;
 use super::hub::{Due, Turn, Watch};
+use super::spoiled::is_spoiled;
 use super::stream::{self, Id};
 use super::wire::{Load, Request};
 use super::{Shared, bus};
+use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, ErrorKind};
 use crate::key::Key;
 
@@ -25,7 +28,8 @@ const BROKEN: u32 = 4;
 const COARSE: Duration = Duration::from_millis(400);
 /// How much earlier than asked a server may end a wait.
 const EARLY: Duration = Duration::from_millis(5);
-/// One wait in so many looks whether the last entries are still there: news of a flush comes by no other way.
+/// One wait in so many looks whether the last entries are still there: news of a flush comes by no other way. Each one
+/// does while an id is of a later time than now: what is added to a new stream is no news behind such a one.
 const LOOKS: u32 = 4;
 
 pub(super) struct Listener {
@@ -51,8 +55,10 @@ impl Listener {
     pub(super) async fn run(mut self) {
         let mut left = BROKEN;
         loop {
+            let was_open = self.own().is_some();
             match self.step().await {
-                Ok(Step::On) if self.run_of_server().is_some() => left = BROKEN,
+                // A connection that was only opened is none that works.
+                Ok(Step::On) if was_open => left = BROKEN,
                 Ok(Step::On) => {}
                 Ok(Step::End) => return,
                 Err(error) if error.kind() == ErrorKind::Unavailable && left > 0 => {
@@ -93,8 +99,7 @@ impl Listener {
         let sent = Instant::now();
         let make = || stream::read_each(due.iter().map(|due| (&due.name, due.read)));
         let Some(answer) = self.living(self.ask(&first.name, make, Duration::ZERO)).await else { return Ok(Step::End) };
-        let each = stream::each(answer?).filter(|each| each.len() == due.len());
-        let each = each.ok_or_else(|| self.shared.strange())?;
+        let each = entries::each(answer?, due.iter().map(|due| due.read)).ok_or_else(|| self.shared.strange())?;
         for (due, entries) in due.iter().zip(each) {
             self.turn.take(due, entries, self.run_of_server(), sent);
         }
@@ -106,7 +111,9 @@ impl Listener {
         let Some((first, _)) = watched.first() else { return Ok(Step::End) };
         let block = self.own().map(|_| wait);
         self.waits += 1;
-        let looks = block.is_none() || self.waits.is_multiple_of(LOOKS);
+        let now = SystemClock.wall();
+        let is_ahead = watched.iter().any(|(_, place)| place.is_ahead(now));
+        let looks = block.is_none() || is_ahead || self.waits.is_multiple_of(LOOKS);
         if block.is_none() {
             sleep(POLL).await;
         }
@@ -119,11 +126,22 @@ impl Listener {
             }
         };
         let Some(answer) = self.living(answer).await else { return Ok(Step::End) };
-        let news = stream::news(answer?, watched).ok_or_else(|| self.shared.strange())?;
+        let answer = match answer {
+            Err(error) if is_spoiled(&error) => return Ok(self.find_spoiled().await),
+            answer => answer?,
+        };
+        let news = entries::news(answer, watched).ok_or_else(|| self.shared.strange())?;
         // Where a wait ends without news, there was none until then.
         let waited = if news.is_empty() { block.unwrap_or_default().saturating_sub(EARLY) } else { Duration::ZERO };
         self.turn.heard(watched, &news, sent + waited);
         Ok(Step::On)
+    }
+
+    /// One of the streams is none any more, and hides what there is of the others: each is read alone.
+    async fn find_spoiled(&self) -> Step {
+        // A server that goes on saying so is not asked without end.
+        sleep(POLL).await;
+        if self.turn.begin().is_some() { Step::On } else { Step::End }
     }
 
     /// Asks over the connection of this reader, else over that of all. An answer may take `wait` longer than others.

@@ -32,6 +32,7 @@ mod cluster;
 mod commands;
 mod connect;
 mod dedicated;
+mod entries;
 mod error;
 #[cfg(any(test, fuzzing))]
 pub(super) use self::protocol::fuzzing;
@@ -53,6 +54,7 @@ mod sizes;
 mod slot;
 mod slots;
 mod source;
+mod spoiled;
 mod step;
 mod stream;
 #[cfg(feature = "redis-tls")]

@@ -1,6 +1,6 @@
 //! Packets: several requests in one write, and what each is answered.
 
-use redis::{Cmd, Pipeline, RedisError, Value};
+use redis::{Cmd, ErrorKind, Pipeline, RedisError, Value};
 
 use super::commands;
 use super::held::Answer;
@@ -10,14 +10,15 @@ use super::wire::Single;
 #[derive(Default)]
 pub(super) struct Packet {
     pipeline: Pipeline,
-    /// How many commands each request is.
-    counts: Vec<usize>,
+    /// How many commands each request is, and what refusal of it is an answer.
+    requests: Vec<(usize, fn(&RedisError) -> bool)>,
 }
 
 impl Packet {
     /// Adds a request behind the others.
     pub(super) fn push(&mut self, request: Single) {
         let before = self.pipeline.len();
+        let mut excused: fn(&RedisError) -> bool = |_| false;
         match request {
             Single::Atomic(commands) => {
                 self.pipeline.add_command(word("MULTI"));
@@ -37,8 +38,12 @@ impl Packet {
             Single::Command(command) => {
                 self.pipeline.add_command(command);
             }
+            Single::Look { command, excuses } => {
+                self.pipeline.add_command(command);
+                excused = excuses;
+            }
         }
-        self.counts.push(self.pipeline.len() - before);
+        self.requests.push((self.pipeline.len() - before, excused));
     }
 
     /// The commands.
@@ -54,7 +59,10 @@ impl Packet {
     /// The answer to each request, from those to the commands.
     pub(super) fn answers(self, values: Vec<Value>) -> impl Iterator<Item = Answer> {
         let mut values = values.into_iter();
-        self.counts.into_iter().map(move |count| last(values.by_ref().take(count)))
+        self.requests.into_iter().map(move |(count, excuses)| match last(values.by_ref().take(count)) {
+            Err(error) if is_refusal(&error) && excuses(&error) => Ok(Value::Nil),
+            answer => answer,
+        })
     }
 }
 
@@ -69,7 +77,7 @@ impl FromIterator<Single> for Packet {
 /// The last of several answers, or the first error: what EXEC says of a command that was refused is only that. Takes
 /// them all, so that the next request finds its own.
 fn last(values: impl Iterator<Item = Value>) -> Answer {
-    let mut last = Err(RedisError::from((redis::ErrorKind::Parse, "an answer is missing")));
+    let mut last = Err(RedisError::from((ErrorKind::Parse, "an answer is missing")));
     let mut failed = None;
     for value in values {
         match value.extract_error() {
@@ -78,6 +86,11 @@ fn last(values: impl Iterator<Item = Value>) -> Answer {
         }
     }
     failed.map_or(last, Err)
+}
+
+/// Whether it is an answer of the server, and not the want of one.
+fn is_refusal(error: &RedisError) -> bool {
+    matches!(error.kind(), ErrorKind::Server(_) | ErrorKind::Extension)
 }
 
 fn word(word: &str) -> Cmd {
@@ -121,6 +134,16 @@ mod tests {
         let answers: Vec<Answer> = packet().answers(values).collect();
         assert_eq!(answers[1].as_ref().unwrap_err().code(), Some("OOM"));
         assert_eq!((answers[0].as_ref().unwrap(), answers[2].as_ref().unwrap()), (&Value::Int(1), &Value::Int(3)));
+    }
+
+    #[test]
+    fn a_refusal_that_is_excused_is_nothing_and_another_or_a_missing_answer_is_an_error() {
+        let look = |_: usize| Single::look(cmd("A"), |error| error.code() == Some("WRONGTYPE"));
+        let packet: Packet = (0..4).map(look).collect();
+        let values = vec![Value::Int(1), refused("-WRONGTYPE x\r\n"), refused("-NOPERM x\r\n")];
+        let answers: Vec<Answer> = packet.answers(values).collect();
+        assert_eq!((answers[0].as_ref().unwrap(), answers[1].as_ref().unwrap()), (&Value::Int(1), &Value::Nil));
+        assert!(answers[2].is_err() && answers[3].is_err());
     }
 
     #[test]

@@ -47,6 +47,12 @@ pub(super) static MOVE: Script = Script::new(
 pub(super) static RELEASE: Script =
     Script::new("if redis.call('GET', KEYS[2]) == ARGV[1] then return redis.call('DEL', KEYS[2]) end return 0");
 
+/// Removes what is under a stream's name if a mark cannot be added to it.
+pub(super) static REMOVE_SPOILED: Script = Script::new(
+    "if type(redis.pcall('XADD', KEYS[1], '*', 'hello', '')) ~= 'table' then return 0 end \
+     return redis.call('DEL', KEYS[1])",
+);
+
 impl Script {
     const fn new(code: &'static str) -> Self {
         Self { code, hash: OnceLock::new() }

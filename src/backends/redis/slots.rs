@@ -28,7 +28,7 @@ use super::refusal::{Known, Lack};
 use super::slot::{Slot, no_runtime};
 use super::source::Source;
 use super::watch::Watch;
-use super::wire::{Attempt, Load, Request, Single};
+use super::wire::{Attempt, Load, Request};
 use crate::backends::late;
 use crate::error::Error;
 
@@ -134,7 +134,7 @@ impl Slots {
                 }
             };
             let request = make(attempt);
-            let is_read = matches!(request, Request::One(Single::Read(_)));
+            let is_read = request.is_read();
             let answer = match (request, shares) {
                 (Request::One(single), Some(runtime)) => match open.share(single, runtime) {
                     Ok(answer) => watch.pause(answer).await,

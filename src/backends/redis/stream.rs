@@ -3,23 +3,16 @@
 use std::fmt;
 use std::time::Duration;
 
-use bytes::Bytes;
-use redis::{Cmd, Value};
+use redis::Cmd;
 
-use super::Shared;
-use super::wire::{Load, Request, Single};
+use super::entries::appended;
+use super::scripts::REMOVE_SPOILED;
+use super::spoiled::{is_of_another_type, is_spoiled};
+use super::wire::{Attempt, Load, Request, Single};
+use super::{Shared, commands};
 use crate::clock::millis;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::key::Key;
-
-/// What stands behind a position.
-pub(super) struct Entries {
-    pub(super) messages: Vec<Bytes>,
-    /// The last entry, if there is any.
-    pub(super) last: Option<Id>,
-    /// Whether the entry at the position is still there.
-    pub(super) unbroken: bool,
-}
 
 /// The id of an entry. Ids grow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,10 +24,18 @@ pub(super) struct Id {
 impl Id {
     /// That of no entry.
     pub(super) const NOWHERE: Self = Self { millis: 0, number: 0 };
+    /// The last there can be: nothing is ever added behind it.
+    pub(super) const LAST: Self = Self { millis: u64::MAX, number: u64::MAX };
 
     pub(super) fn read(text: &str) -> Option<Self> {
         let (millis, number) = text.split_once('-')?;
         Some(Self { millis: digits(millis)?, number: digits(number)? })
+    }
+
+    /// Whether it is of a later time than `wall`, in milliseconds since the Unix epoch. A stream that starts anew begins
+    /// before it, so that a reader who waits behind it is not woken.
+    pub(super) fn is_ahead(self, wall: u64) -> bool {
+        self.millis > wall
     }
 
     /// The id behind which this one is the first there can be.
@@ -62,10 +63,10 @@ const KEPT: u32 = 10_000;
 /// How long a stream outlives its last entry, in milliseconds: seven days.
 const LIFE: u32 = 7 * 24 * 60 * 60 * 1_000;
 /// The most entries of one answer.
-const MOST: u32 = 1_000;
+pub(super) const MOST: u32 = 1_000;
 /// The field that holds a message. An entry without it marks a position and says nothing.
-const MESSAGE: &[u8] = b"m";
-const HELLO: &[u8] = b"hello";
+pub(super) const MESSAGE: &[u8] = b"m";
+pub(super) const HELLO: &[u8] = b"hello";
 
 /// Appends a message, or an entry that marks the position of now.
 fn append(name: &str, message: Option<&[u8]>) -> Request {
@@ -78,17 +79,38 @@ fn append(name: &str, message: Option<&[u8]>) -> Request {
 }
 
 /// Appends an entry to a stream, and returns its id.
+///
+/// Where what is under the name is spoiled, a new stream takes its place. Readers find it under the same name, and find
+/// the entry gone at which they were.
 pub(super) async fn add(shared: &Shared, name: &Key, message: Option<&[u8]>) -> Result<Id, Error> {
-    let answer = shared.wire.run(name, Load::Light, |_| append(name.as_str(), message)).await?;
+    let append = || shared.wire.run(name, Load::Light, |_| append(name.as_str(), message));
+    let answer = match append().await {
+        Err(error) if is_spoiled(&error) => {
+            remove_spoiled(shared, name).await?;
+            append().await?
+        }
+        answer => answer?,
+    };
     appended(answer).ok_or_else(|| shared.strange())
 }
 
-/// The id in the answer to [`append`].
-fn appended(answer: Value) -> Option<Id> {
-    id(array(answer)?.into_iter().next()?)
+/// Removes what nothing can be added to: by a script, so that a stream that another process has begun meanwhile stays.
+/// Without scripts that may go, too, which is one more gap.
+async fn remove_spoiled(shared: &Shared, name: &Key) -> Result<(), Error> {
+    let script = |attempt: Attempt| Request::One(REMOVE_SPOILED.call(attempt, &[name.as_str()], 0).into());
+    match shared.wire.run(name, Load::Light, script).await {
+        Err(error) if error.kind() == ErrorKind::Unsupported => {}
+        answer => return answer.map(drop),
+    }
+    remove(shared, name).await
 }
 
-/// Reads what stands behind `after`, and then that entry itself. Ends with `beside`.
+/// Removes a stream, which is a gap to all who read it.
+pub(super) async fn remove(shared: &Shared, name: &Key) -> Result<(), Error> {
+    shared.wire.run(name, Load::Light, |_| Request::One(commands::on(b"DEL", name.as_str()).into())).await.map(drop)
+}
+
+/// Reads what stands behind `after`, and whether it is all. Ends with `beside`.
 pub(super) fn read(name: &str, after: Id, beside: Option<Single>) -> Request {
     Request::All(read_one(name, after).into_iter().chain(beside).collect())
 }
@@ -98,13 +120,21 @@ pub(super) fn read_each<'a>(places: impl Iterator<Item = (&'a Key, Id)>) -> Requ
     Request::All(places.flat_map(|(name, after)| read_one(name.as_str(), after)).collect())
 }
 
-fn read_one(name: &str, after: Id) -> [Single; 2] {
+/// How many requests [`read`] makes of one stream.
+pub(super) const READS: usize = 3;
+
+/// What the server says of the stream, what stands behind `after`, and that entry itself. In this order, so that what
+/// is appended in between is only read, and never missed.
+fn read_one(name: &str, after: Id) -> [Single; READS] {
     let after = after.to_string();
+    let mut about = Cmd::with_capacity(3, name.len() + 16);
+    about.arg("XINFO").arg("STREAM").arg(name);
     let mut read = Cmd::with_capacity(6, name.len() + after.len() + 32);
     read.arg("XREAD").arg("COUNT").arg(MOST).arg("STREAMS").arg(name).arg(&after);
     let mut entry = Cmd::with_capacity(6, name.len() + 2 * after.len() + 16);
     entry.arg("XRANGE").arg(name).arg(&after).arg(&after).arg("COUNT").arg(1);
-    [read.into(), entry.into()]
+    // Less is known of a stream that the server says nothing about: no such key, or no such command.
+    [Single::look(about, |_| true), Single::look(read, is_of_another_type), Single::look(entry, is_of_another_type)]
 }
 
 /// Waits for `block` until there is something behind any of these places. Then `looks` whether their own entries are
@@ -133,138 +163,9 @@ fn at(mut read: Cmd, places: &[(Key, Id)], of: impl Fn(Id) -> Id) -> Cmd {
     read
 }
 
-/// The streams of an answer to [`wait`] that have to be read: there is something behind the place, or the entry that
-/// stood there is gone.
-pub(super) fn news(answer: Value, places: &[(Key, Id)]) -> Option<Vec<Box<str>>> {
-    let mut answers = array(answer)?.into_iter();
-    let mut news: Vec<_> = streams(answers.next()?)?.into_iter().map(|(name, _)| name).collect();
-    if let Some(looked) = answers.next() {
-        let mut there = Vec::new();
-        for (name, entries) in streams(looked)? {
-            let [first, _] = <[Value; 2]>::try_from(array(entries.into_iter().next()?)?).ok()?;
-            there.push((name, id(first)?));
-        }
-        let is_there =
-            |(name, place): &&(Key, Id)| there.iter().any(|(found, id)| **found == *name.as_str() && id == place);
-        news.extend(places.iter().filter(|place| !is_there(place)).map(|(name, _)| name.as_str().into()));
-    }
-    Some(news)
-}
-
 /// A question about the stream whose answer is of no use.
 pub(super) fn look(name: &str) -> Single {
     let mut exists = Cmd::with_capacity(2, name.len() + 8);
     exists.arg("EXISTS").arg(name);
     exists.into()
-}
-
-/// The answer to [`read`], whatever was asked beside it.
-pub(super) fn entries(answer: Value) -> Option<Entries> {
-    let mut answers = array(answer)?.into_iter();
-    behind(answers.next()?, answers.next()?)
-}
-
-/// The answer to [`read_each`].
-pub(super) fn each(answer: Value) -> Option<Vec<Entries>> {
-    let (mut answers, mut each) = (array(answer)?.into_iter(), Vec::new());
-    while let Some(read) = answers.next() {
-        each.push(behind(read, answers.next()?)?);
-    }
-    Some(each)
-}
-
-fn behind(read: Value, entry: Value) -> Option<Entries> {
-    let unbroken = !array(entry)?.is_empty();
-    let listed = streams(read)?.into_iter().next().map(|(_, listed)| listed).unwrap_or_default();
-    let (mut messages, mut last) = (Vec::with_capacity(listed.len()), None);
-    for entry in listed {
-        let [place, fields] = <[Value; 2]>::try_from(array(entry)?).ok()?;
-        last = Some(id(place)?);
-        messages.extend(message(fields)?);
-    }
-    Some(Entries { messages, last, unbroken })
-}
-
-/// The streams of an answer to XREAD that have something, and what.
-fn streams(read: Value) -> Option<Vec<(Box<str>, Vec<Value>)>> {
-    let pairs: Vec<(Value, Value)> = match read {
-        Value::Nil => Vec::new(),
-        Value::Map(streams) => streams,
-        read => {
-            let pair = |stream| <[Value; 2]>::try_from(array(stream)?).ok().map(|[name, listed]| (name, listed));
-            array(read)?.into_iter().map(pair).collect::<Option<_>>()?
-        }
-    };
-    pairs.into_iter().map(|(name, listed)| Some((text(name)?, array(listed)?))).collect()
-}
-
-fn id(value: Value) -> Option<Id> {
-    Id::read(&text(value)?)
-}
-
-/// The message of an entry; `Some(None)` for one that has none.
-fn message(fields: Value) -> Option<Option<Bytes>> {
-    let mut fields = array(fields)?.into_iter();
-    match (fields.next()?, fields.next()?) {
-        (Value::BulkString(name), Value::BulkString(value)) => Some((name == MESSAGE).then(|| value.into())),
-        _ => None,
-    }
-}
-
-fn array(value: Value) -> Option<Vec<Value>> {
-    match value {
-        Value::Array(values) => Some(values),
-        _ => None,
-    }
-}
-
-pub(super) fn text(value: Value) -> Option<Box<str>> {
-    match value {
-        Value::BulkString(bytes) => String::from_utf8(bytes).ok().map(Into::into),
-        Value::SimpleString(text) | Value::VerbatimString { text, .. } => Some(text.into()),
-        _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn bulk(text: &str) -> Value {
-        Value::BulkString(text.into())
-    }
-
-    fn entry(id: &str, field: &str, value: &str) -> Value {
-        Value::Array(vec![bulk(id), Value::Array(vec![bulk(field), bulk(value)])])
-    }
-
-    #[test]
-    fn both_protocols_give_messages_in_order_and_hide_marks() {
-        let listed = || Value::Array(vec![entry("1-0", "m", "a"), entry("2-0", "hello", ""), entry("3-0", "m", "")]);
-        let resp2 = Value::Array(vec![Value::Array(vec![bulk("s"), listed()])]);
-        let resp3 = Value::Map(vec![(bulk("s"), listed())]);
-        for read in [resp2, resp3] {
-            let there = Value::Array(vec![entry("0-1", "m", "z")]);
-            let found = entries(Value::Array(vec![read, there])).unwrap();
-            assert_eq!((found.messages, found.last), (vec!["a".into(), Bytes::new()], Id::read("3-0")));
-            assert!(found.unbroken);
-        }
-    }
-
-    #[test]
-    fn nothing_new_and_an_entry_gone_are_told_apart() {
-        let found = entries(Value::Array(vec![Value::Nil, Value::Array(vec![])])).unwrap();
-        assert_eq!((found.messages.len(), found.last, found.unbroken), (0, None, false));
-    }
-
-    #[test]
-    fn strange_answers_are_no_entries() {
-        let odd = [Value::Okay, Value::Int(1), bulk("x"), Value::Array(vec![]), Value::Array(vec![Value::Int(1)])];
-        for value in &odd {
-            assert!(entries(value.clone()).is_none(), "{value:?}");
-            let listed = Value::Array(vec![Value::Array(vec![bulk("s"), Value::Array(vec![value.clone()])])]);
-            assert!(entries(Value::Array(vec![listed, Value::Array(vec![])])).is_none(), "{value:?}");
-            assert!(appended(Value::Array(vec![value.clone()])).is_none() || matches!(value, Value::BulkString(_)));
-        }
-    }
 }

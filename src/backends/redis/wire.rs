@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::{Cmd, Value};
+use redis::{Cmd, RedisError, Value};
 
 use super::accepted::Accepted;
 #[cfg(feature = "redis-cluster")]
@@ -43,10 +43,31 @@ pub(super) enum Single {
     /// The value under a key. What is under it and no string is nobody's value, and reads as nothing.
     Read(Arc<str>),
     Command(Cmd),
+    /// A command whose answer is nothing where the server refuses it for a reason that `excuses`.
+    Look {
+        command: Cmd,
+        excuses: fn(&RedisError) -> bool,
+    },
     /// Commands that are carried out as one; the answer is an array of theirs. All keys are on one server.
     Atomic(Vec<Cmd>),
     /// Commands that are carried out one behind another; the answer is that of the last.
     Row(Vec<Cmd>),
+}
+
+impl Request {
+    /// Whether it only asks for what may be long, so that one that met too long an answer is not made again.
+    pub(super) fn is_read(&self) -> bool {
+        match self {
+            Self::One(single) => matches!(single, Single::Read(_)),
+            Self::All(singles) => singles.iter().any(|single| matches!(single, Single::Look { .. })),
+        }
+    }
+}
+
+impl Single {
+    pub(super) fn look(command: Cmd, excuses: fn(&RedisError) -> bool) -> Self {
+        Self::Look { command, excuses }
+    }
 }
 
 impl From<Cmd> for Single {

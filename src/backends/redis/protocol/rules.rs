@@ -120,7 +120,7 @@ impl Rule {
                 Self::of(Types::NUMBER, Most::SMALL)
             }
             b"XADD" | b"ECHO" => Self::of(Types::BULK, Most::SMALL),
-            b"XREAD" | b"XRANGE" => Self::of(Types::LIST, Most::messages(arguments)),
+            b"XREAD" | b"XRANGE" | b"XINFO" => Self::of(Types::LIST, Most::messages(arguments)),
             b"PING" => Self::of(Types::STATUS.or(Types::BULK), Most::SMALL),
             b"INFO" => Self::of(Types::BULK.or(Types::VERBATIM), Most::SMALL),
             b"HELLO" | b"ROLE" | b"SENTINEL" => Self::of(Types::LIST, Most::SMALL),
