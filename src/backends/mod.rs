@@ -62,6 +62,13 @@ pub use self::none::NoBackend;
 #[cfg(feature = "redis")]
 pub use self::redis::Redis;
 
+/// The longest that the lease of a living holder can last on from now, where one is asked for that is to `hold`. The
+/// holder may have other settings, and where its way to the backend is long, it holds for up to half a minute. What
+/// would last longer, or for ever, was left or planted, and keeps no key from being computed.
+pub(crate) fn longest_lease(hold: Duration) -> Duration {
+    hold.saturating_mul(2).max(Duration::from_secs(60))
+}
+
 /// A store of bytes, shared between processes or not.
 ///
 /// Implementers write plain `async fn`; the futures must be `Send`. `examples/own_backend.rs` is a whole one. What
@@ -80,8 +87,9 @@ pub use self::redis::Redis;
 /// # Leases
 /// A lease is the right to fill one key, kept by the backend so that it holds across processes. At most one is out per
 /// key; it ends after `hold`, by `fill`, by `release`, and by `set` or `remove` of its key. `fill` stores only if its
-/// lease has not ended. A lease that has ended stays so: `renew` keeps one that holds, and never takes one anew. The
-/// caller makes the token, so that a lease whose answer was lost can be given back. A backend whose
+/// lease has not ended. A lease that has ended stays so: `renew` keeps one that holds, and never takes one anew. A lock
+/// that would last for ever, or for much longer than `hold`, is of no living holder and may be taken over. The caller
+/// makes the token, so that a lease whose answer was lost can be given back. A backend whose
 /// [`Capabilities::leases`] is false answers [`ErrorKind::Unsupported`].
 ///
 /// # Errors

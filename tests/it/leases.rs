@@ -204,3 +204,16 @@ async fn a_value_delivered_between_the_read_and_the_lease_is_not_computed_again(
     two.invalidate("key").await.unwrap();
     assert_eq!(two.get_or_compute("key", || async { Ok::<u32, Broken>(3) }).await.unwrap(), 3, "no lease is left");
 }
+
+/// Its holder would renew it: none lives who does.
+#[tokio::test]
+async fn a_lease_that_would_last_for_ever_keeps_no_call_waiting() {
+    let clock = ManualClock::new();
+    let memory = Memory::with_clock(1 << 20, Arc::new(clock.clone()));
+    let (cache, key) = (cache(&clock, memory.clone()), Key::new("default", "key").unwrap());
+    assert!(leased(&memory, &key, Duration::from_secs(365 * 86_400)).await.unwrap().is_some());
+    let compute = cache.entry("key").wait_for_write(true);
+    let value = compute.get_or_compute(|| async { Ok::<_, Broken>(7u32) }).await.unwrap();
+    assert_eq!((value, clock.sleepers()), (7, 0));
+    assert!(memory.get(&key).await.unwrap().is_some(), "and the value is stored");
+}

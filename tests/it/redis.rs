@@ -11,6 +11,7 @@ mod failover;
 mod forgetting;
 mod lacking;
 mod listening;
+mod locks;
 mod logins;
 mod outages;
 mod processes;

@@ -20,7 +20,7 @@ use super::name::Name;
 use super::os;
 use super::temp::Temp;
 use crate::backends::late::LONG;
-use crate::backends::{Lease, LeaseToken};
+use crate::backends::{Lease, LeaseToken, longest_lease};
 use crate::clock::{Clock, millis};
 use crate::config::{FileLimits, LONGEST};
 use crate::error::{Error, ErrorKind};
@@ -158,11 +158,11 @@ impl Store {
         token: LeaseToken,
         patience: Duration,
     ) -> Result<Lease, Error> {
-        if self.note(name)?.is_some() {
+        if self.is_leased(name, hold)? {
             return Ok(Lease::Held);
         }
         let mut locked = self.acquire(patience)?;
-        if self.note(name)?.is_some() {
+        if self.is_leased(name, hold)? {
             return Ok(Lease::Held);
         }
         self.end_lease(&mut locked, name)?;
@@ -314,6 +314,14 @@ impl Store {
 
     fn note(&self, name: Name) -> Result<Option<Note>, Error> {
         Note::live(&self.dir.lease(name), self.clock.wall()).map_err(error::entry)
+    }
+
+    /// Whether a lease of a living holder is out. Another program may have written one that lasts longer, or the clock
+    /// has gone back since.
+    fn is_leased(&self, name: Name, hold: Duration) -> Result<bool, Error> {
+        let note = self.note(name)?;
+        let latest = self.clock.wall().saturating_add(millis(longest_lease(hold)));
+        Ok(note.is_some_and(|note| note.ends <= latest))
     }
 
     fn holds(&self, name: Name, token: LeaseToken) -> Result<bool, Error> {

@@ -19,6 +19,9 @@
 //! removal finds; and after the lock is gone, `fill` gives up. `set` stores first, which changes the id, and ends the lock
 //! after that.
 //!
+//! **What would last for ever**, or for much longer than a lease does, is of no living holder, whatever is in it, and is
+//! taken over in one step, by its id.
+//!
 //! `renew` writes the note again, if it still has the id it had when its token was read there. That changes the id, so
 //! a `fill` that overlaps it may be refused: the caller does one after the other.
 
@@ -31,7 +34,7 @@ use super::Shared;
 use super::error::strange;
 use super::fleet::Route;
 use super::life;
-use crate::backends::{Lease, LeaseToken};
+use crate::backends::{Lease, LeaseToken, longest_lease};
 use crate::error::Error;
 use crate::key::Key;
 
@@ -45,6 +48,13 @@ const MAGIC: u8 = 0xC1;
 /// Whether an entry is a placeholder: ours, or one that the server made for another client.
 pub(super) fn is_placeholder(found: &GetResult) -> bool {
     found.client_flags == Some(FLAGS) || found.lease_state != LeaseState::None
+}
+
+/// Whether a placeholder or a lock would last for longer than a living holder has it, where one is asked for that is to
+/// hold for so many seconds.
+fn is_endless(found: &GetResult, hold: u32) -> bool {
+    let longest = longest_lease(Duration::from_secs(hold.into()));
+    found.item.ttl.is_some_and(|left| u64::try_from(left).map_or(true, |left| left > longest.as_secs()))
 }
 
 /// What placeholders and locks hold.
@@ -151,32 +161,34 @@ impl Place<'_> {
     /// Takes the lease, if it is free.
     async fn lease(&self, token: u128, hold: u32) -> Result<bool, Error> {
         let put = Set::new(&self.name, Note { token, id: 0 }.encode()).client_flags(FLAGS).ttl_raw(hold);
-        let look = Get::new(&self.name).without_value().no_lru_bump().meta(Meta::NONE.cas());
-        let lock = Get::new(&self.lock).meta(Meta::NONE.cas());
-        let answers = self.route.run_all_once(vec![put.add().return_cas().into(), lock.into(), look.into()]).await?;
-        let [OpResult::Mutation(put), OpResult::Get(lock), OpResult::Get(found)] = &answers[..] else {
+        let look = Get::new(&self.name).without_value().no_lru_bump().meta(Meta::NONE.cas().ttl());
+        let lock = Get::new(&self.lock).meta(Meta::NONE.cas().ttl());
+        let answers =
+            self.route.run_all_once(vec![put.clone().add().return_cas().into(), lock.into(), look.into()]).await?;
+        let [OpResult::Mutation(added), OpResult::Get(lock), OpResult::Get(found)] = &answers[..] else {
             return Err(strange(self.route.place()));
         };
-        let lock = Note::of(lock);
-        if put.applied() {
-            if lock.is_none() {
+        let leased = Note::of(lock).map(|(note, _)| note.id).filter(|_| !is_endless(lock, hold));
+        if added.applied() {
+            if leased.is_none() {
                 return Ok(true);
             }
             // A value that is being renewed has ended: its lease has not.
-            self.route.run(|| Delete::new(&self.name).compare_cas(put.cas.unwrap_or(0))).await?;
+            self.route.run(|| Delete::new(&self.name).compare_cas(added.cas.unwrap_or(0))).await?;
             return Ok(false);
         }
-        let id = match found.item.cas {
-            Some(id) if found.hit() && !is_placeholder(found) => id,
-            _ => return Ok(false),
-        };
-        match lock {
-            Some((note, _)) if note.id == id => Ok(false),
-            lock => self.lock(Note { token, id }, lock.map(|(_, id)| id), hold).await,
+        let Some(id) = found.item.cas.filter(|_| found.hit()) else { return Ok(false) };
+        if is_placeholder(found) {
+            let takes = is_endless(found, hold) && leased.is_none();
+            return Ok(takes && self.route.run_once(put.compare_cas(id)).await?.applied());
         }
+        if leased == Some(id) {
+            return Ok(false);
+        }
+        self.lock(Note { token, id }, lock.item.cas.filter(|_| lock.hit()), hold).await
     }
 
-    /// Takes the lock of the value with this id, in place of an earlier value's lock if there is one.
+    /// Takes the lock of the value with this id, in place of what has its name: an earlier value's lock, or anything else.
     async fn lock(&self, note: Note, earlier: Option<u64>, hold: u32) -> Result<bool, Error> {
         let set = Set::new(&self.lock, note.encode()).client_flags(FLAGS).ttl_raw(hold).return_cas();
         let set = match earlier {

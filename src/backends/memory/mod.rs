@@ -10,7 +10,7 @@ use bytes::Bytes;
 use lru::LruCache;
 
 use self::bus::{Logs, MemoryBus};
-use super::{Backend, Capabilities, Lease, LeaseToken};
+use super::{Backend, Capabilities, Lease, LeaseToken, longest_lease};
 use crate::bus::AnyBus;
 use crate::clock::{Clock, SystemClock, millis};
 use crate::error::{Error, ErrorKind};
@@ -206,7 +206,8 @@ impl Backend for Memory {
     async fn lease(&self, key: &Key, hold: Duration, token: LeaseToken) -> Result<Lease, Error> {
         let now = self.clock.ticks();
         let mut shelves = self.lock();
-        if shelves.leases.peek(key).is_some_and(|(_, ends)| now < *ends) {
+        let latest = now.saturating_add(millis(longest_lease(hold)));
+        if shelves.leases.peek(key).is_some_and(|(_, ends)| now < *ends && *ends <= latest) {
             return Ok(Lease::Held);
         }
         if shelves.leases.len() >= MAX_LEASES {

@@ -77,15 +77,10 @@ fn store(key: &str, value: &[u8], ttl: u64) -> Cmd {
     command
 }
 
-/// Answers OK or nothing, or in another attempt 1 or 0.
-pub(super) fn lease(attempt: Attempt, key: &Key, lock: &str, token: &str, hold: u64) -> Cmd {
-    if attempt.again {
-        let mut command = LEASE.call(attempt, &[key.as_str(), lock], token.len());
-        command.arg(token).arg(hold);
-        return command;
-    }
-    let mut command = Cmd::with_capacity(6, lock.len() + token.len() + 32);
-    command.arg("SET").arg(lock).arg(token).arg("NX").arg("PX").arg(hold);
+/// Answers 1 or 0. Of another holder's lease, `longest` is the longest that it can last.
+pub(super) fn lease(attempt: Attempt, key: &Key, lock: &str, token: &str, [hold, longest]: [u64; 2]) -> Cmd {
+    let mut command = LEASE.call(attempt, &[key.as_str(), lock], token.len());
+    command.arg(token).arg(hold).arg(longest);
     command
 }
 

@@ -1,7 +1,7 @@
 //! Leases, and what becomes of them on a server without scripts.
 //!
-//! A lease is filled and given back by scripts, for only those compare and write in one step. A server that refuses
-//! them is found out by the first; from then on no lease is asked for.
+//! A lease is taken, filled and given back by scripts, for only those compare and write in one step. A server that
+//! refuses them is found out by the first; from then on no lease is asked for.
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use super::ceiling::fits;
 use super::commands::{self, Fill};
 use super::wire::Load;
 use super::{Shared, error, whole_millis};
-use crate::backends::{Lease, LeaseToken};
+use crate::backends::{Lease, LeaseToken, longest_lease};
 use crate::error::{Error, ErrorKind};
 use crate::key::Key;
 
@@ -22,13 +22,11 @@ impl Shared {
         if self.unscripted.load(Relaxed) {
             return Err(error::no_leases(self.wire.place()));
         }
-        let (lock, name, hold) = (self.lock(key), commands::text(token), whole_millis(hold));
-        let lease = |attempt| commands::lease(attempt, key, &lock, &name, hold);
-        match self.learned(self.one(key, Load::Light, lease).await)? {
-            Value::Okay | Value::Int(1) => Ok(Lease::Granted),
-            Value::Nil | Value::Int(_) => Ok(Lease::Held),
-            _ => Err(self.strange()),
-        }
+        let (lock, name, times) =
+            (self.lock(key), commands::text(token), [hold, longest_lease(hold)].map(whole_millis));
+        let lease = |attempt| commands::lease(attempt, key, &lock, &name, times);
+        let granted = self.learned(self.number(key, Load::Light, lease).await)? == 1;
+        Ok(if granted { Lease::Granted } else { Lease::Held })
     }
 
     pub(super) async fn renew(&self, key: &Key, hold: Duration, token: LeaseToken) -> Result<bool, Error> {
@@ -55,20 +53,7 @@ impl Shared {
     pub(super) async fn release(&self, key: &Key, token: LeaseToken) -> Result<(), Error> {
         let (lock, token) = (self.lock(key), commands::text(token));
         let release = |attempt| commands::release(attempt, key, &lock, &token);
-        match self.learned(self.number(key, Load::Light, release).await) {
-            Err(error) if error.kind() == ErrorKind::Unsupported => self.release_in_steps(key, &lock, &token).await,
-            answer => answer.map(drop),
-        }
-    }
-
-    /// Without a script another's lease may be ended that was granted between the two steps: then that is not filled.
-    async fn release_in_steps(&self, key: &Key, lock: &str, token: &str) -> Result<(), Error> {
-        match self.one(key, Load::Light, |_| commands::on(b"GET", lock)).await? {
-            Value::BulkString(holder) if holder == token.as_bytes() => {
-                self.number(key, Load::Light, |_| commands::on(b"DEL", lock)).await.map(drop)
-            }
-            _ => Ok(()),
-        }
+        self.learned(self.number(key, Load::Light, release).await).map(drop)
     }
 
     /// Remembers a server that refuses scripts.

@@ -1,8 +1,8 @@
 //! Scripts: what the server must decide and do in one step.
 //!
-//! The first key is the entry's, the second its lock's; all are on one server. Each may be carried out twice without
-//! harm, because an answer can be lost with its connection. Long values stay out of scripts: they would be copied
-//! there.
+//! The first key is the entry's, or the stream's; the second is its lock's. All are on one server. Each may be carried out twice without
+//! harm, because an answer can be lost with its connection. What is under a key may be of another type, which is as good
+//! as nothing: hence `pcall`. Long values stay out of scripts: they would be copied there.
 
 use std::sync::OnceLock;
 
@@ -16,36 +16,41 @@ pub(super) struct Script {
     hash: OnceLock<String>,
 }
 
-/// Takes the lease, also one that the token has already. Arguments: token, milliseconds.
+/// Takes the lease, also one that the token has already, and one of no living holder: its lock would last for ever, or
+/// longer than any does, or longer than two holds while it is no token. Arguments: token, milliseconds, the
+/// milliseconds of the longest.
 pub(super) static LEASE: Script = Script::new(
     "if redis.call('SET', KEYS[2], ARGV[1], 'NX', 'PX', ARGV[2]) then return 1 end \
-     if redis.call('GET', KEYS[2]) == ARGV[1] then return 1 end return 0",
+     local held, longest = redis.pcall('GET', KEYS[2]), 2 * ARGV[2] if held == ARGV[1] then return 1 end \
+     if type(held) == 'string' and #held == 32 and not string.find(held, '[^0-9a-f]') then longest = tonumber(ARGV[3]) end \
+     local left = redis.call('PTTL', KEYS[2]) if left >= 0 and left <= longest then return 0 end \
+     redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2]) return 1",
 );
 
 /// Keeps the lease, if the token holds it. Arguments: token, milliseconds.
 pub(super) static RENEW: Script = Script::new(
-    "if redis.call('GET', KEYS[2]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[2], ARGV[2]) end return 0",
+    "if redis.pcall('GET', KEYS[2]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[2], ARGV[2]) end return 0",
 );
 
 /// Stores a value and ends the lease, if the token holds it. Arguments: token, 1 for another attempt, value,
 /// milliseconds. In another attempt, a value that is there byte for byte is the one that the first stored.
 pub(super) static FILL: Script = Script::new(
-    "if redis.call('GET', KEYS[2]) == ARGV[1] then \
+    "if redis.pcall('GET', KEYS[2]) == ARGV[1] then \
      redis.call('SET', KEYS[1], ARGV[3], 'PX', ARGV[4]) redis.call('DEL', KEYS[2]) return 1 end \
-     if ARGV[2] == '1' and redis.call('GET', KEYS[1]) == ARGV[3] then return 1 end return 0",
+     if ARGV[2] == '1' and redis.pcall('GET', KEYS[1]) == ARGV[3] then return 1 end return 0",
 );
 
 /// Like [`FILL`], of the value that is under the third key, which is used up. Arguments: token, 1 for another attempt.
 pub(super) static MOVE: Script = Script::new(
-    "if redis.call('GET', KEYS[2]) == ARGV[1] then \
+    "if redis.pcall('GET', KEYS[2]) == ARGV[1] then \
      redis.call('RENAME', KEYS[3], KEYS[1]) redis.call('DEL', KEYS[2]) return 1 end \
-     local there = ARGV[2] == '1' and redis.call('GET', KEYS[1]) == redis.call('GET', KEYS[3]) \
+     local there = ARGV[2] == '1' and redis.pcall('GET', KEYS[1]) == redis.pcall('GET', KEYS[3]) \
      redis.call('DEL', KEYS[3]) if there then return 1 end return 0",
 );
 
 /// Ends the lease, if the token holds it. Argument: token.
 pub(super) static RELEASE: Script =
-    Script::new("if redis.call('GET', KEYS[2]) == ARGV[1] then return redis.call('DEL', KEYS[2]) end return 0");
+    Script::new("if redis.pcall('GET', KEYS[2]) == ARGV[1] then return redis.call('DEL', KEYS[2]) end return 0");
 
 /// Removes what is under a stream's name if a mark cannot be added to it.
 pub(super) static REMOVE_SPOILED: Script = Script::new(

@@ -1,7 +1,7 @@
 //! Leases, within a process and across two.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use cachekit::ErrorKind;
@@ -84,6 +84,34 @@ async fn a_damaged_lease_file_holds_nothing() {
         assert!(!place.files.fill(&key(1), "v".into(), MINUTE, token).await.unwrap(), "{length} bytes");
     }
     granted(&place.files, 1).await;
+}
+
+/// Has the lease in a directory end in the far future.
+fn prolong(dir: &Path) {
+    let is_lease = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "lease");
+    let path = fs::read_dir(dir).unwrap().map(|item| item.unwrap().path()).find(is_lease).unwrap();
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[4..12].copy_from_slice(&u64::MAX.to_be_bytes());
+    fs::write(&path, bytes).unwrap();
+}
+
+/// Another program has written it, or the clock has gone back since.
+#[tokio::test]
+async fn a_lease_that_would_last_for_longer_than_any_is_taken_over() {
+    let place = place(small());
+    let old = granted(&place.files, 1).await;
+    place.clock.set(START - 60_001);
+    let token = granted(&place.files, 1).await;
+    assert!(!place.files.fill(&key(1), "old".into(), MINUTE, old).await.unwrap());
+    prolong(&place.dir);
+    assert!(place.files.fill(&key(1), "v".into(), MINUTE, token).await.unwrap(), "its own holder may fill");
+    granted(&place.files, 1).await;
+    prolong(&place.dir);
+    let token = granted(&place.files, 1).await;
+    assert!(is_held(&place.files, 1).await, "it is a lease like any other");
+    assert!(place.files.fill(&key(1), "w".into(), MINUTE, token).await.unwrap());
+    assert_eq!(place.files.get(&key(1)).await.unwrap().as_deref(), Some(&b"w"[..]));
+    assert_eq!(listing(&place.dir).len(), 2, "the lock, and the entry");
 }
 
 #[tokio::test]

@@ -226,3 +226,35 @@ async fn no_fill_brings_back_what_was_removed() {
     });
     assert!(done.iter().sum::<u64>() > 20, "{done:?}");
 }
+
+/// Whatever is planted under the names of leases, it keeps a key from nobody for longer than a lease does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lease_of_no_living_holder_is_taken_over_at_once_and_the_value_is_stored() {
+    const HOLD: Duration = Duration::from_millis(1_500);
+    let server = servers::Memcached::start();
+    let memcached = patient(&[&server]);
+    // The client flags of a placeholder and of a lock.
+    let (ours, token) = (0x6c65_6173u32, "x".repeat(25));
+    let plant = |name: &str, flags: u32, life: u32, data: &str| {
+        assert!(server.ask(&format!("set {name} {flags} {life} {}\r\n{data}", data.len())).contains("STORED"));
+    };
+    for (id, (flags, life, data)) in
+        [(ours, 0, &*token), (ours, 0, "x"), (ours, 0, ""), (ours, 9_999, &*token), (0, 0, "x")].into_iter().enumerate()
+    {
+        // Of a key without a value, a placeholder stands under its name.
+        if flags == ours {
+            plant(&format!("users:{id}"), flags, life, data);
+            assert_eq!(memcached.get(&key(id)).await.unwrap(), None);
+        }
+        plant(&format!("users:{id}:lock"), flags, life, data);
+        let token = granted(&memcached, id, HOLD).await;
+        assert!(leased(&patient(&[&server]), &key(id), HOLD).await.unwrap().is_none(), "it is a lease like any other");
+        assert!(memcached.fill(&key(id), "v".into(), MINUTE, token).await.unwrap());
+        // Of a key with a value, a lock stands beside it.
+        server.ask(&format!("delete users:{id}:lock"));
+        plant(&format!("users:{id}:lock"), flags, life, data);
+        let token = granted(&memcached, id, HOLD).await;
+        assert!(memcached.fill(&key(id), "w".into(), MINUTE, token).await.unwrap());
+        assert_eq!(memcached.get(&key(id)).await.unwrap().as_deref(), Some(&b"w"[..]));
+    }
+}
