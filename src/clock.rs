@@ -96,18 +96,19 @@ impl Clock for SystemClock {
 
 /// Whether the current runtime, which has this id, was built with time.
 ///
-/// Tokio tells by a panic alone, so a thread asks a runtime once, until it meets another.
+/// Tokio tells by a panic alone, so a thread asks each runtime once, and remembers the last few.
 fn has_time(runtime: Id) -> bool {
     thread_local! {
-        static ASKED: Cell<Option<(Id, bool)>> = const { Cell::new(None) };
+        static ASKED: Cell<[Option<(Id, bool)>; 8]> = const { Cell::new([None; 8]) };
     }
-    if let Some((asked, answer)) = ASKED.get()
-        && asked == runtime
-    {
-        return answer;
+    let mut asked = ASKED.get();
+    if let Some((_, answer)) = asked.iter().flatten().find(|(asked, _)| *asked == runtime) {
+        return *answer;
     }
     let answer = catch_unwind(|| drop(tokio::time::sleep(Duration::ZERO))).is_ok();
-    ASKED.set(Some((runtime, answer)));
+    asked.rotate_right(1);
+    asked[0] = Some((runtime, answer));
+    ASKED.set(asked);
     answer
 }
 

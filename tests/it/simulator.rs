@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cachekit::testing::{Faults, Report, SimulatedBackend, Simulation, Trouble, Violation};
-use cachekit::{CacheBuilder, Intent};
+use cachekit::{CacheBuilder, Intent, Settings};
 
 use self::broken::{Broken, Sabotage};
 
@@ -13,6 +13,8 @@ const BOUND: Duration = Duration::from_millis(500);
 /// What every kind of sabotage is found within.
 const SEEDS: u64 = 60;
 const STEPS: u64 = 5_000;
+/// Long enough for spells of many seconds.
+const LONG: u64 = 12_000;
 
 type Builder<B> = CacheBuilder<B, cachekit::codec::Postcard, cachekit::intent::Production>;
 
@@ -86,11 +88,16 @@ fn a_backend_with_versions_that_never_change_is_found() {
 }
 
 #[test]
-fn a_backend_that_takes_one_key_for_another_is_found() {
+fn a_backend_that_takes_one_key_for_another_does_no_harm_even_without_checksums() {
     let wrap = |backend: SimulatedBackend| Broken::new(backend, Sabotage::SwapsKeys);
-    let bare = |builder: Builder<Broken>| builder.intent(Intent::Minimal);
-    let found = first(|simulation| simulation.faults(Faults::none()).run_over(wrap, bare));
-    assert!(found.what.contains("a value of key"), "{found}");
+    let bare = |builder: Builder<Broken>| {
+        let builder = builder.intent(Intent::Minimal).invalidation_enabled(true).namespace_index(true).leases(true);
+        builder.max_staleness(BOUND)
+    };
+    for seed in 0..5 {
+        let report = Simulation::new(seed).steps(STEPS).faults(Faults::none()).run_over(wrap, bare);
+        assert!(report.as_ref().is_ok_and(|report| report.reads > 100), "{report:?}");
+    }
 }
 
 #[test]
@@ -123,4 +130,53 @@ fn a_bus_that_never_answers_in_time_is_found_where_nothing_bounds_staleness() {
     let cut = Faults::none().with(Trouble::Cut);
     let found = first(|simulation| simulation.faults(cut).staleness(BOUND).run(unbounded));
     assert!(found.what.contains("acknowledged"), "{found}");
+}
+
+/// For how long L1 is believed while the bus is not heard, where no bound is set.
+const BELIEF: Duration = Duration::from_secs(3);
+
+fn unbounded<B: cachekit::Backend>(builder: Builder<B>) -> Builder<B> {
+    builder.intent(Intent::Production).recovery_timeout(Duration::from_millis(300)).stale_if_error(Duration::ZERO)
+}
+
+/// Deadlines, and limits of the backend, that are over long before a runtime goes on that stands still.
+fn brief<B: cachekit::Backend>(builder: Builder<B>) -> Builder<B> {
+    let mut settings = Settings::default();
+    settings.lease_wait = Some(Duration::from_secs(1));
+    let builder = unbounded(builder).settings(settings).operation_timeout(Duration::from_millis(100));
+    builder.deadline(Duration::from_secs(3))
+}
+
+#[test]
+fn a_bus_that_hides_its_failures_is_found_where_l1_is_believed_for_a_while() {
+    let cut = Faults::none().with(Trouble::Cut);
+    let wrap = |backend: SimulatedBackend| Broken::new(backend, Sabotage::HidesFailures);
+    let found = first(|simulation| simulation.steps(LONG).faults(cut).staleness(BELIEF).run_over(wrap, unbounded));
+    assert!(found.what.contains("acknowledged"), "{found}");
+    let honest = Simulation::new(found.seed).steps(LONG).faults(cut).staleness(BELIEF).run(unbounded).unwrap();
+    assert!(honest.faults > 0, "{honest:?}");
+}
+
+#[test]
+fn a_reader_of_the_bus_that_stands_still_is_found_where_l1_is_believed_longer_than_the_bound() {
+    let stall = Faults::none().with(Trouble::Stall);
+    let found = first(|simulation| simulation.steps(LONG).faults(stall).staleness(BOUND).run(brief));
+    assert!(found.what.contains("acknowledged"), "{found}");
+    let bounded = |builder: Builder<SimulatedBackend>| brief(builder).max_staleness(BOUND);
+    for bound in [BELIEF, BOUND] {
+        let simulation = Simulation::new(found.seed).steps(LONG).faults(stall).staleness(bound);
+        let honest = if bound == BOUND { simulation.run(bounded) } else { simulation.run(brief) };
+        assert!(honest.is_ok(), "{honest:?}");
+    }
+}
+
+#[test]
+fn a_flight_that_is_never_given_up_is_found_where_its_runtime_stands_still() {
+    let stall = Faults::none().with(Trouble::Stall);
+    let forever = |builder: Builder<SimulatedBackend>| brief(builder).deadline(Duration::from_secs(3_600));
+    let most = Duration::from_secs(14);
+    let found = first(|simulation| simulation.steps(LONG).faults(stall).patience(most).run(forever));
+    assert!(found.what.contains("an answer took"), "{found}");
+    let honest = Simulation::new(found.seed).steps(LONG).faults(stall).patience(most).run(brief).unwrap();
+    assert!(honest.faults > 0, "{honest:?}");
 }

@@ -5,17 +5,23 @@ use std::time::Duration;
 use cachekit::codec::Postcard;
 use cachekit::intent::Production;
 use cachekit::testing::{Faults, Report, SimulatedBackend, Simulation, Trouble, Violation};
-use cachekit::{CacheBuilder, Intent};
+use cachekit::{CacheBuilder, Intent, Settings};
 
 type Builder = CacheBuilder<SimulatedBackend, Postcard, Production>;
 
 /// How many climates there are.
-pub(crate) const CLIMATES: u64 = 11;
+pub(crate) const CLIMATES: u64 = 13;
+
+/// For how long L1 is believed while the bus is not heard, where no bound is set.
+const BELIEF: Duration = Duration::from_secs(3);
 
 /// Runs the simulation of a seed.
 pub(crate) fn run(seed: u64, steps: u64) -> Result<Report, Violation> {
     let simulation = Simulation::new(seed).steps(steps).caches(2 + seed as usize % 3).keys(4 + seed as usize % 7);
     let simulation = simulation.faults(faults(seed));
+    if matches!(seed % CLIMATES, 11 | 12) {
+        return simulation.staleness(BELIEF).run(|builder| unheard(seed, builder));
+    }
     if seed % CLIMATES == 9 {
         return simulation.run(|builder| {
             let builder = builder.intent(Intent::Test).invalidation_enabled(true).namespace_index(true).leases(true);
@@ -31,8 +37,23 @@ fn faults(seed: u64) -> Faults {
     match seed % CLIMATES {
         0 => Faults::none(),
         10 => Faults::none().with(Trouble::Skew).with(Trouble::Trim).with(Trouble::Repeat).with(Trouble::LoseLease),
-        _ => Faults::all().without(Trouble::Skew),
+        11 => Faults::none().with(Trouble::Cut).with(Trouble::Refuse).with(Trouble::Replace).with(Trouble::Slow),
+        12 => Faults::none().with(Trouble::Stall).with(Trouble::Cut).with(Trouble::Replace).with(Trouble::LoseLease),
+        _ => Faults::all().without(Trouble::Skew).without(Trouble::Stall),
     }
+}
+
+/// The bus is refused, or its reader stands still, and no setting bounds staleness. A flight that stands still is given
+/// up long before its runtime goes on.
+fn unheard(seed: u64, builder: Builder) -> Builder {
+    let millis = Duration::from_millis;
+    let builder = builder.ttl(millis(60_000)).recovery_timeout(millis(300)).stale_if_error(Duration::ZERO);
+    if seed % CLIMATES == 11 {
+        return builder;
+    }
+    let mut settings = Settings::default();
+    settings.lease_wait = Some(millis(1_000));
+    builder.settings(settings).deadline(millis(3_000)).operation_timeout(millis(100))
 }
 
 /// The breaker of all climates but one lets things through again soon, or most of a simulation would be one long

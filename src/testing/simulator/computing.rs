@@ -18,6 +18,10 @@ pub(super) struct Promised {
     pub(super) soft: Option<u64>,
     /// For how long a key is left alone that failed.
     pub(super) throttle: u64,
+    /// Whether runtimes stand still, so that what runs on them is late without a sign of it.
+    pub(super) stalls: bool,
+    /// The longest that a call on a runtime which is driven may take.
+    pub(super) patience: u64,
 }
 
 /// What one cache does of one key.
@@ -143,7 +147,17 @@ impl Oracle {
         let Call { cache, key, begun, .. } = *call;
         let given_up = self.caches[cache].computing[key].given_up.is_some_and(|tick| tick >= begun.tick);
         let deadline = self.promises.computing.deadline;
-        given_up || tick.saturating_sub(begun.tick) >= deadline || self.runs_for(deadline, call, tick)
+        let stalls = self.promises.computing.stalls;
+        stalls || given_up || tick.saturating_sub(begun.tick) >= deadline || self.runs_for(deadline, call, tick)
+    }
+
+    /// A call that computes, on a runtime that is driven, was answered.
+    pub(super) fn judge_wait(&mut self, call: &Call, tick: u64) {
+        let (took, most) = (tick.saturating_sub(call.begun.tick), self.promises.computing.patience);
+        if took > most {
+            let Call { cache, number, key, .. } = *call;
+            self.violated(Some(key), format!("cache {cache}, call {number}: an answer took {took} ms, not {most}"));
+        }
     }
 
     fn runs_for(&self, ticks: u64, call: &Call, tick: u64) -> bool {

@@ -10,8 +10,9 @@ use super::faults::{Trouble, Weather};
 use super::oracle::{Oracle, Promises};
 use super::plans;
 use super::process::{End, Plan, Process, Stay};
+use super::runtimes::Runtimes;
 use super::violation::{Happening, Report, Violation};
-use super::world::{NAMESPACE, OwnClock, World, turns};
+use super::world::{NAMESPACE, OwnClock, World};
 use super::{SimulatedBackend, Simulation};
 use crate::backends::Backend;
 use crate::builder::CacheBuilder;
@@ -28,6 +29,8 @@ const MOST_CALLS: u64 = 48;
 /// How long versions of namespace and tags are believed, in ticks.
 const LAG: u64 = 1_000;
 const ROUND: Duration = Duration::from_millis(50);
+/// By how much the clock moves on in one step, at most.
+const SLACK: Duration = Duration::from_secs(5);
 /// Turns in which everything that takes no time has happened.
 const ENOUGH: u8 = 40;
 
@@ -51,10 +54,10 @@ where
     let keys = (0..simulation.keys).map(|key| Key::new(NAMESPACE, key).expect("neither empty nor long")).collect();
     let (weather, oracle) = (Weather::new(simulation.faults), Oracle::new(simulation.keys));
     let world = World::new(clock, simulation.seed, weather, oracle, simulation.caches, keys);
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().build().unwrap_or_else(|error| panic!("no runtime: {error}"));
-    let mut driver = Driver { simulation, world, build: &build, live: Vec::new(), retired: Vec::new(), sweeps: true };
-    let result = runtime.block_on(driver.drive());
+    let runtimes = Runtimes::new(if simulation.faults.contains(Trouble::Stall) { simulation.caches } else { 0 });
+    let (live, retired) = (Vec::new(), Vec::new());
+    let mut driver = Driver { simulation, world, build: &build, live, retired, sweeps: true, runtimes };
+    let result = driver.drive();
     driver.world.lock().oracle.end();
     result
 }
@@ -70,10 +73,11 @@ struct Driver<'a, B: Backend, C: Codec> {
     retired: Vec<Arc<Process<B, C>>>,
     /// Whether the caches can forget more than one key at once.
     sweeps: bool,
+    runtimes: Runtimes,
 }
 
 impl<B: Backend, C: Codec> Driver<'_, B, C> {
-    async fn drive(&mut self) -> Result<Report, Violation> {
+    fn drive(&mut self) -> Result<Report, Violation> {
         for slot in 0..self.simulation.caches {
             let process = self.build(slot);
             self.live.push(process);
@@ -81,12 +85,12 @@ impl<B: Backend, C: Codec> Driver<'_, B, C> {
         self.promise();
         for step in 0..self.simulation.steps {
             self.world.lock().oracle.step = step;
-            self.step().await;
+            self.step();
             self.check()?;
         }
         self.world.lock().oracle.step = self.simulation.steps;
         self.world.lock().weather.clear();
-        self.end().await?;
+        self.end()?;
         Ok(self.report())
     }
 
@@ -94,39 +98,44 @@ impl<B: Backend, C: Codec> Driver<'_, B, C> {
         let Some(first) = self.live.first() else { return };
         let policy = first.cache.policy();
         self.sweeps = policy.namespace_index;
-        self.world.lock().oracle.promises = promises(policy, self.simulation.staleness);
+        self.world.lock().oracle.promises = promises(policy, &self.simulation);
     }
 
     fn build(&self, slot: usize) -> Arc<Process<B, C>> {
         let id = self.world.lock().oracle.join();
+        let _entered = self.runtimes.main.enter();
         let cache = (self.build)(&self.world, slot, id);
         let world = Arc::clone(&self.world);
         let none = || AtomicU64::new(0);
         Arc::new(Process { cache, id, world, answered: none(), under_way: none(), left: Default::default() })
     }
 
-    async fn step(&mut self) {
+    fn step(&mut self) {
         let now = self.world.now();
-        let (trouble, call, (count, time), slot) = {
+        let (trouble, call, (count, time), slot, may_stall) = {
             let state = &mut *self.world.lock();
             let trouble = state.weather.change(&mut state.rng, self.live.len(), now);
             let slot = state.rng.usize(..self.live.len());
             let call = (state.rng.u8(..8) > 0).then(|| plans::draw(&mut state.rng, self.simulation.keys));
-            (trouble, call, plans::pass(&mut state.rng), slot)
+            let stalls = state.weather.faults.contains(Trouble::Stall) && !state.weather.stalls(slot, now);
+            (trouble, call, plans::pass(&mut state.rng), slot, stalls && state.rng.u8(..4) == 0)
         };
         if let Some(trouble) = trouble {
             self.strike(trouble, slot);
         }
         let under_way: u64 = self.live.iter().map(|process| process.under_way.load(SeqCst)).sum();
         if let Some(plan) = call.filter(|plan| under_way < MOST_CALLS && (self.sweeps || !plan.deed.sweeps())) {
-            tokio::spawn(Arc::clone(&self.live[slot]).call(plan));
+            // Nothing bounds how long a change that stands still holds up others of its key.
+            let plan = Plan { is_aside: may_stall && !plan.deed.changes(), ..plan };
+            self.runtimes.of(slot, plan.is_aside).spawn(Arc::clone(&self.live[slot]).call(plan));
         }
-        self.pass(count, time).await;
+        self.pass(count, time);
         self.live.iter().chain(&self.retired).for_each(|process| process.settle());
     }
 
-    async fn pass(&self, count: u8, time: Duration) {
-        turns(count).await;
+    fn pass(&self, count: u8, time: Duration) {
+        let now = self.world.now();
+        self.runtimes.turn(count, |slot| self.world.lock().weather.stalls(slot, now));
         if !time.is_zero() {
             self.world.clock.advance(time);
         }
@@ -161,7 +170,7 @@ impl<B: Backend, C: Codec> Driver<'_, B, C> {
         };
         let cache = old.cache.clone();
         // A failure to end in time is what trouble does; what must be so in the end is looked at then.
-        tokio::spawn(async move { drop(cache.close(patience).await) });
+        self.runtimes.main.spawn(async move { drop(cache.close(patience).await) });
         self.retired.push(old);
     }
 
@@ -185,27 +194,27 @@ impl<B: Backend, C: Codec> Driver<'_, B, C> {
     }
 
     /// All trouble is over: everybody comes to an end, and sees what is true.
-    async fn end(&mut self) -> Result<(), Violation> {
-        self.settle("after all trouble had ended").await?;
+    fn end(&mut self) -> Result<(), Violation> {
+        self.settle("after all trouble had ended")?;
         let live: Vec<usize> = self.live.iter().map(|process| process.id).collect();
         self.world.lock().oracle.expect(&live, false);
-        self.read_all(&[Deed::GetFromL1, Deed::GetFromL2, Deed::Get]).await?;
+        self.read_all(&[Deed::GetFromL1, Deed::GetFromL2, Deed::Get])?;
         // A breaker that is open lets nothing through before.
         let breaker = self.live.first().and_then(|process| process.cache.policy().breaker);
-        self.pass(ENOUGH, breaker.map_or(Duration::ZERO, |breaker| breaker.recovery_timeout)).await;
+        self.pass(ENOUGH, breaker.map_or(Duration::ZERO, |breaker| breaker.recovery_timeout));
         self.world.lock().weather.calm();
-        self.change_all().await?;
-        self.settle("after the last changes").await?;
+        self.change_all()?;
+        self.settle("after the last changes")?;
         self.world.lock().oracle.expect(&live, true);
-        self.read_all(&[Deed::GetFromL1, Deed::GetFromL2, Deed::Compute]).await?;
+        self.read_all(&[Deed::GetFromL1, Deed::GetFromL2, Deed::Compute])?;
         for process in std::mem::take(&mut self.live) {
             let now = self.world.now();
             self.world.lock().oracle.close(process.id, now);
             let cache = process.cache.clone();
-            let closing = tokio::spawn(async move { cache.close(Duration::from_secs(120)).await });
-            if !self.wait_for(|| closing.is_finished()).await {
+            let closing = self.runtimes.main.spawn(async move { cache.close(Duration::from_secs(120)).await });
+            if !self.wait_for(|| closing.is_finished()) {
                 self.violate(format!("cache {} does not close", process.id));
-            } else if let Ok(Err(error)) = closing.await {
+            } else if let Ok(Err(error)) = self.runtimes.main.block_on(closing) {
                 self.violate(format!("cache {} does not close well: {error}", process.id));
             }
             self.inspect(&process, false);
@@ -217,63 +226,72 @@ impl<B: Backend, C: Codec> Driver<'_, B, C> {
 
     /// Waits until all calls have ended and nothing is left to do, everybody has heard everything, and versions are no
     /// longer believed.
-    async fn settle(&self, when: &str) -> Result<(), Violation> {
+    fn settle(&self, when: &str) -> Result<(), Violation> {
         let quiet = || {
             let all = self.live.iter().chain(&self.retired);
             all.clone().all(|process| process.under_way.load(SeqCst) == 0 && process.cache.pending() == 0)
         };
-        if !self.wait_for(quiet).await {
+        if !self.wait_for(quiet) {
             let all = self.live.iter().chain(&self.retired);
             let left: Vec<_> = all.map(|one| (one.under_way.load(SeqCst), one.cache.pending())).collect();
             self.violate(format!("calls or work do not end {when}: {left:?}"));
         }
         self.live.iter().chain(&self.retired).for_each(|process| process.settle());
         for _ in 0..40 {
-            self.pass(ENOUGH, ROUND).await;
+            self.pass(ENOUGH, ROUND);
         }
         self.check()
     }
 
     /// Lets time pass until it is so. Says whether that came in time.
-    async fn wait_for(&self, so: impl Fn() -> bool + Send) -> bool {
+    fn wait_for(&self, so: impl Fn() -> bool) -> bool {
         let longest = self.live.first().map_or(Duration::from_secs(600), |process| longest(process.cache.policy()));
         let end = self.world.now() + millis(longest);
         while !so() {
             if self.world.now() >= end {
                 return false;
             }
-            self.pass(8, ROUND).await;
+            self.pass(8, ROUND);
         }
         true
     }
 
-    async fn read_all(&self, deeds: &[Deed]) -> Result<(), Violation> {
+    fn read_all(&self, deeds: &[Deed]) -> Result<(), Violation> {
         for deed in deeds {
             for (process, key) in
                 self.live.iter().flat_map(|process| (0..self.simulation.keys).map(move |key| (process, key)))
             {
-                self.make(process, key, *deed).await?;
+                self.make(process, key, *deed)?;
             }
         }
         Ok(())
     }
 
-    async fn change_all(&self) -> Result<(), Violation> {
+    fn change_all(&self) -> Result<(), Violation> {
         for key in 0..self.simulation.keys {
             let (slot, deed) = {
                 let rng = &mut self.world.lock().rng;
                 (rng.usize(..self.live.len()), plans::last(rng, self.sweeps))
             };
-            self.make(&self.live[slot], key, deed).await?;
+            self.make(&self.live[slot], key, deed)?;
         }
         Ok(())
     }
 
     /// Makes one call, to its end, without trouble.
-    async fn make(&self, process: &Arc<Process<B, C>>, key: usize, deed: Deed) -> Result<(), Violation> {
-        let plan = Plan { key, deed, stay: Stay::Always, end: End::Value, turns: 0, pause: None, tags_late: false };
-        let call = tokio::spawn(Arc::clone(process).call(plan));
-        let ended = self.wait_for(|| call.is_finished()).await;
+    fn make(&self, process: &Arc<Process<B, C>>, key: usize, deed: Deed) -> Result<(), Violation> {
+        let plan = Plan {
+            key,
+            deed,
+            stay: Stay::Always,
+            end: End::Value,
+            turns: 0,
+            pause: None,
+            tags_late: false,
+            is_aside: false,
+        };
+        let call = self.runtimes.main.spawn(Arc::clone(process).call(plan));
+        let ended = self.wait_for(|| call.is_finished());
         if !ended {
             self.violate(format!("cache {}: {deed:?} of key {key} does not end, though all is well", process.id));
         }
@@ -314,19 +332,23 @@ impl<B: Backend, C: Codec> Driver<'_, B, C> {
     }
 }
 
-/// What caches of this policy promise, if others' changes are seen after `staleness`, or as it says.
-fn promises(policy: &Policy, staleness: Option<Duration>) -> Promises {
+/// What caches of this policy promise, or as the simulation says.
+fn promises(policy: &Policy, simulation: &Simulation) -> Promises {
     let (grace, late) = (policy.stale_if_error.of(policy.ttl), policy.leases.is_none());
     let reading = policy.operation_timeout * 14 + policy.leases.map_or(Duration::ZERO, |leases| leases.wait);
     // As long as a late value may take to be written, and to live.
     let life = if late { policy.ttl + grace + policy.deadline + policy.operation_timeout * 3 } else { Duration::ZERO };
-    let bound = staleness.or(policy.max_staleness);
+    let bound = simulation.staleness.or(policy.max_staleness);
+    // The way to the answer, the wait for its write, and what time does in one step.
+    let patience = reading + policy.deadline * 2 + SLACK;
     let computing = Promised {
         deadline: millis(policy.deadline),
-        trusted: policy.max_staleness.map_or(u64::MAX, millis),
+        trusted: bound.map_or(u64::MAX, millis),
         shared: policy.max_flights as u64 > MOST_CALLS * 2,
         soft: policy.soft_timeout.map(millis),
         throttle: millis(policy.throttle),
+        stalls: simulation.faults.contains(Trouble::Stall),
+        patience: millis(simulation.patience.unwrap_or(patience)),
     };
     Promises {
         bound: bound.map(|bound| millis(bound + life)),

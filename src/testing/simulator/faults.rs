@@ -42,6 +42,9 @@ pub enum Trouble {
     Pause,
     /// The wall clock of a process is set: right, or up to two hours ahead or behind.
     Skew,
+    /// A process has a second runtime, on which it reads and computes, and which stands still for seconds, up to half a
+    /// minute.
+    Stall,
 }
 
 /// The kinds of trouble that a simulation makes.
@@ -54,9 +57,9 @@ pub enum Trouble {
 /// assert!(Faults::none().with(Trouble::Cut).contains(Trouble::Cut));
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Faults(u16);
+pub struct Faults(u32);
 
-const ALL: [Trouble; 15] = [
+const ALL: [Trouble; 16] = [
     Trouble::Refuse,
     Trouble::ReadOnly,
     Trouble::FailAfter,
@@ -72,6 +75,7 @@ const ALL: [Trouble; 15] = [
     Trouble::Replace,
     Trouble::Pause,
     Trouble::Skew,
+    Trouble::Stall,
 ];
 
 impl Faults {
@@ -88,13 +92,13 @@ impl Faults {
     /// These and `trouble`.
     #[must_use]
     pub const fn with(self, trouble: Trouble) -> Self {
-        Self(self.0 | 1 << trouble as u16)
+        Self(self.0 | 1 << trouble as u32)
     }
 
     /// These without `trouble`.
     #[must_use]
     pub const fn without(self, trouble: Trouble) -> Self {
-        Self(self.0 & !(1 << trouble as u16))
+        Self(self.0 & !(1 << trouble as u32))
     }
 
     /// The kinds of trouble in it.
@@ -104,7 +108,7 @@ impl Faults {
 
     /// Whether `trouble` is one of these.
     pub const fn contains(self, trouble: Trouble) -> bool {
-        self.0 & 1 << trouble as u16 != 0
+        self.0 & 1 << trouble as u32 != 0
     }
 }
 
@@ -202,19 +206,31 @@ impl Weather {
         }
         if self.spells.len() < SPELLS {
             let slot = (rng.u8(..3) > 0).then(|| rng.usize(..slots));
-            let longest = if trouble == Trouble::Cut { 15 } else { 13 };
-            let scale = rng.u32(4..longest);
+            let scale = match trouble {
+                Trouble::Stall => rng.u32(11..16),
+                Trouble::Cut => rng.u32(4..15),
+                _ => rng.u32(4..13),
+            };
             let until = now + rng.u64(..1 << scale);
+            // No operation meets it.
+            self.met += u64::from(trouble == Trouble::Stall);
             self.spells.push(Spell { trouble, slot, until });
         }
         None
+    }
+
+    /// Whether the second runtime of the process in `slot` stands still.
+    pub(super) fn stalls(&self, slot: usize, now: u64) -> bool {
+        let meets = |spell: &Spell| now < spell.until && spell.slot.is_none_or(|one| one == slot);
+        self.spells.iter().any(|spell| spell.trouble == Trouble::Stall && meets(spell))
     }
 
     /// What becomes of an operation on the bus or the backend by the process in `slot`.
     pub(super) fn fate(&mut self, rng: &mut Rng, slot: usize, kind: Kind, now: u64) -> Fate {
         for spell in &self.spells {
             let meets = now < spell.until && spell.slot.is_none_or(|one| one == slot);
-            if !meets || rng.u8(..4) == 0 {
+            // A bus that is cut off is so for the whole spell: it is to be unheard for long.
+            if !meets || (rng.u8(..4) == 0 && spell.trouble != Trouble::Cut) {
                 continue;
             }
             let fate = match (spell.trouble, kind) {

@@ -22,6 +22,7 @@ mod faults;
 mod oracle;
 mod plans;
 mod process;
+mod runtimes;
 mod source;
 mod violation;
 mod world;
@@ -48,6 +49,8 @@ pub use self::violation::{Report, Violation};
 ///   late, within its grace. What was invalidated does not even that, nor what was cleared while the computation ran.
 /// - Nobody gets another key's value, or one that never was.
 /// - `get_or_compute` returns no error but its computation's own; nothing fails while there is no trouble.
+/// - A call of `get_or_compute` ends in the time that its deadline and the limits of the backend leave it, whatever
+///   runtime stands still, if its own does not.
 /// - A key is computed twice at once in one cache only if it was changed, given up or distrusted between, and no
 ///   computation is cut short because callers left.
 /// - After the last step every call ends; everybody sees what was acknowledged, what its own cache was told, and,
@@ -96,12 +99,13 @@ pub struct Simulation {
     steps: u64,
     faults: Faults,
     staleness: Option<Duration>,
+    patience: Option<Duration>,
 }
 
 impl Simulation {
     /// Three caches, eight keys, 10,000 steps, every trouble.
     pub fn new(seed: u64) -> Self {
-        Self { seed, caches: 3, keys: 8, steps: 10_000, faults: Faults::all(), staleness: None }
+        Self { seed, caches: 3, keys: 8, steps: 10_000, faults: Faults::all(), staleness: None, patience: None }
     }
 
     /// How many caches there are at once. At least one.
@@ -132,6 +136,13 @@ impl Simulation {
     /// [`max_staleness`](CacheBuilder::max_staleness).
     pub fn staleness(mut self, bound: Duration) -> Self {
         self.staleness = Some(bound);
+        self
+    }
+
+    /// Judges by this bound on how long a call of `get_or_compute` takes, whatever the caches were told. Default: as
+    /// long as their deadline and the limits of their backend say.
+    pub fn patience(mut self, bound: Duration) -> Self {
+        self.patience = Some(bound);
         self
     }
 
@@ -184,6 +195,9 @@ impl Simulation {
         }
         if let Some(bound) = self.staleness {
             call.push_str(&format!(".staleness(Duration::from_millis({}))", millis(bound)));
+        }
+        if let Some(bound) = self.patience {
+            call.push_str(&format!(".patience(Duration::from_millis({}))", millis(bound)));
         }
         call + ".run(..)"
     }

@@ -47,6 +47,8 @@ pub(super) struct Plan {
     pub(super) pause: Option<Duration>,
     /// Whether tags are named by the computation instead of the call.
     pub(super) tags_late: bool,
+    /// Whether the call runs on the runtime that may stand still.
+    pub(super) is_aside: bool,
 }
 
 /// Whether the caller waits for the answer.
@@ -165,6 +167,9 @@ impl<B: Backend, C: Codec> Process<B, C> {
         let Some(answer) = self.stay(plan.stay, answer).await else { return true };
         self.answered.fetch_add(1, SeqCst);
         let now = self.world.now();
+        if !plan.is_aside {
+            self.world.lock().oracle.judge_wait(&call, now);
+        }
         match answer {
             Ok(value) => self.world.lock().oracle.judge(&call.fails(cleared.load(SeqCst)), *value, now),
             Err(error) => self.failed(&call, &error, now),

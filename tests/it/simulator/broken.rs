@@ -28,6 +28,8 @@ pub(super) enum Sabotage {
     HidesGaps,
     /// One of eight batches has no messages.
     LosesMessages,
+    /// Where the bus fails, it says that there are no messages.
+    HidesFailures,
 }
 
 #[derive(Debug)]
@@ -108,7 +110,12 @@ impl Bus for BrokenBus {
     }
 
     async fn receive(&self, after: Option<&Position>, wait: Duration) -> Result<Batch, Error> {
-        let batch = self.inner.receive(after, wait).await?;
+        let batch = match (self.inner.receive(after, wait).await, after) {
+            (Err(_), Some(after)) if self.sabotage == Sabotage::HidesFailures => {
+                Batch { messages: Vec::new(), position: after.clone(), gap: false }
+            }
+            (answer, _) => answer?,
+        };
         Ok(match self.sabotage {
             Sabotage::HidesGaps => Batch { gap: false, ..batch },
             Sabotage::LosesMessages if self.count.fetch_add(1, SeqCst) % 8 == 7 => {
