@@ -48,7 +48,7 @@ pub(super) fn of_command(error: &RedisError, place: &str) -> Error {
 /// What it means that a connection was ended for what the server sent.
 #[cold]
 pub(super) fn of_fault(fault: Fault, place: &str) -> Error {
-    if fault == Fault::TooLong {
+    if fault.is_too_long() {
         let message = format!(
             "Redis at {place} sent {fault}, so the connection was closed: remove the entry, or raise max_value_size"
         );
@@ -58,6 +58,13 @@ pub(super) fn of_fault(fault: Fault, place: &str) -> Error {
         "Redis at {place} sent {fault}, so the connection was closed: see whether it is a Redis server, and whether a \
          proxy on the way mixes answers up"
     );
+    Error::with_source(ErrorKind::Unavailable, message, fault)
+}
+
+/// What it means that a connection was ended twice for what others asked over it.
+#[cold]
+pub(super) fn of_others(fault: Fault, place: &str) -> Error {
+    let message = format!("Redis at {place} sent others {fault}, so the connection was closed, twice: see the events");
     Error::with_source(ErrorKind::Unavailable, message, fault)
 }
 

@@ -28,7 +28,7 @@ use super::refusal::{Known, Lack};
 use super::slot::{Slot, no_runtime};
 use super::source::Source;
 use super::watch::Watch;
-use super::wire::{Attempt, Load, Request};
+use super::wire::{Attempt, Load, Request, Single};
 use crate::backends::late;
 use crate::error::Error;
 
@@ -134,7 +134,7 @@ impl Slots {
                 }
             };
             let request = make(attempt);
-            let is_read = request.is_read();
+            let (may_be, is_read) = (request.too_long(), matches!(request, Request::One(Single::Read(_))));
             let answer = match (request, shares) {
                 (Request::One(single), Some(runtime)) => match open.share(single, runtime) {
                     Ok(answer) => watch.pause(answer).await,
@@ -161,10 +161,8 @@ impl Slots {
                     if broken && attempt.again && load == Load::Bulk && self.answers().await {
                         return Err(ceiling::too_large(self.source.place()));
                     }
-                    // Whoever reads asks for the length first, and not for all of it again.
-                    let too_long = is_read && Fault::met(&error) == Some(Fault::TooLong);
-                    if !broken || attempt.again || too_long {
-                        return Err(error::of_command(&error, self.source.place()));
+                    if let Some(end) = self.end(&error, broken && !attempt.again, may_be, is_read) {
+                        return Err(end);
                     }
                     // One that met a fault together with others is asked alone.
                     shares = shares.filter(|_| Fault::met(&error).is_none());
@@ -172,6 +170,19 @@ impl Slots {
                     question.end();
                 }
             }
+        }
+    }
+
+    /// The error of the request, if it is not sent again. `may_be` is how an answer to it may be too long.
+    fn end(&self, error: &RedisError, again: bool, may_be: Option<Fault>, is_read: bool) -> Option<Error> {
+        let (fault, place) = (Fault::met(error).filter(|fault| fault.is_too_long()), self.source.place());
+        let is_own = fault.is_some() && fault == may_be;
+        // Whoever reads an entry asks for its length first, and whoever reads a bus begins anew.
+        let is_of_no_use = is_own && (is_read || fault == Some(Fault::LongMessage));
+        match fault {
+            _ if again && !is_of_no_use => None,
+            Some(fault) if !is_own => Some(error::of_others(fault, place)),
+            _ => Some(error::of_command(error, place)),
         }
     }
 

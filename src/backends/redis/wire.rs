@@ -5,13 +5,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::{Cmd, RedisError, Value};
+use redis::{Arg, Cmd, RedisError, Value};
 
 use super::accepted::Accepted;
 #[cfg(feature = "redis-cluster")]
 use super::cluster::Cluster;
 use super::connect::Connection;
 use super::dedicated::Dedicated;
+use super::protocol::Fault;
 use super::pushes::Pushes;
 use super::refusal::Lacks;
 use super::slots::Slots;
@@ -38,6 +39,16 @@ pub(super) enum Request {
     All(Vec<Single>),
 }
 
+impl Request {
+    /// How an answer to it may be too long, if it is one to something that other programs can write.
+    pub(super) fn too_long(&self) -> Option<Fault> {
+        match self {
+            Self::One(single) => single.too_long(),
+            Self::All(singles) => singles.iter().find_map(Single::too_long),
+        }
+    }
+}
+
 /// What may travel together with what others ask.
 pub(super) enum Single {
     /// The value under a key. What is under it and no string is nobody's value, and reads as nothing.
@@ -54,19 +65,22 @@ pub(super) enum Single {
     Row(Vec<Cmd>),
 }
 
-impl Request {
-    /// Whether it only asks for what may be long, so that one that met too long an answer is not made again.
-    pub(super) fn is_read(&self) -> bool {
-        match self {
-            Self::One(single) => matches!(single, Single::Read(_)),
-            Self::All(singles) => singles.iter().any(|single| matches!(single, Single::Look { .. })),
-        }
-    }
-}
-
 impl Single {
     pub(super) fn look(command: Cmd, excuses: fn(&RedisError) -> bool) -> Self {
         Self::Look { command, excuses }
+    }
+
+    fn too_long(&self) -> Option<Fault> {
+        let command = match self {
+            Self::Read(_) => return Some(Fault::TooLong),
+            Self::Command(command) | Self::Look { command, .. } => command,
+            Self::Atomic(_) | Self::Row(_) => return None,
+        };
+        match command.args_iter().next() {
+            Some(Arg::Simple(b"MGET")) => Some(Fault::TooLong),
+            Some(Arg::Simple(b"XREAD" | b"XRANGE" | b"XINFO")) => Some(Fault::LongMessage),
+            _ => None,
+        }
     }
 }
 

@@ -305,3 +305,35 @@ async fn late_answers_are_given_to_no_other_request() {
         }
     }
 }
+
+/// No message of ours is nearly as long: what another program appends costs no more than one of them.
+#[test]
+fn a_message_of_the_bus_that_is_declared_huge_costs_no_memory() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let server = Arc::new(Server::start());
+    let builder = CacheBuilder::new().intent(Intent::Production).namespace("users").backend(patient(&server.url()));
+    let cache = builder.max_value_size(ACCEPTED as u64).build().unwrap();
+    runtime.block_on(async {
+        cache.set(1u64, Page::of(1)).await.unwrap();
+        eventually("it listens", async || server.cli(&["EXISTS", "users::bus"]) == "1").await;
+    });
+    let append = Arc::clone(&server);
+    let huge = vec![b'm'; 64 << 20];
+    let other = move || append.call(&[&b"XADD"[..], b"users::bus", b"*", b"m", &huge]);
+    std::thread::spawn(other).join().unwrap();
+    let peak = allocation_counter::measure(|| {
+        runtime.block_on(async {
+            let until = Instant::now() + Duration::from_secs(2);
+            while Instant::now() < until {
+                // It may meet the end of a connection twice.
+                let _ = cache.set(2u64, Page::of(2)).await;
+                let answer = cache.get_or_compute(2u64, || async { Ok::<_, Broken>(Page::of(2)) }).await;
+                assert_eq!(answer.unwrap(), Page::of(2));
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+    })
+    .bytes_max;
+    assert!(peak < 4 << 20, "{peak} bytes");
+    runtime.block_on(cache.close(Duration::from_secs(5))).unwrap();
+}

@@ -112,11 +112,6 @@ impl RudeRedis {
     pub(crate) fn flooded(&self) -> usize {
         self.shared.flooded.load(Relaxed)
     }
-
-    /// Appends a message to every stream there is.
-    pub(crate) fn append(&self, message: &[u8]) {
-        self.shared.store.lock().unwrap().append_everywhere(message);
-    }
 }
 
 impl Drop for RudeRedis {

@@ -17,11 +17,19 @@ pub(in super::super) enum Fault {
     TooLong,
     #[error("an answer that does not keep the protocol")]
     Malformed,
+    #[error("a message of the bus that is longer than any of a cache")]
+    LongMessage,
 }
 
 impl Fault {
     pub(super) fn of(number: u8) -> Option<Self> {
-        [Self::Unasked, Self::Kind, Self::TooLong, Self::Malformed].into_iter().find(|fault| *fault as u8 == number)
+        let all = [Self::Unasked, Self::Kind, Self::TooLong, Self::Malformed, Self::LongMessage];
+        all.into_iter().find(|fault| *fault as u8 == number)
+    }
+
+    /// Whether the answer was what was asked for, and too much of it.
+    pub(in super::super) fn is_too_long(self) -> bool {
+        matches!(self, Self::TooLong | Self::LongMessage)
     }
 
     /// The fault for which a connection was ended, if the request with this error met it.
@@ -43,7 +51,7 @@ mod tests {
 
     #[test]
     fn a_fault_is_found_again_in_the_error_of_the_client() {
-        for fault in [Fault::Unasked, Fault::Kind, Fault::TooLong, Fault::Malformed] {
+        for fault in [Fault::Unasked, Fault::Kind, Fault::TooLong, Fault::Malformed, Fault::LongMessage] {
             assert_eq!(Fault::met(&io::Error::from(fault).into()), Some(fault));
             assert_eq!(Fault::of(fault as u8), Some(fault));
         }

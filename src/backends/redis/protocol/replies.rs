@@ -68,7 +68,14 @@ const FEWEST: usize = 16;
 
 impl Replies {
     /// Measures what arrived. `accepted` is how long an entry may be.
-    pub(super) fn take(&mut self, mut bytes: &[u8], requests: &mut Requests, accepted: usize) -> Result<(), Fault> {
+    pub(super) fn take(&mut self, bytes: &[u8], requests: &mut Requests, accepted: usize) -> Result<(), Fault> {
+        self.measure(bytes, requests, accepted).map_err(|fault| match (fault, &self.rule) {
+            (Fault::TooLong, Some(rule)) if rule.is_of_streams() => Fault::LongMessage,
+            (fault, _) => fault,
+        })
+    }
+
+    fn measure(&mut self, mut bytes: &[u8], requests: &mut Requests, accepted: usize) -> Result<(), Fault> {
         while let Some((&first, rest)) = bytes.split_first() {
             bytes = match self.step {
                 Step::Value => {
@@ -350,7 +357,8 @@ mod tests {
             ("INFO server", b"=65537\r\n".to_vec()),
             ("AUTH p", b"!65537\r\n".to_vec()),
         ] {
-            assert_eq!(to(command, &answer), Err(Fault::TooLong), "{command}: {}", answer.escape_ascii());
+            let fault = if command.starts_with("XREAD") { Fault::LongMessage } else { Fault::TooLong };
+            assert_eq!(to(command, &answer), Err(fault), "{command}: {}", answer.escape_ascii());
         }
     }
 

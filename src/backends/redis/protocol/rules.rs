@@ -102,6 +102,11 @@ impl Rule {
         Self { types: Types::ARRAY.or(Types::NULL), parts: Parts::Transaction(parts), most: Most::SMALL }
     }
 
+    /// Whether it is what streams hold, which any program may have appended.
+    pub(super) fn is_of_streams(&self) -> bool {
+        matches!(self.most, Most::Bytes { each: MESSAGE, .. }) && self.types == Types::LIST
+    }
+
     const fn of(types: Types, most: Most) -> Self {
         Self { types, parts: Parts::Any, most }
     }

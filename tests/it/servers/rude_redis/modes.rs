@@ -72,7 +72,7 @@ pub(crate) enum Mode {
 
 impl Mode {
     /// All in which a lone server answers otherwise than it should.
-    pub(crate) const ALL: [Self; 45] = {
+    pub(crate) const ALL: [Self; 46] = {
         use Mode::*;
         [
             HugeValue,
@@ -120,6 +120,7 @@ impl Mode {
             PushBetween,
             Garbage,
             Half,
+            Ends,
         ]
     };
 

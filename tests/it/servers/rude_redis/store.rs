@@ -78,13 +78,6 @@ impl Store {
         self.values.values().nth(turn * 7 % count).map_or(b"stray".to_vec(), Clone::clone)
     }
 
-    pub(super) fn append_everywhere(&mut self, message: &[u8]) {
-        for entries in self.streams.values_mut() {
-            let id = entries.last().map_or(1, |(id, ..)| id + 1);
-            entries.push((id, b"m".to_vec(), message.to_vec()));
-        }
-    }
-
     fn append(&mut self, arguments: &[Bytes]) -> Bytes {
         let [name, .., field, value] = arguments else { return b"-ERR syntax\r\n".to_vec() };
         let entries = self.streams.entry(name.clone()).or_default();
