@@ -51,8 +51,8 @@ impl Outcome {
 async fn bother(io: &CachekitIo) -> Outcome {
     let mut outcome = Outcome::default();
     let keys: Vec<_> = (0..KEYS).map(key).collect();
-    for id in 0..3 {
-        let found = outcome.call(io.get(&keys[id])).await;
+    for (id, key) in keys.iter().enumerate().take(3) {
+        let found = outcome.call(io.get(key)).await;
         outcome.wrong += found.map_or(0, |found| usize::from(found != Some(value_of(id))));
     }
     let found = outcome.call(io.get_many(&keys)).await.unwrap_or_default();

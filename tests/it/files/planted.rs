@@ -121,7 +121,7 @@ pub(super) async fn meet_unreadable_files(dir: &Path) {
     let entry = only_entry(&dir);
     for target in [entry.clone(), entry.with_extension("lease"), dir.join(".cachekit.lock")] {
         fs::write(&target, "").unwrap();
-        fs::set_permissions(&target, fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(&target, fs::Permissions::from_mode(0o000)).unwrap();
         assert!(fs::read(&target).is_err(), "the child may read everything");
         let found = files.get(&key).await.unwrap();
         assert_eq!(found.is_some(), target != entry, "{target:?}");

@@ -87,9 +87,9 @@ impl Trial {
     async fn bother(&self) -> Outcome {
         let mut outcome = Outcome::default();
         let (memcached, keys) = (&self.memcached, (0..KEYS).map(key).collect::<Vec<_>>());
-        let mut judge = |id: usize, found: Option<Bytes>| usize::from(found != Some(value_of(id)));
-        for id in 0..3 {
-            let found = self.call(&mut outcome, memcached.get(&keys[id])).await;
+        let judge = |id: usize, found: Option<Bytes>| usize::from(found != Some(value_of(id)));
+        for (id, key) in keys.iter().enumerate().take(3) {
+            let found = self.call(&mut outcome, memcached.get(key)).await;
             outcome.wrong += found.map_or(0, |found| judge(id, found));
         }
         let found = self.call(&mut outcome, memcached.get_many(&keys)).await.unwrap_or_default();

@@ -4,7 +4,7 @@
 //! told by its mode, and goes wrong with every command from then on.
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader, Read, Result, Write};
+use std::io::{BufRead, BufReader, Result, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
