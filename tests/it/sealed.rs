@@ -152,12 +152,12 @@ async fn a_call_tells_of_an_unreadable_entry_once_however_often_it_meets_it() {
     assert_eq!(plain.get_or_compute("plain", compute).await.unwrap(), "text");
     assert_eq!(told(), 3);
     // Split, with a part missing.
-    let split = || builder().l1_enabled(false).max_chunk_size_mb(0.0002).observer(Arc::clone(&journal) as _);
-    split().build().unwrap().set("split", vec![7u8; 1_000]).await.unwrap();
+    let split = || builder().l1_enabled(false).max_chunk_size_mb(0.001).observer(Arc::clone(&journal) as _);
+    split().build().unwrap().set("split", vec![7u8; 5_000]).await.unwrap();
     let manifest = memory.get(&Key::new("default", "split").unwrap()).await.unwrap().unwrap();
     let other = Memory::new(1 << 20);
     other.set(&Key::new("default", "split").unwrap(), manifest, Duration::from_secs(60)).await.unwrap();
-    let compute = || async { Ok::<_, Broken>(vec![8u8; 1_000]) };
+    let compute = || async { Ok::<_, Broken>(vec![8u8; 5_000]) };
     let torn = split().backend(other).build().unwrap();
     assert_eq!(torn.get_or_compute("split", compute).await.unwrap()[0], 8);
     assert_eq!(told(), 4);

@@ -54,6 +54,7 @@ pub fn codec<C: Codec>(codec: &C, options: CodecOptions) -> Vec<&'static str> {
     case("`decode` reads all of `bytes`.", &reads_all);
     case("`decode` never panics, whatever the bytes.", &never_panics);
     case("An error of `decode` does not tell the value.", &tells_nothing);
+    case("`decode` builds no value larger than its context allows.", &holds_the_limit);
     if options.binds {
         case("A codec that binds its context refuses bytes written under another.", &binds);
         case("A codec that binds its context refuses changed bytes.", &refuses_changes);
@@ -212,6 +213,22 @@ fn tells_nothing<C: Codec>(case: Case<'_, C>) {
         let told = format!("{error} {error:?}");
         if told.contains("telltale") {
             case.fail(&format!("the message is {told}"));
+        }
+    }
+}
+
+fn holds_the_limit<C: Codec>(case: Case<'_, C>) {
+    const LIMIT: usize = 10_000;
+    let context = home().with_max_value_size(LIMIT);
+    let (text, numbers) = ("a".repeat(10 * LIMIT), vec![7u64; LIMIT / 2]);
+    let read = [
+        ("text", case.decode::<String>(&case.encode(&text), context).err()),
+        ("numbers", case.decode::<Vec<u64>>(&case.encode(&numbers), context).err()),
+    ];
+    for (what, error) in read {
+        match error.map(|error| error.kind()) {
+            Some(ErrorKind::TooLarge) => {}
+            other => case.fail(&format!("for {what} larger than the limit, decode answered {other:?}, not `TooLarge`")),
         }
     }
 }

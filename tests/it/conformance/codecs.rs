@@ -12,22 +12,22 @@ fn plain() -> CodecOptions {
 
 #[test]
 fn base_codecs_keep_the_contract() {
-    assert_eq!(codec(&Postcard, plain()).len(), 5);
-    assert_eq!(codec(&MessagePack, plain()).len(), 5);
-    assert_eq!(codec(&Json, plain()).len(), 5);
+    assert_eq!(codec(&Postcard, plain()).len(), 6);
+    assert_eq!(codec(&MessagePack, plain()).len(), 6);
+    assert_eq!(codec(&Json, plain()).len(), 6);
 }
 
 #[test]
 fn compressed_keeps_the_contract() {
-    assert_eq!(codec(&Compressed::new(Postcard), plain()).len(), 5);
-    assert_eq!(codec(&Compressed::new(Json), plain()).len(), 5);
-    assert_eq!(codec(&Compressed::new(Checked::new(MessagePack)), plain()).len(), 5);
+    assert_eq!(codec(&Compressed::new(Postcard), plain()).len(), 6);
+    assert_eq!(codec(&Compressed::new(Json), plain()).len(), 6);
+    assert_eq!(codec(&Compressed::new(Checked::new(MessagePack)), plain()).len(), 6);
 }
 
 #[test]
 fn checked_keeps_the_contract_and_binds_its_context() {
-    assert_eq!(codec(&Checked::new(Postcard), plain().binds_context()).len(), 7);
-    assert_eq!(codec(&Checked::new(Compressed::new(MessagePack)), plain().binds_context()).len(), 7);
+    assert_eq!(codec(&Checked::new(Postcard), plain().binds_context()).len(), 8);
+    assert_eq!(codec(&Checked::new(Compressed::new(MessagePack)), plain().binds_context()).len(), 8);
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -38,6 +38,7 @@ enum Defect {
     IgnoresTheRest,
     PanicsOnNothing,
     QuotesTheValue,
+    KnowsNoLimit,
     BindsNothing,
     BindsOnlyTheContext,
 }
@@ -48,6 +49,7 @@ const DEFECTS: &[(Defect, &str)] = &[
     (Defect::IgnoresTheRest, "`decode` reads all of `bytes`."),
     (Defect::PanicsOnNothing, "`decode` never panics, whatever the bytes."),
     (Defect::QuotesTheValue, "An error of `decode` does not tell the value."),
+    (Defect::KnowsNoLimit, "`decode` builds no value larger than its context allows."),
     (Defect::BindsNothing, "A codec that binds its context refuses bytes written under another."),
     (Defect::BindsOnlyTheContext, "A codec that binds its context refuses changed bytes."),
 ];
@@ -64,7 +66,7 @@ fn every_defect_is_found() {
 #[test]
 fn every_sentence_finds_a_defect() {
     let kept = run(Defect::None).unwrap();
-    assert_eq!(kept.len(), 7);
+    assert_eq!(kept.len(), 8);
     assert!(kept.iter().all(|sentence| DEFECTS.iter().any(|(_, found_by)| found_by == sentence)), "{kept:?}");
 }
 
@@ -137,10 +139,18 @@ impl Codec for Broken {
         if *sum != self.sum(context, body) {
             return Err(unauthentic);
         }
-        serde_json::from_slice(body).map_err(|error| match self.0 {
-            Defect::QuotesTheValue => Error::with_source(ErrorKind::Decode, "not this type", error),
-            _ => Error::new(ErrorKind::Decode, "not this type"),
-        })
+        match self.0 {
+            Defect::QuotesTheValue => serde_json::from_slice(body)
+                .map_err(|error| Error::with_source(ErrorKind::Decode, "not this type", error)),
+            Defect::KnowsNoLimit => {
+                serde_json::from_slice(body).map_err(|_| Error::new(ErrorKind::Decode, "not this type"))
+            }
+            _ => {
+                let mut format = serde_json::Deserializer::from_slice(body);
+                let value = context.read(body, &mut format)?;
+                format.end().map(|()| value).map_err(|_| Error::new(ErrorKind::Decode, "more than a value"))
+            }
+        }
     }
 }
 

@@ -105,7 +105,7 @@ async fn what_the_reference_encrypts_is_read() {
 #[test]
 fn encrypted_keeps_the_contract_of_codecs() {
     let binding = || CodecOptions::new().binds_context();
-    assert_eq!(codec(&Encrypted::new(Postcard, keyring(1)), binding()).len(), 8);
-    assert_eq!(codec(&Encrypted::new(Json, keyring(1)), binding()).len(), 8);
-    assert_eq!(codec(&Encrypted::new(Compressed::new(MessagePack), keyring(1)), binding()).len(), 8);
+    assert_eq!(codec(&Encrypted::new(Postcard, keyring(1)), binding()).len(), 9);
+    assert_eq!(codec(&Encrypted::new(Json, keyring(1)), binding()).len(), 9);
+    assert_eq!(codec(&Encrypted::new(Compressed::new(MessagePack), keyring(1)), binding()).len(), 9);
 }
