@@ -22,3 +22,4 @@ mod spoiled;
 mod support;
 mod tracking;
 mod wire;
+mod writers;
