@@ -4,21 +4,21 @@ use redis::{Cmd, ErrorKind, Pipeline, RedisError, Value};
 
 use super::commands;
 use super::held::Answer;
-use super::wire::Single;
+use super::wire::{Excuses, Single};
 
 /// Requests that travel one behind another.
 #[derive(Default)]
 pub(super) struct Packet {
     pipeline: Pipeline,
     /// How many commands each request is, and what refusal of it is an answer.
-    requests: Vec<(usize, fn(&RedisError) -> bool)>,
+    requests: Vec<(usize, Excuses)>,
 }
 
 impl Packet {
     /// Adds a request behind the others.
     pub(super) fn push(&mut self, request: Single) {
         let before = self.pipeline.len();
-        let mut excused: fn(&RedisError) -> bool = |_| false;
+        let mut excused: Excuses = |_| false;
         match request {
             Single::Atomic(commands) => {
                 self.pipeline.add_command(word("MULTI"));

@@ -49,6 +49,9 @@ impl Request {
     }
 }
 
+/// Whether a refusal is as good an answer as nothing.
+pub(super) type Excuses = fn(&RedisError) -> bool;
+
 /// What may travel together with what others ask.
 pub(super) enum Single {
     /// The value under a key. What is under it and no string is nobody's value, and reads as nothing.
@@ -57,7 +60,7 @@ pub(super) enum Single {
     /// A command whose answer is nothing where the server refuses it for a reason that `excuses`.
     Look {
         command: Cmd,
-        excuses: fn(&RedisError) -> bool,
+        excuses: Excuses,
     },
     /// Commands that are carried out as one; the answer is an array of theirs. All keys are on one server.
     Atomic(Vec<Cmd>),
@@ -66,7 +69,7 @@ pub(super) enum Single {
 }
 
 impl Single {
-    pub(super) fn look(command: Cmd, excuses: fn(&RedisError) -> bool) -> Self {
+    pub(super) fn look(command: Cmd, excuses: Excuses) -> Self {
         Self::Look { command, excuses }
     }
 
