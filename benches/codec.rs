@@ -1,15 +1,15 @@
 //! What watching costs: the codec as a cache uses it against the bare format.
 //!
-//! Both write the same values into the same kind of buffer, and read the same bytes, in turns. `cargo bench --bench codec`;
-//! with `-- count KIND WAY` (`bare`, `watched`, `read-bare` or `read-watched`) it writes or reads one kind of value 1,000
+//! Both write the same values into the same kind of buffer, and read the same bytes, in turns. `cargo bench -p cachekit-benches
+//! --bench codec`; with `-- count KIND WAY` (`bare`, `watched`, `read-bare` or `read-watched`) it writes or reads one kind of value 1,000
 //! times and ends, for tools that count instructions.
 
 use std::hint::black_box;
-use std::time::{Duration, Instant};
 
 use cachekit::backends::Memory;
 use cachekit::codec::{Context, Postcard};
 use cachekit::{CacheBuilder, Codec, Error, Intent, Policy, Value};
+use cachekit_benches::pair;
 use postcard::ser_flavors::Flavor;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -193,31 +193,4 @@ impl Flavor for Append<'_> {
     fn finalize(self) -> postcard::Result<()> {
         Ok(())
     }
-}
-
-/// The best of many turns of two ways, in nanoseconds.
-fn pair(one: &mut impl FnMut(), other: &mut impl FnMut()) -> (f64, f64) {
-    let (mut best_one, mut best_other) = (f64::MAX, f64::MAX);
-    let count = rounds(one);
-    for _ in 0..301 {
-        best_one = best_one.min(time(count, one));
-        best_other = best_other.min(time(count, other));
-    }
-    (best_one, best_other)
-}
-
-fn rounds(work: &mut impl FnMut()) -> u32 {
-    let start = Instant::now();
-    let mut count = 0;
-    while start.elapsed() < Duration::from_millis(1) {
-        work();
-        count += 1;
-    }
-    count
-}
-
-fn time(count: u32, work: &mut impl FnMut()) -> f64 {
-    let start = Instant::now();
-    (0..count).for_each(|_| work());
-    start.elapsed().as_nanos() as f64 / f64::from(count)
 }

@@ -2,7 +2,7 @@
 //!
 //! As many threads as the backend has, each with a request of its own under way all the time, against tasks that share
 //! the backend. The service answers 200 bytes after a delay that stands for the way to it: without any, what is
-//! compared is how dear it is to wake a task on another core. `cargo bench --features cachekitio --bench https`.
+//! compared is how dear it is to wake a task on another core. `cargo bench -p cachekit-benches --bench https`.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};

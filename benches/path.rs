@@ -1,7 +1,7 @@
 //! The path of one call, side by side.
 //!
 //! Runs ours and the peers in one process and ends with how our medians compare to theirs: on a shared machine only
-//! such ratios mean anything. Run it with `cargo bench --features testing`; a filter, such as `-- "1,000 keys"`,
+//! such ratios mean anything. Run it with `cargo bench -p cachekit-benches --bench path`; a filter, such as `-- "1,000 keys"`,
 //! shortens it.
 
 use std::collections::HashMap;
@@ -19,9 +19,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::runtime::{Builder, Runtime};
 
-use cachekit::backends::Memory;
+use cachekit::backends::{File, Memory};
 use cachekit::codec::{Checked, Context, Postcard};
-use cachekit::{Backend, Cache, CacheBuilder, Codec, Error, Intent, Policy, Tracing, Value};
+use cachekit::{Backend, Cache, CacheBuilder, Codec, Error, FileLimits, Intent, Policy, Tracing, Value};
 
 const SAMPLES: usize = 30;
 
@@ -203,16 +203,11 @@ fn backend_hits(bench: &mut Bench) {
     let memory = plain().backend(Memory::new(64 << 20)).l1_enabled(false).build().expect("a valid builder");
     backend_hit(bench, "hit in L2, Memory, User by u64", &memory);
     bench.compare("hit in L2, Memory, User by u64", &[] as &[&str]);
-    #[cfg(feature = "file")]
-    {
-        use cachekit::FileLimits;
-        use cachekit::backends::File;
-        let dir = tempfile::tempdir().expect("a temporary directory");
-        let file = File::open(dir.path(), FileLimits::default()).expect("a file cache");
-        let file = plain().backend(file).l1_enabled(false).build().expect("a valid builder");
-        backend_hit(bench, "hit in L2, File, User by u64", &file);
-        bench.compare("hit in L2, File, User by u64", &["hit in L2, Memory, User by u64"]);
-    }
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let file = File::open(dir.path(), FileLimits::default()).expect("a file cache");
+    let file = plain().backend(file).l1_enabled(false).build().expect("a valid builder");
+    backend_hit(bench, "hit in L2, File, User by u64", &file);
+    bench.compare("hit in L2, File, User by u64", &["hit in L2, Memory, User by u64"]);
 }
 
 fn backend_hit<B: Backend, C: Codec>(bench: &mut Bench, name: &str, cache: &Cache<B, C>) {

@@ -1,13 +1,13 @@
 //! Encryption against the bare cipher.
 //!
 //! Both do the same work in one run: write postcard behind a nonce and seal it there; copy what is sealed, open it
-//! there and read it. Ends with how much of the bare cipher's speed is left. `cargo bench --bench sealing`.
+//! there and read it. Ends with how much of the bare cipher's speed is left. `cargo bench -p cachekit-benches --bench sealing`.
 
 use std::hint::black_box;
-use std::time::{Duration, Instant};
 
 use cachekit::codec::{Context, Encrypted, Keyring, Postcard};
 use cachekit::{Cache, CacheBuilder, Codec, Intent, backends::NoBackend};
+use cachekit_benches::pair;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use ring::rand::{SecureRandom, SystemRandom};
 use serde::{Deserialize, Serialize};
@@ -104,38 +104,6 @@ fn hit(bare: &Bare) {
             ours / theirs
         );
     });
-}
-
-/// The medians of two ways, in nanoseconds, measured in turns.
-fn pair(mut one: impl FnMut(), mut other: impl FnMut()) -> (f64, f64) {
-    let (mut ones, mut others) = (Vec::new(), Vec::new());
-    let count = rounds(&mut one);
-    for _ in 0..101 {
-        ones.push(time(count, &mut one));
-        others.push(time(count, &mut other));
-    }
-    (median(ones), median(others))
-}
-
-fn rounds(work: &mut impl FnMut()) -> u32 {
-    let start = Instant::now();
-    let mut count = 0;
-    while start.elapsed() < Duration::from_millis(5) {
-        work();
-        count += 1;
-    }
-    count
-}
-
-fn time(count: u32, work: &mut impl FnMut()) -> f64 {
-    let start = Instant::now();
-    (0..count).for_each(|_| work());
-    start.elapsed().as_nanos() as f64 / f64::from(count)
-}
-
-fn median(mut times: Vec<f64>) -> f64 {
-    times.sort_by(f64::total_cmp);
-    times[times.len() / 2]
 }
 
 /// What one writes with the cipher alone.

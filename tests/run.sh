@@ -31,7 +31,7 @@ fi
 # Most of them wait for a server most of the time.
 export RUST_TEST_THREADS=${RUST_TEST_THREADS:-4}
 
-cargo test --all-features --lib --bins --tests --examples "$@"
+cargo test --workspace --all-features --lib --bins --tests --examples "$@"
 cargo test --all-features --doc "$@"
 # Optimized, and with nothing else in it: two minutes for what takes half an hour otherwise.
-cargo test --release --no-default-features --features testing --test simulator "$@"
+cargo test --release -p cachekit-tests --test simulator "$@"

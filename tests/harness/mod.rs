@@ -1,16 +1,16 @@
 //! A test without Rust's own harness: its command line.
 //!
-//! Whoever runs all tests gives them the arguments of that harness, so those are understood as far as they choose what
-//! runs, and otherwise let pass.
+//! `cargo test` gives all tests the arguments of that harness, so those are understood as far as they choose what runs,
+//! and otherwise let pass.
 
 use std::process::ExitCode;
 
 /// The number that follows an option.
-pub(crate) type Number<'a> = dyn FnMut() -> Result<u64, String> + 'a;
+pub type Number<'a> = dyn FnMut() -> Result<u64, String> + 'a;
 
 /// Runs the one test of a program, if it is wanted, with the `arguments` as `take` changes them for each option of its
 /// own; it says whether an option is one. The test says whether it passed.
-pub(crate) fn run<A>(
+pub fn run<A>(
     name: &str,
     arguments: A,
     take: impl Fn(&mut A, &str, &mut Number<'_>) -> Result<bool, String>,

@@ -1,5 +1,5 @@
 //! The CachekitIO backend, against a server of its API.
-#![cfg(all(unix, feature = "cachekitio"))]
+#![cfg(unix)]
 #![cfg(test)]
 
 mod answers;

@@ -7,7 +7,7 @@ use cachekit::{Backend, Cache, CacheBuilder, Codec, Error, Intent};
 /// Each file breaks one rule; the messages are part of what users see. `TRYBUILD=overwrite` writes them anew.
 #[test]
 fn misuse_does_not_compile_and_says_why() {
-    trybuild::TestCases::new().compile_fail("tests/ui/*.rs");
+    trybuild::TestCases::new().compile_fail("ui/*.rs");
 }
 
 /// A function that asks for encryption by type.

@@ -1,5 +1,5 @@
 //! Buses from elsewhere: of another backend, or of the user's own making.
-#![cfg(all(unix, feature = "redis", feature = "memcached", feature = "file"))]
+#![cfg(unix)]
 #![cfg(test)]
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};

@@ -1,5 +1,5 @@
 //! The File backend, on real directories and with real processes.
-#![cfg(all(feature = "file", unix))]
+#![cfg(unix)]
 #![cfg(test)]
 
 mod bad_files;

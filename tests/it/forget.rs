@@ -23,7 +23,7 @@ mod expiring_all;
 mod many;
 mod overlapping;
 mod reclaimed;
-#[cfg(all(unix, feature = "redis-tls", feature = "redis-cluster", feature = "redis-sentinel"))]
+#[cfg(unix)]
 mod shared;
 mod tagged;
 mod told;

@@ -2,7 +2,7 @@
 //!
 //! This binary starts itself again for each further process. A child answers on stderr, which the test harness leaves
 //! alone, and is to end when its stdin does.
-#![cfg(all(target_os = "linux", feature = "redis"))]
+#![cfg(target_os = "linux")]
 #![cfg(test)]
 
 mod child;

@@ -7,7 +7,8 @@ use std::process::Command;
 /// Runs the example; the rows of its table as (computed, from L1, from files), and its last line.
 fn run(directory: &Path, cache: &Path) -> (Vec<[u64; 3]>, String) {
     let mut command = Command::new(env!("CARGO"));
-    command.args(["run", "--quiet", "--all-features", "--example", "quickstart", "--"]).arg(directory).arg(cache);
+    command.args(["run", "--quiet", "--package", "cachekit-typed", "--all-features", "--example", "quickstart", "--"]);
+    command.arg(directory).arg(cache);
     let output = command.env_remove("LOG_LEVEL").output().unwrap();
     assert!(output.status.success(), "{output:?}");
     let text = String::from_utf8(output.stdout).unwrap();

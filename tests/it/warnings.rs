@@ -111,7 +111,6 @@ fn what_the_intent_turns_on_and_the_backend_lacks_is_a_warning_with_ways_out() {
     assert_eq!(CacheBuilder::new().backend(Memory::new(1 << 20)).build().unwrap().warnings(), none);
 }
 
-#[cfg(feature = "cachekitio")]
 #[test]
 fn an_api_without_bus_and_leases_is_one_warning() {
     let io = CacheBuilder::from_vars([("CACHEKIT_API_KEY", "ck_live_42")]).intent(Intent::Io).build().unwrap();
@@ -219,7 +218,6 @@ fn caches_of_one_namespace_whose_bytes_differ_are_one_warning_while_both_live() 
     assert_eq!(build("users").codec(Json).build().unwrap().warnings().len(), 0, "the others are gone");
 }
 
-#[cfg(all(feature = "redis", feature = "memcached", feature = "cachekitio"))]
 #[test]
 fn every_backend_knows_its_own_entries() {
     let directory = tempfile::tempdir().unwrap();

@@ -1,6 +1,6 @@
 //! How many simulations, and which.
 
-use super::harness::Number;
+use harness::Number;
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Arguments {

@@ -3,14 +3,12 @@
 //! Each seed is one course of events on one kind of cache; the first that breaks a promise is told with what led to it.
 //! An optimized build makes 200 of 100,000 steps each, others far fewer.
 //!
-//! `cargo test --release --no-default-features --features testing --test simulator -- --seeds 5000 --from 1000` runs
+//! `cargo test --release -p cachekit-tests --test simulator -- --seeds 5000 --from 1000` runs
 //! others by hand; `--steps` says how long each is, and `--threads` how many run at once. Some are made again by
 //! another process, whose addresses and hashes are others, unless it is told `--alone`.
 
 mod arguments;
 mod climates;
-#[path = "../harness/mod.rs"]
-mod harness;
 
 use std::process::{Command, ExitCode};
 use std::sync::Mutex;

@@ -1,6 +1,6 @@
 //! How long the soak takes, and which it is.
 
-use super::harness::Number;
+use harness::Number;
 
 const LONGEST: u64 = 3_600;
 

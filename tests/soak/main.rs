@@ -5,7 +5,7 @@
 //! another key's value, and none an older value than its cache has acknowledged; in the end nothing may be left, and
 //! everybody must see what was changed last.
 //!
-//! `cargo test --all-features --test soak -- --seconds 600 --seed 7` runs it by hand.
+//! `cargo test -p cachekit-tests --all-features --test soak -- --seconds 600 --seed 7` runs it by hand.
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "clippy's allow-unwrap-in-tests knows `#[test]` functions, not their helpers")]
 
@@ -15,8 +15,6 @@ mod source;
 mod trouble;
 mod verdict;
 
-#[path = "../harness/mod.rs"]
-mod harness;
 #[path = "../it/servers/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "the integration tests use all of it")]
 mod servers;

@@ -8,7 +8,7 @@ cd "$(dirname "$0")/../.."
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target}/sabotage
 
 for safeguard in fence; do
-    run=(cargo test --release --no-default-features --features testing --test simulator)
+    run=(cargo test --release -p cachekit-tests --test simulator)
     export RUSTFLAGS="--cfg cachekit_without=\"$safeguard\""
     "${run[@]}" --no-run
     if report=$("${run[@]}" -- --alone --seeds "${1:-20}" --steps "${2:-5000}"); then

@@ -5,5 +5,5 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-cargo test --release --no-default-features --features testing --test simulator -- \
+cargo test --release -p cachekit-tests --test simulator -- \
     --seeds "${1:-5000}" --from "${2:-1000}" --steps "${3:-100000}"

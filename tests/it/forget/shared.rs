@@ -208,7 +208,6 @@ async fn items_of_redis_expire() {
     expires_over(|| redis(&server)).await;
 }
 
-#[cfg(feature = "memcached")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn items_of_memcached_expire() {
     let server = crate::servers::Memcached::start();

@@ -127,7 +127,7 @@ async fn a_long_value_in_redis_is_read_over_a_slow_network() {
     is_read_over_a_slow_network(patient(&proxy.url()), patient(&server.url()), &proxy).await;
 }
 
-#[cfg(all(unix, feature = "memcached"))]
+#[cfg(unix)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_long_value_in_memcached_is_read_over_a_slow_network() {
     let server = crate::servers::Memcached::start_with(&["-m", "64", "-I", "2m"]);

@@ -140,7 +140,7 @@ async fn a_redis_that_stands_still_for_a_moment_costs_its_callers_a_moment() {
     }
 }
 
-#[cfg(all(unix, feature = "memcached"))]
+#[cfg(unix)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_memcached_that_stands_still_for_a_moment_costs_its_callers_a_moment() {
     for stall in [SECOND / 4, SECOND * 6 / 10] {

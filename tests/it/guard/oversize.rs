@@ -100,7 +100,6 @@ async fn a_server_that_is_gone_is_not_taken_for_one_that_finds_a_value_too_long(
     eventually("long values are stored again", async || shop.set("long", vec![7u8; LONG]).await.is_ok()).await;
 }
 
-#[cfg(feature = "memcached")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_value_that_memcached_finds_too_long_is_not_stored_and_no_other_suffers() {
     use cachekit::{MemcachedSettings, backends::Memcached};

@@ -21,7 +21,7 @@ async fn read<B: Backend, C: Codec>(cache: &Cache<B, C>, key: &str) -> Option<u6
 }
 
 /// Stores with one cache what another, of the same stack, reads. The keys of the writer are not those of the reader.
-async fn believes_a_writer<P: Preset + Clone>(server: &Server, intent: P) -> bool {
+async fn believes_a_writer<P: Preset + Clone + Send + Sync>(server: &Server, intent: P) -> bool {
     let cache = |digit| builder(server).intent(intent.clone()).keyring(keyring(digit)).build().unwrap();
     let (own, writer) = (cache("a"), cache("b"));
     own.set("forged", 1u64).await.unwrap();

@@ -63,7 +63,7 @@ async fn of_a_holder_that_died_others_learn_within_two_seconds() {
     assert_eq!(cache.stats().fenced, 0);
 }
 
-#[cfg(all(target_os = "linux", feature = "redis"))]
+#[cfg(target_os = "linux")]
 mod killed {
     use std::env;
     use std::sync::mpsc::channel;

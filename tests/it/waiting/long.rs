@@ -113,21 +113,18 @@ async fn work_longer_than_a_lease_is_stored_in_memory() {
     outlives_its_lease(Memory::new(1 << 20)).await;
 }
 
-#[cfg(feature = "redis")]
 #[tokio::test]
 async fn work_longer_than_a_lease_is_stored_in_redis() {
     let server = crate::servers::Server::start();
     outlives_its_lease(cachekit::backends::Redis::from_url(&server.url()).unwrap()).await;
 }
 
-#[cfg(feature = "memcached")]
 #[tokio::test]
 async fn work_longer_than_a_lease_is_stored_in_memcached() {
     let server = crate::servers::Memcached::start();
     outlives_its_lease(cachekit::backends::Memcached::from_servers([server.address()]).unwrap()).await;
 }
 
-#[cfg(feature = "file")]
 #[tokio::test]
 async fn work_longer_than_a_lease_is_stored_in_files() {
     let directory = tempfile::tempdir().unwrap();

@@ -45,7 +45,6 @@ async fn it_is_given_back_again_until_that_works() {
     pass_time(&clock, || one.pending() == 0).await;
 }
 
-#[cfg(feature = "redis")]
 #[tokio::test]
 async fn no_lock_is_left_behind_by_a_pause_of_redis() {
     use cachekit::backends::Redis;

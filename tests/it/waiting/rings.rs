@@ -78,7 +78,6 @@ async fn so_it_is_over_several_caches_and_threads() {
     }
 }
 
-#[cfg(feature = "encryption")]
 #[tokio::test]
 async fn so_it_is_over_the_tenants_of_a_cache() {
     use cachekit::codec::Keyring;

@@ -32,7 +32,7 @@ impl Original {
     }
 
     fn start(api: &Api, api_key: &str, trusted: &Path) -> Self {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/servers/api/client.py");
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/it/servers/api/client.py");
         let mut command = Command::new(interpreter());
         // Nothing from outside: no proxy, no other settings of the client.
         command.arg("-I").arg(script).env_clear().stdin(Stdio::piped()).stdout(Stdio::piped());

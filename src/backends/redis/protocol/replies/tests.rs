@@ -18,7 +18,9 @@ fn to(command: &str, answer: &[u8]) -> Result<usize, Fault> {
     let mut pipeline = Pipeline::new();
     let mut words = command.split(' ');
     let mut one = cmd(words.next().expect("a name"));
-    words.for_each(|word| drop(one.arg(word)));
+    for word in words {
+        one.arg(word);
+    }
     pipeline.add_command(one);
     let [whole, ..] = [1 << 20, 1, 2, 3, 7].map(|step| judged(&pipeline, answer, step));
     for step in [1, 2, 3, 7] {
