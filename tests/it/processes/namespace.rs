@@ -29,9 +29,11 @@ async fn a_million_entries_are_forgotten_by_a_few_commands() {
     let start = Instant::now();
     here.invalidate_namespace().await.unwrap();
     let took = start.elapsed();
-    let commands = monitor.heard(&server);
+    let mut commands = monitor.heard(&server);
+    // Both processes read the bus meanwhile.
+    commands.retain(|command| !["\"XREAD\"", "\"XRANGE\"", "\"XINFO\""].iter().any(|read| command.contains(read)));
     println!("invalidate_namespace over {entries} entries took {took:?} and {} commands", commands.len());
-    assert!((1..=20).contains(&commands.len()), "{commands:#?}");
+    assert!((1..=16).contains(&commands.len()), "{commands:#?}");
     for command in &commands {
         let words: Vec<&str> = command.split('"').skip(1).step_by(2).collect();
         let name = words[0].to_uppercase();
