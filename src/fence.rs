@@ -13,10 +13,14 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use foldhash::fast::RandomState;
-use tokio::sync::{Mutex as AsyncMutex, MutexGuard as AsyncMutexGuard};
 
+use self::turn::Turns;
 use crate::epochs::Epochs;
 use crate::key::Key;
+
+mod turn;
+
+pub(crate) use self::turn::Turn;
 
 const SHARDS: usize = 64;
 
@@ -36,8 +40,8 @@ struct Shard {
 #[derive(Debug, Default)]
 struct Lane {
     state: Mutex<State>,
-    /// Orders this process's writes of the key to the backend. Holds the version of the youngest change that was made.
-    turn: AsyncMutex<u64>,
+    /// Orders this process's writes of the key to the backend.
+    turns: Turns,
 }
 
 #[derive(Debug, Default)]
@@ -238,9 +242,9 @@ impl Fence {
         granted
     }
 
-    /// Waits until no other task of this process writes the key to the backend.
-    pub(crate) async fn turn(&self) -> AsyncMutexGuard<'_, u64> {
-        self.lane.turn.lock().await
+    /// Waits until no other task of this process writes the key to the backend, unless it stands still.
+    pub(crate) async fn turn(&self) -> Turn<'_> {
+        self.lane.turns.take().await
     }
 
     fn holds_in(&self, state: &State) -> bool {

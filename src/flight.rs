@@ -11,16 +11,15 @@ use std::task::Poll;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, SetOnce};
 
-use self::home::Home;
 use self::places::Place;
 use crate::backends::LeaseToken;
 use crate::epochs::Tags;
 use crate::error::ComputeError;
 use crate::event::Outcome;
 use crate::fence::Fence;
+use crate::home::Home;
 
 mod context;
-mod home;
 mod places;
 mod table;
 

@@ -129,6 +129,7 @@ mod frame;
 #[doc(hidden)]
 pub mod fuzzing;
 mod guard;
+mod home;
 pub mod intent;
 mod invalidate;
 mod key;

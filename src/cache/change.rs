@@ -16,7 +16,7 @@ use crate::backends::{Backend, join};
 use crate::codec::Codec;
 use crate::error::{Error, ErrorKind};
 use crate::event::{Effect, Event, Origin, Scope};
-use crate::fence::Fence;
+use crate::fence::{Fence, Turn};
 use crate::key::Key;
 use crate::message::Message;
 use crate::seal::Value;
@@ -98,6 +98,17 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     }
 }
 
+impl<B: Backend, C: Codec> Inner<B, C> {
+    /// Removes what a task wrote whose turn others did not wait for, if one of them changed the key meanwhile: which of
+    /// the writes the backend has is not known.
+    pub(super) async fn make_way(&self, key: &Key, fence: &Fence, turn: &Turn<'_>) {
+        let Some(guard) = self.guard.as_ref().filter(|_| turn.was_passed() && !fence.holds()) else { return };
+        if guard.remove(key).await.is_err() {
+            self.recover(Target::Key(key.clone()), key, turn.made(), Work::Remove);
+        }
+    }
+}
+
 /// A change of a key under way. However it ends, what was read from the tiers meanwhile is void.
 pub(super) struct Change<B: Backend, C: Codec> {
     pub(super) cache: Arc<Inner<B, C>>,
@@ -151,9 +162,15 @@ impl<B: Backend, C: Codec> Change<B, C> {
 
     /// Whether a change that began later has been made already: this one would undo it. What a later expiry left may
     /// be what an invalidation is to remove.
-    pub(super) fn is_overtaken(&self, turn: &u64) -> bool {
+    pub(super) fn is_overtaken(&self, turn: &Turn<'_>) -> bool {
         let removes = self.effect == Some(Effect::Invalidated);
-        *turn > self.begun && !(removes && self.fence.kept(*turn))
+        let made = turn.made();
+        made > self.begun && !(removes && self.fence.kept(made))
+    }
+
+    /// Removes what this change wrote if a later one was made at the same time, or may be.
+    pub(super) async fn make_way(&self, turn: &Turn<'_>) {
+        self.cache.make_way(&self.key, &self.fence, turn).await;
     }
 
     /// Whether L1 may hold what this change has made: nothing newer has come from elsewhere, nor from here, even if the
@@ -162,13 +179,13 @@ impl<B: Backend, C: Codec> Change<B, C> {
         self.fence.holds_for_all() && self.fence.is_youngest(self.begun)
     }
 
-    pub(super) fn end(&self, turn: &mut u64, result: &Result<(), Error>) {
+    pub(super) fn end(&self, turn: &Turn<'_>, result: &Result<(), Error>) {
         self.void();
         if result.is_ok() {
             if self.effect == Some(Effect::Expired) {
                 self.fence.keep(self.begun);
             }
-            *turn = self.begun.max(*turn);
+            turn.make(self.begun);
         }
     }
 

@@ -114,7 +114,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         self.change(async move {
             let cache = Arc::clone(&change.cache);
             cache.listen().await;
-            let mut turn = change.fence.turn().await;
+            let turn = change.fence.turn().await;
             if change.is_overtaken(&turn) {
                 return Ok(());
             }
@@ -122,7 +122,8 @@ impl<B: Backend, C: Codec> Inner<B, C> {
                 Some(frame) if to_l2 => change.write(frame, known.is_some(), &origin.tags, &sealing).await,
                 _ => Ok(()),
             };
-            change.end(&mut turn, &written);
+            change.make_way(&turn).await;
+            change.end(&turn, &written);
             let mut kept = Ok(());
             if !options.skip_l1_write {
                 let admit = || change.may_keep();

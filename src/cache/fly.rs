@@ -258,11 +258,16 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             Err(error) => Err(error),
             Ok(None) => Ok(false),
             Ok(Some(bytes)) => {
-                let _turn = flight.fence.turn().await;
+                let turn = flight.fence.turn().await;
                 let token = if let Some(lease) = &lease { lease.settle().await } else { None };
                 // Without a lease nothing but the bus would have told of a change by another process.
                 let may = token.is_some() || (lease.is_none() && !flight.fence.has_missed());
-                if may && flight.may_store() { guard.put(key, bytes, dates.keep(), token).await } else { Ok(false) }
+                let put = may && flight.may_store();
+                let stored = if put { guard.put(key, bytes, dates.keep(), token).await } else { Ok(false) };
+                if let Ok(true) = stored {
+                    self.make_way(key, &flight.fence, &turn).await;
+                }
+                stored
             }
         };
         match stored {

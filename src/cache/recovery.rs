@@ -181,14 +181,14 @@ impl<B: Backend, C: Codec> Inner<B, C> {
 impl<B: Backend> Shared<B> {
     async fn make_again(&self, target: &Target, pending: &Pending) -> Result<(), Error> {
         let key = pending.fence.key();
-        let mut turn = pending.fence.turn().await;
-        if *turn > pending.begun && !pending.fence.kept(*turn) {
+        let turn = pending.fence.turn().await;
+        if turn.made() > pending.begun && !pending.fence.kept(turn.made()) {
             return Ok(());
         }
         match (pending.work, &self.guard, &self.versions) {
             (Work::Remove, Some(guard), _) => {
                 guard.remove(key).await?;
-                *turn = pending.begun.max(*turn);
+                turn.make(pending.begun);
             }
             (Work::Sweep, Some(guard), Some(versions)) => {
                 versions.invalidate(guard, target.tags()).await?;

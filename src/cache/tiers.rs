@@ -153,10 +153,11 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         complaint: &Complaint,
     ) -> (Option<Found<T>>, Option<Error>) {
         let lane = self.local.fence(key);
-        let _turn = lane.turn().await;
+        let turn = lane.turn().await;
         let fence = self.local.fence(key);
         let (found, failure) = Box::pin(self.consult_under(key, options, &fence, complaint)).await;
-        (found.filter(|found| !fence.forgot(found.tags())), failure)
+        let is_valid = |found: &Found<T>| !fence.forgot(found.tags()) && (!turn.was_passed() || fence.is_current());
+        (found.filter(is_valid), failure)
     }
 
     async fn consult_under<T: Value>(

@@ -30,7 +30,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         }
         self.change(async move {
             let cache = Arc::clone(&change.cache);
-            let mut turn = change.fence.turn().await;
+            let turn = change.fence.turn().await;
             if change.is_overtaken(&turn) {
                 return Ok(());
             }
@@ -42,7 +42,8 @@ impl<B: Backend, C: Codec> Inner<B, C> {
                 }
                 (Some(guard), _) => guard.remove(&change.key).await,
             };
-            change.end(&mut turn, &made);
+            change.make_way(&turn).await;
+            change.end(&turn, &made);
             cache.conclude(&[change.part()], made, Work::Remove).await
         })
         .await
@@ -87,7 +88,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             Some(guard) => guard.remove_many(&keys).await,
             None => Ok(()),
         };
-        for (change, turn) in &mut due {
+        for (change, turn) in &due {
             change.end(turn, &removed);
         }
         let parts: Vec<Part<'_>> = due.iter().map(|(change, _)| change.part()).collect();

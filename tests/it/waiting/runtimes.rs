@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use cachekit::backends::Memory;
-use cachekit::testing::ManualClock;
-use cachekit::{Cache, CacheBuilder, Clock, Intent, Settings};
+use cachekit::codec::Postcard;
+use cachekit::testing::{Chaos, ManualClock};
+use cachekit::{Cache, CacheBuilder, Clock, Intent, Operation, Settings};
 use tokio::runtime::Runtime;
 
 use super::{assert_soon, process, runtime, timed};
@@ -152,4 +153,44 @@ fn a_runtime_that_ends_gives_its_leases_back() {
     two.block_on(settle());
     assert_eq!(other.stats().computations, 1);
     assert_eq!(two.block_on(cache.get::<u32>("key")).unwrap(), Some(2), "it was stored under the lease");
+}
+
+/// A cache whose first write to the backend was left behind half way on the first runtime, and the backend.
+fn with_a_write_left_behind(leases: bool) -> (Cache<Chaos<Memory>, Postcard>, [Runtime; 2]) {
+    let chaos = Chaos::new(Memory::new(1 << 20));
+    let gate = chaos.control().gate(Operation::Set);
+    let cache = CacheBuilder::new().intent(Intent::Minimal).leases(leases).backend(chaos).build().unwrap();
+    let runtimes = [runtime(), runtime()];
+    let call = cache.get_or_compute("key", || async { Ok::<u32, Broken>(1) });
+    assert_eq!(runtimes[0].block_on(call).unwrap(), 1);
+    runtimes[0].block_on(gate.wait_for(1));
+    gate.open();
+    (cache, runtimes)
+}
+
+#[test]
+fn a_write_that_was_left_behind_holds_no_invalidation_up_and_leaves_nothing() {
+    for leases in [false, true] {
+        let (cache, [one, two]) = with_a_write_left_behind(leases);
+        let since = Instant::now();
+        two.block_on(cache.invalidate("key")).unwrap();
+        assert_soon(since);
+        one.block_on(settle());
+        let found = two.block_on(cache.entry("key").skip_l1_read().get::<u32>()).unwrap();
+        assert_eq!(found, None, "with leases {leases}: what was written late is gone");
+    }
+}
+
+#[test]
+fn a_write_that_was_left_behind_holds_no_set_up_and_does_not_replace_it() {
+    for leases in [false, true] {
+        let (cache, [one, two]) = with_a_write_left_behind(leases);
+        let since = Instant::now();
+        two.block_on(cache.set("key", 2u32)).unwrap();
+        assert_soon(since);
+        one.block_on(settle());
+        let found = two.block_on(cache.entry("key").skip_l1_read().get::<u32>()).unwrap();
+        assert_ne!(found, Some(1), "with leases {leases}: the older value");
+        assert_eq!(two.block_on(cache.get::<u32>("key")).unwrap(), Some(2), "L1 has the newer one");
+    }
 }

@@ -1,4 +1,4 @@
-//! The runtime that drives a flight.
+//! The runtime that drives a flight, or a write to the backend.
 //!
 //! A runtime may stand still for as long as its owner likes: it is driven only within `block_on`, or a computation
 //! keeps its worker busy. Callers on the same runtime stand still with it; those on others need not.
@@ -15,8 +15,8 @@ use crate::clock::{Clock, SystemClock};
 /// How long a runtime may take to run a task that does nothing.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Where a flight was begun.
-#[derive(Debug)]
+/// Where a task was begun.
+#[derive(Debug, Clone)]
 pub(crate) struct Home(Option<Handle>);
 
 impl Home {
@@ -38,19 +38,29 @@ impl Home {
 
     /// What `future` gives; `None` once the runtime is found to stand still before. Asks nothing of the caller's own.
     pub(crate) async fn while_driven<F: Future>(&self, future: F) -> Option<F::Output> {
-        let mut future = pin!(future);
-        // Most answers are there at once, or come from the caller's own runtime.
-        let mut stands_still = None;
-        poll_fn(|context| {
-            if let Poll::Ready(output) = future.as_mut().poll(context) {
-                return Poll::Ready(Some(output));
-            }
-            let Some(home) = self.elsewhere() else { return Poll::Pending };
-            let stands_still = stands_still.get_or_insert_with(|| Box::pin(stands_still_until_now(home.clone())));
-            stands_still.as_mut().poll(context).map(|()| None)
-        })
-        .await
+        while_driven(&[self], future).await.ok()
     }
+}
+
+/// What `future` gives; or which of these runtimes was found to stand still before. Asks nothing of the caller's own.
+pub(crate) async fn while_driven<F: Future>(homes: &[&Home], future: F) -> Result<F::Output, usize> {
+    let mut future = pin!(future);
+    // Most answers are there at once, or come from the caller's own runtime.
+    let mut watched: Option<Vec<_>> = None;
+    poll_fn(|context| {
+        if let Poll::Ready(output) = future.as_mut().poll(context) {
+            return Poll::Ready(Ok(output));
+        }
+        let watched = watched.get_or_insert_with(|| {
+            let elsewhere =
+                homes.iter().enumerate().filter_map(|(index, home)| Some((index, home.elsewhere()?.clone())));
+            elsewhere.map(|(index, home)| (index, Box::pin(stands_still_until_now(home)))).collect()
+        });
+        let found =
+            watched.iter_mut().find_map(|(index, still)| still.as_mut().poll(context).is_ready().then_some(*index));
+        found.map_or(Poll::Pending, |index| Poll::Ready(Err(index)))
+    })
+    .await
 }
 
 /// Asks the runtime time and again to run something small. In real time, whatever the cache's clock says: that is what

@@ -1,0 +1,105 @@
+//! Turns: one task of this process at a time writes a key to the backend.
+//!
+//! A task keeps its turn while it waits for the backend, and so for as long as its runtime stands still. Tasks of other
+//! runtimes then go ahead without a turn. Which of the two writes the backend has in the end is not known, so the older
+//! one removes the entry.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Mutex as AsyncMutex, MutexGuard as AsyncMutexGuard};
+
+use crate::home::{Home, while_driven};
+
+/// The turns of one key.
+#[derive(Debug, Default)]
+pub(super) struct Turns {
+    mutex: AsyncMutex<()>,
+    line: Mutex<Line>,
+}
+
+#[derive(Debug, Default)]
+struct Line {
+    /// The tasks that have the turn or wait for it, in this order, by number.
+    tasks: Vec<(u64, Home)>,
+    /// How many tasks there were.
+    count: u64,
+    /// How many of them went ahead without a turn.
+    passed: u64,
+    /// The version of the youngest change that was made in the backend.
+    made: u64,
+}
+
+/// A task's turn, or its leave to go ahead without one.
+pub(crate) struct Turn<'a> {
+    turns: &'a Turns,
+    number: u64,
+    /// How many tasks had gone ahead before.
+    passed: u64,
+    held: Option<AsyncMutexGuard<'a, ()>>,
+}
+
+impl Turns {
+    /// Waits until no other task has the turn, or one that has it, or gets it first, is of a runtime that stands still.
+    pub(super) async fn take(&self) -> Turn<'_> {
+        let mut turn = self.line_up();
+        let mut lock = Box::pin(self.mutex.lock());
+        loop {
+            let ahead = self.ahead_of(turn.number);
+            let homes: Vec<&Home> = ahead.iter().map(|(_, home)| home).collect();
+            match while_driven(&homes, lock.as_mut()).await {
+                Ok(held) => {
+                    turn.held = Some(held);
+                    return turn;
+                }
+                Err(index) if self.line().tasks.iter().any(|(number, _)| *number == ahead[index].0) => {
+                    self.line().passed += 1;
+                    return turn;
+                }
+                // That task has ended since.
+                Err(_) => {}
+            }
+        }
+    }
+
+    fn line_up(&self) -> Turn<'_> {
+        let mut line = self.line();
+        line.count += 1;
+        let number = line.count;
+        line.tasks.push((number, Home::here()));
+        Turn { turns: self, number, passed: line.passed, held: None }
+    }
+
+    fn ahead_of(&self, number: u64) -> Vec<(u64, Home)> {
+        self.line().tasks.iter().take_while(|(other, _)| *other != number).cloned().collect()
+    }
+
+    fn line(&self) -> MutexGuard<'_, Line> {
+        // Nothing between lock and unlock can panic half way through a change.
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Turn<'_> {
+    /// The version that the youngest change began that was made in the backend.
+    pub(crate) fn made(&self) -> u64 {
+        self.turns.line().made
+    }
+
+    /// Notes that the change was made that began this version.
+    pub(crate) fn make(&self, begun: u64) {
+        let mut line = self.turns.line();
+        line.made = line.made.max(begun);
+    }
+
+    /// Whether another task may have written at the same time.
+    pub(crate) fn was_passed(&self) -> bool {
+        self.held.is_none() || self.turns.line().passed != self.passed
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.held = None;
+        self.turns.line().tasks.retain(|(number, _)| *number != self.number);
+    }
+}
