@@ -168,6 +168,13 @@ impl<B: Backend, C: Codec> Change<B, C> {
         made > self.begun && !(removes && self.fence.kept(made))
     }
 
+    /// Ends a `set` that was overtaken. What a later expiry left to stand in is older than its value, so it goes.
+    pub(super) async fn end_overtaken(&self, turn: &Turn<'_>) -> Result<(), Error> {
+        let Some(guard) = self.cache.guard.as_ref().filter(|_| self.fence.kept(turn.made())) else { return Ok(()) };
+        let removed = guard.remove(&self.key).await;
+        self.cache.conclude(&[self.part()], removed, Work::Remove).await
+    }
+
     /// Removes what this change wrote if a later one was made at the same time, or may be.
     pub(super) async fn make_way(&self, turn: &Turn<'_>) {
         self.cache.make_way(&self.key, &self.fence, turn).await;

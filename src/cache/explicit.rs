@@ -116,7 +116,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             cache.listen().await;
             let turn = change.fence.turn().await;
             if change.is_overtaken(&turn) {
-                return Ok(());
+                return change.end_overtaken(&turn).await;
             }
             let written = match &frame {
                 Some(frame) if to_l2 => change.write(frame, known.is_some(), &origin.tags, &sealing).await,
