@@ -32,6 +32,6 @@ fi
 export RUST_TEST_THREADS=${RUST_TEST_THREADS:-4}
 
 cargo test --workspace --all-features --lib --bins --tests --examples "$@"
-cargo test --all-features --doc "$@"
+cargo test --workspace --all-features --doc "$@"
 # Optimized, and with nothing else in it: two minutes for what takes half an hour otherwise.
 cargo test --release -p cachekit-tests --test simulator "$@"
