@@ -25,6 +25,11 @@ impl Home {
         Self(Handle::try_current().ok())
     }
 
+    /// Whether both are the same.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        self.0.as_ref().map(Handle::id) == other.0.as_ref().map(Handle::id)
+    }
+
     /// Whether it is not the caller's.
     pub(crate) fn is_elsewhere(&self) -> bool {
         self.elsewhere().is_some()
@@ -38,12 +43,12 @@ impl Home {
 
     /// What `future` gives; `None` once the runtime is found to stand still before. Asks nothing of the caller's own.
     pub(crate) async fn while_driven<F: Future>(&self, future: F) -> Option<F::Output> {
-        while_driven(&[self], future).await.ok()
+        while_driven(std::slice::from_ref(self), future).await.ok()
     }
 }
 
 /// What `future` gives; or which of these runtimes was found to stand still before. Asks nothing of the caller's own.
-pub(crate) async fn while_driven<F: Future>(homes: &[&Home], future: F) -> Result<F::Output, usize> {
+pub(crate) async fn while_driven<F: Future>(homes: &[Home], future: F) -> Result<F::Output, usize> {
     let mut future = pin!(future);
     // Most answers are there at once, or come from the caller's own runtime.
     let mut watched: Option<Vec<_>> = None;

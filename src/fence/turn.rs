@@ -19,11 +19,9 @@ pub(super) struct Turns {
 
 #[derive(Debug, Default)]
 struct Line {
-    /// The tasks that have the turn or wait for it, in this order, by number.
-    tasks: Vec<(u64, Home)>,
-    /// How many tasks there were.
-    count: u64,
-    /// How many of them went ahead without a turn.
+    /// The runtimes of the tasks that have the turn or wait for it, and how many of each there are.
+    homes: Vec<(Home, usize)>,
+    /// How many tasks went ahead without a turn.
     passed: u64,
     /// The version of the youngest change that was made in the backend.
     made: u64,
@@ -32,45 +30,47 @@ struct Line {
 /// A task's turn, or its leave to go ahead without one.
 pub(crate) struct Turn<'a> {
     turns: &'a Turns,
-    number: u64,
+    home: Home,
     /// How many tasks had gone ahead before.
     passed: u64,
     held: Option<AsyncMutexGuard<'a, ()>>,
 }
 
 impl Turns {
-    /// Waits until no other task has the turn, or one that has it, or gets it first, is of a runtime that stands still.
+    /// Waits until no other task has the turn, or one of those that have it or wait is of a runtime that stands still.
     pub(super) async fn take(&self) -> Turn<'_> {
         let mut turn = self.line_up();
+        turn.held = self.mutex.try_lock().ok();
+        if turn.held.is_some() {
+            return turn;
+        }
         let mut lock = Box::pin(self.mutex.lock());
         loop {
-            let ahead = self.ahead_of(turn.number);
-            let homes: Vec<&Home> = ahead.iter().map(|(_, home)| home).collect();
+            let homes: Vec<Home> = self.line().homes.iter().map(|(home, _)| home.clone()).collect();
             match while_driven(&homes, lock.as_mut()).await {
                 Ok(held) => {
                     turn.held = Some(held);
                     return turn;
                 }
-                Err(index) if self.line().tasks.iter().any(|(number, _)| *number == ahead[index].0) => {
-                    self.line().passed += 1;
-                    return turn;
+                Err(index) => {
+                    let mut line = self.line();
+                    // Its tasks may have ended since.
+                    if line.homes.iter().any(|(home, _)| home.is(&homes[index])) {
+                        line.passed += 1;
+                        return turn;
+                    }
                 }
-                // That task has ended since.
-                Err(_) => {}
             }
         }
     }
 
     fn line_up(&self) -> Turn<'_> {
-        let mut line = self.line();
-        line.count += 1;
-        let number = line.count;
-        line.tasks.push((number, Home::here()));
-        Turn { turns: self, number, passed: line.passed, held: None }
-    }
-
-    fn ahead_of(&self, number: u64) -> Vec<(u64, Home)> {
-        self.line().tasks.iter().take_while(|(other, _)| *other != number).cloned().collect()
+        let (mut line, home) = (self.line(), Home::here());
+        match line.homes.iter_mut().find(|(other, _)| other.is(&home)) {
+            Some((_, count)) => *count += 1,
+            None => line.homes.push((home.clone(), 1)),
+        }
+        Turn { turns: self, home, passed: line.passed, held: None }
     }
 
     fn line(&self) -> MutexGuard<'_, Line> {
@@ -100,6 +100,10 @@ impl Turn<'_> {
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         self.held = None;
-        self.turns.line().tasks.retain(|(number, _)| *number != self.number);
+        let mut line = self.turns.line();
+        if let Some((_, count)) = line.homes.iter_mut().find(|(home, _)| home.is(&self.home)) {
+            *count -= 1;
+        }
+        line.homes.retain(|(_, count)| *count > 0);
     }
 }
