@@ -94,22 +94,29 @@ impl Clock for SystemClock {
     }
 }
 
+thread_local! {
+    /// The runtimes that this thread knows to have time, or to have none; the last few.
+    static KNOWN: Cell<[Option<(Id, bool)>; 8]> = const { Cell::new([None; 8]) };
+}
+
 /// Whether the current runtime, which has this id, was built with time.
 ///
-/// Tokio tells by a panic alone, so a thread asks each runtime once, and remembers the last few.
+/// Tokio tells by a panic alone, so a thread asks each runtime once.
 fn has_time(runtime: Id) -> bool {
-    thread_local! {
-        static ASKED: Cell<[Option<(Id, bool)>; 8]> = const { Cell::new([None; 8]) };
-    }
-    let mut asked = ASKED.get();
-    if let Some((_, answer)) = asked.iter().flatten().find(|(asked, _)| *asked == runtime) {
+    if let Some((_, answer)) = KNOWN.get().iter().flatten().find(|(known, _)| *known == runtime) {
         return *answer;
     }
     let answer = catch_unwind(|| drop(tokio::time::sleep(Duration::ZERO))).is_ok();
-    asked.rotate_right(1);
-    asked[0] = Some((runtime, answer));
-    ASKED.set(asked);
+    remember(runtime, answer);
     answer
+}
+
+/// Remembers on this thread whether a runtime has time. A panic that tells it is printed.
+pub(crate) fn remember(runtime: Id, has_time: bool) {
+    let mut known = KNOWN.get();
+    known.rotate_right(1);
+    known[0] = Some((runtime, has_time));
+    KNOWN.set(known);
 }
 
 /// Refuses what may have to wait where that is impossible.

@@ -3,6 +3,7 @@
 use tokio::runtime::{Builder, Runtime};
 
 use super::world::turns;
+use crate::clock::remember;
 
 #[derive(Debug)]
 pub(super) struct Runtimes {
@@ -13,7 +14,11 @@ pub(super) struct Runtimes {
 
 impl Runtimes {
     pub(super) fn new(asides: usize) -> Self {
-        let build = || Builder::new_current_thread().build().unwrap_or_else(|error| panic!("no runtime: {error}"));
+        let build = || {
+            let runtime = Builder::new_current_thread().build().unwrap_or_else(|error| panic!("no runtime: {error}"));
+            remember(runtime.handle().id(), false);
+            runtime
+        };
         Self { main: build(), asides: (0..asides).map(|_| build()).collect() }
     }
 
