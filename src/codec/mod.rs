@@ -138,17 +138,17 @@ pub trait Codec: Clone + fmt::Debug + Send + Sync + 'static {
     /// Appends the bytes of `value` to `out`.
     ///
     /// # Errors
-    /// [`ErrorKind::Encode`](crate::ErrorKind::Encode) if the value cannot be serialized, or would come back as another
-    /// one, [`ErrorKind::TooLarge`](crate::ErrorKind::TooLarge) above [`Context::max_value_size`]. What was appended then
+    /// [`ErrorKind::Encode`] if the value cannot be serialized, or would come back as another
+    /// one, [`ErrorKind::TooLarge`] above [`Context::max_value_size`]. What was appended then
     /// is garbage.
     fn encode<T: Serialize>(&self, value: &T, context: Context<'_>, out: &mut Vec<u8>) -> Result<(), Error>;
 
     /// Reads a value from exactly `bytes`.
     ///
     /// # Errors
-    /// [`ErrorKind::Decode`](crate::ErrorKind::Decode) for bytes that are not such a value,
-    /// [`ErrorKind::TooLarge`](crate::ErrorKind::TooLarge) for a value above [`Context::max_value_size`],
-    /// [`ErrorKind::Unauthentic`](crate::ErrorKind::Unauthentic) for bytes that fail a checksum or a key.
+    /// [`ErrorKind::Decode`] for bytes that are not such a value,
+    /// [`ErrorKind::TooLarge`] for a value above [`Context::max_value_size`],
+    /// [`ErrorKind::Unauthentic`] for bytes that fail a checksum or a key.
     fn decode<T: DeserializeOwned>(&self, bytes: &[u8], context: Context<'_>) -> Result<T, Error>;
 }
 
@@ -203,8 +203,8 @@ impl<'a> Context<'a> {
     /// Whether `format` is at its end is for the codec to see.
     ///
     /// # Errors
-    /// [`ErrorKind::TooLarge`](crate::ErrorKind::TooLarge) for a value that is larger,
-    /// [`ErrorKind::Decode`](crate::ErrorKind::Decode) for the rest, without what serde says: that may quote the value.
+    /// [`ErrorKind::TooLarge`] for a value that is larger,
+    /// [`ErrorKind::Decode`] for the rest, without what serde says: that may quote the value.
     ///
     /// # Examples
     /// ```
