@@ -96,9 +96,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             self.observers.tell(Event::Invalidated { namespace, scope, effect, origin: Origin::Here });
         }
     }
-}
 
-impl<B: Backend, C: Codec> Inner<B, C> {
     /// Removes what a task wrote whose turn others did not wait for, if one of them changed the key meanwhile: which of
     /// the writes the backend has is not known.
     pub(super) async fn make_way(&self, key: &Key, fence: &Fence, turn: &Turn<'_>) {
@@ -173,11 +171,6 @@ impl<B: Backend, C: Codec> Change<B, C> {
         let Some(guard) = self.cache.guard.as_ref().filter(|_| self.fence.kept(turn.made())) else { return Ok(()) };
         let removed = guard.remove(&self.key).await;
         self.cache.conclude(&[self.part()], removed, Work::Remove).await
-    }
-
-    /// Removes what this change wrote if a later one was made at the same time, or may be.
-    pub(super) async fn make_way(&self, turn: &Turn<'_>) {
-        self.cache.make_way(&self.key, &self.fence, turn).await;
     }
 
     /// Whether L1 may hold what this change has made: nothing newer has come from elsewhere, nor from here, even if the

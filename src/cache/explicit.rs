@@ -122,7 +122,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
                 Some(frame) if to_l2 => change.write(frame, known.is_some(), &origin.tags, &sealing).await,
                 _ => Ok(()),
             };
-            change.make_way(&turn).await;
+            cache.make_way(&change.key, &change.fence, &turn).await;
             change.end(&turn, &written);
             let mut kept = Ok(());
             if !options.skip_l1_write {

@@ -2,8 +2,6 @@
 //!
 //! For stores that other tools look into. The largest and slowest of the base codecs.
 
-use std::any::type_name;
-
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
@@ -51,9 +49,8 @@ impl Codec for Json {
     fn encode<T: Serialize>(&self, value: &T, context: Context<'_>, out: &mut Vec<u8>) -> Result<(), Error> {
         let (exact, start) = (Exact::of::<Self>(context), out.len());
         let mut format = serde_json::Serializer::new(&mut *out);
-        exact
-            .write::<Self, T, _>(value, &mut format)
-            .map_err(|_| exact.refusal::<Self, T>().unwrap_or_else(unwritable::<T>))?;
+        let written = exact.write::<Self, T, _>(value, &mut format);
+        written.map_err(|_| exact.unwritable::<Self, T>("serde_json"))?;
         check_written::<T>(exact.elements(), exact.memory(), out.len() - start, context)
     }
 
@@ -75,15 +72,6 @@ impl Format for Json {
     const HIDES_UNIT_STRUCTS: bool = true;
     const COUNTS_FIELDS: bool = false;
     const IS_TEXT: bool = true;
-}
-
-#[cold]
-fn unwritable<T>() -> Error {
-    let message = format!(
-        "JSON cannot write this `{}`: give it to `serde_json` to see why, since the reason may quote the value",
-        type_name::<T>()
-    );
-    Error::new(ErrorKind::Encode, message)
 }
 
 fn unreadable(error: &serde_json::Error) -> Error {

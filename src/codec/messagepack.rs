@@ -2,8 +2,6 @@
 //!
 //! Names in the bytes cost space and time, and let a type evolve and use every serde attribute.
 
-use std::any::type_name;
-
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -49,9 +47,8 @@ impl Codec for MessagePack {
     fn encode<T: Serialize>(&self, value: &T, context: Context<'_>, out: &mut Vec<u8>) -> Result<(), Error> {
         let (exact, start) = (Exact::of::<Self>(context), out.len());
         let mut format = rmp_serde::Serializer::new(&mut *out).with_struct_map();
-        exact
-            .write::<Self, T, _>(value, &mut format)
-            .map_err(|_| exact.refusal::<Self, T>().unwrap_or_else(unwritable::<T>))?;
+        let written = exact.write::<Self, T, _>(value, &mut format);
+        written.map_err(|_| exact.unwritable::<Self, T>("rmp_serde"))?;
         check_written::<T>(exact.elements(), exact.memory(), out.len() - start, context)
     }
 
@@ -68,15 +65,6 @@ impl Codec for MessagePack {
         }
         Ok(value)
     }
-}
-
-#[cold]
-fn unwritable<T>() -> Error {
-    let message = format!(
-        "MessagePack cannot write this `{}`: give it to `rmp_serde` to see why, since the reason may quote the value",
-        type_name::<T>()
-    );
-    Error::new(ErrorKind::Encode, message)
 }
 
 impl Format for MessagePack {

@@ -80,7 +80,7 @@ fn left(details: &ConnectionDetails<'_>) -> NextTimeout {
 /// The most bytes of an answer that are taken from the stream at once.
 const READ: usize = 16 << 10;
 
-/// A connection on which no one reads along, the program's log included.
+/// A connection whose bytes neither the network nor the program's log gets to see.
 pub(super) struct Secret {
     stream: StreamOwned<ClientConnection, TransportAdapter>,
     buffers: LazyBuffers,

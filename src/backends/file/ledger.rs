@@ -67,7 +67,7 @@ impl Caps {
         Self { entries: limits.max_entries, bytes: limits.max_size, claimed: now }
     }
 
-    /// These, or the `others` that the directory tells of where they are larger and of late.
+    /// These limits, or each of the `others` in the directory that is larger, if its process wrote within the last hour.
     pub(super) fn or_larger(self, others: Self) -> Self {
         if !others.hold_at(self.claimed) || (self.entries >= others.entries && self.bytes >= others.bytes) {
             return self;

@@ -75,7 +75,7 @@ impl Lock {
         self.busy.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Opened anew each time: the file may have been removed, and a lock on a removed file excludes no one.
+    /// Opened anew each time: the file may have been removed, and a lock on a removed file excludes no process.
     fn try_file(&self) -> Result<Option<File>, Error> {
         let mut options = OpenOptions::new();
         let options = options.read(true).write(true).create(true).truncate(false);

@@ -47,7 +47,7 @@ impl Connection {
     pub(super) async fn open(addresses: &[SocketAddr]) -> io::Result<Self> {
         let stream = TcpStream::connect(addresses).await?;
         stream.set_nodelay(true)?;
-        // Not from zero, so that an answer meant for another connection fits none of this one's commands.
+        // Numbers begin anywhere, so that an answer to a command of another connection has no number of this one.
         Ok(Self { stream: BufReader::new(stream), next: fastrand::u32(..) })
     }
 

@@ -36,7 +36,7 @@ pub fn memcached_answers(bytes: &[u8]) {
             let mut number = request[..length].split(|byte| *byte == b'O').nth(1).unwrap_or_default();
             number = number.split(|byte| !byte.is_ascii_digit()).next().unwrap_or_default();
             let answer = bytes.split(|byte| *byte == b'#').collect::<Vec<_>>().join(number);
-            // Who was answered enough does not wait for more.
+            // A client that has its answers does not wait for more.
             let _ = stream.write_all(&answer);
         });
         let runtime =

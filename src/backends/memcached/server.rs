@@ -181,7 +181,7 @@ impl Server {
         Ok(Arc::new(slot))
     }
 
-    /// The connections of this runtime. Whoever is the first resolves the name.
+    /// The connections of this runtime. The first task that asks for them resolves the name.
     async fn pool(&self, runtime: Id) -> Result<Arc<Pool>, Failure> {
         let known = |pools: &[(Id, Arc<Pool>)]| {
             let found = pools.iter().rfind(|(id, _)| *id == runtime);

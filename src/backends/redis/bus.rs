@@ -8,7 +8,7 @@
 //! A stream can be lost in other ways: it is removed, replaced by something of another type, has used up its ids, or has
 //! an entry that is longer than any message, which a reader removes with the stream. To
 //! all readers that is a gap; the first process that appends to it, a message or the mark at which a reader goes on,
-//! begins a new stream under the same name, so that nobody has to agree on another.
+//! begins a new stream under the same name, so that processes need not agree on another.
 
 use std::fmt;
 use std::sync::Arc;
@@ -88,7 +88,7 @@ impl Stream {
     async fn entries(&self, id: Id, beside: impl Fn() -> Option<Single> + Send + Sync) -> Result<Entries, Error> {
         let make = |_| stream::read(self.name.as_str(), id, beside());
         match self.shared.wire.run(&self.name, Load::Light, make).await {
-            // No cache has written as much as nobody may be sent, and nobody could read on behind it.
+            // No cache writes a message that is too long, and no reader gets past it: the stream goes with it.
             Err(error) if error.kind() == ErrorKind::TooLarge => {
                 stream::remove(&self.shared, &self.name).await?;
                 Ok(Entries::lost())

@@ -134,7 +134,7 @@ enum Content {
     Message(Bytes),
     /// Nothing: it marks a position.
     Mark,
-    /// Nobody knows: no cache of this library has written it, or it was damaged.
+    /// It is not known: no cache of this library has written it, or it was damaged.
     Foreign,
 }
 

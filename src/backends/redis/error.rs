@@ -337,14 +337,16 @@ fn tls_fault(_: &RedisError) -> Option<&'static str> {
     None
 }
 
+/// The client's error for what a server refuses with these words.
+#[cfg(test)]
+pub(super) fn refused(answer: &str) -> RedisError {
+    let value = redis::parse_redis_value(format!("-{answer}\r\n").as_bytes()).expect("a simple error");
+    value.extract_error().expect_err("an error")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn refused(answer: &str) -> RedisError {
-        let value = redis::parse_redis_value(format!("-{answer}\r\n").as_bytes()).unwrap();
-        value.extract_error().unwrap_err()
-    }
 
     #[test]
     fn codes_have_kinds_and_no_word_of_the_server_is_told() {
@@ -405,8 +407,7 @@ mod cluster_tests {
     use super::*;
 
     fn told(answer: &str) -> Error {
-        let value = redis::parse_redis_value(format!("-{answer}\r\n").as_bytes()).expect("a simple error");
-        of_command(&value.extract_error().expect_err("an error"), "h:1")
+        of_command(&refused(answer), "h:1")
     }
 
     #[test]

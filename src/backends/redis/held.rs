@@ -193,7 +193,7 @@ impl Held {
         }
     }
 
-    /// Why the connection was ended, if it was for what the server sent, for the first who asks.
+    /// Why the connection was ended, if it was for what the server sent. Told once, to the first request that asks.
     pub(super) fn take_fault(&self) -> Option<Fault> {
         self.connection.verdict().take()
     }

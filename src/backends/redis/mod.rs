@@ -79,8 +79,8 @@ mod wire;
 /// # What a server may say
 /// Each connection is checked below the client. What is longer than the longest entry that the caches over this backend
 /// take ([`max_value_size`](crate::CacheBuilder::max_value_size)), or than anything else has a reason to be, is refused when
-/// it is declared; a message of the bus has at most 1 KiB. An answer of another kind than was asked for, one that nobody
-/// asked for, and a push on a connection that asked for none end the connection: what was in flight on it is asked once
+/// it is declared; a message of the bus has at most 1 KiB. An answer of another kind than was asked for, one that no
+/// command asked for, and a push on a connection that asked for none end the connection: what was in flight on it is asked once
 /// more over another, and an [`Event::BackendFailed`](crate::Event::BackendFailed) tells why, once. Now and then, and with
 /// every batch, an `ECHO` proves that answers still belong to their questions.
 ///

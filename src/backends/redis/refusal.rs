@@ -117,11 +117,11 @@ fn unknown(command: &str, place: &str) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use super::super::error::refused;
     use super::*;
 
     fn told(answer: &str) -> Option<Error> {
-        let value = redis::parse_redis_value(format!("-{answer}\r\n").as_bytes()).unwrap();
-        of(&value.extract_error().unwrap_err(), "h:1")
+        of(&refused(answer), "h:1")
     }
 
     #[test]
@@ -144,10 +144,7 @@ mod tests {
 
     #[test]
     fn what_can_be_done_without_is_known() {
-        let lack = |answer: &str| {
-            let value = redis::parse_redis_value(format!("-{answer}\r\n").as_bytes()).unwrap();
-            Lack::of(&value.extract_error().unwrap_err())
-        };
+        let lack = |answer: &str| Lack::of(&refused(answer));
         assert_eq!(lack("ERR unknown command 'MULTI'"), Some(Lack::Transactions));
         assert_eq!(lack("NOPERM User x has no permissions to run the 'unlink' command"), Some(Lack::Unlink));
         assert_eq!(lack("ERR unknown command 'GET'"), None);

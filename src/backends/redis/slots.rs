@@ -177,7 +177,8 @@ impl Slots {
     fn end(&self, error: &RedisError, again: bool, may_be: Option<Fault>, is_read: bool) -> Option<Error> {
         let (fault, place) = (Fault::met(error).filter(|fault| fault.is_too_long()), self.source.place());
         let is_own = fault.is_some() && fault == may_be;
-        // Whoever reads an entry asks for its length first, and whoever reads a bus begins anew.
+        // Another attempt meets the same answer: a read of an entry asks for its length next, a reader of the bus begins a
+        // new stream.
         let is_of_no_use = is_own && (is_read || fault == Some(Fault::LongMessage));
         match fault {
             _ if again && !is_of_no_use => None,

@@ -43,11 +43,11 @@ fn says_used_up(detail: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::error::refused;
     use super::*;
 
     fn told(answer: &str) -> Option<Error> {
-        let value = redis::parse_redis_value(format!("-{answer}\r\n").as_bytes()).unwrap();
-        of(&value.extract_error().unwrap_err(), "h:1")
+        of(&refused(answer), "h:1")
     }
 
     #[test]

@@ -42,7 +42,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
                 }
                 (Some(guard), _) => guard.remove(&change.key).await,
             };
-            change.make_way(&turn).await;
+            cache.make_way(&change.key, &change.fence, &turn).await;
             change.end(&turn, &made);
             cache.conclude(&[change.part()], made, Work::Remove).await
         })

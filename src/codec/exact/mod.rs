@@ -131,6 +131,19 @@ impl<'a> Exact<'a> {
         Some(Error::new(ErrorKind::Encode, format!("{format} would not give this `{name}` back: {what}; {way_out}")))
     }
 
+    /// The error of a value that `library` cannot write. What it says may quote the value, so the error has no source.
+    #[cold]
+    pub(super) fn unwritable<F: Format, T: ?Sized>(&self, library: &str) -> Error {
+        self.refusal::<F, T>().unwrap_or_else(|| {
+            let message = format!(
+                "{} cannot write this `{}`: give it to `{library}` to see why, since the reason may quote the value",
+                F::NAME,
+                type_name::<T>()
+            );
+            Error::new(ErrorKind::Encode, message)
+        })
+    }
+
     /// How many elements were written so far.
     pub(super) fn elements(&self) -> usize {
         self.elements.get()

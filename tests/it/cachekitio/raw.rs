@@ -2,19 +2,16 @@
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
 
 use cachekit::backends::CachekitIo;
 use cachekit::{Backend, CachekitIoSettings, ErrorKind};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use rustls::{ServerConnection, StreamOwned};
 
 use super::support::key;
-use crate::servers::{PATIENCE, eventually};
+use crate::servers::{Authority, PATIENCE, eventually};
 
 /// Sends each request the next of `answers`, in records of their own, and closes the connection after the last.
 struct Raw {
@@ -22,21 +19,13 @@ struct Raw {
     connections: Arc<AtomicUsize>,
     /// How many answers were sent, to the last byte.
     sent: Arc<AtomicUsize>,
-    ca: PathBuf,
-    _directory: tempfile::TempDir,
+    authority: Authority,
 }
 
 impl Raw {
     fn start(answers: &'static [&'static [&'static str]]) -> Self {
-        let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
-        let directory = tempfile::tempdir().unwrap();
-        let ca = directory.path().join("ca.pem");
-        std::fs::write(&ca, made.cert.pem()).unwrap();
-        let chain = vec![CertificateDer::from_pem_slice(made.cert.pem().as_bytes()).unwrap()];
-        let key = PrivateKeyDer::from_pem_slice(made.signing_key.serialize_pem().as_bytes()).unwrap();
-        let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
-        let config = config.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
-        let config = Arc::new(config.with_single_cert(chain, key).unwrap());
+        let authority = Authority::new();
+        let config = authority.config();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("https://{}", listener.local_addr().unwrap());
         let connections = Arc::<AtomicUsize>::default();
@@ -52,13 +41,13 @@ impl Raw {
                 serve(StreamOwned::new(session, stream), &mut answers, &told);
             }
         });
-        Self { url, connections, sent, ca, _directory: directory }
+        Self { url, connections, sent, authority }
     }
 
     fn client(&self) -> CachekitIo {
         let mut settings = CachekitIoSettings::new("key").unwrap();
         settings.url = self.url.parse().unwrap();
-        (settings.allow_custom_host, settings.ca_bundle) = (true, Some(self.ca.clone()));
+        (settings.allow_custom_host, settings.ca_bundle) = (true, Some(self.authority.bundle().to_owned()));
         (settings.timeout, settings.max_retries, settings.pool_size) = (PATIENCE, 0, 1);
         CachekitIo::new(settings).unwrap()
     }

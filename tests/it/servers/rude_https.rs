@@ -6,14 +6,14 @@
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Result, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
+
+use super::Authority;
 
 /// What goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,21 +109,13 @@ pub(crate) struct RudeHttps {
     url: String,
     shared: Arc<Shared>,
     elsewhere: TcpListener,
-    ca: PathBuf,
-    _directory: tempfile::TempDir,
+    authority: Authority,
 }
 
 impl RudeHttps {
     pub(crate) fn start() -> Self {
-        let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
-        let directory = tempfile::tempdir().unwrap();
-        let ca = directory.path().join("ca.pem");
-        std::fs::write(&ca, made.cert.pem()).unwrap();
-        let chain = vec![CertificateDer::from_pem_slice(made.cert.pem().as_bytes()).unwrap()];
-        let key = PrivateKeyDer::from_pem_slice(made.signing_key.serialize_pem().as_bytes()).unwrap();
-        let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
-        let config = config.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
-        let config = Arc::new(config.with_single_cert(chain, key).unwrap());
+        let authority = Authority::new();
+        let config = authority.config();
         let [listener, elsewhere] = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
         elsewhere.set_nonblocking(true).unwrap();
         let url = format!("https://{}", listener.local_addr().unwrap());
@@ -140,7 +132,7 @@ impl RudeHttps {
                 thread::spawn(move || serve(&shared, stream));
             }
         });
-        Self { url, shared, elsewhere, ca, _directory: directory }
+        Self { url, shared, elsewhere, authority }
     }
 
     pub(crate) fn url(&self) -> &str {
@@ -149,7 +141,7 @@ impl RudeHttps {
 
     /// The PEM file with the certificate to trust.
     pub(crate) fn ca(&self) -> &Path {
-        &self.ca
+        self.authority.bundle()
     }
 
     pub(crate) fn set(&self, mode: RudeAnswer) {

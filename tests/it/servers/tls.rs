@@ -2,10 +2,16 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
 };
+
+use rustls::ServerConfig;
+use rustls::crypto::ring::default_provider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::reaper;
 
@@ -38,6 +44,11 @@ impl Authority {
         &self.bundle
     }
 
+    /// What a server of the test's own needs to be one that is trusted with the bundle.
+    pub(crate) fn config(&self) -> Arc<ServerConfig> {
+        self.issue().config()
+    }
+
     /// A certificate for `localhost`, `127.0.0.1` and `cachekit.test`, for servers and for clients.
     pub(super) fn issue(&self) -> Issued {
         let names = ["localhost", "127.0.0.1", "cachekit.test"].map(String::from);
@@ -52,5 +63,15 @@ impl Authority {
         fs::write(&issued.certificate, certificate.pem()).unwrap();
         fs::write(&issued.key, key.serialize_pem()).unwrap();
         issued
+    }
+}
+
+impl Issued {
+    pub(super) fn config(&self) -> Arc<ServerConfig> {
+        let chain = CertificateDer::pem_file_iter(&self.certificate).unwrap().collect::<Result<_, _>>().unwrap();
+        let key = PrivateKeyDer::from_pem_file(&self.key).unwrap();
+        let config = ServerConfig::builder_with_provider(Arc::new(default_provider()));
+        let config = config.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+        Arc::new(config.with_single_cert(chain, key).unwrap())
     }
 }

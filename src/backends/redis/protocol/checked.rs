@@ -35,7 +35,7 @@ pub(in super::super) enum Unread {
     Something,
     /// The other end has closed the connection.
     End,
-    /// Nobody can tell.
+    /// The socket cannot tell.
     Unknown,
 }
 

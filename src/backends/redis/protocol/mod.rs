@@ -35,7 +35,7 @@ impl Verdict {
         Fault::of(self.fault.load(Relaxed))
     }
 
-    /// The same, for the first who asks.
+    /// The same, once: the first caller that asks tells of it.
     pub(super) fn take(&self) -> Option<Fault> {
         self.get().filter(|_| !self.is_told.swap(true, Relaxed))
     }

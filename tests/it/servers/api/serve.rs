@@ -3,10 +3,6 @@
 use std::net::TcpListener;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use rustls::ServerConfig;
-use rustls::crypto::ring;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufStream};
 use tokio::net::TcpStream;
 use tokio::runtime;
@@ -67,15 +63,7 @@ impl Shared {
 }
 
 pub(super) fn acceptor(issued: &Issued) -> TlsAcceptor {
-    let chain = CertificateDer::pem_file_iter(&issued.certificate).unwrap().collect::<Result<_, _>>().unwrap();
-    let key = PrivateKeyDer::from_pem_file(&issued.key).unwrap();
-    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .unwrap();
-    TlsAcceptor::from(Arc::new(config))
+    TlsAcceptor::from(issued.config())
 }
 
 /// Serves until `stop`. With the runtime, all connections end.
