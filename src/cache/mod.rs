@@ -388,12 +388,12 @@ impl<B: Backend, C: Codec> Cache<B, C> {
 
     /// Bytes that L1 accounts for: values, keys and what it needs for itself. Zero where L1 is off.
     pub fn l1_bytes(&self) -> usize {
-        self.inner.local.l1.as_ref().map_or(0, L1::weight)
+        self.inner.local.l1.as_deref().map_or(0, L1::weight)
     }
 
     /// Entries held in L1, gone ones not yet removed included. Zero where L1 is off.
     pub fn l1_len(&self) -> usize {
-        self.inner.local.l1.as_ref().map_or(0, L1::len)
+        self.inner.local.l1.as_deref().map_or(0, L1::len)
     }
 
     /// How many tasks of this cache have not ended: computations, their writes, renewals, and the one that gives the

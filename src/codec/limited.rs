@@ -2,9 +2,11 @@
 
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, EnumAccess, MapAccess, SeqAccess, VariantAccess, Visitor};
+use serde::de::{
+    DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, MapAccess, SeqAccess, VariantAccess, Visitor,
+};
 
-use super::limits::Scope;
+use super::limits::{Limits, Scope};
 
 /// Something of serde's, within limits.
 ///
@@ -23,6 +25,14 @@ impl<'a, X, const COUNTED: bool> Limited<'a, X, COUNTED> {
     #[inline]
     fn around<Y, const ITS: bool>(&self, inner: Y) -> Limited<'a, Y, ITS> {
         Limited { inner, scope: self.scope }
+    }
+}
+
+impl Limits {
+    /// Reads a `T` from `format` within these limits.
+    pub(super) fn read<'de, T: DeserializeOwned, D: Deserializer<'de>>(&self, format: D) -> Result<T, D::Error> {
+        let value = T::deserialize(Limited::<_>::new(format, self.scope::<T, _>()?))?;
+        self.kept().map(|()| value)
     }
 }
 

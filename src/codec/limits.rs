@@ -12,10 +12,7 @@
 use std::any::type_name;
 use std::cell::Cell;
 
-use serde::de::{DeserializeOwned, Deserializer, Error as _};
-
 use super::Context;
-use super::limited::Limited;
 use crate::error::{Error, ErrorKind};
 use crate::stack::StackMark;
 
@@ -58,18 +55,17 @@ impl Limits {
         }
     }
 
-    /// Reads a `T` from `format` within these limits.
-    pub(super) fn read<'de, T: DeserializeOwned, D: Deserializer<'de>>(&self, format: D) -> Result<T, D::Error> {
+    /// What reading a `T` may build.
+    pub(super) fn scope<T, E: serde::de::Error>(&self) -> Result<Scope<'_>, E> {
         if self.input > self.max {
             return Err(self.too_large());
         }
-        let scope = Scope { limits: self, room: room_of::<T>(), depth: MAX_DEPTH };
-        let value = T::deserialize(Limited::<_>::new(format, scope))?;
-        match self.refused.get() {
-            None => Ok(value),
-            // A type that takes its default for what cannot be read is not what was stored.
-            Some((_, reason)) => Err(D::Error::custom(reason)),
-        }
+        Ok(Scope { limits: self, room: room_of::<T>(), depth: MAX_DEPTH })
+    }
+
+    /// Fails if a limit was hit: a type that takes its default for what cannot be read is not what was stored.
+    pub(super) fn kept<E: serde::de::Error>(&self) -> Result<(), E> {
+        self.refused.get().map_or(Ok(()), |(_, reason)| Err(E::custom(reason)))
     }
 
     /// Which limit was hit, if one was.

@@ -14,10 +14,11 @@ use crate::tasks::Tasks;
 
 #[derive(Debug)]
 pub(crate) struct Local {
-    pub(crate) l1: Option<L1>,
+    pub(crate) l1: Option<Arc<L1>>,
     pub(crate) fences: Fences,
     pub(crate) epochs: Arc<Epochs>,
-    pub(super) reclaim: Reclaim,
+    /// Of L1.
+    reclaim: Option<Reclaim>,
 }
 
 impl Local {
@@ -28,13 +29,9 @@ impl Local {
         clock: &Arc<dyn Clock>,
     ) -> Arc<Self> {
         let epochs = Epochs::new(belief, clock.ticks());
-        let l1 = l1_max_size.map(|size| L1::new(size, Arc::clone(&epochs)));
-        Arc::new_cyclic(|local| Self {
-            l1,
-            fences: Fences::new(&epochs),
-            epochs,
-            reclaim: Reclaim::new(local, tasks, Arc::clone(clock)),
-        })
+        let l1 = l1_max_size.map(|size| Arc::new(L1::new(size, Arc::clone(&epochs))));
+        let reclaim = l1.as_ref().map(|l1| Reclaim::new(l1, &epochs, tasks, clock));
+        Arc::new(Self { l1, fences: Fences::new(&epochs), epochs, reclaim })
     }
 
     /// Takes the present version of `key`.
@@ -93,8 +90,8 @@ impl Local {
 
     /// Gives the memory of what L1 has forgotten back, in the background.
     pub(crate) fn reclaim(&self) {
-        if self.l1.is_some() {
-            self.reclaim.begin();
+        if let Some(reclaim) = &self.reclaim {
+            reclaim.begin();
         }
     }
 

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use tokio::task::yield_now;
 
-use super::local::Local;
 use crate::clock::Clock;
-use crate::memory::Progress;
+use crate::epochs::Epochs;
+use crate::memory::{L1, Progress};
 use crate::tasks::Tasks;
 
 /// How many locks the task takes before it lets others run.
@@ -23,19 +23,21 @@ const LONGEST_REST: u64 = 1_000;
 /// How long it rests at a time: a cache that is closed waits for no more.
 const NAP: Duration = Duration::from_millis(20);
 
-/// The task of one cache, which does not keep the cache.
-#[derive(Debug)]
+/// The task of one L1, which does not keep L1. Clones are of the same task.
+#[derive(Debug, Clone)]
 pub(super) struct Reclaim {
-    local: Weak<Local>,
+    l1: Weak<L1>,
+    epochs: Arc<Epochs>,
     /// Ended with the cache.
     tasks: Weak<Tasks>,
     clock: Arc<dyn Clock>,
-    running: Mutex<bool>,
+    running: Arc<Mutex<bool>>,
 }
 
 impl Reclaim {
-    pub(super) fn new(local: &Weak<Local>, tasks: &Arc<Tasks>, clock: Arc<dyn Clock>) -> Self {
-        Self { local: Weak::clone(local), tasks: Arc::downgrade(tasks), clock, running: Mutex::default() }
+    pub(super) fn new(l1: &Arc<L1>, epochs: &Arc<Epochs>, tasks: &Arc<Tasks>, clock: &Arc<dyn Clock>) -> Self {
+        let (l1, tasks) = (Arc::downgrade(l1), Arc::downgrade(tasks));
+        Self { l1, epochs: Arc::clone(epochs), tasks, clock: Arc::clone(clock), running: Arc::default() }
     }
 
     /// Sees to it that the memory of what was forgotten by now is given back. Outside of a runtime, and in a cache that
@@ -43,14 +45,15 @@ impl Reclaim {
     pub(super) fn begin(&self) {
         let runs = std::mem::replace(&mut *self.running(), true);
         if let (false, Some(tasks)) = (runs, self.tasks.upgrade()) {
-            let task = Task { local: Weak::clone(&self.local), clock: Arc::clone(&self.clock), ended: false };
             // What is not spawned is dropped, and lets the next order try.
-            let _ = tasks.spawn(task.run());
+            let _ = tasks.spawn(Task { reclaim: self.clone(), ended: false }.run());
         }
     }
 
-    fn is_over(&self) -> bool {
-        self.tasks.upgrade().is_none_or(|tasks| tasks.closed())
+    /// L1, unless the cache is closed.
+    fn l1(&self) -> Option<Arc<L1>> {
+        let is_open = self.tasks.upgrade().is_some_and(|tasks| !tasks.closed());
+        self.l1.upgrade().filter(|_| is_open)
     }
 
     fn running(&self) -> MutexGuard<'_, bool> {
@@ -60,36 +63,32 @@ impl Reclaim {
 
     /// Whether the task may end, because nothing was forgotten since the epoch `begun`. If so, the next order starts
     /// another.
-    fn end(&self, local: &Local, begun: u64) -> bool {
+    fn end(&self, begun: u64) -> bool {
         let mut running = self.running();
         // Under the lock: an order raises the epoch before it looks whether a task runs.
-        let ends = local.epochs.now() == begun;
+        let ends = self.epochs.now() == begun;
         *running = !ends;
         ends
     }
 }
 
 struct Task {
-    local: Weak<Local>,
-    clock: Arc<dyn Clock>,
+    reclaim: Reclaim,
     ended: bool,
 }
 
 impl Task {
     async fn run(mut self) {
-        while let Some(local) = self.local.upgrade() {
-            let (begun, started) = (local.epochs.now(), self.clock.ticks());
-            drop(local);
+        loop {
+            let (begun, started) = (self.reclaim.epochs.now(), self.reclaim.clock.ticks());
             if !self.pass().await {
                 return;
             }
-            let Some(local) = self.local.upgrade() else { return };
-            if local.reclaim.end(&local, begun) {
+            if self.reclaim.end(begun) {
                 self.ended = true;
                 return;
             }
-            drop(local);
-            let worked = self.clock.ticks().saturating_sub(started);
+            let worked = self.reclaim.clock.ticks().saturating_sub(started);
             self.rest(worked.saturating_mul(REST).min(LONGEST_REST)).await;
         }
     }
@@ -99,9 +98,8 @@ impl Task {
         let mut progress = Progress::default();
         loop {
             {
-                let Some(local) = self.local.upgrade() else { return false };
-                let Some(l1) = local.l1.as_ref().filter(|_| !local.reclaim.is_over()) else { return false };
-                let now = self.clock.ticks();
+                let Some(l1) = self.reclaim.l1() else { return false };
+                let now = self.reclaim.clock.ticks();
                 if (0..LOCKS).any(|_| l1.reclaim(&mut progress, now)) {
                     return true;
                 }
@@ -112,9 +110,10 @@ impl Task {
 
     /// So that orders without end do not keep a core busy.
     async fn rest(&self, ticks: u64) {
-        let end = self.clock.ticks().saturating_add(ticks);
-        while self.clock.ticks() < end && self.local.upgrade().is_some_and(|local| !local.reclaim.is_over()) {
-            self.clock.sleep(NAP).await;
+        let clock = &self.reclaim.clock;
+        let end = clock.ticks().saturating_add(ticks);
+        while clock.ticks() < end && self.reclaim.l1().is_some() {
+            clock.sleep(NAP).await;
         }
     }
 }
@@ -122,10 +121,8 @@ impl Task {
 impl Drop for Task {
     /// If it was cut short: lets the next order start another.
     fn drop(&mut self) {
-        if !self.ended
-            && let Some(local) = self.local.upgrade()
-        {
-            *local.reclaim.running() = false;
+        if !self.ended {
+            *self.reclaim.running() = false;
         }
     }
 }

@@ -9,7 +9,7 @@ use super::error;
 use super::name::Name;
 use super::open;
 use super::os;
-use super::temp;
+use super::paths::{look, present, set_aside};
 use crate::error::Error;
 
 /// A directory that passed the checks of `open`, by its real path.
@@ -62,26 +62,5 @@ pub(super) fn remove(path: &Path) -> io::Result<bool> {
             _ => Err(error),
         },
         removed => removed.map(|removed| removed.is_some()),
-    }
-}
-
-/// Moves whatever is under a name of ours aside. It is kept, since it is not ours.
-pub(super) fn set_aside(path: &Path) -> io::Result<()> {
-    let mut aside = path.as_os_str().to_owned();
-    aside.push(format!(".aside.{}", temp::unique()));
-    present(fs::rename(path, aside)).map(drop)
-}
-
-/// Looks at a file without following links; `None` if there is none.
-pub(super) fn look(path: &Path) -> io::Result<Option<fs::Metadata>> {
-    present(fs::symlink_metadata(path))
-}
-
-/// Turns "not found" into `None`.
-pub(super) fn present<T>(result: io::Result<T>) -> io::Result<Option<T>> {
-    match result {
-        Ok(found) => Ok(Some(found)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
     }
 }

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::dir::look;
 use super::os;
+use super::paths::look;
 
 pub(super) const HEADER: usize = 14;
 const MAGIC: [u8; 3] = [0x43, 0x4B, 1];

@@ -8,10 +8,11 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use super::dir::{Dir, present, remove};
+use super::dir::{Dir, remove};
 use super::lease::Note;
 use super::ledger::{Caps, Totals};
 use super::name::{Name, Role};
+use super::paths::present;
 
 /// Above this share of a cap entries are removed.
 pub(super) const HIGH: u64 = 90;

@@ -10,10 +10,10 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::dir::{look, set_aside};
 use super::error;
 use super::ledger::{LENGTH, Ledger};
 use super::os;
+use super::paths::{look, set_aside};
 use crate::error::{Error, ErrorKind};
 
 const FILE_NAME: &str = ".cachekit.lock";

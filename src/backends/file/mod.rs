@@ -35,6 +35,7 @@ mod lock;
 mod name;
 mod open;
 mod os;
+mod paths;
 mod store;
 mod temp;
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::dir::{Dir, look, remove};
+use super::dir::{Dir, remove};
 use super::entry::{self, Alive, Found, HEADER};
 use super::error;
 use super::evict::{self, Census, HIGH};
@@ -18,6 +18,7 @@ use super::ledger::{Caps, Ledger, Totals};
 use super::lock::{Lock, Locked};
 use super::name::Name;
 use super::os;
+use super::paths::look;
 use super::temp::Temp;
 use crate::backends::late::LONG;
 use crate::backends::{Lease, LeaseToken, longest_lease};

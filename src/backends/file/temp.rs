@@ -3,12 +3,10 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::dir::{look, set_aside};
 use super::name::Name;
 use super::os;
-use crate::random;
+use super::paths::{look, set_aside, unique};
 
 /// A file on its way to its name. Removed when dropped before it gets there.
 #[derive(Debug)]
@@ -63,12 +61,6 @@ impl Temp {
         let file = os::private(os::no_follow(options.write(true).create_new(true))).open(&path)?;
         Ok((Self { path, placed: false }, file))
     }
-}
-
-/// The end of a name that no other file has.
-pub(super) fn unique() -> String {
-    let nanos = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_nanos());
-    format!("{}.{nanos}{:06}", std::process::id(), random::number() % 1_000_000)
 }
 
 impl Drop for Temp {

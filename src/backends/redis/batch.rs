@@ -17,22 +17,26 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::commands;
-use super::held::{Answer, Held};
-use super::packet::Packet;
-use super::wire::Single;
+use super::connection::Connection;
+use super::pipeline::Pipeline;
+use super::request::{Answer, Single};
 
-/// What travels next on a connection. Whoever puts the first request in starts the task that sends them all.
-#[derive(Default)]
-pub(super) struct Queue(Mutex<Next>);
+/// A connection that tasks share, and the queue of what travels next over it.
+pub(super) struct SharedConnection {
+    pub(super) connection: Connection,
+    queue: Mutex<Queue>,
+    average: Average,
+}
 
+/// Requests of one turn of the scheduler. The task that puts in the first starts another that sends them all.
 #[derive(Default)]
-struct Next {
+struct Queue {
     waiting: Vec<Waiting>,
-    /// Of the first that waits.
+    /// That of the first request.
     runtime: Option<runtime::Id>,
 }
 
-/// A request, and who waits for its answer.
+/// A request, and the task that waits for its answer.
 struct Waiting {
     request: Single,
     tell: oneshot::Sender<Answer>,
@@ -41,13 +45,12 @@ struct Waiting {
 /// The most requests that travel as one: the server answers nobody else meanwhile.
 const MOST: usize = 128;
 
-/// How long the values are that a connection reads, on the average of late.
+/// The average length in bytes of the values that a connection has read lately.
 #[derive(Default)]
-pub(super) struct Average(AtomicUsize);
+struct Average(AtomicUsize);
 
 impl Average {
-    /// Bytes.
-    pub(super) fn get(&self) -> usize {
+    fn get(&self) -> usize {
         self.0.load(Relaxed)
     }
 
@@ -60,42 +63,51 @@ impl Average {
     }
 }
 
-impl Queue {
-    /// Sends a request over `held`, whose queue this is, from within the runtime of this name. Gives it back if those
-    /// that wait are of another.
-    pub(super) fn send(
-        &self,
-        held: &Arc<Held>,
+impl SharedConnection {
+    /// Nothing waits yet.
+    pub(super) fn new(connection: Connection) -> Self {
+        Self { connection, queue: Mutex::default(), average: Average::default() }
+    }
+
+    /// The average length in bytes of the values that were read lately.
+    pub(super) fn average(&self) -> usize {
+        self.average.get()
+    }
+
+    /// Sends a request together with those that other tasks make in this turn of the scheduler, within the time of a
+    /// command. The caller is within the runtime of this name; where requests of another wait, it gets its own back.
+    pub(super) fn share(
+        self: &Arc<Self>,
         request: Single,
         runtime: runtime::Id,
     ) -> Result<impl Future<Output = Answer> + Send + use<>, Single> {
         let (tell, answer) = oneshot::channel();
         let first = {
-            let mut next = self.lock();
-            let first = next.waiting.is_empty();
-            if !first && next.runtime != Some(runtime) {
+            let mut queue = self.queue();
+            let first = queue.waiting.is_empty();
+            if !first && queue.runtime != Some(runtime) {
                 return Err(request);
             }
-            next.runtime = Some(runtime);
-            next.waiting.push(Waiting { request, tell });
+            queue.runtime = Some(runtime);
+            queue.waiting.push(Waiting { request, tell });
             first
         };
         if first {
-            tokio::spawn(Turn { held: Arc::clone(held), taken: false }.take());
+            tokio::spawn(Turn { shared: Arc::clone(self), taken: false }.take());
         }
         // Without an answer the task is gone with its runtime, and so is the connection's.
         Ok(async { answer.await.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::BrokenPipe).into())) })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Next> {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
         // Nothing between lock and unlock can panic half way through a change.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// The turn of the scheduler after which what waits travels.
 struct Turn {
-    held: Arc<Held>,
+    shared: Arc<SharedConnection>,
     taken: bool,
 }
 
@@ -105,34 +117,34 @@ impl Turn {
         tokio::task::yield_now().await;
         self.taken = true;
         let mut batch = {
-            let waiting = &mut self.held.queue().lock().waiting;
+            let waiting = &mut self.shared.queue().waiting;
             let room = Vec::with_capacity(waiting.len());
             std::mem::replace(waiting, room)
         };
         while batch.len() > MOST {
             let rest = batch.split_off(MOST);
-            tokio::spawn(deliver(Arc::clone(&self.held), batch));
+            tokio::spawn(deliver(Arc::clone(&self.shared), batch));
             batch = rest;
         }
-        deliver(Arc::clone(&self.held), batch).await;
+        deliver(Arc::clone(&self.shared), batch).await;
     }
 }
 
 impl Drop for Turn {
-    /// If its runtime ended first: lets those who wait know, and the next begin anew.
+    /// If its runtime ended first: the tasks that wait are told, and the next request begins anew.
     fn drop(&mut self) {
         if !self.taken {
-            self.held.queue().lock().waiting.clear();
+            self.shared.queue().waiting.clear();
         }
     }
 }
 
 /// Sends a batch, and gives everybody their answer.
-async fn deliver(held: Arc<Held>, batch: Vec<Waiting>) {
+async fn deliver(shared: Arc<SharedConnection>, batch: Vec<Waiting>) {
     let mut names = Vec::with_capacity(batch.len());
     let mut readers = Vec::with_capacity(batch.len());
     let mut others = Vec::new();
-    let mut packet = Packet::default();
+    let mut pipeline = Pipeline::default();
     for Waiting { request, tell } in batch {
         match request {
             Single::Read(key) => {
@@ -140,22 +152,23 @@ async fn deliver(held: Arc<Held>, batch: Vec<Waiting>) {
                 readers.push(tell);
             }
             other => {
-                packet.push(other);
+                pipeline.push(other);
                 others.push(tell);
             }
         }
     }
     if !names.is_empty() {
-        packet.push(commands::on_all(b"MGET", names.iter().map(|name| &**name)).into());
+        pipeline.push(commands::on_all(b"MGET", names.iter().map(|name| &**name)).into());
     }
-    match held.send_all(packet, Instant::now() + held.limits().command, true).await {
+    let until = Instant::now() + shared.connection.limits().command;
+    match shared.connection.send_all(pipeline, until, true).await {
         Ok(mut answers) => {
             for (tell, answer) in others.into_iter().zip(&mut answers) {
                 let _ = tell.send(answer);
             }
             if let Some(answer) = answers.next() {
                 if let Ok(Value::Array(values)) = &answer {
-                    held.average().note(values);
+                    shared.average.note(values);
                 }
                 tell_readers(readers, answer);
             }

@@ -18,11 +18,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::{Instant, sleep};
 
-use super::Shared;
 use super::entries::{self, Entries};
-use super::hub::{Heard, Hub};
+use super::followers::Heard;
+use super::hub::Hub;
+use super::request::{Single, SizeClass};
 use super::stream::{self, Id};
-use super::wire::{Load, Single};
+use super::{Shared, append};
 use crate::bus::{Batch, Bus, Position};
 use crate::error::{Error, ErrorKind};
 use crate::key::Key;
@@ -31,7 +32,7 @@ use crate::key::Key;
 pub(super) struct Stream {
     shared: Arc<Shared>,
     name: Key,
-    hub: Arc<Hub>,
+    hub: Hub,
     /// Who this is to the hub.
     follower: u64,
     /// Whether the server has taken a mark.
@@ -40,30 +41,20 @@ pub(super) struct Stream {
 
 /// How often a stream is asked that the hub cannot listen to.
 const POLL: Duration = Duration::from_millis(25);
-/// The longest wait for messages of those who leave it to the bus.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// The longest message, in bytes: of a longer entry a reader takes nothing.
 const LONGEST: usize = 1_024;
-/// A wait up to here is kept as it is asked for.
-const SHORT: Duration = Duration::from_secs(2);
-
-/// How long one answer is waited for. Where that is left to the bus, short enough that a server silent for longer than
-/// a command may take is known to be dead.
-pub(super) fn patience(shared: &Shared, wait: Duration) -> Duration {
-    if wait <= SHORT { wait } else { (shared.wire.timeout() / 2).min(PATIENCE).min(wait) }
-}
 
 impl Stream {
     pub(super) fn new(shared: Arc<Shared>, name: Key) -> Self {
         // In a cluster one command names the streams of one slot, so each has a hub of its own.
-        let hub = if shared.wire.is_whole() { Arc::clone(&shared.hub) } else { Arc::default() };
+        let hub = if shared.router.is_single_node() { shared.hub.clone() } else { Hub::default() };
         let follower = hub.join();
         Self { shared, name, hub, follower, appends: AtomicBool::new(false) }
     }
 
     /// What stands behind `id`, asked for again and again over the connection of all.
     async fn poll(&self, id: Id, wait: Duration) -> Result<Entries, Error> {
-        let (start, wait) = (Instant::now(), patience(&self.shared, wait));
+        let (start, wait) = (Instant::now(), stream::patience(self.shared.router.timeout(), wait));
         loop {
             let entries = self.entries(id, || None).await?;
             if entries.last.is_some() || !entries.unbroken || start.elapsed() >= wait {
@@ -87,10 +78,10 @@ impl Stream {
     /// What stands behind `id` now, asked for over the connection of all, with what `beside` makes.
     async fn entries(&self, id: Id, beside: impl Fn() -> Option<Single> + Send + Sync) -> Result<Entries, Error> {
         let make = |_| stream::read(self.name.as_str(), id, beside());
-        match self.shared.wire.run(&self.name, Load::Light, make).await {
+        match self.shared.router.run(&self.name, SizeClass::Small, make).await {
             // No cache writes a message that is too long, and no reader gets past it: the stream goes with it.
             Err(error) if error.kind() == ErrorKind::TooLarge => {
-                stream::remove(&self.shared, &self.name).await?;
+                append::remove(&self.shared, &self.name).await?;
                 Ok(Entries::lost())
             }
             answer => entries::entries(answer?, id).ok_or_else(|| self.shared.strange()),
@@ -116,7 +107,7 @@ impl Stream {
     }
 
     async fn append_mark(&self) -> Result<Id, Error> {
-        let id = stream::add(&self.shared, &self.name, None).await?;
+        let id = append::add(&self.shared, &self.name, None).await?;
         self.appends.store(true, Relaxed);
         Ok(id)
     }
@@ -151,7 +142,7 @@ impl Bus for Stream {
             // takes that for a broken connection, and all that is under way on it is lost.
             self.append_mark().await?;
         }
-        stream::add(&self.shared, &self.name, Some(&message)).await.map(drop)
+        append::add(&self.shared, &self.name, Some(&message)).await.map(drop)
     }
 
     async fn receive(&self, after: Option<&Position>, wait: Duration) -> Result<Batch, Error> {

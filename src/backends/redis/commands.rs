@@ -4,8 +4,8 @@ use bytes::Bytes;
 use redis::{Cmd, RedisWrite};
 
 use super::refusal::Lack;
+use super::request::{Attempt, Single};
 use super::scripts::{FILL, LEASE, MOVE, RELEASE, RENEW};
-use super::wire::{Attempt, Single};
 use crate::backends::LeaseToken;
 use crate::key::Key;
 

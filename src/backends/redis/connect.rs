@@ -41,7 +41,7 @@ pub(super) enum Address {
 }
 
 /// An open connection. It closes when it is dropped.
-pub(super) struct Connection {
+pub(super) struct RawConnection {
     pub(super) client: MultiplexedConnection,
     verdict: Arc<Verdict>,
     driver: JoinHandle<()>,
@@ -63,11 +63,11 @@ impl Way {
     }
 
     /// Opens a connection. The caller bounds the time.
-    pub(super) async fn open(&self, config: AsyncConnectionConfig) -> Result<Connection, RedisError> {
+    pub(super) async fn open(&self, config: AsyncConnectionConfig) -> Result<RawConnection, RedisError> {
         let verdict = Arc::<Verdict>::default();
         let checked = Checked::new(self.socket().await?, Arc::clone(&self.accepted), Arc::clone(&verdict));
         let (client, driver) = MultiplexedConnection::new_with_config(&self.redis, checked, config).await?;
-        Ok(Connection { client, verdict, driver: tokio::spawn(driver) })
+        Ok(RawConnection { client, verdict, driver: tokio::spawn(driver) })
     }
 
     async fn socket(&self) -> Result<Box<dyn Socket>, RedisError> {
@@ -111,14 +111,14 @@ async fn dial(address: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-impl Connection {
+impl RawConnection {
     /// Why this connection was ended, if it was for what the server sent.
     pub(super) fn verdict(&self) -> &Verdict {
         &self.verdict
     }
 }
 
-impl Drop for Connection {
+impl Drop for RawConnection {
     fn drop(&mut self) {
         self.driver.abort();
     }

@@ -8,17 +8,17 @@ use redis::Cmd;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
+use super::connection::Connection;
 use super::entries::text;
 use super::error;
-use super::held::{Held, Limits};
+use super::request::{Limits, Request};
 use super::source::Source;
-use super::wire::Request;
 use crate::backends::LeaseToken;
 use crate::error::Error;
 
-/// An open connection outside the slots. Dropping it closes it.
+/// An open connection outside the pool. Dropping it closes it.
 pub(super) struct Dedicated {
-    held: Held,
+    connection: Connection,
     source: Arc<dyn Source>,
     run: Box<str>,
 }
@@ -30,8 +30,8 @@ impl Dedicated {
         limits: Limits,
         permit: OwnedSemaphorePermit,
     ) -> Result<Self, Error> {
-        let held = Held::open(&*source, limits, Some(permit)).await?;
-        let mut dedicated = Self { held, source, run: Box::default() };
+        let connection = Connection::open(&*source, limits, Some(permit)).await?;
+        let mut dedicated = Self { connection, source, run: Box::default() };
         dedicated.run = dedicated.find_run().await?;
         Ok(dedicated)
     }
@@ -43,8 +43,8 @@ impl Dedicated {
 
     /// Sends a request, and waits for its answer as long as a command may take, and for `wait` beyond that.
     pub(super) async fn ask(&self, request: Request, wait: Duration) -> Result<redis::Value, Error> {
-        let limit = self.held.limits().command.saturating_add(wait);
-        self.held.send(request, Instant::now() + limit).await.map_err(|error| match error.is_timeout() {
+        let limit = self.connection.limits().command.saturating_add(wait);
+        self.connection.send(request, Instant::now() + limit).await.map_err(|error| match error.is_timeout() {
             true => error::no_answer(self.source.place(), limit),
             false => error::of_command(&error, self.source.place()),
         })

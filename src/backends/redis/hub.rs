@@ -4,152 +4,53 @@
 //! there is news; what stands in a stream, and whether anything was lost, is read then. The reader is a task on the
 //! runtime of a caller who waits; where it gives no sign of life, the next who waits on another runtime takes over.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::runtime::{self, Handle};
-use tokio::sync::Notify;
-use tokio::task::AbortHandle;
+use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout_at};
 
-use super::Shared;
-use super::entries::Entries;
+use super::followers::{Followers, Heard, SILENT};
 use super::listener::Listener;
-use super::stream::{self, Id};
+use super::stream::Id;
+use super::{Shared, append};
 use crate::error::Error;
 use crate::key::Key;
 
-/// What waits for news of streams.
-#[derive(Default)]
-pub(super) struct Hub {
-    state: Mutex<State>,
-    changed: Notify,
-}
-
-#[derive(Default)]
-struct State {
-    followed: BTreeMap<u64, Followed>,
-    last: u64,
-    reader: Option<Reader>,
-    /// The number of the reader's turn.
-    turn: u64,
-    /// The last failure, and when it was.
-    failure: Option<(Instant, Error)>,
-}
-
-/// The task that reads.
-struct Reader {
-    home: runtime::Id,
-    task: Option<AbortHandle>,
-    alive: Instant,
-    /// A stream that it waits for, while nobody has asked it to look up.
-    waits_for: Option<Key>,
-}
-
-/// A stream that somebody listens to.
-struct Followed {
-    name: Key,
-    /// The last entry that was read.
-    read: Id,
-    /// The run of the server in which it was.
-    run: Box<str>,
-    /// Whether there is, or may be, something to read.
-    due: bool,
-    /// The moment at which nothing stood behind `read`.
-    proven: Option<Instant>,
-    /// What was read and not taken yet.
-    news: Option<News>,
-    /// How long one wait may be.
-    wait: Duration,
-}
-
-/// What was read behind a place.
-struct News {
-    after: Id,
-    entries: Entries,
-    run: Box<str>,
-    /// Whether the run is another than that of the place.
-    has_moved: bool,
-}
-
-impl News {
-    fn is_urgent(&self) -> bool {
-        !self.entries.messages.is_empty() || !self.entries.unbroken || self.has_moved
-    }
-}
-
-/// What is to be read of one stream.
-pub(super) struct Due {
-    pub(super) follower: u64,
-    pub(super) name: Key,
-    pub(super) read: Id,
-}
-
-/// What a reader is to do next.
-pub(super) enum Watch {
-    /// Read what is due.
-    Due,
-    /// Wait for news of these streams behind these places, for so long.
-    Streams(Vec<(Key, Id)>, Duration),
-    /// End: nobody listens.
-    Nobody,
-}
-
-/// What a receiver gets.
-pub(super) enum Heard {
-    News(Entries, Box<str>),
-    /// Nothing stood behind its place at some moment after it asked.
-    Nothing(Box<str>),
-}
-
-/// How long a reader may give no sign of life.
-const SILENT: Duration = Duration::from_millis(1_500);
-/// Messages of one stream that wait to be taken. Whoever leaves more reads them anew.
-const MOST: usize = 2_000;
+/// What waits for news of streams. Clones are the same hub.
+#[derive(Clone, Default)]
+pub(super) struct Hub(Arc<Followers>);
 
 impl Hub {
     /// A number for a stream to follow.
     pub(super) fn join(&self) -> u64 {
-        let mut state = self.lock();
-        state.last += 1;
-        state.last
+        self.0.join()
     }
 
     /// Follows no longer. The reader ends with the last.
     pub(super) fn leave(&self, follower: u64) {
-        let mut state = self.lock();
-        state.followed.remove(&follower);
-        if state.followed.is_empty() {
-            state.turn += 1;
-            if let Some(task) = state.reader.take().and_then(|reader| reader.task) {
-                task.abort();
-            }
-        }
-        drop(state);
-        // Another receiver of the same stream may wait still.
-        self.changed.notify_waiters();
+        self.0.leave(follower);
     }
 
     /// Waits for what stands in a stream behind `after`, which was of this run if that is known.
     pub(super) async fn receive(
-        self: &Arc<Self>,
+        &self,
         shared: &Arc<Shared>,
         (follower, name): (u64, &Key),
         (after, run): (Id, &str),
         wait: Duration,
     ) -> Result<Heard, Error> {
-        let (asked, mut waiting) = (Instant::now(), Waiting { hub: self, follower, ended: false });
+        let (asked, mut waiting) = (Instant::now(), Waiting { followers: &self.0, follower, ended: false });
         loop {
-            let mut changed = pin!(self.changed.notified());
+            let mut changed = pin!(self.0.changed());
             changed.as_mut().enable();
-            if let Some(stream) = self.follow((follower, name), (after, run), wait) {
+            if let Some(stream) = self.0.follow((follower, name), (after, run), wait) {
                 // An entry that says nothing wakes the reader. If it cannot be made, the wait ends by itself.
-                let _ = stream::add(shared, &stream, None).await;
+                let _ = append::add(shared, &stream, None).await;
             }
-            if let Some(heard) = self.heard(follower, asked) {
+            if let Some(heard) = self.0.heard(follower, asked) {
                 waiting.ended = true;
                 return heard;
             }
@@ -159,112 +60,20 @@ impl Hub {
         }
     }
 
-    /// Follows a stream from a place. Returns the stream by which to wake the reader, if it waits without this one.
-    fn follow(&self, (follower, name): (u64, &Key), (after, run): (Id, &str), wait: Duration) -> Option<Key> {
-        let mut state = self.lock();
-        match state.followed.get_mut(&follower) {
-            Some(followed) if followed.given() == after => {
-                followed.wait = wait;
-                return None;
-            }
-            _ => {}
-        }
-        let (name, run) = (name.clone(), run.into());
-        let followed = Followed { name, read: after, run, due: true, proven: None, news: None, wait };
-        state.followed.insert(follower, followed);
-        state.reader.as_mut().and_then(|reader| reader.waits_for.take())
-    }
-
-    /// What there is for one who asked then.
-    fn heard(&self, follower: u64, asked: Instant) -> Option<Result<Heard, Error>> {
-        let mut state = self.lock();
-        if let Some((at, error)) = &state.failure
-            && *at > asked
-        {
-            return Some(Err(error.clone()));
-        }
-        let followed = state.followed.get_mut(&follower)?;
-        // Marks alone are no answer while a message may have come behind them.
-        let is_all = !followed.due && followed.proven.is_some_and(|proven| proven >= asked);
-        match followed.news.take_if(|news| is_all || news.is_urgent()) {
-            Some(News { entries, run, .. }) => Some(Ok(Heard::News(entries, run))),
-            None => is_all.then(|| Ok(Heard::Nothing(followed.run.clone()))),
-        }
-    }
-
     /// Sees to it that a task reads.
-    fn start(self: &Arc<Self>, shared: &Arc<Shared>) {
+    fn start(&self, shared: &Arc<Shared>) {
         let Ok(runtime) = Handle::try_current() else { return };
-        let mut state = self.lock();
-        let is_needed = match &state.reader {
-            Some(reader) => reader.home != runtime.id() && reader.alive.elapsed() >= SILENT,
-            None => true,
-        };
-        if !is_needed {
-            return;
-        }
-        if let Some(task) = state.reader.take().and_then(|reader| reader.task) {
-            task.abort();
-        }
-        state.turn += 1;
-        let turn = state.turn;
-        state.reader = Some(Reader { home: runtime.id(), task: None, alive: Instant::now(), waits_for: None });
-        // A runtime that ends drops the task at once, which takes the lock.
-        drop(state);
-        let listener = Listener::new(Arc::clone(shared), Turn { hub: Arc::clone(self), number: turn });
-        let task = runtime.spawn(listener.run()).abort_handle();
-        let mut state = self.lock();
-        let goes_on = state.turn == turn;
-        match &mut state.reader {
-            Some(reader) if goes_on => reader.task = Some(task),
-            _ => task.abort(),
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing between lock and unlock can panic half way through a change.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Followed {
-    /// The place up to which its receiver knows everything.
-    fn given(&self) -> Id {
-        self.news.as_ref().map_or(self.read, |news| news.after)
-    }
-
-    /// Whether what it has read is of another run of the server than this one.
-    fn is_of_another(&self, run: Option<&str>) -> bool {
-        !self.run.is_empty() && run.is_some_and(|run| *run != *self.run)
-    }
-
-    /// Adds what was read behind the last entry.
-    fn add(&mut self, entries: Entries, has_moved: bool) {
-        let after = self.read;
-        self.read = entries.last.unwrap_or(after);
-        let run = self.run.clone();
-        match &mut self.news {
-            Some(news) => {
-                news.entries.messages.extend(entries.messages);
-                if entries.last.is_some() || !entries.unbroken {
-                    news.entries.last = entries.last;
-                }
-                news.entries.unbroken &= entries.unbroken;
-                news.run = run;
-                news.has_moved |= has_moved;
-            }
-            None => self.news = Some(News { after, entries, run, has_moved }),
-        }
-        if self.news.as_ref().is_some_and(|News { entries, .. }| !entries.unbroken || entries.messages.len() > MOST) {
-            // Its receiver goes on from a place of its own.
-            self.read = Id::NOWHERE;
-        }
+        let Some(reading) = self.0.begin(runtime.id()) else { return };
+        let number = reading.number();
+        // A runtime that ends drops the task at once, and the reading with it.
+        let task = runtime.spawn(Listener::new(Arc::clone(shared), reading).run()).abort_handle();
+        self.0.attend(number, task);
     }
 }
 
 /// A receiver. One that is dropped while it waits follows no longer.
 struct Waiting<'a> {
-    hub: &'a Hub,
+    followers: &'a Followers,
     follower: u64,
     ended: bool,
 }
@@ -272,130 +81,13 @@ struct Waiting<'a> {
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         if !self.ended {
-            self.hub.leave(self.follower);
+            self.followers.leave(self.follower);
         }
-    }
-}
-
-/// The turn of a reader. It ends when another takes over or nobody listens any more.
-pub(super) struct Turn {
-    hub: Arc<Hub>,
-    number: u64,
-}
-
-impl Turn {
-    /// Gives a sign of life. Returns whether the turn goes on.
-    pub(super) fn live(&self) -> bool {
-        self.with(|state| state.reader.as_mut().map(|reader| reader.alive = Instant::now())).flatten().is_some()
-    }
-
-    /// Everything is to be read again, on a new connection. Returns one of the streams.
-    pub(super) fn begin(&self) -> Option<Key> {
-        self.with(|state| {
-            state.followed.values_mut().for_each(|followed| followed.due |= followed.read != Id::NOWHERE);
-            state.followed.values().next().map(|followed| followed.name.clone())
-        })
-        .flatten()
-    }
-
-    /// What is to be read now, in this run of the server, if that is known.
-    pub(super) fn due(&self, run: Option<&str>) -> Vec<Due> {
-        let due = |state: &mut State| {
-            let is_due = |followed: &Followed| followed.due || followed.is_of_another(run);
-            let due = state.followed.iter().filter(|(_, followed)| is_due(followed));
-            due.map(|(follower, followed)| Due {
-                follower: *follower,
-                name: followed.name.clone(),
-                read: followed.read,
-            })
-            .collect()
-        };
-        self.with(due).unwrap_or_default()
-    }
-
-    /// Takes what was read of a stream, by a request that was sent then.
-    pub(super) fn take(&self, due: &Due, entries: Entries, run: Option<&str>, sent: Instant) {
-        self.with(|state| {
-            let Some(followed) = state.followed.get_mut(&due.follower).filter(|found| found.read == due.read) else {
-                return;
-            };
-            let has_moved = followed.is_of_another(run);
-            let is_news = entries.last.is_some() || !entries.unbroken || has_moved;
-            (followed.due, followed.proven) = (false, Some(sent));
-            if let Some(run) = run {
-                followed.run = run.into();
-            }
-            if is_news {
-                followed.add(entries, has_moved);
-            }
-        });
-        self.hub.changed.notify_waiters();
-    }
-
-    /// What to wait for.
-    pub(super) fn watch(&self) -> Watch {
-        let watch = |state: &mut State| {
-            if state.followed.values().any(|followed| followed.due) {
-                return Watch::Due;
-            }
-            let mut watched = BTreeMap::<&str, (&Key, Id)>::new();
-            let mut wait = Duration::MAX;
-            for followed in state.followed.values().filter(|followed| followed.read != Id::NOWHERE) {
-                let place = watched.entry(followed.name.as_str()).or_insert((&followed.name, followed.read));
-                place.1 = place.1.min(followed.read);
-                wait = wait.min(followed.wait);
-            }
-            let watched: Vec<_> = watched.into_values().map(|(name, place)| (name.clone(), place)).collect();
-            if let Some(reader) = &mut state.reader {
-                reader.waits_for = watched.first().map(|(name, _)| name.clone());
-            }
-            if watched.is_empty() { Watch::Nobody } else { Watch::Streams(watched, wait) }
-        };
-        self.with(watch).unwrap_or(Watch::Nobody)
-    }
-
-    /// Those of these streams that there is news of are due; of all others it is proven that there is none.
-    pub(super) fn heard(&self, watched: &[(Key, Id)], news: &[Box<str>], proven: Instant) {
-        self.with(|state| {
-            if let Some(reader) = &mut state.reader {
-                reader.waits_for = None;
-            }
-            for followed in state.followed.values_mut() {
-                let Some((_, from)) = watched.iter().find(|(name, _)| *name == followed.name) else { continue };
-                if news.iter().any(|name| **name == *followed.name.as_str()) {
-                    followed.due = followed.read != Id::NOWHERE;
-                } else if *from <= followed.read && !followed.due {
-                    followed.proven = followed.proven.max(Some(proven));
-                }
-            }
-        });
-        self.hub.changed.notify_waiters();
-    }
-
-    /// Tells all who wait of a failure, and ends the turn.
-    pub(super) fn fail(&self, error: Error) {
-        self.with(|state| state.failure = Some((Instant::now(), error)));
-    }
-
-    fn with<R>(&self, work: impl FnOnce(&mut State) -> R) -> Option<R> {
-        let mut state = self.hub.lock();
-        (state.turn == self.number).then(|| work(&mut state))
-    }
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        self.with(|state| state.reader = None);
-        self.hub.changed.notify_waiters();
     }
 }
 
 impl fmt::Debug for Hub {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = self.lock();
-        f.debug_struct("Hub")
-            .field("followed", &state.followed.len())
-            .field("reads", &state.reader.is_some())
-            .finish_non_exhaustive()
+        self.0.fmt(f)
     }
 }

@@ -11,7 +11,7 @@ use redis::Value;
 
 use super::ceiling::fits;
 use super::commands::{self, Fill};
-use super::wire::Load;
+use super::request::SizeClass;
 use super::{Shared, error, whole_millis};
 use crate::backends::{Lease, LeaseToken, longest_lease};
 use crate::error::{Error, ErrorKind};
@@ -20,24 +20,24 @@ use crate::key::Key;
 impl Shared {
     pub(super) async fn lease(&self, key: &Key, hold: Duration, token: LeaseToken) -> Result<Lease, Error> {
         if self.unscripted.load(Relaxed) {
-            return Err(error::no_leases(self.wire.place()));
+            return Err(error::no_leases(self.router.place()));
         }
         let (lock, name, times) =
             (self.lock(key), commands::text(token), [hold, longest_lease(hold)].map(whole_millis));
         let lease = |attempt| commands::lease(attempt, key, &lock, &name, times);
-        let granted = self.learned(self.number(key, Load::Light, lease).await)? == 1;
+        let granted = self.learned(self.number(key, SizeClass::Small, lease).await)? == 1;
         Ok(if granted { Lease::Granted } else { Lease::Held })
     }
 
     pub(super) async fn renew(&self, key: &Key, hold: Duration, token: LeaseToken) -> Result<bool, Error> {
         let (lock, token, hold) = (self.lock(key), commands::text(token), whole_millis(hold));
         let renew = |attempt| commands::renew(attempt, key, &lock, &token, hold);
-        Ok(self.learned(self.number(key, Load::Light, renew).await)? == 1)
+        Ok(self.learned(self.number(key, SizeClass::Small, renew).await)? == 1)
     }
 
     pub(super) async fn fill(&self, key: &Key, value: Bytes, ttl: Duration, token: LeaseToken) -> Result<bool, Error> {
         fits(&value)?;
-        let (lock, aside, token) = (self.lock(key), self.wire.beside(key, "fill"), commands::text(token));
+        let (lock, aside, token) = (self.lock(key), self.router.companion_key(key, "fill"), commands::text(token));
         let fill = Fill { key, lock: &lock, aside: &aside, value: &value, ttl: whole_millis(ttl), token: &token };
         let answer = self.learned(self.write(key, value.len(), |attempt| fill.command(attempt)).await)?;
         let decision = match answer {
@@ -53,7 +53,7 @@ impl Shared {
     pub(super) async fn release(&self, key: &Key, token: LeaseToken) -> Result<(), Error> {
         let (lock, token) = (self.lock(key), commands::text(token));
         let release = |attempt| commands::release(attempt, key, &lock, &token);
-        self.learned(self.number(key, Load::Light, release).await).map(drop)
+        self.learned(self.number(key, SizeClass::Small, release).await).map(drop)
     }
 
     /// Remembers a server that refuses scripts.

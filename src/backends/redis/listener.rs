@@ -1,5 +1,6 @@
 //! The listener: the task that waits for news of all streams of a hub.
 
+use std::ops::ControlFlow;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,13 +8,13 @@ use std::time::Duration;
 use redis::Value;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::Shared;
 use super::dedicated::Dedicated;
 use super::entries;
-use super::hub::{Due, Turn, Watch};
+use super::followers::{Due, Next, Reading};
+use super::request::{Request, SizeClass};
 use super::spoiled::is_spoiled;
 use super::stream::{self, Id};
-use super::wire::{Load, Request};
-use super::{Shared, bus};
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, ErrorKind};
 use crate::key::Key;
@@ -34,81 +35,81 @@ const LOOKS: u32 = 4;
 
 pub(super) struct Listener {
     shared: Arc<Shared>,
-    turn: Turn,
+    reading: Reading,
     /// `None` until it was tried to open one; `Some(None)` where the pool has no room for it.
     connection: Option<Option<Dedicated>>,
     waits: u32,
 }
 
-/// What became of one step.
-enum Step {
-    On,
-    End,
-}
-
 impl Listener {
-    pub(super) fn new(shared: Arc<Shared>, turn: Turn) -> Self {
-        Self { shared, turn, connection: None, waits: 0 }
+    pub(super) fn new(shared: Arc<Shared>, reading: Reading) -> Self {
+        Self { shared, reading, connection: None, waits: 0 }
     }
 
-    /// Reads until the turn ends. Broken connections are replaced.
+    /// Reads until its reading ends. Broken connections are replaced.
     pub(super) async fn run(mut self) {
         let mut left = BROKEN;
         loop {
             let was_open = self.own().is_some();
             match self.step().await {
                 // A connection that was only opened is none that works.
-                Ok(Step::On) if was_open => left = BROKEN,
-                Ok(Step::On) => {}
-                Ok(Step::End) => return,
+                Ok(ControlFlow::Continue(())) if was_open => left = BROKEN,
+                Ok(ControlFlow::Continue(())) => {}
+                Ok(ControlFlow::Break(())) => return,
                 Err(error) if error.kind() == ErrorKind::Unavailable && left > 0 => {
                     self.connection = None;
                     left -= 1;
                 }
-                Err(error) => return self.turn.fail(error),
+                Err(error) => return self.reading.fail(error),
             }
         }
     }
 
-    async fn step(&mut self) -> Result<Step, Error> {
+    async fn step(&mut self) -> Result<ControlFlow<()>, Error> {
         if self.connection.is_none() {
             return self.connect().await;
         }
-        let due = self.turn.due(self.run_of_server());
+        let due = self.reading.due(self.run_of_server());
         if !due.is_empty() {
             return self.read(due).await;
         }
-        match self.turn.watch() {
-            Watch::Due => Ok(Step::On),
-            Watch::Streams(watched, wait) => self.wait(&watched, bus::patience(&self.shared, wait)).await,
-            Watch::Nobody => Ok(Step::End),
+        match self.reading.next() {
+            Next::Due => Ok(ControlFlow::Continue(())),
+            Next::Streams(watched, wait) => {
+                self.wait(&watched, stream::patience(self.shared.router.timeout(), wait)).await
+            }
+            Next::Nobody => Ok(ControlFlow::Break(())),
         }
     }
 
     /// Opens a connection, and looks whether anything was lost since the last one.
-    async fn connect(&mut self) -> Result<Step, Error> {
-        let Some(name) = self.turn.begin() else { return Ok(Step::End) };
-        let Some(opened) = self.living(self.shared.wire.dedicated(&name)).await else { return Ok(Step::End) };
+    async fn connect(&mut self) -> Result<ControlFlow<()>, Error> {
+        let Some(name) = self.reading.begin() else { return Ok(ControlFlow::Break(())) };
+        let Some(opened) = self.living(self.shared.router.dedicated(&name)).await else {
+            return Ok(ControlFlow::Break(()));
+        };
         self.connection = Some(opened?);
-        Ok(Step::On)
+        Ok(ControlFlow::Continue(()))
     }
 
     /// Reads what is due, all of it in one round trip.
-    async fn read(&mut self, due: Vec<Due>) -> Result<Step, Error> {
-        let Some(first) = due.first() else { return Ok(Step::On) };
+    async fn read(&mut self, due: Vec<Due>) -> Result<ControlFlow<()>, Error> {
+        let Some(first) = due.first() else { return Ok(ControlFlow::Continue(())) };
         let sent = Instant::now();
         let make = || stream::read_each(due.iter().map(|due| (&due.name, due.read)));
-        let Some(answer) = self.living(self.ask(&first.name, make, Duration::ZERO)).await else { return Ok(Step::End) };
+        let Some(answer) = self.living(self.ask(&first.name, make, Duration::ZERO)).await else {
+            return Ok(ControlFlow::Break(()));
+        };
         let each = entries::each(answer?, due.iter().map(|due| due.read)).ok_or_else(|| self.shared.strange())?;
         for (due, entries) in due.iter().zip(each) {
-            self.turn.take(due, entries, self.run_of_server(), sent);
+            self.reading.take(due, entries, self.run_of_server(), sent);
         }
-        Ok(Step::On)
+        Ok(ControlFlow::Continue(()))
     }
 
     /// Waits until there is news of a stream.
-    async fn wait(&mut self, watched: &[(Key, Id)], wait: Duration) -> Result<Step, Error> {
-        let Some((first, _)) = watched.first() else { return Ok(Step::End) };
+    async fn wait(&mut self, watched: &[(Key, Id)], wait: Duration) -> Result<ControlFlow<()>, Error> {
+        let Some((first, _)) = watched.first() else { return Ok(ControlFlow::Break(())) };
         let block = self.own().map(|_| wait);
         self.waits += 1;
         let now = SystemClock.wall();
@@ -125,7 +126,7 @@ impl Listener {
                 _ => self.ask(first, make, block.unwrap_or_default()).await,
             }
         };
-        let Some(answer) = self.living(answer).await else { return Ok(Step::End) };
+        let Some(answer) = self.living(answer).await else { return Ok(ControlFlow::Break(())) };
         let answer = match answer {
             Err(error) if is_spoiled(&error) => return Ok(self.find_spoiled().await),
             answer => answer?,
@@ -133,22 +134,22 @@ impl Listener {
         let news = entries::news(answer, watched).ok_or_else(|| self.shared.strange())?;
         // Where a wait ends without news, there was none until then.
         let waited = if news.is_empty() { block.unwrap_or_default().saturating_sub(EARLY) } else { Duration::ZERO };
-        self.turn.heard(watched, &news, sent + waited);
-        Ok(Step::On)
+        self.reading.heard(watched, &news, sent + waited);
+        Ok(ControlFlow::Continue(()))
     }
 
     /// One of the streams is none any more, and hides what there is of the others: each is read alone.
-    async fn find_spoiled(&self) -> Step {
+    async fn find_spoiled(&self) -> ControlFlow<()> {
         // A server that goes on saying so is not asked without end.
         sleep(POLL).await;
-        if self.turn.begin().is_some() { Step::On } else { Step::End }
+        if self.reading.begin().is_some() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     }
 
     /// Asks over the connection of this reader, else over that of all. An answer may take `wait` longer than others.
     async fn ask(&self, name: &Key, make: impl Fn() -> Request + Send + Sync, wait: Duration) -> Result<Value, Error> {
         match self.own() {
             Some(connection) => connection.ask(make(), wait).await,
-            None => self.shared.wire.run(name, Load::Light, |_| make()).await,
+            None => self.shared.router.run(name, SizeClass::Small, |_| make()).await,
         }
     }
 
@@ -165,17 +166,18 @@ impl Listener {
             Ok(answer) => answer,
             Err(_) => {
                 // Whatever it says, it was woken.
-                let _ = self.shared.wire.run(name, Load::Light, |_| Request::One(stream::look(name.as_str()))).await;
+                let _ =
+                    self.shared.router.run(name, SizeClass::Small, |_| Request::One(stream::look(name.as_str()))).await;
                 answer.await
             }
         }
     }
 
-    /// What `work` gives, with signs of life meanwhile. `None` if the turn has ended.
+    /// What `work` gives, with signs of life meanwhile. `None` if the reading has ended.
     async fn living<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         let mut work = pin!(work);
         loop {
-            if !self.turn.live() {
+            if !self.reading.live() {
                 return None;
             }
             if let Ok(done) = timeout(BEAT, work.as_mut()).await {

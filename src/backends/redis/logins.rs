@@ -1,8 +1,9 @@
-//! Logins that a program gives anew for each connect.
+//! Logins: who a server is told that connects to it. A program may give them anew for each connect.
+
+use redis::RedisConnectionInfo;
 
 use super::connect::Way;
 use super::error;
-use super::server::identity;
 use crate::config::{Credentials, Login, Provider};
 use crate::error::{Error, ErrorKind};
 
@@ -30,4 +31,16 @@ impl Logins {
             _ => error,
         }
     }
+}
+
+/// Who the server is told it is.
+pub(super) fn identity(login: Option<&Login>) -> RedisConnectionInfo {
+    let mut redis = RedisConnectionInfo::default().set_lib_name("cachekit", env!("CARGO_PKG_VERSION"));
+    if let Some(login) = login {
+        redis = redis.set_password(login.password.expose());
+        if let Some(user) = &login.user {
+            redis = redis.set_username(user.expose());
+        }
+    }
+    redis
 }

@@ -14,8 +14,9 @@ use redis::{Cmd, Value};
 
 use self::ceiling::{Ceiling, MAX_VALUE, fits};
 use self::hub::Hub;
+use self::request::{Attempt, Request, Single, SizeClass};
+use self::router::Router;
 use self::sizes::Sizes;
-use self::wire::{Attempt, Load, Request, Single, Wire};
 use super::{Backend, Capabilities, Lease, LeaseToken, late};
 use crate::bus::AnyBus;
 use crate::clock::millis;
@@ -24,6 +25,7 @@ use crate::error::{Error, ErrorKind};
 use crate::key::Key;
 
 mod accepted;
+mod append;
 mod batch;
 mod bus;
 mod ceiling;
@@ -34,35 +36,37 @@ mod connect;
 mod dedicated;
 mod entries;
 mod error;
+mod followers;
 #[cfg(any(test, fuzzing))]
 pub(super) use self::protocol::fuzzing;
-mod held;
+mod connection;
+mod deadline;
+mod echo;
 mod hub;
+mod lazy;
 mod leases;
 mod listener;
 mod logins;
 mod open;
-mod packet;
+mod pipeline;
+mod pool;
 mod protocol;
 mod pushes;
 mod refusal;
+mod request;
+mod router;
 mod scripts;
 #[cfg(feature = "redis-sentinel")]
 mod sentinel;
 mod server;
 mod sizes;
-mod slot;
-mod slots;
 mod source;
 mod spoiled;
-mod step;
 mod stream;
 #[cfg(feature = "redis-tls")]
 mod tls;
 mod tracked;
 mod tracking;
-mod watch;
-mod wire;
 
 /// Entries on a Redis server, in a cluster, or behind sentinels.
 ///
@@ -148,8 +152,8 @@ pub struct Redis {
 
 struct Shared {
     /// What listens to the buses.
-    hub: Arc<Hub>,
-    wire: Wire,
+    hub: Hub,
+    router: Router,
     capabilities: Capabilities,
     sizes: Sizes,
     ceiling: Ceiling,
@@ -184,29 +188,44 @@ impl Redis {
         let capabilities = Capabilities::new("redis").leases(true).max_value(MAX_VALUE).timeout(timeout);
         let target = settings.target();
         let capabilities = capabilities.concurrency(CONCURRENCY).store((format!("{:?}", target.topology), target.db));
-        let wire = open::wire(&settings)?;
+        let router = open::router(&settings)?;
         let tracks = settings.tracking;
         let (sizes, ceiling, unscripted) = (Sizes::new(), Ceiling::new(), AtomicBool::new(false));
-        let shared = Shared { hub: Arc::default(), wire, capabilities, sizes, ceiling, tracks, unscripted };
+        let shared = Shared { hub: Hub::default(), router, capabilities, sizes, ceiling, tracks, unscripted };
         Ok(Self { shared: Arc::new(shared) })
     }
 }
 
 impl Shared {
     fn lock(&self, key: &Key) -> String {
-        self.wire.beside(key, "lock")
+        self.router.companion_key(key, "lock")
     }
 
-    async fn one(&self, key: &Key, load: Load, make: impl Fn(Attempt) -> Cmd + Send + Sync) -> Result<Value, Error> {
-        self.wire.run(key, load, |attempt| Request::One(make(attempt).into())).await
+    async fn one(
+        &self,
+        key: &Key,
+        size: SizeClass,
+        make: impl Fn(Attempt) -> Cmd + Send + Sync,
+    ) -> Result<Value, Error> {
+        self.router.run(key, size, |attempt| Request::One(make(attempt).into())).await
     }
 
-    async fn flag(&self, key: &Key, load: Load, make: impl Fn(Attempt) -> Cmd + Send + Sync) -> Result<bool, Error> {
-        Ok(self.number(key, load, make).await? > 0)
+    async fn flag(
+        &self,
+        key: &Key,
+        size: SizeClass,
+        make: impl Fn(Attempt) -> Cmd + Send + Sync,
+    ) -> Result<bool, Error> {
+        Ok(self.number(key, size, make).await? > 0)
     }
 
-    async fn number(&self, key: &Key, load: Load, make: impl Fn(Attempt) -> Cmd + Send + Sync) -> Result<i64, Error> {
-        match self.one(key, load, make).await? {
+    async fn number(
+        &self,
+        key: &Key,
+        size: SizeClass,
+        make: impl Fn(Attempt) -> Cmd + Send + Sync,
+    ) -> Result<i64, Error> {
+        match self.one(key, size, make).await? {
             Value::Int(number) => Ok(number),
             _ => Err(self.strange()),
         }
@@ -219,9 +238,9 @@ impl Shared {
         bytes: usize,
         make: impl Fn(Attempt) -> Single + Send + Sync,
     ) -> Result<Value, Error> {
-        self.ceiling.check(bytes, self.wire.place())?;
-        self.sizes.note(key, Load::Light, bytes);
-        let answer = self.wire.run(key, Load::of_request(bytes), |attempt| Request::One(make(attempt))).await;
+        self.ceiling.check(bytes, self.router.place())?;
+        self.sizes.note(key, SizeClass::Small, bytes);
+        let answer = self.router.run(key, SizeClass::of_request(bytes), |attempt| Request::One(make(attempt))).await;
         if answer.as_ref().is_err_and(|error| error.kind() == ErrorKind::TooLarge) {
             self.ceiling.lower(bytes);
         }
@@ -230,31 +249,31 @@ impl Shared {
 
     /// The caller takes entries as long as its cache says; one that is no cache, as long as a server can hold.
     fn accept(&self) {
-        self.wire.accepted().raise(late::accepted().unwrap_or(MAX_VALUE));
+        self.router.accepted().raise(late::accepted().unwrap_or(MAX_VALUE));
     }
 
     /// Whether the value under a key is long, asked over the connection that no read waits for.
     async fn is_long(&self, key: &Key) -> bool {
-        self.length(key).await.is_ok_and(|length| Load::of(length) == Load::Heavy)
+        self.length(key).await.is_ok_and(|length| SizeClass::of(length) == SizeClass::LargeAnswer)
     }
 
     async fn length(&self, key: &Key) -> Result<usize, Error> {
-        let length = self.number(key, Load::Bulk, |_| commands::on(b"STRLEN", key.as_str())).await?;
+        let length = self.number(key, SizeClass::LargeRequest, |_| commands::on(b"STRLEN", key.as_str())).await?;
         usize::try_from(length).map_err(|_| self.strange())
     }
 
     /// Reads a key again that was read together with something too long, unless that is the key's own value.
     async fn read_if_short(&self, key: &Key, error: Error) -> Result<Value, Error> {
-        if self.length(key).await? <= self.wire.accepted().get() {
-            return self.wire.read(key, Load::Heavy).await;
+        if self.length(key).await? <= self.router.accepted().get() {
+            return self.router.read(key, SizeClass::LargeAnswer).await;
         }
         // From now on no other waits for it.
-        self.sizes.note(key, Load::Light, Load::HEAVY);
+        self.sizes.note(key, SizeClass::Small, SizeClass::LARGE);
         Err(error)
     }
 
     fn strange(&self) -> Error {
-        error::strange(self.wire.place())
+        error::strange(self.router.place())
     }
 
     fn value(&self, value: Value) -> Result<Option<Bytes>, Error> {
@@ -280,14 +299,14 @@ impl Backend for Redis {
     async fn get(&self, key: &Key) -> Result<Option<Bytes>, Error> {
         let shared = &*self.shared;
         shared.accept();
-        let load = shared.sizes.load(key);
-        let answer = match late::or_ask(pin!(shared.wire.read(key, load)), || shared.is_long(key)).await {
+        let size = shared.sizes.expected(key);
+        let answer = match late::or_ask(pin!(shared.router.read(key, size)), || shared.is_long(key)).await {
             // Others may have been asked for together with this one.
             Err(error) if error.kind() == ErrorKind::TooLarge => Box::pin(shared.read_if_short(key, error)).await?,
             answer => answer?,
         };
         let value = shared.value(answer)?;
-        shared.sizes.note(key, load, value.as_ref().map_or(0, Bytes::len));
+        shared.sizes.note(key, size, value.as_ref().map_or(0, Bytes::len));
         Ok(value)
     }
 
@@ -300,15 +319,15 @@ impl Backend for Redis {
 
     async fn remove(&self, key: &Key) -> Result<(), Error> {
         let lock = self.shared.lock(key);
-        self.shared.number(key, Load::Light, |attempt| commands::remove(attempt, key, &lock)).await.map(drop)
+        self.shared.number(key, SizeClass::Small, |attempt| commands::remove(attempt, key, &lock)).await.map(drop)
     }
 
     async fn exists(&self, key: &Key) -> Result<bool, Error> {
-        self.shared.flag(key, Load::Light, |_| commands::on(b"EXISTS", key.as_str())).await
+        self.shared.flag(key, SizeClass::Small, |_| commands::on(b"EXISTS", key.as_str())).await
     }
 
     async fn ttl(&self, key: &Key) -> Result<Option<Duration>, Error> {
-        match self.shared.number(key, Load::Light, |_| commands::on(b"PTTL", key.as_str())).await? {
+        match self.shared.number(key, SizeClass::Small, |_| commands::on(b"PTTL", key.as_str())).await? {
             // There, and kept for ever: some other program stored it.
             -1 => Ok(Some(LONGEST)),
             left => Ok(u64::try_from(left).ok().map(Duration::from_millis)),
@@ -317,7 +336,7 @@ impl Backend for Redis {
 
     async fn touch(&self, key: &Key, ttl: Duration) -> Result<bool, Error> {
         let ttl = whole_millis(ttl);
-        self.shared.flag(key, Load::Light, |_| commands::touch(key, ttl)).await
+        self.shared.flag(key, SizeClass::Small, |_| commands::touch(key, ttl)).await
     }
 
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Bytes>>, Error> {
@@ -326,8 +345,8 @@ impl Backend for Redis {
         }
         let shared = &*self.shared;
         shared.accept();
-        let load = keys.iter().map(|key| shared.sizes.load(key)).max().unwrap_or(Load::Light);
-        let values = late::or_ask(pin!(shared.wire.read_each(keys, load)), || shared.is_long(&keys[0])).await?;
+        let size = keys.iter().map(|key| shared.sizes.expected(key)).max().unwrap_or(SizeClass::Small);
+        let values = late::or_ask(pin!(shared.router.read_each(keys, size)), || shared.is_long(&keys[0])).await?;
         values.into_iter().map(|value| shared.value(value)).collect()
     }
 
@@ -338,32 +357,32 @@ impl Backend for Redis {
         }
         let shared = &*self.shared;
         let ttl = whole_millis(ttl);
-        let load = Load::of_request(items.iter().map(|(_, value)| value.len()).sum());
+        let size = SizeClass::of_request(items.iter().map(|(_, value)| value.len()).sum());
         let locks: Vec<String> = items.iter().map(|(key, _)| shared.lock(key)).collect();
-        if shared.wire.is_whole() {
+        if shared.router.is_single_node() {
             let all = |attempt| Request::One(commands::set_all(attempt, &items, &locks, ttl));
-            return shared.wire.run(&items[0].0, load, all).await.map(drop);
+            return shared.router.run(&items[0].0, size, all).await.map(drop);
         }
         let keys: Vec<&Key> = items.iter().map(|(key, _)| key).collect();
         let each = |attempt, index: usize| commands::set(attempt, keys[index], &locks[index], &items[index].1, ttl);
-        shared.wire.run_each(&keys, load, each).await.map(drop)
+        shared.router.run_each(&keys, size, each).await.map(drop)
     }
 
     async fn remove_many(&self, keys: &[Key]) -> Result<(), Error> {
         let shared = &*self.shared;
         match keys {
             [] => Ok(()),
-            [first, ..] if shared.wire.is_whole() => {
+            [first, ..] if shared.router.is_single_node() => {
                 let locks: Vec<String> = keys.iter().map(|key| shared.lock(key)).collect();
                 let names = || keys.iter().zip(&locks).flat_map(|(key, lock)| [key.as_str(), lock]);
                 let make = |attempt| commands::on_all(commands::unlink(attempt), names());
-                shared.number(first, Load::Light, make).await.map(drop)
+                shared.number(first, SizeClass::Small, make).await.map(drop)
             }
             _ => {
                 let make =
                     |attempt, index: usize| commands::remove(attempt, &keys[index], &shared.lock(&keys[index])).into();
                 let keys: Vec<&Key> = keys.iter().collect();
-                shared.wire.run_each(&keys, Load::Light, make).await.map(drop)
+                shared.router.run_each(&keys, SizeClass::Small, make).await.map(drop)
             }
         }
     }
@@ -385,7 +404,7 @@ impl Backend for Redis {
     }
 
     async fn ping(&self) -> Result<(), Error> {
-        self.shared.wire.ping().await
+        self.shared.router.ping().await
     }
 
     fn bus(&self, name: &Key) -> Option<AnyBus> {
@@ -400,7 +419,7 @@ impl Backend for Redis {
 
 impl fmt::Debug for Redis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Redis").field("wire", &self.shared.wire).finish_non_exhaustive()
+        f.debug_struct("Redis").field("router", &self.shared.router).finish_non_exhaustive()
     }
 }
 

@@ -1,4 +1,4 @@
-//! Opening: the wire that settings ask for.
+//! Opening: the router that settings ask for.
 //!
 //! Nothing is connected to here. What a build lacks is refused, and never replaced by something less.
 
@@ -9,20 +9,20 @@ use super::cluster::Cluster;
 use super::connect::Address;
 #[cfg(feature = "redis-cluster")]
 use super::error;
-use super::held::Limits;
 use super::logins::Logins;
+use super::pool::Pool;
+use super::request::Limits;
+use super::router::Router;
 #[cfg(feature = "redis-sentinel")]
 use super::sentinel;
 use super::server::{self, Server};
-use super::slots::Slots;
-use super::wire::Wire;
 #[cfg(feature = "redis-cluster")]
 use crate::config::Host;
 use crate::config::{RedisSettings, Topology};
 use crate::error::{Error, ErrorKind};
 
 /// The way to what the URL names.
-pub(super) fn wire(settings: &RedisSettings) -> Result<Wire, Error> {
+pub(super) fn router(settings: &RedisSettings) -> Result<Router, Error> {
     let target = settings.target();
     if target.tls && cfg!(not(feature = "redis-tls")) {
         return Err(lacks("TLS", "redis-tls"));
@@ -39,24 +39,24 @@ pub(super) fn wire(settings: &RedisSettings) -> Result<Wire, Error> {
         #[cfg(feature = "redis-sentinel")]
         Topology::Sentinel { sentinels, master, login } => {
             let source = sentinel::Sentinels::new(sentinels, master, login.as_ref(), settings)?;
-            Ok(Wire::Slots(Slots::new(Arc::new(source), settings.pool_size, limits(settings))))
+            Ok(Router::Pool(Pool::new(Arc::new(source), settings.pool_size, limits(settings))))
         }
         #[cfg(not(feature = "redis-sentinel"))]
         Topology::Sentinel { .. } => Err(lacks("sentinels", "redis-sentinel")),
     }
 }
 
-fn server(address: Address, settings: &RedisSettings) -> Result<Wire, Error> {
+fn server(address: Address, settings: &RedisSettings) -> Result<Router, Error> {
     let server = Server::new(server::way(address, settings)?, Logins::new(settings.provider.clone()));
-    Ok(Wire::Slots(Slots::new(Arc::new(server), settings.pool_size, limits(settings))))
+    Ok(Router::Pool(Pool::new(Arc::new(server), settings.pool_size, limits(settings))))
 }
 
 #[cfg(feature = "redis-cluster")]
-fn cluster(nodes: &[Host], settings: &RedisSettings) -> Result<Wire, Error> {
+fn cluster(nodes: &[Host], settings: &RedisSettings) -> Result<Router, Error> {
     let first = nodes.first().expect("a URL names at least one host");
     let way = server::way(Address::Host(first.clone()), settings)?;
     let logins = Logins::new(settings.provider.clone());
-    Ok(Wire::Cluster(Arc::new(Cluster::new(nodes, way, logins, settings.pool_size, limits(settings)))))
+    Ok(Router::Cluster(Arc::new(Cluster::new(nodes, way, logins, settings.pool_size, limits(settings)))))
 }
 
 fn limits(settings: &RedisSettings) -> Limits {

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 
 use redis::Cmd;
 
-use super::wire::Attempt;
+use super::request::Attempt;
 
 /// A script, called by its hash where the server knows it.
 pub(super) struct Script {

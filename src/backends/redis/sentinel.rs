@@ -11,11 +11,11 @@ use redis::{AsyncConnectionConfig, ErrorKind as Kind, RedisError, ServerErrorKin
 use tokio::task::JoinSet;
 
 use super::accepted::Accepted;
-use super::connect::{Address, Connection, Way};
+use super::connect::{Address, RawConnection, Way};
 use super::error;
-use super::logins::Logins;
+use super::logins::{Logins, identity};
 use super::pushes::Pushes;
-use super::server::{self, connection_config, identity};
+use super::server::{self, connection_config};
 use super::source::Source;
 use crate::config::{Host, Login, RedisSettings};
 use crate::error::{Error, ErrorKind};
@@ -44,7 +44,7 @@ struct Known {
 /// What is found on the way.
 enum Step {
     Named(Host),
-    Connected(Connection),
+    Connected(RawConnection),
     Failed(Hop, Error),
 }
 
@@ -77,7 +77,7 @@ impl Sentinels {
 
 impl Sentinels {
     /// Connects to the master, whoever that is now.
-    async fn connect(&self, known: &Arc<Known>) -> Result<Connection, Error> {
+    async fn connect(&self, known: &Arc<Known>) -> Result<RawConnection, Error> {
         let mut steps = JoinSet::new();
         for sentinel in &self.sentinels {
             steps.spawn(Arc::clone(known).ask(sentinel.clone()));
@@ -106,11 +106,11 @@ impl Sentinels {
 
 #[async_trait]
 impl Source for Sentinels {
-    async fn open(&self) -> Result<Connection, Error> {
+    async fn open(&self) -> Result<RawConnection, Error> {
         self.connect(&self.known).await
     }
 
-    async fn listen(&self, pushes: Arc<Pushes>) -> Result<Connection, Error> {
+    async fn listen(&self, pushes: Arc<Pushes>) -> Result<RawConnection, Error> {
         let Known { name, sentinel, master, logins, .. } = &*self.known;
         let (name, sentinel, logins) = (name.clone(), sentinel.clone(), logins.clone());
         let (master, config) = (server::speaking_resp3(master), server::pushing_config(pushes));

@@ -6,16 +6,16 @@ use std::future::pending;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use redis::{AsyncConnectionConfig, ProtocolVersion, PushInfo, RedisConnectionInfo};
+use redis::{AsyncConnectionConfig, ProtocolVersion, PushInfo};
 use tokio::net::TcpStream;
 
 use super::accepted::Accepted;
-use super::connect::{Address, Connection, Way};
+use super::connect::{Address, RawConnection, Way};
 use super::error;
-use super::logins::Logins;
+use super::logins::{Logins, identity};
 use super::pushes::Pushes;
 use super::source::Source;
-use crate::config::{Login, RedisSettings};
+use crate::config::RedisSettings;
 use crate::error::Error;
 
 /// One server.
@@ -32,7 +32,7 @@ impl Server {
         Self { way, logins, place }
     }
 
-    async fn connect(&self, way: &Way, config: AsyncConnectionConfig) -> Result<Connection, Error> {
+    async fn connect(&self, way: &Way, config: AsyncConnectionConfig) -> Result<RawConnection, Error> {
         let opened = self.logins.now(way).await?.open(config).await;
         opened.map_err(|error| self.logins.blame(error::of_connect(&error, &self.place), &self.place))
     }
@@ -52,21 +52,9 @@ pub(super) fn way(address: Address, settings: &RedisSettings) -> Result<Way, Err
     Ok(Way { address, tls, redis, accepted: Arc::default() })
 }
 
-/// Who the server is told it is.
-pub(super) fn identity(login: Option<&Login>) -> RedisConnectionInfo {
-    let mut redis = RedisConnectionInfo::default().set_lib_name("cachekit", env!("CARGO_PKG_VERSION"));
-    if let Some(login) = login {
-        redis = redis.set_password(login.password.expose());
-        if let Some(user) = &login.user {
-            redis = redis.set_username(user.expose());
-        }
-    }
-    redis
-}
-
 #[async_trait]
 impl Source for Server {
-    async fn open(&self) -> Result<Connection, Error> {
+    async fn open(&self) -> Result<RawConnection, Error> {
         self.connect(&self.way, connection_config()).await
     }
 
@@ -80,7 +68,7 @@ impl Source for Server {
         }
     }
 
-    async fn listen(&self, pushes: Arc<Pushes>) -> Result<Connection, Error> {
+    async fn listen(&self, pushes: Arc<Pushes>) -> Result<RawConnection, Error> {
         self.connect(&speaking_resp3(&self.way), pushing_config(pushes)).await
     }
 

@@ -5,7 +5,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::wire::Load;
+use super::request::SizeClass;
 use crate::key::Key;
 
 /// 65,536 bits: 8 KiB.
@@ -20,21 +20,21 @@ impl Sizes {
     }
 
     /// What to expect of reading `key`.
-    pub(super) fn load(&self, key: &Key) -> Load {
+    pub(super) fn expected(&self, key: &Key) -> SizeClass {
         let (word, bit) = self.place(key);
-        if word.load(Ordering::Relaxed) & bit == 0 { Load::Light } else { Load::Heavy }
+        if word.load(Ordering::Relaxed) & bit == 0 { SizeClass::Small } else { SizeClass::LargeAnswer }
     }
 
     /// Remembers how many bytes there were, where `expected` was something else.
-    pub(super) fn note(&self, key: &Key, expected: Load, bytes: usize) {
-        let load = Load::of(bytes);
-        if load == expected {
+    pub(super) fn note(&self, key: &Key, expected: SizeClass, bytes: usize) {
+        let size = SizeClass::of(bytes);
+        if size == expected {
             return;
         }
         let (word, bit) = self.place(key);
-        match load {
-            Load::Heavy | Load::Bulk => word.fetch_or(bit, Ordering::Relaxed),
-            Load::Light => word.fetch_and(!bit, Ordering::Relaxed),
+        match size {
+            SizeClass::LargeAnswer | SizeClass::LargeRequest => word.fetch_or(bit, Ordering::Relaxed),
+            SizeClass::Small => word.fetch_and(!bit, Ordering::Relaxed),
         };
     }
 
@@ -52,10 +52,10 @@ mod tests {
     fn a_large_value_is_expected_again_until_a_small_one_is_seen() {
         let sizes = Sizes::new();
         let key = Key::new("pages", 1).unwrap();
-        assert_eq!(sizes.load(&key), Load::Light);
-        sizes.note(&key, Load::Light, Load::HEAVY);
-        assert_eq!(sizes.load(&key), Load::Heavy);
-        sizes.note(&key, Load::Heavy, Load::HEAVY - 1);
-        assert_eq!(sizes.load(&key), Load::Light);
+        assert_eq!(sizes.expected(&key), SizeClass::Small);
+        sizes.note(&key, SizeClass::Small, SizeClass::LARGE);
+        assert_eq!(sizes.expected(&key), SizeClass::LargeAnswer);
+        sizes.note(&key, SizeClass::LargeAnswer, SizeClass::LARGE - 1);
+        assert_eq!(sizes.expected(&key), SizeClass::Small);
     }
 }

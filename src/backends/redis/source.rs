@@ -7,7 +7,7 @@ use std::future::pending;
 use std::sync::Arc;
 
 use super::accepted::Accepted;
-use super::connect::Connection;
+use super::connect::RawConnection;
 use super::pushes::Pushes;
 use crate::error::Error;
 use async_trait::async_trait;
@@ -18,7 +18,7 @@ use async_trait::async_trait;
 #[async_trait]
 pub(super) trait Source: fmt::Debug + Send + Sync + 'static {
     /// Makes one.
-    async fn open(&self) -> Result<Connection, Error>;
+    async fn open(&self) -> Result<RawConnection, Error>;
 
     /// Ends once the server has accepted a connection, which is closed then. Never, where nobody can tell.
     async fn reach(&self) {
@@ -26,7 +26,7 @@ pub(super) trait Source: fmt::Debug + Send + Sync + 'static {
     }
 
     /// Makes one that speaks RESP3, and hands on what the server pushes. It is outside of every pool.
-    async fn listen(&self, pushes: Arc<Pushes>) -> Result<Connection, Error>;
+    async fn listen(&self, pushes: Arc<Pushes>) -> Result<RawConnection, Error>;
 
     /// How long the entries are that callers take.
     fn accepted(&self) -> &Accepted;

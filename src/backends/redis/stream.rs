@@ -1,17 +1,13 @@
-//! Streams, as they travel.
+//! Streams: the ids of entries, and what is asked about them.
 
 use std::fmt;
 use std::time::Duration;
 
 use redis::Cmd;
 
-use super::entries::appended;
-use super::scripts::REMOVE_SPOILED;
-use super::spoiled::{is_of_another_type, is_spoiled};
-use super::wire::{Attempt, Load, Request, Single};
-use super::{Shared, commands};
+use super::request::{Request, Single};
+use super::spoiled::is_of_another_type;
 use crate::clock::millis;
-use crate::error::{Error, ErrorKind};
 use crate::key::Key;
 
 /// The id of an entry. Ids grow.
@@ -69,45 +65,13 @@ pub(super) const MESSAGE: &[u8] = b"m";
 pub(super) const HELLO: &[u8] = b"hello";
 
 /// Appends a message, or an entry that marks the position of now.
-fn append(name: &str, message: Option<&[u8]>) -> Request {
+pub(super) fn append(name: &str, message: Option<&[u8]>) -> Request {
     let (field, value) = message.map_or((HELLO, &b""[..]), |message| (MESSAGE, message));
     let mut add = Cmd::with_capacity(8, name.len() + value.len() + 32);
     add.arg("XADD").arg(name).arg("MAXLEN").arg("~").arg(KEPT).arg("*").arg(field).arg(value);
     let mut keep = Cmd::with_capacity(3, name.len() + 24);
     keep.arg("PEXPIRE").arg(name).arg(LIFE);
     Request::All(vec![add.into(), keep.into()])
-}
-
-/// Appends an entry to a stream, and returns its id.
-///
-/// Where what is under the name is spoiled, a new stream takes its place. Readers find it under the same name, and find
-/// the entry gone at which they were.
-pub(super) async fn add(shared: &Shared, name: &Key, message: Option<&[u8]>) -> Result<Id, Error> {
-    let append = || shared.wire.run(name, Load::Light, |_| append(name.as_str(), message));
-    let answer = match append().await {
-        Err(error) if is_spoiled(&error) => {
-            remove_spoiled(shared, name).await?;
-            append().await?
-        }
-        answer => answer?,
-    };
-    appended(answer).ok_or_else(|| shared.strange())
-}
-
-/// Removes what nothing can be added to: by a script, so that a stream that another process has begun meanwhile stays.
-/// Without scripts that may go, too, which is one more gap.
-async fn remove_spoiled(shared: &Shared, name: &Key) -> Result<(), Error> {
-    let script = |attempt: Attempt| Request::One(REMOVE_SPOILED.call(attempt, &[name.as_str()], 0).into());
-    match shared.wire.run(name, Load::Light, script).await {
-        Err(error) if error.kind() == ErrorKind::Unsupported => {}
-        answer => return answer.map(drop),
-    }
-    remove(shared, name).await
-}
-
-/// Removes a stream, which is a gap to all who read it.
-pub(super) async fn remove(shared: &Shared, name: &Key) -> Result<(), Error> {
-    shared.wire.run(name, Load::Light, |_| Request::One(commands::on(b"DEL", name.as_str()).into())).await.map(drop)
 }
 
 /// Reads what stands behind `after`, and whether it is all. Ends with `beside`.
@@ -168,4 +132,15 @@ pub(super) fn look(name: &str) -> Single {
     let mut exists = Cmd::with_capacity(2, name.len() + 8);
     exists.arg("EXISTS").arg(name);
     exists.into()
+}
+
+/// The longest wait for messages of those who leave it to the bus.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// A wait up to here is kept as it is asked for.
+const SHORT: Duration = Duration::from_secs(2);
+
+/// How long one answer is waited for. Where that is left to the bus, short enough that a server silent for longer than
+/// a command may take is known to be dead.
+pub(super) fn patience(command: Duration, wait: Duration) -> Duration {
+    if wait <= SHORT { wait } else { (command / 2).min(PATIENCE).min(wait) }
 }

@@ -14,7 +14,8 @@ use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Shared;
-use super::bus::{self, Stream};
+use super::bus::Stream;
+use super::stream;
 use super::tracking::Tracking;
 use crate::backends::LeaseToken;
 use crate::bus::{Batch, Bus, Position};
@@ -84,7 +85,7 @@ impl Tracked {
         pushes.take_stream();
         let mut batch = self.check(tracking, after, wait).await?;
         if batch.position == *after && !batch.gap {
-            let until = asked + bus::patience(&self.shared, wait);
+            let until = asked + stream::patience(self.shared.router.timeout(), wait);
             let _ = timeout_at(until, pushes.wait(|heard| heard.is_news())).await;
             let _ = timeout(LINGER, pushes.wait(|heard| heard.stream || heard.ended || heard.keys.is_empty())).await;
             if pushes.take_stream() {

@@ -10,9 +10,9 @@ use std::time::Duration;
 use redis::{Cmd, RedisError, ServerErrorKind, Value};
 use tokio::time::{Instant, timeout};
 
-use super::connect::Connection;
+use super::connect::RawConnection;
 use super::pushes::Pushes;
-use super::wire::{Load, Request, Single};
+use super::request::{Request, Single, SizeClass};
 use super::{Shared, error};
 use crate::backends::LeaseToken;
 use crate::error::{Error, ErrorKind};
@@ -25,7 +25,7 @@ pub(super) struct Tracking {
     session: Box<str>,
     beats: Mutex<Beats>,
     limit: Duration,
-    _connection: Connection,
+    _connection: RawConnection,
 }
 
 struct Beats {
@@ -46,12 +46,12 @@ impl Tracking {
     /// # Errors
     /// [`ErrorKind::Unsupported`] where trying again is of no use: the server is too old, or does not let this user.
     pub(super) async fn open(shared: &Shared, name: &Key) -> Result<Self, Error> {
-        let (pushes, limit) = (Arc::new(Pushes::new(name)), shared.wire.timeout());
-        let mut connection = match shared.wire.listen(&pushes).await {
+        let (pushes, limit) = (Arc::new(Pushes::new(name)), shared.router.timeout());
+        let mut connection = match shared.router.listen(&pushes).await {
             Err(error) if error::is_too_old(&error) => return Err(cannot(shared, "is older than version 6")),
             opened => opened?,
         };
-        let place = shared.wire.place();
+        let place = shared.router.place();
         let mut track = redis::cmd("CLIENT");
         track.arg("TRACKING").arg("ON").arg("BCAST").arg("PREFIX").arg(pushes.prefix());
         let answer = timeout(limit, connection.client.send_packed_command(&track)).await;
@@ -68,7 +68,7 @@ impl Tracking {
 
     async fn prove(&self, shared: &Shared, name: &Key) -> Result<(), Error> {
         let (number, sent) = (self.begin(), Instant::now());
-        match shared.wire.run(name, Load::Light, |_| Request::One(self.beat(number))).await {
+        match shared.router.run(name, SizeClass::Small, |_| Request::One(self.beat(number))).await {
             Err(refused) if refused.kind() == ErrorKind::Denied => return Err(cannot(shared, "refuses a probe")),
             written => written.map(drop)?,
         }
@@ -78,7 +78,7 @@ impl Tracking {
         let message = format!(
             "what Redis at {} says of changes does not arrive, so tracking finds nothing: see whether a proxy on the \
              way drops it",
-            shared.wire.place()
+            shared.router.place()
         );
         Err(Error::new(ErrorKind::Unavailable, message))
     }
@@ -147,7 +147,7 @@ fn cannot(shared: &Shared, why: &str) -> Error {
     let message = format!(
         "Redis at {} {why}, so L1 hears only of what caches of this library change: use a server that can and grant \
          its user +client|tracking, or leave `tracking` out of the settings",
-        shared.wire.place()
+        shared.router.place()
     );
     Error::new(ErrorKind::Unsupported, message)
 }

@@ -24,6 +24,7 @@ use crate::schema::{Loose, Place, Plan, Schema};
 mod compound;
 mod mismatch;
 mod place;
+mod serializer;
 #[cfg(all(test, feature = "compression", feature = "encryption", feature = "messagepack"))]
 mod tests;
 mod watched;

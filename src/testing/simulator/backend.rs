@@ -3,13 +3,13 @@
 //! A [`Memory`] behind it does the work; this takes its time, and meets the troubles of the moment.
 
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::bus::SimulatedBus;
-use super::faults::{Fate, Kind};
+use super::faults::{Fate, Kind, refused, unanswered};
 use super::world::{World, turns};
 use crate::backends::{Backend, Capabilities, Lease, LeaseToken, Memory};
 use crate::bus::AnyBus;
@@ -81,14 +81,6 @@ fn read_only() -> Error {
     Error::new(ErrorKind::ReadOnly, "simulation: writes are refused")
 }
 
-pub(super) fn refused() -> Error {
-    Error::new(ErrorKind::Unavailable, "simulation: the operation was refused")
-}
-
-pub(super) fn unanswered() -> Error {
-    Error::new(ErrorKind::Timeout, "simulation: the operation ended without an answer")
-}
-
 #[deny(clippy::missing_trait_methods)]
 impl Backend for SimulatedBackend {
     fn capabilities(&self) -> Capabilities {
@@ -152,7 +144,7 @@ impl Backend for SimulatedBackend {
     }
 
     fn bus(&self, name: &Key) -> Option<AnyBus> {
-        Some(AnyBus::new(SimulatedBus { way: self.clone(), name: name.clone(), source: OnceLock::new() }))
+        Some(AnyBus::new(SimulatedBus::new(&self.world, self.slot, self.cache, name)))
     }
 }
 

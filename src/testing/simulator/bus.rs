@@ -4,16 +4,15 @@
 //! server, is a gap.
 
 use std::fmt;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::backend::{SimulatedBackend, refused, unanswered};
 use super::deeds::tags_of;
-use super::faults::{Fate, Kind};
+use super::faults::{Fate, Kind, refused, unanswered};
 use super::violation::Happening;
-use super::world::{State, turns};
+use super::world::{State, World, turns};
 use crate::backends::Backend;
 use crate::bus::{AnyBus, Batch, Bus, Position};
 use crate::error::{Error, ErrorKind};
@@ -22,16 +21,23 @@ use crate::key::Key;
 use crate::message::Message;
 
 pub(super) struct SimulatedBus {
-    pub(super) way: SimulatedBackend,
-    pub(super) name: Key,
+    world: Arc<World>,
+    slot: usize,
+    cache: usize,
+    name: Key,
     /// Who its cache is in messages, once it has published one.
-    pub(super) source: OnceLock<u64>,
+    source: OnceLock<u64>,
 }
 
 impl SimulatedBus {
+    /// The bus `name` on the way of the process `slot`, for this cache.
+    pub(super) fn new(world: &Arc<World>, slot: usize, cache: usize, name: &Key) -> Self {
+        Self { world: Arc::clone(world), slot, cache, name: name.clone(), source: OnceLock::new() }
+    }
+
     fn inner(&self) -> Result<(AnyBus, u64), Error> {
         let (memory, restarts) = {
-            let state = self.way.world.lock();
+            let state = self.world.lock();
             (state.server.memory.clone(), state.server.restarts)
         };
         let bus = memory.bus(&self.name);
@@ -53,7 +59,7 @@ impl SimulatedBus {
 
     /// Tells the oracle what the cache is about to hear.
     fn hears(&self, after: Option<&Position>, batch: &Batch) {
-        let (world, cache) = (&self.way.world, self.way.cache);
+        let (world, cache) = (&self.world, self.cache);
         let tick = world.now();
         let State { oracle, .. } = &mut *world.lock();
         if batch.gap || after.is_none() {
@@ -88,11 +94,11 @@ impl Bus for SimulatedBus {
         if let Ok((source, _)) = Message::read(&message) {
             self.source.get_or_init(|| source);
         }
-        let visit = self.way.world.visit(self.way.slot, Kind::Bus);
+        let visit = self.world.visit(self.slot, Kind::Bus);
         turns(visit.before).await;
         match visit.fate {
             Fate::Refused => return Err(refused()),
-            Fate::Waits(duration) | Fate::Late(duration) => self.way.world.sleep(duration).await,
+            Fate::Waits(duration) | Fate::Late(duration) => self.world.sleep(duration).await,
             _ => {}
         }
         let (bus, _) = self.inner()?;
@@ -105,12 +111,12 @@ impl Bus for SimulatedBus {
     }
 
     async fn receive(&self, after: Option<&Position>, wait: Duration) -> Result<Batch, Error> {
-        let visit = self.way.world.visit(self.way.slot, Kind::Bus);
+        let visit = self.world.visit(self.slot, Kind::Bus);
         turns(visit.before).await;
         let batch = match visit.fate {
             Fate::Refused => return Err(refused()),
             Fate::Waits(duration) => {
-                self.way.world.sleep(duration).await;
+                self.world.sleep(duration).await;
                 self.ask(after, wait).await?
             }
             Fate::Trimmed if after.is_some() => self.trimmed().await?,
@@ -120,7 +126,7 @@ impl Bus for SimulatedBus {
         let batch = match visit.fate {
             Fate::FailsAfter => return Err(unanswered()),
             Fate::Late(duration) => {
-                self.way.world.sleep(duration).await;
+                self.world.sleep(duration).await;
                 batch
             }
             Fate::Repeated => Batch { messages: [batch.messages.clone(), batch.messages].concat(), ..batch },
@@ -133,6 +139,6 @@ impl Bus for SimulatedBus {
 
 impl fmt::Debug for SimulatedBus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SimulatedBus").field("way", &self.way).finish_non_exhaustive()
+        f.debug_struct("SimulatedBus").field("slot", &self.slot).field("cache", &self.cache).finish_non_exhaustive()
     }
 }

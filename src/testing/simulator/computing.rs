@@ -2,88 +2,10 @@
 //!
 //! Which of them may run beside one another, when calls may be late, and what an older value may stand in for.
 
+use super::calls::{Call, Computing, Ending, Moment, Promised, Running, Value};
 use super::deeds::Deed;
-use super::oracle::{Call, Moment, Oracle, Value};
+use super::oracle::Oracle;
 use super::violation::Happening;
-
-/// What the caches promise of computations, in ticks.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Promised {
-    pub(super) deadline: u64,
-    /// For how long a computation is shared while others are not heard.
-    pub(super) trusted: u64,
-    /// Whether every computation has a place among the flights.
-    pub(super) shared: bool,
-    /// Past this callers get an older value, if there is one.
-    pub(super) soft: Option<u64>,
-    /// For how long a key is left alone that failed.
-    pub(super) throttle: u64,
-    /// Whether runtimes stand still, so that what runs on them is late without a sign of it.
-    pub(super) stalls: bool,
-    /// The longest that a call on a runtime which is driven may take.
-    pub(super) patience: u64,
-}
-
-/// What one cache does of one key.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Computing {
-    /// When what was under way was last made void, or barred from others.
-    void: u64,
-    /// Changes under way: at its end each makes void what began meanwhile.
-    changing: u64,
-    /// When a computation last failed, or was given up.
-    failed: Moment,
-    given_up: Option<u64>,
-    /// The tick until which the key is left alone, and the moment in the order of events at which that was last over
-    /// ahead of time.
-    throttled: u64,
-    freed: u64,
-}
-
-impl Computing {
-    pub(super) fn change(&mut self, order: u64) {
-        self.void = order;
-        self.changing += 1;
-    }
-
-    pub(super) fn changed(&mut self, order: u64) {
-        self.void = order;
-        self.changing -= 1;
-    }
-
-    /// A change returned after which the key is tried again, unless a computation failed after that began.
-    pub(super) fn tries_again(&mut self, begun: Moment, order: u64) {
-        if self.failed.order < begun.order {
-            self.freed = order;
-        }
-    }
-
-    /// Whether the key was left alone at some moment since.
-    fn was_throttled(&self, since: Moment) -> bool {
-        self.throttled > since.tick && (self.freed < self.failed.order || self.freed > since.order)
-    }
-}
-
-/// A computation under way.
-#[derive(Debug)]
-pub(super) struct Running {
-    id: u64,
-    cache: usize,
-    key: usize,
-    anew: bool,
-    /// When the call began whose computation this is.
-    begun: Moment,
-    started: u64,
-}
-
-/// How a computation ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ending {
-    Well,
-    Failed,
-    /// Before it could end.
-    Dropped,
-}
 
 impl Oracle {
     /// A computation begins, and reads its source. Returns its number.

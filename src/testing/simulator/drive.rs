@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
-use super::computing::Promised;
+use super::calls::Promised;
 use super::deeds::Deed;
 use super::faults::{Trouble, Weather};
 use super::oracle::{Oracle, Promises};

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
+use crate::error::{Error, ErrorKind};
+
 /// One kind of trouble.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -250,4 +252,12 @@ impl Weather {
         }
         Fate::Works
     }
+}
+
+pub(super) fn refused() -> Error {
+    Error::new(ErrorKind::Unavailable, "simulation: the operation was refused")
+}
+
+pub(super) fn unanswered() -> Error {
+    Error::new(ErrorKind::Timeout, "simulation: the operation ended without an answer")
 }

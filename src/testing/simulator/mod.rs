@@ -15,6 +15,7 @@ use crate::intent::{Preset, Production};
 
 mod backend;
 mod bus;
+mod calls;
 mod computing;
 mod deeds;
 mod drive;

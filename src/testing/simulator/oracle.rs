@@ -7,22 +7,12 @@
 use std::fmt;
 use std::hash::Hash;
 
-use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3Default;
 
-use super::computing::{Computing, Promised};
+use super::calls::{Call, Computing, Moment, Promised, Running, Value};
 use super::deeds::Deed;
 use super::source::{Floor, Source};
 use super::violation::{Happening, Record};
-
-/// What caches hold: which key and version it is of, the cache that computed or set it, and when.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Value {
-    pub(super) key: usize,
-    pub(super) version: u64,
-    pub(super) maker: usize,
-    pub(super) made: u64,
-}
 
 /// What the caches promise, in ticks.
 #[derive(Debug, Clone, Copy, Default)]
@@ -56,40 +46,11 @@ pub(super) struct Known {
     pub(super) closing: bool,
 }
 
-/// When: in the order of events, and by the clock.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Moment {
-    pub(super) order: u64,
-    pub(super) tick: u64,
-}
-
-/// A call under way.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Call {
-    pub(super) number: u64,
-    pub(super) cache: usize,
-    pub(super) key: usize,
-    pub(super) deed: Deed,
-    pub(super) begun: Moment,
-    own: Floor,
-    others: Floor,
-    /// The version that a change makes of its key.
-    pub(super) version: u64,
-}
-
-impl Call {
-    /// Its own computation has failed, and so may not fall back on versions below `cleared`.
-    pub(super) fn fails(mut self, cleared: u64) -> Self {
-        self.own = self.own.max(Floor { gone: cleared, expired: cleared });
-        self
-    }
-}
-
 /// Everything that is known.
 pub(super) struct Oracle {
     pub(super) sources: Vec<Source>,
     pub(super) caches: Vec<Known>,
-    pub(super) running: Vec<super::computing::Running>,
+    pub(super) running: Vec<Running>,
     pub(super) promises: Promises,
     pub(super) step: u64,
     pub(super) order: u64,

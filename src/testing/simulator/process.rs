@@ -11,9 +11,8 @@ use std::time::Duration;
 
 use tokio::task::yield_now;
 
-use super::computing::Ending;
+use super::calls::{Call, Ending, Value};
 use super::deeds::{Deed, TAGS, tags_of};
-use super::oracle::{Call, Value};
 use super::violation::Happening;
 use super::world::{World, turns};
 use crate::backends::Backend;

@@ -11,11 +11,10 @@ use redis::{Cmd, Value};
 use super::table::Range;
 use crate::backends::redis::accepted::Accepted;
 use crate::backends::redis::connect::Way;
-use crate::backends::redis::held::Limits;
 use crate::backends::redis::logins::Logins;
+use crate::backends::redis::pool::Pool;
+use crate::backends::redis::request::{Attempt, Limits, Request, Single, SizeClass};
 use crate::backends::redis::server::Server;
-use crate::backends::redis::slots::Slots;
-use crate::backends::redis::wire::{Attempt, Load, Request, Single};
 use crate::config::Host;
 use crate::error::Error;
 
@@ -23,7 +22,7 @@ use crate::error::Error;
 #[derive(Debug)]
 pub(super) struct Node {
     pub(super) host: Host,
-    pub(super) slots: Slots,
+    pub(super) pool: Pool,
 }
 
 impl Node {
@@ -31,11 +30,11 @@ impl Node {
     /// there.
     pub(super) async fn ask(
         &self,
-        load: Load,
+        size: SizeClass,
         make: impl Fn(Attempt) -> Request + Send + Sync,
     ) -> Result<Value, Error> {
         let is_one = matches!(make(Attempt::default()), Request::One(_));
-        let answer = self.slots.run(load, |attempt| asking(make(attempt))).await?;
+        let answer = self.pool.run(size, |attempt| asking(make(attempt))).await?;
         Ok(without_asking(answer, is_one))
     }
 }
@@ -85,8 +84,8 @@ impl Nodes {
     /// A node that is not connected to yet.
     pub(super) fn node(&self, host: &Host) -> Arc<Node> {
         let server = Server::new(self.way.to(host), self.logins.clone());
-        let slots = Slots::new(Arc::new(server), self.pool_size, self.limits);
-        Arc::new(Node { host: host.clone(), slots })
+        let pool = Pool::new(Arc::new(server), self.pool_size, self.limits);
+        Arc::new(Node { host: host.clone(), pool })
     }
 
     pub(super) fn accepted(&self) -> &Accepted {
@@ -150,7 +149,7 @@ mod tests {
 
     use super::*;
     use crate::backends::redis::connect::Address;
-    use crate::backends::redis::packet::Packet;
+    use crate::backends::redis::pipeline::Pipeline;
 
     fn nodes() -> Nodes {
         let address = Address::Host(Host { name: "seed".into(), port: 1 });
@@ -188,8 +187,8 @@ mod tests {
         else {
             panic!("several commands stay several");
         };
-        let packet: Packet = singles.into_iter().collect();
-        let names: Vec<_> = packet.pipeline().cmd_iter().map(|command| command.get_packed_command()).collect();
+        let pipeline: Pipeline = singles.into_iter().collect();
+        let names: Vec<_> = pipeline.commands().cmd_iter().map(|command| command.get_packed_command()).collect();
         let expected = ["ASKING", "GET", "ASKING", "TTL"].map(|name| redis::cmd(name).get_packed_command());
         assert_eq!(names, expected);
         let answer = || Value::Array(vec![Value::Okay, Value::Int(1), Value::Okay, Value::Int(2)]);

@@ -16,9 +16,8 @@ use super::accepted::Accepted;
 use super::connect::Way;
 use super::dedicated::Dedicated;
 use super::error::{self, Detour};
-use super::held::Limits;
 use super::logins::Logins;
-use super::wire::{Attempt, Load, Request, Single};
+use super::request::{Attempt, Limits, Request, Single, SizeClass};
 use crate::backends::join;
 use crate::config::Host;
 use crate::error::{Error, ErrorKind};
@@ -67,16 +66,16 @@ impl Cluster {
         }
     }
 
-    /// See [`Wire::run`](super::wire::Wire::run).
+    /// See [`Router::run`](super::router::Router::run).
     pub(super) async fn run(
         self: &Arc<Self>,
         key: &Key,
-        load: Load,
+        size: SizeClass,
         make: impl Fn(Attempt) -> Request + Send + Sync,
     ) -> Result<Value, Error> {
         let begun = Instant::now();
         let node = self.owner(key).await?;
-        let error = match node.slots.run(load, &make).await {
+        let error = match node.pool.run(size, &make).await {
             Ok(answer) => return Ok(answer),
             Err(error) => error,
         };
@@ -86,7 +85,7 @@ impl Cluster {
         }
         let limit = self.nodes.limits().whole();
         let deadline = begun + limit;
-        match timeout_at(deadline, self.follow(key, &node.host, error, deadline, load, make)).await {
+        match timeout_at(deadline, self.follow(key, &node.host, error, deadline, size, make)).await {
             Ok(result) => result,
             Err(_) => Err(error::no_answer(&self.place, limit)),
         }
@@ -99,7 +98,7 @@ impl Cluster {
         from: &Host,
         mut error: Error,
         deadline: Instant,
-        load: Load,
+        size: SizeClass,
         make: impl Fn(Attempt) -> Request + Send + Sync,
     ) -> Result<Value, Error> {
         let (mut from, mut hops) = (from.clone(), 0);
@@ -116,8 +115,8 @@ impl Cluster {
             };
             hops = if *detour == Detour::Wait { 0 } else { hops + 1 };
             let result = match is_asked {
-                true => node.ask(load, &make).await,
-                false => node.slots.run(load, &make).await,
+                true => node.ask(size, &make).await,
+                false => node.pool.run(size, &make).await,
             };
             match result {
                 Ok(answer) => return Ok(answer),
@@ -135,7 +134,7 @@ impl Cluster {
     pub(super) async fn run_each(
         self: &Arc<Self>,
         keys: &[&Key],
-        load: Load,
+        size: SizeClass,
         make: impl Fn(Attempt, usize) -> Single + Send + Sync,
     ) -> Result<Vec<Value>, Error> {
         let mut groups: Vec<(Arc<Node>, Vec<usize>)> = Vec::new();
@@ -146,7 +145,7 @@ impl Cluster {
                 None => groups.push((node, vec![index])),
             }
         }
-        let parts = join::all(groups.iter().map(|(node, group)| self.run_group(node, group, keys, load, &make))).await;
+        let parts = join::all(groups.iter().map(|(node, group)| self.run_group(node, group, keys, size, &make))).await;
         let mut answers: Vec<Value> = keys.iter().map(|_| Value::Nil).collect();
         for (part, (_, group)) in parts.into_iter().zip(&groups) {
             for (answer, &index) in part?.into_iter().zip(group) {
@@ -162,13 +161,13 @@ impl Cluster {
         node: &Node,
         group: &[usize],
         keys: &[&Key],
-        load: Load,
+        size: SizeClass,
         make: &(impl Fn(Attempt, usize) -> Single + Send + Sync),
     ) -> Result<Vec<Value>, Error> {
         let together = |attempt| Request::All(group.iter().map(|&index| make(attempt, index)).collect());
-        match node.slots.run(load, together).await {
+        match node.pool.run(size, together).await {
             Ok(Value::Array(answers)) if answers.len() == group.len() => return Ok(answers),
-            Ok(_) => return Err(error::strange(node.slots.place())),
+            Ok(_) => return Err(error::strange(node.pool.place())),
             Err(error) => {
                 self.hear(&error);
                 if Detour::of(&error).is_none() {
@@ -180,7 +179,7 @@ impl Cluster {
         for some in group.chunks(ALONE) {
             let alone = some
                 .iter()
-                .map(|&index| self.run(keys[index], load, move |attempt| Request::One(make(attempt, index))));
+                .map(|&index| self.run(keys[index], size, move |attempt| Request::One(make(attempt, index))));
             for answer in join::all(alone).await {
                 answers.push(answer?);
             }
@@ -190,7 +189,7 @@ impl Cluster {
 
     /// A connection to the node of a key, to be used by one alone, as far as there is room for one.
     pub(super) async fn dedicated(self: &Arc<Self>, key: &Key) -> Result<Option<Dedicated>, Error> {
-        self.owner(key).await?.slots.dedicated().await
+        self.owner(key).await?.pool.dedicated().await
     }
 
     /// Whether any node answers.

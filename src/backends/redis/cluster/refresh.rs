@@ -14,8 +14,7 @@ use tokio::time::Instant;
 use super::map::{Map, Node};
 use super::{Cluster, table};
 use crate::backends::redis::error;
-use crate::backends::redis::slot::no_runtime;
-use crate::backends::redis::wire::{Load, Request};
+use crate::backends::redis::request::{Request, SizeClass};
 use crate::error::{Error, ErrorKind};
 
 /// The reading that goes on, and when the last one ended.
@@ -48,7 +47,7 @@ impl Cluster {
                 return result.clone();
             }
             if own {
-                return Err(no_runtime());
+                return Err(error::no_runtime());
             }
         }
     }
@@ -70,7 +69,7 @@ impl Cluster {
         {
             return Ok((outcome.clone(), false));
         }
-        let runtime = Handle::try_current().map_err(|_| no_runtime())?;
+        let runtime = Handle::try_current().map_err(|_| error::no_runtime())?;
         let (tell, outcome) = watch::channel(None);
         let cluster = Arc::clone(self);
         runtime.spawn(async move {
@@ -105,7 +104,7 @@ impl Cluster {
         let mut asked = JoinSet::new();
         for node in some.into_iter().take(ASKED) {
             asked.spawn(async move {
-                let answer = node.slots.run(Load::Light, |_| Request::One(table::question().into())).await;
+                let answer = node.pool.run(SizeClass::Small, |_| Request::One(table::question().into())).await;
                 answer.and_then(|answer| table::read(&answer, &node.host).ok_or_else(|| no_table(&answer, &node)))
             });
         }
@@ -122,7 +121,7 @@ impl Cluster {
                 Ok(Err(_)) | Err(_) => {}
             }
         }
-        Err(failure.unwrap_or_else(no_runtime))
+        Err(failure.unwrap_or_else(error::no_runtime))
     }
 }
 
@@ -132,7 +131,7 @@ fn no_table(answer: &Value, node: &Node) -> Error {
             let message = format!("the Redis cluster at {} serves no slots yet: see CLUSTER INFO", node.host);
             Error::new(ErrorKind::Unavailable, message)
         }
-        _ => error::strange(node.slots.place()),
+        _ => error::strange(node.pool.place()),
     }
 }
 

@@ -1,4 +1,4 @@
-//! In step: whether answers still belong to the requests that they are taken for.
+//! The echo check: whether answers still belong to the requests that they are taken for.
 //!
 //! Answers have no names; the client gives each to the oldest request. One too many, or one that is lost on the way,
 //! leaves all others in the wrong hands, and where they are of one kind, nothing shows it while requests are always in
@@ -14,7 +14,7 @@ use crate::random;
 
 /// What is known of one connection.
 #[derive(Debug)]
-pub(super) struct Step {
+pub(super) struct EchoCheck {
     /// Requests since the last word.
     asked: AtomicU32,
     /// The last word. No other connection begins with the same.
@@ -26,13 +26,13 @@ pub(super) struct Step {
 /// One request in so many takes a word with it, if it travels alone.
 const PACE: u32 = 16;
 
-impl Default for Step {
+impl Default for EchoCheck {
     fn default() -> Self {
         Self { asked: AtomicU32::new(0), word: AtomicU64::new(random::number()), is_mute: AtomicBool::new(false) }
     }
 }
 
-impl Step {
+impl EchoCheck {
     /// Counts a request, and tells whether it takes a word with it.
     pub(super) fn is_due(&self) -> bool {
         let before = self.asked.load(Relaxed);
@@ -70,23 +70,23 @@ mod tests {
 
     #[test]
     fn a_word_is_due_at_its_pace_and_after_an_answer_that_was_missing() {
-        let step = Step::default();
-        let due: Vec<u32> = (1..=3 * PACE).filter(|_| step.is_due()).collect();
+        let check = EchoCheck::default();
+        let due: Vec<u32> = (1..=3 * PACE).filter(|_| check.is_due()).collect();
         assert_eq!(due, [PACE, 2 * PACE, 3 * PACE]);
-        step.doubt();
-        assert!(step.is_due() && !step.is_due());
+        check.doubt();
+        assert!(check.is_due() && !check.is_due());
     }
 
     #[test]
     fn only_the_word_itself_or_a_refusal_proves_nothing_wrong() {
-        let step = Step::default();
-        let (first, second) = (step.word().unwrap(), step.word().unwrap());
+        let check = EchoCheck::default();
+        let (first, second) = (check.word().unwrap(), check.word().unwrap());
         let bulk = |text: &str| Some(Value::BulkString(text.into()));
-        assert_eq!(step.hear(&second, bulk(&first)), Err(Fault::Unasked));
-        assert_eq!(step.hear(&second, None), Err(Fault::Unasked));
-        assert_eq!(step.hear(&second, Some(Value::Nil)), Err(Fault::Unasked));
-        assert_eq!(step.hear(&second, bulk(&second)), Ok(()));
+        assert_eq!(check.hear(&second, bulk(&first)), Err(Fault::Unasked));
+        assert_eq!(check.hear(&second, None), Err(Fault::Unasked));
+        assert_eq!(check.hear(&second, Some(Value::Nil)), Err(Fault::Unasked));
+        assert_eq!(check.hear(&second, bulk(&second)), Ok(()));
         let refused = redis::parse_redis_value(b"-ERR unknown command 'ECHO'\r\n").unwrap();
-        assert_eq!((step.hear(&second, Some(refused)), step.word()), (Ok(()), None));
+        assert_eq!((check.hear(&second, Some(refused)), check.word()), (Ok(()), None));
     }
 }

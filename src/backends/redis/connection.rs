@@ -1,63 +1,39 @@
-//! A held connection: checked out once, used by all.
+//! A connection: requests, the answers to them, and what shows that it is dead or out of step.
 
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use redis::{Cmd, RedisError, Value};
-use tokio::runtime;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::batch::{Average, Queue};
 use super::commands;
-use super::connect::Connection;
+use super::connect::RawConnection;
+use super::echo::EchoCheck;
 use super::error;
-use super::packet::Packet;
+use super::pipeline::Pipeline;
 use super::protocol::Fault;
+use super::request::{Answer, Limits, Request, Single};
 use super::source::Source;
-use super::step::Step;
-use super::wire::{Request, Single};
 use crate::error::Error;
 
 /// An open connection.
-pub(super) struct Held {
-    connection: Connection,
+pub(super) struct Connection {
+    raw: RawConnection,
     /// How many requests in a row the server left unanswered.
     silent: AtomicU32,
     /// Whether answers are still those to the requests they are taken for.
-    step: Step,
+    echo: EchoCheck,
     /// How often the server answered. Two at once may count as one: it tells only whether there was any.
     heard: AtomicU32,
-    /// What travels next.
-    queue: Queue,
-    average: Average,
     limits: Limits,
     _permit: Option<OwnedSemaphorePermit>,
 }
-
-/// How long things may take.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
-    /// A command.
-    pub(super) command: Duration,
-    /// A connect, with its handshakes.
-    pub(super) connect: Duration,
-}
-
-impl Limits {
-    /// A command that has to connect first.
-    pub(super) fn whole(self) -> Duration {
-        self.connect.saturating_add(self.command)
-    }
-}
-
-pub(super) type Answer = Result<Value, RedisError>;
 
 /// Requests in a row that a server may leave unanswered before the connection counts as broken. A server that was only
 /// stopped answers on the old connection; a path that lost its state never does.
@@ -66,21 +42,20 @@ const MOST_SILENT: u32 = 3;
 /// How long after its request a caller looks whether the connection is still open; then after twice that, and so on.
 const DOUBT: Duration = Duration::from_millis(100);
 
-impl Held {
+impl Connection {
     /// Opens a connection.
     pub(super) async fn open(
         source: &dyn Source,
         limits: Limits,
         permit: Option<OwnedSemaphorePermit>,
     ) -> Result<Self, Error> {
-        let connection = opened(source, limits).await?;
-        let (silent, step, heard, queue, average) = Default::default();
-        Ok(Self { connection, silent, step, heard, queue, average, limits, _permit: permit })
+        let (silent, echo, heard) = Default::default();
+        Ok(Self { raw: opened(source, limits).await?, silent, echo, heard, limits, _permit: permit })
     }
 
     /// Sends a request alone, and waits for its answer until then.
     pub(super) async fn send(&self, request: Request, until: Instant) -> Answer {
-        let proves = self.step.is_due();
+        let proves = self.echo.is_due();
         match request {
             Request::One(Single::Read(key)) => match self.send_one(commands::on(b"GET", &key), until, proves).await {
                 Err(error) if error.code() == Some("WRONGTYPE") => Ok(Value::Nil),
@@ -99,51 +74,41 @@ impl Held {
         if proves {
             return self.send_first(command.into(), until, true).await;
         }
-        let mut connection = self.connection.client.clone();
+        let mut connection = self.raw.client.clone();
         let answer = self.bounded(connection.send_packed_command(&command), until).await?;
         self.answered();
         answer.extract_error()
     }
 
     async fn send_first(&self, single: Single, until: Instant, proves: bool) -> Answer {
-        let mut answers = self.send_all(Packet::from_iter([single]), until, proves).await?;
+        let mut answers = self.send_all(Pipeline::from_iter([single]), until, proves).await?;
         answers.next().unwrap_or_else(|| Ok(Value::Nil))
     }
 
-    /// Sends a request together with those that others make in this turn of the scheduler, within the time of a
-    /// command. Gives it back where those are of another runtime.
-    pub(super) fn share(
-        self: &Arc<Self>,
-        request: Single,
-        runtime: runtime::Id,
-    ) -> Result<impl Future<Output = Answer> + Send + use<>, Single> {
-        self.queue.send(self, request, runtime)
-    }
-
     /// Sends several requests, and returns the answer to each, if all are there by then. One that `proves` that the
-    /// connection is in step fails if it is not.
+    /// connection is in echo fails if it is not.
     pub(super) async fn send_all(
         &self,
-        mut packet: Packet,
+        mut pipeline: Pipeline,
         until: Instant,
         proves: bool,
     ) -> Result<impl Iterator<Item = Answer> + use<>, RedisError> {
-        let word = if proves { self.step.word() } else { None };
+        let word = if proves { self.echo.word() } else { None };
         if let Some(word) = &word {
-            packet.prove(word);
+            pipeline.prove(word);
         }
-        let pipeline = packet.pipeline();
-        let mut connection = self.connection.client.clone();
-        let sent = connection.send_packed_commands(pipeline, 0, pipeline.len());
+        let commands = pipeline.commands();
+        let mut connection = self.raw.client.clone();
+        let sent = connection.send_packed_commands(commands, 0, commands.len());
         let mut values = self.bounded(sent, until).await?;
         if let Some(word) = word {
-            self.step.hear(&word, values.pop()).map_err(|fault| {
-                self.connection.verdict().give(fault);
+            self.echo.hear(&word, values.pop()).map_err(|fault| {
+                self.raw.verdict().give(fault);
                 io::Error::from(fault)
             })?;
         }
         self.answered();
-        Ok(packet.answers(values))
+        Ok(pipeline.answers(values))
     }
 
     /// What a request is answered with until then. Fails also if the connection has closed, of which the driver does not
@@ -170,14 +135,14 @@ impl Held {
 
     /// Whether the driver takes no more requests. The one it is asked with is dropped before it is sent.
     fn is_closed(&self) -> bool {
-        let (mut connection, ping) = (self.connection.client.clone(), redis::cmd("PING"));
+        let (mut connection, ping) = (self.raw.client.clone(), redis::cmd("PING"));
         let request = pin!(connection.send_packed_command(&ping));
         matches!(request.poll(&mut Context::from_waker(Waker::noop())), Poll::Ready(Err(_)))
     }
 
     /// Notes a request that was left unanswered, and tells whether to give the connection up.
     pub(super) fn unanswered(&self) -> bool {
-        self.step.doubt();
+        self.echo.doubt();
         self.silent.fetch_add(1, Ordering::Relaxed) + 1 >= MOST_SILENT
     }
 
@@ -195,20 +160,12 @@ impl Held {
 
     /// Why the connection was ended, if it was for what the server sent. Told once, to the first request that asks.
     pub(super) fn take_fault(&self) -> Option<Fault> {
-        self.connection.verdict().take()
+        self.raw.verdict().take()
     }
 
     /// The error of a request that was in flight. The client tells few of them why their connection ended.
     fn explain(&self, error: RedisError) -> RedisError {
-        self.connection.verdict().get().map_or(error, |fault| io::Error::from(fault).into())
-    }
-
-    pub(super) fn queue(&self) -> &Queue {
-        &self.queue
-    }
-
-    pub(super) fn average(&self) -> &Average {
-        &self.average
+        self.raw.verdict().get().map_or(error, |fault| io::Error::from(fault).into())
     }
 
     pub(super) fn limits(&self) -> Limits {
@@ -218,7 +175,7 @@ impl Held {
 
 /// A connection that is ready for commands. The connect has its time, and so has the handshake after it, which is as long
 /// as that of a command.
-async fn opened(source: &dyn Source, limits: Limits) -> Result<Connection, Error> {
+async fn opened(source: &dyn Source, limits: Limits) -> Result<RawConnection, Error> {
     let Limits { command, connect } = limits;
     let mut open = pin!(source.open());
     if let Ok(opened) = timeout(connect.min(command), open.as_mut()).await {
@@ -242,9 +199,9 @@ async fn opened(source: &dyn Source, limits: Limits) -> Result<Connection, Error
     .await
 }
 
-impl fmt::Debug for Held {
+impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Held").field("silent", &self.silent).finish_non_exhaustive()
+        f.debug_struct("Connection").field("silent", &self.silent).finish_non_exhaustive()
     }
 }
 
@@ -276,13 +233,14 @@ mod tests {
         let settings = RedisSettings::new(&url).unwrap();
         let Topology::Server(host) = &settings.target().topology else { panic!("the URL is one of a server") };
         let way = server::way(Address::Host(host.clone()), &settings).unwrap();
-        let connection = way.open(server::connection_config()).await.unwrap();
-        let (silent, step, heard, queue, average) = Default::default();
+        let raw = way.open(server::connection_config()).await.unwrap();
+        let (silent, echo, heard) = Default::default();
         let limits = Limits { command: Duration::MAX, connect: Duration::MAX };
-        let held = Held { connection, silent, step, heard, queue, average, limits, _permit: None };
+        let connection = Connection { raw, silent, echo, heard, limits, _permit: None };
 
         tokio::time::pause();
-        let lost = async |limit| held.bounded(pending::<Result<(), _>>(), Instant::now() + limit).await.unwrap_err();
+        let lost =
+            async |limit| connection.bounded(pending::<Result<(), _>>(), Instant::now() + limit).await.unwrap_err();
         for limit in [DOUBT / 2, DOUBT * 100] {
             let begun = Instant::now();
             assert!(lost(limit).await.is_timeout(), "an open connection is waited for");

@@ -1,4 +1,4 @@
-//! A slot: one connection, opened once for all.
+//! A lazy connection: one that is opened at first use, once for all who ask.
 //!
 //! Opening is a task of its own, so that nobody who waits for it can stop it, and its outcome is everybody's: 64
 //! callers and a dead address cost one connect. A failure is forgotten as soon as it is told; the next caller tries
@@ -10,13 +10,16 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
-use super::held::{Held, Limits};
+use super::batch::SharedConnection;
+use super::connection::Connection;
+use super::error::no_runtime;
+use super::request::Limits;
 use super::source::Source;
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 
-/// The place of one connection.
+/// One connection, or the place for it.
 #[derive(Default)]
-pub(super) struct Slot {
+pub(super) struct LazyConnection {
     state: RwLock<State>,
     /// Commands in flight.
     pub(super) busy: AtomicUsize,
@@ -27,17 +30,17 @@ enum State {
     #[default]
     Empty,
     Opening(Outcome),
-    Open(Arc<Held>),
+    Open(Arc<SharedConnection>),
 }
 
 /// What becomes of an opening. Closed without a value if its task ended before it, with its runtime.
-type Outcome = watch::Receiver<Option<Result<Arc<Held>, Error>>>;
+type Outcome = watch::Receiver<Option<Result<Arc<SharedConnection>, Error>>>;
 
-impl Slot {
+impl LazyConnection {
     /// The connection, if one is open.
-    pub(super) fn current(&self) -> Option<Arc<Held>> {
+    pub(super) fn current(&self) -> Option<Arc<SharedConnection>> {
         match &*self.read() {
-            State::Open(held) => Some(Arc::clone(held)),
+            State::Open(open) => Some(Arc::clone(open)),
             _ => None,
         }
     }
@@ -48,10 +51,10 @@ impl Slot {
         source: &Arc<dyn Source>,
         limits: Limits,
         mut permit: Option<OwnedSemaphorePermit>,
-    ) -> Result<Arc<Held>, Error> {
+    ) -> Result<Arc<SharedConnection>, Error> {
         loop {
             let (mut outcome, own) = match self.join(source, limits, &mut permit)? {
-                Joined::Open(held) => return Ok(held),
+                Joined::Open(open) => return Ok(open),
                 Joined::Opening(outcome, own) => (outcome, own),
             };
             if let Ok(told) = outcome.wait_for(Option::is_some).await
@@ -79,10 +82,10 @@ impl Slot {
         }
     }
 
-    /// Empties the slot, if it still holds this connection.
-    pub(super) fn discard(&self, broken: &Arc<Held>) {
+    /// Forgets the connection, if it is still this one.
+    pub(super) fn discard(&self, broken: &Arc<SharedConnection>) {
         let mut state = self.write();
-        if matches!(&*state, State::Open(held) if Arc::ptr_eq(held, broken)) {
+        if matches!(&*state, State::Open(open) if Arc::ptr_eq(open, broken)) {
             *state = State::Empty;
         }
     }
@@ -95,7 +98,7 @@ impl Slot {
     ) -> Result<Joined, Error> {
         let mut state = self.write();
         match &*state {
-            State::Open(held) => Ok(Joined::Open(Arc::clone(held))),
+            State::Open(open) => Ok(Joined::Open(Arc::clone(open))),
             State::Opening(outcome) => Ok(Joined::Opening(outcome.clone(), false)),
             State::Empty => {
                 let runtime = Handle::try_current().map_err(|_| no_runtime())?;
@@ -114,10 +117,10 @@ impl Slot {
         permit: Option<OwnedSemaphorePermit>,
     ) -> Outcome {
         let (tell, outcome) = watch::channel(None);
-        let (slot, source) = (Arc::clone(self), Arc::clone(source));
+        let (lazy, source) = (Arc::clone(self), Arc::clone(source));
         runtime.spawn(async move {
-            let result = Held::open(&*source, limits, permit).await.map(Arc::new);
-            *slot.write() = result.clone().map_or(State::Empty, State::Open);
+            let result = Connection::open(&*source, limits, permit).await.map(SharedConnection::new).map(Arc::new);
+            *lazy.write() = result.clone().map_or(State::Empty, State::Open);
             tell.send_replace(Some(result));
         });
         outcome
@@ -142,12 +145,7 @@ impl Slot {
 }
 
 enum Joined {
-    Open(Arc<Held>),
+    Open(Arc<SharedConnection>),
     /// And whether this caller began it.
     Opening(Outcome, bool),
-}
-
-pub(super) fn no_runtime() -> Error {
-    let message = "Redis needs a tokio runtime with I/O and time: run the cache within one, built with enable_all()";
-    Error::new(ErrorKind::Closed, message)
 }

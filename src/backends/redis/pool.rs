@@ -1,6 +1,6 @@
-//! Slots: connections that stay checked out and are shared.
+//! The pool: the connections to one server, which tasks share.
 //!
-//! A multiplexed connection carries thousands of commands at once, so one is enough until it is crowded. The first slot
+//! A multiplexed connection carries thousands of commands at once, so one is enough until it is crowded. The first
 //! is opened at first use and waited for; every other one is opened in the background and used once it is there, so
 //! that no operation ever waits or fails for the want of a further connection.
 
@@ -16,31 +16,31 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
 use super::accepted::Accepted;
+use super::batch::SharedConnection;
 use super::ceiling;
 use super::commands;
-use super::connect::Connection;
+use super::connect::RawConnection;
+use super::deadline::Deadline;
 use super::dedicated::Dedicated;
 use super::error;
-use super::held::{Answer, Held, Limits};
+use super::lazy::LazyConnection;
 use super::protocol::Fault;
 use super::pushes::Pushes;
 use super::refusal::{Known, Lack};
-use super::slot::{Slot, no_runtime};
+use super::request::{Answer, Attempt, Limits, Request, Single, SizeClass};
 use super::source::Source;
-use super::watch::Watch;
-use super::wire::{Attempt, Load, Request, Single};
 use crate::backends::late;
 use crate::error::Error;
 
 /// The connections to one server.
-pub(super) struct Slots {
+pub(super) struct Pool {
     source: Arc<dyn Source>,
     /// Always usable: no other connection can take its place in the pool.
-    first: Arc<Slot>,
+    first: Arc<LazyConnection>,
     /// Opened when all before are crowded.
-    further: Box<[Arc<Slot>]>,
+    further: Box<[Arc<LazyConnection>]>,
     /// For heavy requests.
-    heavy: Arc<Slot>,
+    heavy: Arc<LazyConnection>,
     /// A permit for each connection but the first.
     spare: Arc<Semaphore>,
     limits: Limits,
@@ -59,7 +59,7 @@ const CROWDED_BYTES: usize = 24 * 16 * 1024;
 /// The most connections for light requests.
 const MOST_LIGHT: usize = 8;
 
-impl Slots {
+impl Pool {
     /// No connection yet, and at most `pool_size` of them ever.
     pub(super) fn new(source: Arc<dyn Source>, pool_size: usize, limits: Limits) -> Self {
         let spare = pool_size.saturating_sub(1);
@@ -74,42 +74,42 @@ impl Slots {
         }
     }
 
-    /// See [`Wire::run`](super::wire::Wire::run).
+    /// See [`Router::run`](super::router::Router::run).
     pub(super) async fn run(
         &self,
-        load: Load,
+        size: SizeClass,
         make: impl Fn(Attempt) -> Request + Send + Sync,
     ) -> Result<Value, Error> {
         let runtime = runtime()?;
-        let (slot, held) = self.choose(load);
-        let limit = match held {
+        let (lazy, open) = self.choose(size);
+        let limit = match open {
             Some(_) => self.limits.command,
             None => self.limits.whole(),
         };
-        let busy = Busy::new(&slot.busy);
-        let shares = (busy.before >= SPARSE && load == Load::Light).then_some(runtime);
-        let watch = Watch::new(limit);
-        let mut question = Question::new(self, held, watch.begun());
-        let ended = watch.limit(pin!(self.attempts(&mut question, load, shares, &watch, make))).await;
-        let Some(result) = ended else { return Err(self.no_answer(&mut question, limit)) };
-        question.end();
+        let busy = Busy::new(&lazy.busy);
+        let shares = (busy.before >= SPARSE && size == SizeClass::Small).then_some(runtime);
+        let deadline = Deadline::new(limit);
+        let mut in_flight = InFlight::new(self, open, deadline.begun());
+        let ended = deadline.limit(pin!(self.attempts(&mut in_flight, size, shares, &deadline, make))).await;
+        let Some(result) = ended else { return Err(self.no_answer(&mut in_flight, limit)) };
+        in_flight.end();
         result
     }
 
     #[cold]
-    fn no_answer(&self, question: &mut Question<'_>, limit: Duration) -> Error {
-        if let Some(held) = question.end()
-            && held.unanswered()
+    fn no_answer(&self, in_flight: &mut InFlight<'_>, limit: Duration) -> Error {
+        if let Some(open) = in_flight.end()
+            && open.connection.unanswered()
         {
-            self.discard(&held);
+            self.discard(&open);
         }
         error::no_answer(self.source.place(), limit)
     }
 
-    /// Gives a connection up, wherever it is held.
-    fn discard(&self, held: &Arc<Held>) {
-        for slot in [&self.first, &self.heavy].into_iter().chain(&self.further) {
-            slot.discard(held);
+    /// Gives a connection up, wherever it is kept.
+    fn discard(&self, open: &Arc<SharedConnection>) {
+        for lazy in [&self.first, &self.heavy].into_iter().chain(&self.further) {
+            lazy.discard(open);
         }
     }
 
@@ -117,48 +117,48 @@ impl Slots {
     /// runtime that it `shares` a connection on.
     async fn attempts(
         &self,
-        question: &mut Question<'_>,
-        load: Load,
+        in_flight: &mut InFlight<'_>,
+        size: SizeClass,
         mut shares: Option<runtime::Id>,
-        watch: &Watch,
+        deadline: &Deadline,
         make: impl Fn(Attempt) -> Request + Send + Sync,
     ) -> Result<Value, Error> {
         let mut attempt = Attempt { lacks: self.lacks.get(), ..Attempt::default() };
         loop {
-            let open = match &question.held {
+            let open = match &in_flight.open {
                 Some(open) => open,
                 None => {
-                    let (slot, permit) = self.vacancy(load);
-                    let open = Box::pin(slot.open(&self.source, self.limits, permit)).await?;
-                    question.put(open, Instant::now())
+                    let (lazy, permit) = self.vacancy(size);
+                    let open = Box::pin(lazy.open(&self.source, self.limits, permit)).await?;
+                    in_flight.put(open, Instant::now())
                 }
             };
             let request = make(attempt);
             let (may_be, is_read) = (request.too_long(), matches!(request, Request::One(Single::Read(_))));
             let answer = match (request, shares) {
                 (Request::One(single), Some(runtime)) => match open.share(single, runtime) {
-                    Ok(answer) => watch.pause(answer).await,
-                    Err(single) => alone(open, Request::One(single), watch).await,
+                    Ok(answer) => deadline.pause(answer).await,
+                    Err(single) => alone(open, Request::One(single), deadline).await,
                 },
-                (request, _) => alone(open, request, watch).await,
+                (request, _) => alone(open, request, deadline).await,
             };
             match answer {
                 Ok(value) => return Ok(value),
                 Err(error) if self.does_without(&error, &mut attempt) => {
                     // Where it was the end of a transaction that is refused, the connection is still within it.
                     self.discard(open);
-                    question.end();
+                    in_flight.end();
                 }
                 // What one of a batch may not read keeps the others from nothing.
                 Err(error) if shares.is_some() && error.code() == Some("NOPERM") => shares = None,
                 Err(error) if error::is_no_script(&error) && !attempt.in_full => attempt.in_full = true,
-                Err(error) if error.is_timeout() => return Err(self.no_answer(question, self.limits.command)),
+                Err(error) if error.is_timeout() => return Err(self.no_answer(in_flight, self.limits.command)),
                 Err(error) => {
                     let broken = self.is_broken(open, &error, attempt);
                     if broken {
                         self.discard(open);
                     }
-                    if broken && attempt.again && load == Load::Bulk && self.answers().await {
+                    if broken && attempt.again && size == SizeClass::LargeRequest && self.answers().await {
                         return Err(ceiling::too_large(self.source.place()));
                     }
                     if let Some(end) = self.end(&error, broken && !attempt.again, may_be, is_read) {
@@ -167,7 +167,7 @@ impl Slots {
                     // One that met a fault together with others is asked alone.
                     shares = shares.filter(|_| Fault::met(&error).is_none());
                     attempt.again = true;
-                    question.end();
+                    in_flight.end();
                 }
             }
         }
@@ -188,8 +188,8 @@ impl Slots {
     }
 
     /// Whether an error is the end of a connection. One that was ended for what the server sent is told of once.
-    fn is_broken(&self, open: &Held, error: &RedisError, attempt: Attempt) -> bool {
-        if let Some(fault) = open.take_fault() {
+    fn is_broken(&self, open: &SharedConnection, error: &RedisError, attempt: Attempt) -> bool {
+        if let Some(fault) = open.connection.take_fault() {
             late::mended(|| error::of_fault(fault, self.source.place()));
         }
         // A server that has become a replica is given up for the one that took its place. A fresh connection that leads
@@ -209,13 +209,13 @@ impl Slots {
 
     /// Whether the server answers, over another connection than that of long requests.
     fn answers(&self) -> Pin<Box<dyn Future<Output = bool> + Send + '_>> {
-        Box::pin(async { self.run(Load::Light, |_| Request::One(commands::ping().into())).await.is_ok() })
+        Box::pin(async { self.run(SizeClass::Small, |_| Request::One(commands::ping().into())).await.is_ok() })
     }
 
-    /// The slot of a connection that has to be opened, and its place in the pool. A long request waits for the
+    /// The connection that has to be opened, and its permit. A long request waits for the
     /// connection of such, if the pool has room for one.
-    fn vacancy(&self, load: Load) -> (&Arc<Slot>, Option<OwnedSemaphorePermit>) {
-        if load != Load::Bulk {
+    fn vacancy(&self, size: SizeClass) -> (&Arc<LazyConnection>, Option<OwnedSemaphorePermit>) {
+        if size != SizeClass::LargeRequest {
             return (&self.first, None);
         }
         match Arc::clone(&self.spare).try_acquire_owned() {
@@ -224,18 +224,18 @@ impl Slots {
         }
     }
 
-    /// The slot to use, and its connection if there is one.
-    fn choose(&self, load: Load) -> (&Arc<Slot>, Option<Arc<Held>>) {
-        if load == Load::Bulk && (self.heavy.current().is_some() || self.spare.available_permits() > 0) {
+    /// The connection to use, if it is open.
+    fn choose(&self, size: SizeClass) -> (&Arc<LazyConnection>, Option<Arc<SharedConnection>>) {
+        if size == SizeClass::LargeRequest && (self.heavy.current().is_some() || self.spare.available_permits() > 0) {
             return (&self.heavy, self.heavy.current());
         }
-        if load == Load::Heavy
+        if size == SizeClass::LargeAnswer
             && let Some(open) = self.open_or_begin(&self.heavy, 0)
         {
             return (&self.heavy, Some(open));
         }
         let Some(first) = self.first.current() else { return (&self.first, None) };
-        let crowded = (CROWDED_BYTES / first.average().get().max(1)).clamp(SPARSE, CROWDED);
+        let crowded = (CROWDED_BYTES / first.average().max(1)).clamp(SPARSE, CROWDED);
         if self.first.busy.load(Ordering::Relaxed) < crowded {
             return (&self.first, Some(first));
         }
@@ -243,14 +243,18 @@ impl Slots {
     }
 
     #[cold]
-    fn least_crowded(&self, first: Arc<Held>, crowded: usize) -> (&Arc<Slot>, Option<Arc<Held>>) {
+    fn least_crowded(
+        &self,
+        first: Arc<SharedConnection>,
+        crowded: usize,
+    ) -> (&Arc<LazyConnection>, Option<Arc<SharedConnection>>) {
         let mut best = (&self.first, Some(first));
-        for slot in &self.further {
-            // One permit is left for the heavy slot or a bus.
-            let Some(open) = self.open_or_begin(slot, 1) else { break };
-            let crowd = slot.busy.load(Ordering::Relaxed);
+        for lazy in &self.further {
+            // One permit is left for the heavy one or a bus.
+            let Some(open) = self.open_or_begin(lazy, 1) else { break };
+            let crowd = lazy.busy.load(Ordering::Relaxed);
             if crowd < best.0.busy.load(Ordering::Relaxed) {
-                best = (slot, Some(open));
+                best = (lazy, Some(open));
             }
             if crowd < crowded {
                 break;
@@ -259,15 +263,15 @@ impl Slots {
         best
     }
 
-    /// The connection of a slot that need not be there. Where there is none, one is opened in the background, if the
-    /// pool has room and `left` places more.
-    fn open_or_begin(&self, slot: &Arc<Slot>, left: usize) -> Option<Arc<Held>> {
-        let open = slot.current();
+    /// A connection that callers can do without. Where it is not open, it is opened in the background, if the pool has
+    /// room for it and `left` more.
+    fn open_or_begin(&self, lazy: &Arc<LazyConnection>, left: usize) -> Option<Arc<SharedConnection>> {
+        let open = lazy.current();
         if open.is_none()
             && self.spare.available_permits() > left
             && let Ok(permit) = Arc::clone(&self.spare).try_acquire_owned()
         {
-            slot.begin(&self.source, self.limits, permit);
+            lazy.begin(&self.source, self.limits, permit);
         }
         open
     }
@@ -280,7 +284,7 @@ impl Slots {
     }
 
     /// A connection that hands on what the server pushes.
-    pub(super) async fn listen(&self, pushes: &Arc<Pushes>) -> Result<Connection, Error> {
+    pub(super) async fn listen(&self, pushes: &Arc<Pushes>) -> Result<RawConnection, Error> {
         runtime()?;
         match timeout(self.limits.connect, self.source.listen(Arc::clone(pushes))).await {
             Ok(opened) => opened,
@@ -302,20 +306,24 @@ impl Slots {
 }
 
 /// Boxed: what travels alone is large, and every operation would have to carry room for it.
-fn alone<'a>(open: &'a Held, request: Request, watch: &'a Watch) -> Pin<Box<dyn Future<Output = Answer> + Send + 'a>> {
-    Box::pin(watch.pause(open.send(request, watch.end())))
+fn alone<'a>(
+    open: &'a SharedConnection,
+    request: Request,
+    deadline: &'a Deadline,
+) -> Pin<Box<dyn Future<Output = Answer> + Send + 'a>> {
+    Box::pin(deadline.pause(open.connection.send(request, deadline.end())))
 }
 
 /// Timers and tasks panic where there is no runtime.
 fn runtime() -> Result<runtime::Id, Error> {
-    Handle::try_current().map(|runtime| runtime.id()).map_err(|_| no_runtime())
+    Handle::try_current().map(|runtime| runtime.id()).map_err(|_| error::no_runtime())
 }
 
 /// A request, and the connection that it was sent over. Dropped before its end, it tells whether the server was silent:
 /// those who do not wait for as long as a command may take could not know a dead connection otherwise.
-struct Question<'a> {
-    slots: &'a Slots,
-    held: Option<Arc<Held>>,
+struct InFlight<'a> {
+    pool: &'a Pool,
+    open: Option<Arc<SharedConnection>>,
     asked: Instant,
     /// What had been heard before.
     heard: u32,
@@ -324,32 +332,32 @@ struct Question<'a> {
 /// A server that has said nothing to anybody for so long is silent, even if nobody waits any longer.
 const SILENCE: Duration = Duration::from_millis(50);
 
-impl<'a> Question<'a> {
-    fn new(slots: &'a Slots, held: Option<Arc<Held>>, asked: Instant) -> Self {
-        let heard = held.as_ref().map_or(0, |held| held.heard());
-        Self { slots, held, asked, heard }
+impl<'a> InFlight<'a> {
+    fn new(pool: &'a Pool, open: Option<Arc<SharedConnection>>, asked: Instant) -> Self {
+        let heard = open.as_ref().map_or(0, |open| open.connection.heard());
+        Self { pool, open, asked, heard }
     }
 
     /// It is asked over this connection.
-    fn put(&mut self, held: Arc<Held>, asked: Instant) -> &Arc<Held> {
-        (self.heard, self.asked) = (held.heard(), asked);
-        self.held.insert(held)
+    fn put(&mut self, open: Arc<SharedConnection>, asked: Instant) -> &Arc<SharedConnection> {
+        (self.heard, self.asked) = (open.connection.heard(), asked);
+        self.open.insert(open)
     }
 
     /// It is asked no more.
-    fn end(&mut self) -> Option<Arc<Held>> {
-        self.held.take()
+    fn end(&mut self) -> Option<Arc<SharedConnection>> {
+        self.open.take()
     }
 }
 
-impl Drop for Question<'_> {
+impl Drop for InFlight<'_> {
     fn drop(&mut self) {
-        if let Some(held) = self.end()
-            && held.heard() == self.heard
+        if let Some(open) = self.end()
+            && open.connection.heard() == self.heard
             && self.asked.elapsed() >= SILENCE
-            && held.unanswered()
+            && open.connection.unanswered()
         {
-            self.slots.discard(&held);
+            self.pool.discard(&open);
         }
     }
 }
@@ -373,8 +381,8 @@ impl Drop for Busy<'_> {
     }
 }
 
-impl fmt::Debug for Slots {
+impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Slots").field("place", &self.source.place()).finish_non_exhaustive()
+        f.debug_struct("Pool").field("place", &self.source.place()).finish_non_exhaustive()
     }
 }

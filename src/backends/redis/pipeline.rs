@@ -1,59 +1,58 @@
-//! Packets: several requests in one write, and what each is answered.
+//! Pipelines: several requests in one write, and the answer to each.
 
-use redis::{Cmd, ErrorKind, Pipeline, RedisError, Value};
+use redis::{Cmd, ErrorKind, RedisError, Value};
 
 use super::commands;
-use super::held::Answer;
-use super::wire::{Excuses, Single};
+use super::request::{Answer, Excuses, Single};
 
 /// Requests that travel one behind another.
 #[derive(Default)]
-pub(super) struct Packet {
-    pipeline: Pipeline,
+pub(super) struct Pipeline {
+    commands: redis::Pipeline,
     /// How many commands each request is, and what refusal of it is an answer.
     requests: Vec<(usize, Excuses)>,
 }
 
-impl Packet {
+impl Pipeline {
     /// Adds a request behind the others.
     pub(super) fn push(&mut self, request: Single) {
-        let before = self.pipeline.len();
+        let before = self.commands.len();
         let mut excused: Excuses = |_| false;
         match request {
             Single::Atomic(commands) => {
-                self.pipeline.add_command(word("MULTI"));
+                self.commands.add_command(word("MULTI"));
                 for command in commands {
-                    self.pipeline.add_command(command);
+                    self.commands.add_command(command);
                 }
-                self.pipeline.add_command(word("EXEC"));
+                self.commands.add_command(word("EXEC"));
             }
             Single::Row(commands) => {
                 for command in commands {
-                    self.pipeline.add_command(command);
+                    self.commands.add_command(command);
                 }
             }
             Single::Read(key) => {
-                self.pipeline.add_command(commands::on(b"GET", &key));
+                self.commands.add_command(commands::on(b"GET", &key));
             }
             Single::Command(command) => {
-                self.pipeline.add_command(command);
+                self.commands.add_command(command);
             }
             Single::Look { command, excuses } => {
-                self.pipeline.add_command(command);
+                self.commands.add_command(command);
                 excused = excuses;
             }
         }
-        self.requests.push((self.pipeline.len() - before, excused));
+        self.requests.push((self.commands.len() - before, excused));
     }
 
     /// The commands.
-    pub(super) fn pipeline(&self) -> &Pipeline {
-        &self.pipeline
+    pub(super) fn commands(&self) -> &redis::Pipeline {
+        &self.commands
     }
 
     /// Adds a word behind all requests, which the server says again behind all answers.
     pub(super) fn prove(&mut self, word: &str) {
-        self.pipeline.cmd("ECHO").arg(word);
+        self.commands.cmd("ECHO").arg(word);
     }
 
     /// The answer to each request, from those to the commands.
@@ -66,11 +65,11 @@ impl Packet {
     }
 }
 
-impl FromIterator<Single> for Packet {
+impl FromIterator<Single> for Pipeline {
     fn from_iter<I: IntoIterator<Item = Single>>(requests: I) -> Self {
-        let mut packet = Self::default();
-        requests.into_iter().for_each(|request| packet.push(request));
-        packet
+        let mut pipeline = Self::default();
+        requests.into_iter().for_each(|request| pipeline.push(request));
+        pipeline
     }
 }
 
@@ -105,7 +104,7 @@ mod tests {
 
     use super::*;
 
-    fn packet() -> Packet {
+    fn pipeline() -> Pipeline {
         [Single::Command(cmd("A")), Single::Atomic(vec![cmd("B"), cmd("C")]), Single::Command(cmd("D"))]
             .into_iter()
             .collect()
@@ -117,12 +116,12 @@ mod tests {
 
     #[test]
     fn what_is_atomic_goes_between_multi_and_exec_and_has_one_answer() {
-        let names: Vec<_> = packet().pipeline().cmd_iter().map(Cmd::get_packed_command).collect();
+        let names: Vec<_> = pipeline().commands().cmd_iter().map(Cmd::get_packed_command).collect();
         assert_eq!(names, ["A", "MULTI", "B", "C", "EXEC", "D"].map(|name| cmd(name).get_packed_command()));
         let executed = Value::Array(vec![Value::Okay, Value::Int(2)]);
         let queued = || Value::SimpleString("QUEUED".into());
         let values = vec![Value::Int(1), Value::Okay, queued(), queued(), executed.clone(), Value::Int(3)];
-        let answers: Result<Vec<Value>, _> = packet().answers(values).collect();
+        let answers: Result<Vec<Value>, _> = pipeline().answers(values).collect();
         assert_eq!(answers.unwrap(), [Value::Int(1), executed, Value::Int(3)]);
     }
 
@@ -131,7 +130,7 @@ mod tests {
         let aborted = refused("-EXECABORT Transaction discarded because of previous errors.\r\n");
         let oom = refused("-OOM command not allowed\r\n");
         let values = vec![Value::Int(1), Value::Okay, oom, Value::Okay, aborted, Value::Int(3)];
-        let answers: Vec<Answer> = packet().answers(values).collect();
+        let answers: Vec<Answer> = pipeline().answers(values).collect();
         assert_eq!(answers[1].as_ref().unwrap_err().code(), Some("OOM"));
         assert_eq!((answers[0].as_ref().unwrap(), answers[2].as_ref().unwrap()), (&Value::Int(1), &Value::Int(3)));
     }
@@ -139,9 +138,9 @@ mod tests {
     #[test]
     fn a_refusal_that_is_excused_is_nothing_and_another_or_a_missing_answer_is_an_error() {
         let look = |_: usize| Single::look(cmd("A"), |error| error.code() == Some("WRONGTYPE"));
-        let packet: Packet = (0..4).map(look).collect();
+        let pipeline: Pipeline = (0..4).map(look).collect();
         let values = vec![Value::Int(1), refused("-WRONGTYPE x\r\n"), refused("-NOPERM x\r\n")];
-        let answers: Vec<Answer> = packet.answers(values).collect();
+        let answers: Vec<Answer> = pipeline.answers(values).collect();
         assert_eq!((answers[0].as_ref().unwrap(), answers[1].as_ref().unwrap()), (&Value::Int(1), &Value::Nil));
         assert!(answers[2].is_err() && answers[3].is_err());
     }
@@ -150,7 +149,7 @@ mod tests {
     fn an_error_inside_exec_is_an_error_and_so_is_an_answer_that_is_missing() {
         let inside = Value::Array(vec![Value::Okay, refused("-NOSCRIPT No matching script.\r\n")]);
         let values = vec![Value::Int(1), Value::Okay, Value::Okay, Value::Okay, inside];
-        let answers: Vec<Answer> = packet().answers(values).collect();
+        let answers: Vec<Answer> = pipeline().answers(values).collect();
         assert_eq!(answers[1].as_ref().unwrap_err().kind(), redis::ErrorKind::Server(ServerErrorKind::NoScript));
         assert!(answers[2].is_err());
     }

@@ -1,4 +1,4 @@
-//! A watch: a limit of time, where there is none.
+//! A deadline: a limit of time, where there is none.
 //!
 //! A timer takes the lock that all timers of a runtime share, twice, which is more than all else that a caller does for
 //! a request that travels with others. Their batch has a timer, and so has what travels alone; a caller needs one of its
@@ -13,13 +13,13 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// Watches the time of a future, but for the parts of it that have a limit themselves.
-pub(super) struct Watch {
+pub(super) struct Deadline {
     begun: Instant,
     limit: Duration,
     paused: AtomicBool,
 }
 
-impl Watch {
+impl Deadline {
     /// Starts now.
     pub(super) fn new(limit: Duration) -> Self {
         Self { begun: Instant::now(), limit, paused: AtomicBool::new(false) }
@@ -35,7 +35,7 @@ impl Watch {
         self.begun + self.limit
     }
 
-    /// What `future` gives, if it ends within the limit. Where the watch is paused then, the limit is that of the part.
+    /// What `future` gives, if it ends within the limit. Where the deadline is paused then, the limit is that of the part.
     pub(super) async fn limit<F: Future>(&self, mut future: Pin<&mut F>) -> Option<F::Output> {
         let mut timer = pin!(None::<Sleep>);
         poll_fn(|context| {
@@ -77,24 +77,24 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_has_no_limit_of_its_own_ends_at_this_one() {
-        let watch = Watch::new(SECOND);
-        assert_eq!(watch.limit(pin!(ready(7))).await, Some(7));
+        let deadline = Deadline::new(SECOND);
+        assert_eq!(deadline.limit(pin!(ready(7))).await, Some(7));
         let begun = Instant::now();
-        assert_eq!(watch.limit(pin!(pending::<()>())).await, None);
+        assert_eq!(deadline.limit(pin!(pending::<()>())).await, None);
         assert_eq!(begun.elapsed(), SECOND);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_part_with_a_limit_of_its_own_is_waited_for_and_counts() {
-        let watch = Watch::new(SECOND);
+        let deadline = Deadline::new(SECOND);
         let begun = Instant::now();
         let parts = async {
-            watch.pause(sleep(SECOND * 3 / 4)).await;
+            deadline.pause(sleep(SECOND * 3 / 4)).await;
             pending::<()>().await;
         };
-        assert_eq!(watch.limit(pin!(parts)).await, None);
+        assert_eq!(deadline.limit(pin!(parts)).await, None);
         assert_eq!(begun.elapsed(), SECOND);
-        let slow = async { watch.pause(sleep(SECOND * 2)).await };
-        assert_eq!(watch.limit(pin!(slow)).await, Some(()));
+        let slow = async { deadline.pause(sleep(SECOND * 2)).await };
+        assert_eq!(deadline.limit(pin!(slow)).await, Some(()));
     }
 }
