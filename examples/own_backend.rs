@@ -69,24 +69,9 @@ impl Backend for Shelf {
         Ok(())
     }
 
-    async fn exists(&self, key: &Key) -> Result<bool, Error> {
-        Ok(self.find(key).is_some())
-    }
-
     async fn ttl(&self, key: &Key) -> Result<Option<Duration>, Error> {
         let now = self.clock.ticks();
         Ok(self.find(key).map(|(_, ends)| Duration::from_millis(ends.saturating_sub(now))))
-    }
-
-    async fn touch(&self, key: &Key, ttl: Duration) -> Result<bool, Error> {
-        let now = self.clock.ticks();
-        Ok(self.with(|entries| match entries.get_mut(key) {
-            Some((_, ends)) if now < *ends => {
-                *ends = self.end(ttl);
-                true
-            }
-            _ => false,
-        }))
     }
 
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Bytes>>, Error> {

@@ -167,9 +167,7 @@ trait Erased: fmt::Debug + Send + Sync {
     async fn erased_get(&self, key: &Key) -> Result<Option<Bytes>, Error>;
     async fn erased_set(&self, key: &Key, value: Bytes, ttl: Duration) -> Result<(), Error>;
     async fn erased_remove(&self, key: &Key) -> Result<(), Error>;
-    async fn erased_exists(&self, key: &Key) -> Result<bool, Error>;
     async fn erased_ttl(&self, key: &Key) -> Result<Option<Duration>, Error>;
-    async fn erased_touch(&self, key: &Key, ttl: Duration) -> Result<bool, Error>;
     async fn erased_get_many(&self, keys: &[Key]) -> Result<Vec<Option<Bytes>>, Error>;
     async fn erased_set_many(&self, items: Vec<(Key, Bytes)>, ttl: Duration) -> Result<(), Error>;
     async fn erased_remove_many(&self, keys: &[Key]) -> Result<(), Error>;
@@ -195,14 +193,8 @@ impl<B: Backend> Erased for B {
     async fn erased_remove(&self, key: &Key) -> Result<(), Error> {
         self.remove(key).await
     }
-    async fn erased_exists(&self, key: &Key) -> Result<bool, Error> {
-        self.exists(key).await
-    }
     async fn erased_ttl(&self, key: &Key) -> Result<Option<Duration>, Error> {
         self.ttl(key).await
-    }
-    async fn erased_touch(&self, key: &Key, ttl: Duration) -> Result<bool, Error> {
-        self.touch(key, ttl).await
     }
     async fn erased_get_many(&self, keys: &[Key]) -> Result<Vec<Option<Bytes>>, Error> {
         self.get_many(keys).await
@@ -248,14 +240,8 @@ impl Backend for AnyBackend {
     async fn remove(&self, key: &Key) -> Result<(), Error> {
         self.inner()?.erased_remove(key).await
     }
-    async fn exists(&self, key: &Key) -> Result<bool, Error> {
-        self.inner()?.erased_exists(key).await
-    }
     async fn ttl(&self, key: &Key) -> Result<Option<Duration>, Error> {
         self.inner()?.erased_ttl(key).await
-    }
-    async fn touch(&self, key: &Key, ttl: Duration) -> Result<bool, Error> {
-        self.inner()?.erased_touch(key, ttl).await
     }
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Bytes>>, Error> {
         self.inner()?.erased_get_many(keys).await

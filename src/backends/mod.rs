@@ -124,15 +124,8 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     /// Forgets `key`, and ends any lease on it.
     fn remove(&self, key: &Key) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// Whether [`get`](Backend::get) would find something. Reads no value where the backend can tell without.
-    fn exists(&self, key: &Key) -> impl Future<Output = Result<bool, Error>> + Send;
-
     /// How much longer the backend keeps what is under `key`, to its precision. `None` if there is nothing.
     fn ttl(&self, key: &Key) -> impl Future<Output = Result<Option<Duration>, Error>> + Send;
-
-    /// Keeps what is under `key` for `ttl` from now, and leaves leases as they are. Returns whether there was
-    /// something.
-    fn touch(&self, key: &Key, ttl: Duration) -> impl Future<Output = Result<bool, Error>> + Send;
 
     /// Reads several keys: one answer for each, in their order.
     fn get_many(&self, keys: &[Key]) -> impl Future<Output = Result<Vec<Option<Bytes>>, Error>> + Send;

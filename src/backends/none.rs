@@ -41,13 +41,7 @@ macro_rules! without_values {
             async fn remove(&self, _: &Key) -> Result<(), Error> {
                 match *self {}
             }
-            async fn exists(&self, _: &Key) -> Result<bool, Error> {
-                match *self {}
-            }
             async fn ttl(&self, _: &Key) -> Result<Option<Duration>, Error> {
-                match *self {}
-            }
-            async fn touch(&self, _: &Key, _: Duration) -> Result<bool, Error> {
                 match *self {}
             }
             async fn get_many(&self, _: &[Key]) -> Result<Vec<Option<Bytes>>, Error> {

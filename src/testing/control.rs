@@ -110,7 +110,7 @@ impl Drop for Waiting<'_> {
 
 /// Tells a [`Chaos`](super::Chaos) which operations go wrong, and counts them. Clones control the same one.
 ///
-/// Storing by lease (`fill`) and `touch` are an [`Operation::Set`], `exists` and `ttl` an [`Operation::Get`], keeping a
+/// Storing by lease (`fill`) is an [`Operation::Set`], `ttl` an [`Operation::Get`], keeping a
 /// lease (`renew`) and giving it back (`release`) an [`Operation::Lease`]. A batch is one operation, and its fault meets all of it. An
 /// operation meets its gate first, then one fault: the one asked for by [`inject`](ChaosControl::inject), else a random
 /// one.

@@ -86,14 +86,8 @@ impl Backend for Doubting {
     async fn remove(&self, _: &Key) -> Result<(), Error> {
         Ok(())
     }
-    async fn exists(&self, _: &Key) -> Result<bool, Error> {
-        Ok(true)
-    }
     async fn ttl(&self, _: &Key) -> Result<Option<Duration>, Error> {
         Ok(None)
-    }
-    async fn touch(&self, _: &Key, _: Duration) -> Result<bool, Error> {
-        Ok(false)
     }
     async fn get_many(&self, _: &[Key]) -> Result<Vec<Option<Bytes>>, Error> {
         Err(Error::new(ErrorKind::Unauthentic, "the server does not know this client"))

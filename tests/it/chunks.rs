@@ -92,7 +92,7 @@ async fn a_split_value_whose_lease_is_void_leaves_a_newer_one_whole() {
 struct Noted(Memory, Arc<std::sync::Mutex<Vec<Key>>>);
 
 impl Backend for Noted {
-    forward!(0: capabilities get remove exists ttl touch get_many set_many remove_many lease renew release ping bus);
+    forward!(0: capabilities get remove ttl get_many set_many remove_many lease renew release ping bus);
     async fn set(&self, key: &Key, value: Bytes, ttl: Duration) -> Result<(), cachekit::Error> {
         self.1.lock().unwrap().push(key.clone());
         self.0.set(key, value, ttl).await

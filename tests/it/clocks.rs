@@ -200,7 +200,7 @@ async fn clocks_that_agree_cost_two_more_round_trips_a_minute() {
 struct Shared<B>(Arc<B>);
 
 impl<B: Backend> Backend for Shared<B> {
-    forward!(0: capabilities get set remove exists ttl touch get_many set_many remove_many lease renew fill release ping bus);
+    forward!(0: capabilities get set remove ttl get_many set_many remove_many lease renew fill release ping bus);
 }
 
 /// Cannot tell how much longer it keeps what it has.
@@ -208,7 +208,7 @@ impl<B: Backend> Backend for Shared<B> {
 struct Untold(Memory);
 
 impl Backend for Untold {
-    forward!(0: capabilities get set remove exists touch get_many set_many remove_many lease renew fill release ping bus);
+    forward!(0: capabilities get set remove get_many set_many remove_many lease renew fill release ping bus);
 
     async fn ttl(&self, _: &Key) -> Result<Option<Duration>, Error> {
         Err(Error::new(ErrorKind::Unsupported, "it does not count"))
@@ -233,14 +233,15 @@ async fn where_the_backend_cannot_tell_an_entry_ends_a_ttl_after_it_was_first_se
     }
 }
 
-/// An entry of a clock that is two hours ahead is as old as the backend's own countdown says, which `touch` moves.
+/// An entry of a clock that is two hours ahead is as old as the backend's own countdown says.
 async fn counts_down<B: Backend + Clone>(backend: B) {
     let ahead = builder(backend.clone(), SystemClock, 7_200).build().unwrap();
     let here = builder(backend.clone(), SystemClock, 0).l1_enabled(false).build().unwrap();
     ahead.set("key", 1u32).await.unwrap();
     let key = Key::new("default", "key").unwrap();
     for (age, found) in [(5, Some(1)), (70, None)] {
-        assert!(backend.touch(&key, secs(TTL + GRACE - age)).await.unwrap());
+        let bytes = backend.get(&key).await.unwrap().unwrap();
+        backend.set(&key, bytes, secs(TTL + GRACE - age)).await.unwrap();
         assert_eq!(here.get::<u32>("key").await.unwrap(), found, "{age} s old");
     }
     settle().await;

@@ -316,7 +316,7 @@ struct Leaky {
 }
 
 impl Backend for Leaky {
-    forward!(inner: capabilities set remove exists ttl touch set_many remove_many lease renew fill release ping bus);
+    forward!(inner: capabilities set remove ttl set_many remove_many lease renew fill release ping bus);
     async fn get(&self, key: &Key) -> Result<Option<Bytes>, Error> {
         if key.as_str().contains(self.what) && self.leaks.swap(false, SeqCst) {
             self.inner.remove(key).await?;
@@ -497,7 +497,7 @@ struct Spy {
 }
 
 impl Backend for Spy {
-    forward!(inner: capabilities get set remove exists ttl touch get_many set_many remove_many lease renew fill release ping);
+    forward!(inner: capabilities get set remove ttl get_many set_many remove_many lease renew fill release ping);
     fn bus(&self, name: &Key) -> Option<AnyBus> {
         let bus = self.inner.bus(name);
         *self.bus.lock().unwrap() = bus.clone();
@@ -541,7 +541,7 @@ async fn what_the_backend_cannot_do_is_said_at_once() {
 struct Deaf(Memory);
 
 impl Backend for Deaf {
-    forward!(0: capabilities get set remove exists ttl touch get_many set_many remove_many lease renew fill release ping);
+    forward!(0: capabilities get set remove ttl get_many set_many remove_many lease renew fill release ping);
     fn bus(&self, _: &Key) -> Option<AnyBus> {
         None
     }

@@ -532,7 +532,7 @@ impl Backend for Restless {
         found
     }
 
-    forward!(memory: capabilities set remove exists ttl touch get_many set_many remove_many lease renew fill release ping bus);
+    forward!(memory: capabilities set remove ttl get_many set_many remove_many lease renew fill release ping bus);
 }
 
 #[tokio::test]

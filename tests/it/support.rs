@@ -149,9 +149,7 @@ macro_rules! forward {
         forward!(% $inner set(key: &cachekit::Key, value: bytes::Bytes, ttl: std::time::Duration) -> ());
     };
     (@ $inner:tt remove) => { forward!(% $inner remove(key: &cachekit::Key) -> ()); };
-    (@ $inner:tt exists) => { forward!(% $inner exists(key: &cachekit::Key) -> bool); };
     (@ $inner:tt ttl) => { forward!(% $inner ttl(key: &cachekit::Key) -> Option<std::time::Duration>); };
-    (@ $inner:tt touch) => { forward!(% $inner touch(key: &cachekit::Key, ttl: std::time::Duration) -> bool); };
     (@ $inner:tt get_many) => { forward!(% $inner get_many(keys: &[cachekit::Key]) -> Vec<Option<bytes::Bytes>>); };
     (@ $inner:tt set_many) => {
         forward!(% $inner set_many(items: Vec<(cachekit::Key, bytes::Bytes)>, ttl: std::time::Duration) -> ());
@@ -203,7 +201,7 @@ macro_rules! limited {
             fn capabilities(&self) -> Capabilities {
                 $can(self)
             }
-            forward!(0: get set remove exists ttl touch get_many set_many remove_many ping bus);
+            forward!(0: get set remove ttl get_many set_many remove_many ping bus);
             async fn lease(&self, _: &Key, _: Duration, _: LeaseToken) -> Result<Lease, Error> {
                 Err(Error::new(ErrorKind::Unsupported, "no leases"))
             }
@@ -274,7 +272,7 @@ impl<B: Backend> Late<B> {
 }
 
 impl<B: Backend> Backend for Late<B> {
-    forward!(inner: capabilities exists ttl touch set_many remove_many renew release ping bus);
+    forward!(inner: capabilities ttl set_many remove_many renew release ping bus);
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Bytes>>, Error> {
         let answer = self.inner.get_many(keys).await;
         self.answer(Operation::Get, answer).await

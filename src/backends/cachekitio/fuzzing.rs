@@ -8,7 +8,7 @@ const LIMIT: usize = 1 << 10;
 /// An answer is the same in however many reads it comes, and no body is longer than the limit.
 pub fn api_answers(bytes: &[u8]) {
     let body = |step: usize| {
-        let (mut veil, mut seen) = (Veil::new(false, LIMIT), Vec::new());
+        let (mut veil, mut seen) = (Veil::new(LIMIT), Vec::new());
         let mut parts = bytes.chunks(step);
         parts.try_for_each(|part| veil.pass(part, &mut seen)).ok()?;
         Some(veil.into_body())

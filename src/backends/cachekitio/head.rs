@@ -19,7 +19,7 @@ pub(super) enum Framing {
 impl Framing {
     /// The framing of an answer by its head. `None` if the head is none, or leaves a doubt about where the body ends: the
     /// rest would be taken for the next answer.
-    pub(super) fn of(text: &[u8], is_of_head: bool) -> Option<Self> {
+    pub(super) fn of(text: &[u8]) -> Option<Self> {
         let mut headers = [EMPTY_HEADER; MAX_HEADERS];
         let mut head = Response::new(&mut headers);
         if !matches!(head.parse(text), Ok(Status::Complete(length)) if length == text.len()) {
@@ -34,7 +34,6 @@ impl Framing {
             101 | ..100 => return None,
             100..200 => return Some(Self::Interim),
             204 | 304 => return Some(Self::Length(0)),
-            _ if is_of_head => return Some(Self::Length(0)),
             _ => {}
         }
         let (mut encodings, mut lengths) = (all("transfer-encoding"), all("content-length"));

@@ -77,7 +77,7 @@ mod workers;
 /// 30 days; [`ErrorKind::Key`] for a key that the service cannot name.
 ///
 /// # Cost
-/// One round trip per operation, two for [`touch`](Backend::touch); each operation of a batch is one, up to 16 at a
+/// One round trip per operation; each operation of a batch is one, up to 16 at a
 /// time. A value read is copied once, out of the connection's buffer.
 ///
 /// [`ErrorKind::Denied`]: crate::ErrorKind::Denied
@@ -200,13 +200,6 @@ impl Shared {
         if answer.status == 404 { Ok(()) } else { self.done(answer) }
     }
 
-    fn there(&self, answer: &Answer) -> Result<bool, Error> {
-        match answer.status {
-            404 => Ok(false),
-            _ => self.done(answer).map(|()| !answer.stale),
-        }
-    }
-
     fn failure(&self, answer: &Answer) -> Error {
         if answer.is_success() { self.strange() } else { error::of_status(answer.status, self.place()) }
     }
@@ -259,11 +252,6 @@ impl Backend for CachekitIo {
         shared.gone(&shared.ask(shared.delete(key)).await?)
     }
 
-    async fn exists(&self, key: &Key) -> Result<bool, Error> {
-        let shared = &*self.shared;
-        shared.there(&shared.ask(shared.request(key, "", Verb::Head)).await?)
-    }
-
     async fn ttl(&self, key: &Key) -> Result<Option<Duration>, Error> {
         let shared = &*self.shared;
         let answer = shared.ask(shared.request(key, "/ttl", Verb::Get(0))).await?;
@@ -281,24 +269,6 @@ impl Backend for CachekitIo {
             }
             _ => Err(shared.strange()),
         }
-    }
-
-    /// The service does not say whether there was something to keep, so it is asked a second time.
-    async fn touch(&self, key: &Key, ttl: Duration) -> Result<bool, Error> {
-        let shared = &*self.shared;
-        let document = format!("{{\"ttl\":{}}}", seconds(ttl)?);
-        let touch = shared.request(key, "/ttl", Verb::Patch(document.into()))?;
-        let look = shared.request(key, "", Verb::Head)?;
-        let both = |deadline| async move {
-            let answer = shared.calls.ask(touch, deadline).await?;
-            // A conflict is an entry that was past its time already.
-            if matches!(answer.status, 404 | 409) {
-                return Ok(false);
-            }
-            shared.done(&answer)?;
-            shared.there(&shared.calls.ask(look, deadline).await?)
-        };
-        shared.calls.within(both).await
     }
 
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Bytes>>, Error> {

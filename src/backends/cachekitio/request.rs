@@ -21,12 +21,9 @@ pub(super) struct Request {
 pub(super) enum Verb {
     /// The bytes of an entry, or a document of a few bytes; not more than this.
     Get(usize),
-    Head,
     /// Store these bytes for so many seconds.
     Put(Bytes, u64),
     Delete,
-    /// Change what this document says.
-    Patch(Bytes),
 }
 
 impl Verb {

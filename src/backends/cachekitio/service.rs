@@ -139,7 +139,7 @@ impl Service {
 
     fn exchange(&self, request: &Request, limits: Limits) -> Result<Answer, ureq::Error> {
         let Request { verb, path, is_long } = request;
-        let veil = Veil::new(matches!(verb, Verb::Head), verb.limit());
+        let veil = Veil::new(verb.limit());
         let exchange = Exchange { path, authorization: &self.authorization, veil };
         let (read, body) = exchange.run(|| self.read(self.request(verb, limits)?, verb, is_long));
         let (answer, length) = read?;
@@ -158,15 +158,10 @@ impl Service {
         };
         match verb {
             Verb::Get(_) => self.send(head(Method::GET), (), limits),
-            Verb::Head => self.send(head(Method::HEAD), (), limits),
             Verb::Delete => self.send(head(Method::DELETE), (), limits),
             Verb::Put(value, ttl) => {
                 let head = head(Method::PUT).header(CONTENT_TYPE, VALUE).header(TTL, *ttl);
                 self.send(head, &value[..], limits)
-            }
-            Verb::Patch(document) => {
-                let head = head(Method::PATCH).header(CONTENT_TYPE, "application/json");
-                self.send(head, &document[..], limits)
             }
         }
     }
@@ -185,7 +180,7 @@ impl Service {
     fn read(&self, response: Response<Body>, verb: &Verb, is_long: &AtomicBool) -> Result<(Answer, u64), ureq::Error> {
         let (head, body) = response.into_parts();
         check(&head, verb)?;
-        let answer = answer(&head, verb);
+        let answer = answer(&head);
         let (known, limit) = (body.content_length().unwrap_or_default(), verb.limit() as u64);
         is_long.fetch_or(known >= LONG as u64, Relaxed);
         if answer.is_success() && known > limit {
@@ -217,17 +212,13 @@ fn check(head: &Parts, verb: &Verb) -> Result<(), ureq::Error> {
 }
 
 /// What the head of an answer says.
-fn answer(head: &Parts, verb: &Verb) -> Answer {
+fn answer(head: &Parts) -> Answer {
     let again = match (header(head, &RETRY_AFTER), header(head, &DENY_REASON)) {
         (Some(text), _) => retry_after(text),
         (None, Some(_)) => Again::Never,
         (None, None) => Again::Soon,
     };
-    let stale = match (verb, header(head, &FRESHNESS)) {
-        (_, None | Some(b"fresh")) => false,
-        (Verb::Head, Some(word)) => word == b"stale",
-        (_, Some(_)) => true,
-    };
+    let stale = header(head, &FRESHNESS).is_some_and(|word| word != b"fresh");
     Answer { status: head.status.as_u16(), stale, again, body: Bytes::new() }
 }
 

@@ -21,8 +21,6 @@ pub(super) struct Veil {
     body: Vec<u8>,
     /// The most bytes of the body.
     limit: usize,
-    /// Whether it is the answer to `HEAD`.
-    is_of_head: bool,
     /// Whether more has arrived than the answer.
     is_exceeded: bool,
 }
@@ -44,16 +42,8 @@ enum Next {
 }
 
 impl Veil {
-    pub(super) fn new(is_of_head: bool, limit: usize) -> Self {
-        Self {
-            next: Next::Head,
-            text: Vec::new(),
-            left: MAX_HEAD,
-            body: Vec::new(),
-            limit,
-            is_of_head,
-            is_exceeded: false,
-        }
+    pub(super) fn new(limit: usize) -> Self {
+        Self { next: Next::Head, text: Vec::new(), left: MAX_HEAD, body: Vec::new(), limit, is_exceeded: false }
     }
 
     /// Takes what arrived, and adds what the client may see of it to `seen`.
@@ -117,7 +107,7 @@ impl Veil {
 
     fn end_head(&mut self, seen: &mut Vec<u8>) -> Option<Next> {
         self.left -= self.text.len();
-        let next = match Framing::of(&self.text, self.is_of_head)? {
+        let next = match Framing::of(&self.text)? {
             Framing::Interim => return Some(Next::Head),
             Framing::Length(0) => Next::Nothing,
             Framing::Length(length) => Next::Body(length),

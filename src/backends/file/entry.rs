@@ -31,8 +31,8 @@ pub(super) enum Found {
 /// An entry that has not expired, opened, its header read.
 #[derive(Debug)]
 pub(super) struct Alive {
-    pub(super) file: fs::File,
-    pub(super) metadata: Metadata,
+    file: fs::File,
+    metadata: Metadata,
     /// The second of the epoch at which it expires; 0 is never.
     expiry: u64,
 }
@@ -77,11 +77,6 @@ impl Alive {
     pub(super) fn left(&self, now: u64) -> Option<Duration> {
         let ends = self.expiry.saturating_mul(1_000);
         (self.expiry != 0).then(|| Duration::from_millis(ends.saturating_sub(now)))
-    }
-
-    /// Whether the entry has still not expired.
-    pub(super) fn lives(&self, now: u64) -> bool {
-        lives(self.expiry, now)
     }
 }
 

@@ -65,7 +65,7 @@ mod temp;
 ///
 /// # Cost
 /// All work runs on the runtime's blocking threads, at most 48 reads and 16 writes at a time. A read is open, stat,
-/// read; a write adds one sync; a touch writes the entry anew. `get_many` and `remove_many` are one piece of work,
+/// read; a write adds one sync. `get_many` and `remove_many` are one piece of work,
 /// `set_many` is one a value. A count costs one `stat` per entry: tens of milliseconds for 10,000, seconds for a
 /// million.
 ///
@@ -202,18 +202,9 @@ impl Backend for File {
         self.remove_many(std::slice::from_ref(key)).await
     }
 
-    async fn exists(&self, key: &Key) -> Result<bool, Error> {
-        Ok(self.ttl(key).await?.is_some())
-    }
-
     async fn ttl(&self, key: &Key) -> Result<Option<Duration>, Error> {
         let name = Name::of(key);
         self.read(move |store| store.ttl(name)).await
-    }
-
-    async fn touch(&self, key: &Key, ttl: Duration) -> Result<bool, Error> {
-        let name = Name::of(key);
-        self.write(move |store, patience| store.touch(name, ttl, patience)).await
     }
 
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Bytes>>, Error> {

@@ -128,30 +128,6 @@ impl Store {
         Ok(())
     }
 
-    /// Replaces an entry by a copy that lives for `ttl`, so that no reader sees half an expiry.
-    pub(super) fn touch(&self, name: Name, ttl: Duration, patience: Duration) -> Result<bool, Error> {
-        let path = self.dir.entry(name);
-        let Some((entry, mut temp)) = self.copy(name, ttl)? else { return Ok(false) };
-        let _locked = self.acquire(patience)?;
-        let named = look(&path).map_err(error::directory)?;
-        let same = named.is_some_and(|named| os::same_file(&named, &entry.metadata));
-        if !same || !entry.lives(self.clock.wall()) {
-            // It ended or was replaced meanwhile. Under the lock that cannot happen again.
-            let Some((_, fresh)) = self.copy(name, ttl)? else { return Ok(false) };
-            temp = fresh;
-        }
-        temp.place(&path).map_err(error::directory)?;
-        Ok(true)
-    }
-
-    /// An entry and a copy of it that is to live for `ttl`. The open entry keeps its file from being taken for another.
-    fn copy(&self, name: Name, ttl: Duration) -> Result<Option<(Alive, Temp)>, Error> {
-        let Some(mut entry) = self.find(name)? else { return Ok(None) };
-        let header = entry::header(self.clock.wall(), ttl);
-        let temp = Temp::copy(self.dir.path(), name, &header, &mut entry.file).map_err(error::directory)?;
-        Ok(Some((entry, temp)))
-    }
-
     pub(super) fn lease(
         &self,
         name: Name,

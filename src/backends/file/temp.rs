@@ -26,15 +26,6 @@ impl Temp {
         Ok(temp)
     }
 
-    /// Like [`write`](Temp::write), with what is left to read of `rest` behind `head`.
-    pub(super) fn copy(directory: &Path, name: Name, head: &[u8], rest: &mut File) -> io::Result<Self> {
-        let (temp, mut file) = Self::create(directory, name)?;
-        file.write_all(head)?;
-        io::copy(rest, &mut file)?;
-        file.sync_all()?;
-        Ok(temp)
-    }
-
     /// Creates an empty file and removes it: whether this user can write here.
     pub(super) fn probe(directory: &Path) -> io::Result<()> {
         let (mut temp, _) = Self::create(directory, Name::PROBE)?;

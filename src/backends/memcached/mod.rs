@@ -263,26 +263,9 @@ impl Backend for Memcached {
         route.run_all(|| remove(&name, &lock)).await.map(drop)
     }
 
-    async fn exists(&self, key: &Key) -> Result<bool, Error> {
-        Ok(self.shared.look(key, Meta::NONE.cas()).await?.is_some())
-    }
-
     async fn ttl(&self, key: &Key) -> Result<Option<Duration>, Error> {
         let found = self.shared.look(key, Meta::NONE.cas().ttl()).await?;
         Ok(found.map(|(.., found)| life::left(found.item.ttl.unwrap_or(-1), LONGEST)))
-    }
-
-    async fn touch(&self, key: &Key, ttl: Duration) -> Result<bool, Error> {
-        let ttl = self.shared.ttl(ttl)?;
-        let Some((route, name, _)) = self.shared.look(key, Meta::NONE.cas()).await? else { return Ok(false) };
-        let meta = Meta::NONE.cas();
-        let touched = route.run(|| Get::new(&name).without_value().touch_raw(ttl).meta(meta)).await?;
-        if let (true, Some(id)) = (lease::is_placeholder(&touched), touched.item.cas) {
-            // A lease that was granted just now would last too long.
-            route.run(|| Delete::new(&name).compare_cas(id)).await?;
-            return Ok(false);
-        }
-        Ok(touched.hit())
     }
 
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Bytes>>, Error> {

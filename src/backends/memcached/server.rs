@@ -230,7 +230,7 @@ async fn exchange(pool: &Pool, operations: &[Op], limits: Limits) -> Result<Vec<
 
 /// Whether it changes anything at the server.
 fn changes(operation: &Op) -> bool {
-    !matches!(operation, Op::Get(get) if get.touch.is_none())
+    !matches!(operation, Op::Get(_))
 }
 
 /// Whether it replaces whatever is there: begun late, it could undo what its caller did after it had given up.

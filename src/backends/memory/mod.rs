@@ -87,6 +87,12 @@ impl Memory {
         self.len() == 0
     }
 
+    /// Drops the entry of a key for want of room. A lease on it stays.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn evict(&self, key: &Key) {
+        self.lock().forget(key);
+    }
+
     /// The same for every key, so that chunks of this size fit under the longest reserved name.
     fn max_value(&self) -> usize {
         self.max_bytes.saturating_sub(Key::MAX_LEN + RESERVED + OVERHEAD)
@@ -165,20 +171,9 @@ impl Backend for Memory {
         Ok(())
     }
 
-    async fn exists(&self, key: &Key) -> Result<bool, Error> {
-        Ok(self.get(key).await?.is_some())
-    }
-
     async fn ttl(&self, key: &Key) -> Result<Option<Duration>, Error> {
         let now = self.clock.ticks();
         Ok(self.lock().live(key, now).map(|item| Duration::from_millis(item.expires - now)))
-    }
-
-    async fn touch(&self, key: &Key, ttl: Duration) -> Result<bool, Error> {
-        let now = self.clock.ticks();
-        let mut shelves = self.lock();
-        let item = shelves.live(key, now);
-        Ok(item.map(|item| item.expires = now.saturating_add(whole_millis(ttl))).is_some())
     }
 
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Bytes>>, Error> {

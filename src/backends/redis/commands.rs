@@ -39,12 +39,6 @@ pub(super) fn remove(attempt: Attempt, key: &Key, lock: &str) -> Cmd {
     command
 }
 
-pub(super) fn touch(key: &Key, ttl: u64) -> Cmd {
-    let mut command = on(b"PEXPIRE", key.as_str());
-    command.arg(ttl);
-    command
-}
-
 /// Stores a value and ends the lease.
 pub(super) fn set(attempt: Attempt, key: &Key, lock: &str, value: &[u8], ttl: u64) -> Single {
     ending(attempt, on(b"DEL", lock), vec![store(key.as_str(), value, ttl)])

@@ -210,15 +210,6 @@ impl Shared {
         self.router.run(key, size, |attempt| Request::One(make(attempt).into())).await
     }
 
-    async fn flag(
-        &self,
-        key: &Key,
-        size: SizeClass,
-        make: impl Fn(Attempt) -> Cmd + Send + Sync,
-    ) -> Result<bool, Error> {
-        Ok(self.number(key, size, make).await? > 0)
-    }
-
     async fn number(
         &self,
         key: &Key,
@@ -322,21 +313,12 @@ impl Backend for Redis {
         self.shared.number(key, SizeClass::Small, |attempt| commands::remove(attempt, key, &lock)).await.map(drop)
     }
 
-    async fn exists(&self, key: &Key) -> Result<bool, Error> {
-        self.shared.flag(key, SizeClass::Small, |_| commands::on(b"EXISTS", key.as_str())).await
-    }
-
     async fn ttl(&self, key: &Key) -> Result<Option<Duration>, Error> {
         match self.shared.number(key, SizeClass::Small, |_| commands::on(b"PTTL", key.as_str())).await? {
             // There, and kept for ever: some other program stored it.
             -1 => Ok(Some(LONGEST)),
             left => Ok(u64::try_from(left).ok().map(Duration::from_millis)),
         }
-    }
-
-    async fn touch(&self, key: &Key, ttl: Duration) -> Result<bool, Error> {
-        let ttl = whole_millis(ttl);
-        self.shared.flag(key, SizeClass::Small, |_| commands::touch(key, ttl)).await
     }
 
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Bytes>>, Error> {

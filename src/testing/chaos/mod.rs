@@ -94,28 +94,12 @@ impl<B: Backend> Backend for Chaos<B> {
         twist.end(self.inner.remove(twist.key(key)).await)
     }
 
-    async fn exists(&self, key: &Key) -> Result<bool, Error> {
-        let twist = self.mischief.begin(Operation::Get).await?;
-        if twist.loses() {
-            return Ok(false);
-        }
-        twist.end(self.inner.exists(twist.key(key)).await)
-    }
-
     async fn ttl(&self, key: &Key) -> Result<Option<Duration>, Error> {
         let twist = self.mischief.begin(Operation::Get).await?;
         if twist.loses() {
             return Ok(None);
         }
         twist.end(self.inner.ttl(twist.key(key)).await)
-    }
-
-    async fn touch(&self, key: &Key, ttl: Duration) -> Result<bool, Error> {
-        let twist = self.mischief.begin(Operation::Set).await?;
-        if twist.loses() {
-            return Ok(true);
-        }
-        twist.end(self.inner.touch(twist.key(key), ttl).await)
     }
 
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Bytes>>, Error> {

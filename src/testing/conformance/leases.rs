@@ -35,7 +35,6 @@ where
     suite.case("A lease ends by `remove`.", ended_by_remove).await;
     suite.case("A lease ends by `set_many`.", ended_by_set_many).await;
     suite.case("A lease ends by `remove_many`.", ended_by_remove_many).await;
-    suite.case("A lease does not end by `touch`.", not_ended_by_touch).await;
     suite.case("`fill` with a token that was never granted stores nothing.", unknown_token).await;
     suite.case("`release` of a lease that has ended does nothing.", late_release).await;
 }
@@ -237,19 +236,6 @@ async fn ended_by_remove_many<B: Backend>(case: Case<B>) {
     case.fill(&key, "late", token, false, "after remove_many").await;
     case.lacks(&key, "after a fill that was refused").await;
     let _ = case.granted(&key, LONG, "after remove_many").await;
-}
-
-async fn not_ended_by_touch<B: Backend>(case: Case<B>) {
-    let (key, absent) = (case.key("k"), case.key("absent"));
-    case.set(&key, "old", LONG).await;
-    let token = case.granted(&key, LONG, "of a key with a value").await;
-    let nothing = case.granted(&absent, LONG, "of a key without a value").await;
-    case.touch(&key, LONG, true, "of a leased entry").await;
-    case.touch(&absent, LONG, false, "of a leased key without a value").await;
-    case.held(&key, "after touch").await;
-    case.fill(&key, "new", token, true, "after touch").await;
-    case.holds(&key, b"new", "after fill").await;
-    case.fill(&absent, "v", nothing, true, "after touch of nothing").await;
 }
 
 async fn unknown_token<B: Backend>(case: Case<B>) {

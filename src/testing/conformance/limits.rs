@@ -81,6 +81,4 @@ async fn longest_ttl<B: Backend>(case: Case<B>) {
     let (key, longest) = (case.key("k"), case.backend.capabilities().max_ttl);
     case.set(&key, "v", longest).await;
     case.holds(&key, b"v", "after storing for the longest TTL").await;
-    case.touch(&key, longest, true, "for the longest TTL").await;
-    case.holds(&key, b"v", "after touch for the longest TTL").await;
 }

@@ -48,7 +48,7 @@ impl SimulatedBackend {
         let memory = self.world.memory();
         let answer = work(memory.clone()).await;
         if let (Fate::Evicted, Way::Store(key)) = (visit.fate, way) {
-            memory.touch(key, Duration::ZERO).await?;
+            memory.evict(key);
         }
         turns(visit.after).await;
         if visit.fate == Fate::FailsAfter { Err(unanswered()) } else { answer }
@@ -99,16 +99,8 @@ impl Backend for SimulatedBackend {
         self.visit(Way::Write, |memory| async move { memory.remove(key).await }).await
     }
 
-    async fn exists(&self, key: &Key) -> Result<bool, Error> {
-        self.visit(Way::Read, |memory| async move { memory.exists(key).await }).await
-    }
-
     async fn ttl(&self, key: &Key) -> Result<Option<Duration>, Error> {
         self.visit(Way::Read, |memory| async move { memory.ttl(key).await }).await
-    }
-
-    async fn touch(&self, key: &Key, ttl: Duration) -> Result<bool, Error> {
-        self.visit(Way::Write, |memory| async move { memory.touch(key, ttl).await }).await
     }
 
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Bytes>>, Error> {

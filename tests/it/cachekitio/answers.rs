@@ -10,14 +10,12 @@ use super::support::{HASTE, MINUTE, hasty, key, once, patient, start, with};
 use crate::servers::{Api, Fault, full_backlog, silent};
 
 /// What each kind of operation comes to.
-async fn all(io: &CachekitIo) -> [Option<ErrorKind>; 6] {
+async fn all(io: &CachekitIo) -> [Option<ErrorKind>; 4] {
     let kind = |result: Result<(), Error>| result.err().map(|error| error.kind());
     [
         kind(io.get(&key(1)).await.map(drop)),
         kind(io.set(&key(1), "v".into(), MINUTE).await),
         kind(io.remove(&key(1)).await),
-        kind(io.exists(&key(1)).await.map(drop)),
-        kind(io.touch(&key(1), MINUTE).await.map(drop)),
         kind(io.get_many(&[key(1), key(2)]).await.map(drop)),
     ]
 }
@@ -47,13 +45,13 @@ async fn a_status_means_the_same_to_every_operation() {
         (599, Unavailable),
     ] {
         api.fault(Fault::status(status));
-        assert_eq!(all(&io).await, [Some(kind); 6], "status {status}");
+        assert_eq!(all(&io).await, [Some(kind); 4], "status {status}");
         let error = io.get(&key(1)).await.unwrap_err();
         assert!(error.to_string().contains(&status.to_string()), "{error}");
         assert_eq!(error.is_temporary(), matches!(kind, ReadOnly | Timeout | Unavailable), "{error}");
         api.clear();
     }
-    assert_eq!(all(&io).await, [None; 6]);
+    assert_eq!(all(&io).await, [None; 4]);
 }
 
 #[tokio::test]
@@ -63,8 +61,6 @@ async fn what_is_not_found_is_a_miss_and_no_failure() {
     api.fault(Fault::status(404));
     assert_eq!(io.get(&key(1)).await.unwrap(), None);
     assert_eq!(io.ttl(&key(1)).await.unwrap(), None);
-    assert!(!io.exists(&key(1)).await.unwrap());
-    assert!(!io.touch(&key(1), MINUTE).await.unwrap());
     io.remove(&key(1)).await.unwrap();
     assert_eq!(io.get_many(&[key(1), key(2)]).await.unwrap(), [None, None]);
     assert_eq!(io.set(&key(1), "v".into(), MINUTE).await.unwrap_err().kind(), ErrorKind::Backend);
@@ -81,12 +77,8 @@ async fn an_entry_past_its_time_is_a_miss_though_the_service_still_has_it() {
     {
         api.fault(Fault::freshness(word, Some("0")));
         assert_eq!(io.get(&key(1)).await.unwrap().is_some(), found, "{word:?}");
-        // A word it does not know says nothing about whether something is there.
-        assert_eq!(io.exists(&key(1)).await.unwrap(), word != Some("stale"), "{word:?}");
         api.clear();
     }
-    api.fault(Fault::status(409).on("PATCH"));
-    assert!(!io.touch(&key(1), MINUTE).await.unwrap());
 }
 
 #[tokio::test]

@@ -100,17 +100,8 @@ async fn every_operation_has_its_request() {
     expect("PUT", path, Some("application/octet-stream"), Some("2"), Some("5"));
     assert_eq!(io.get(&key).await.unwrap().as_deref(), Some(&b"value"[..]));
     expect("GET", path, None, None, None);
-    assert!(io.exists(&key).await.unwrap());
-    expect("HEAD", path, None, None, None);
     assert_eq!(io.ttl(&key).await.unwrap(), Some(Duration::from_secs(2)));
     expect("GET", "/v1/cache/users%3Aa/ttl", None, None, None);
-    assert!(io.touch(&key, MINUTE).await.unwrap());
-    let requests = api.requests();
-    let [.., patch, look] = &requests[..] else { panic!("{requests:?}") };
-    assert_eq!((patch.method.as_str(), look.method.as_str()), ("PATCH", "HEAD"));
-    assert_eq!((&patch.target[..], &patch.body[..]), ("/v1/cache/users%3Aa/ttl", &br#"{"ttl":60}"#[..]));
-    assert_eq!(patch.header("content-type"), Some("application/json"));
-    assert_eq!(io.ttl(&key).await.unwrap(), Some(MINUTE));
     io.remove(&key).await.unwrap();
     expect("DELETE", path, None, None, None);
     assert_eq!((io.get(&key).await.unwrap(), api.entries()), (None, 0));
@@ -149,11 +140,7 @@ async fn ttls_are_whole_seconds_within_the_service_s_limits() {
     assert_eq!(sent(Duration::from_secs(2_592_000)).await, "2592000");
     let before = api.requests().len();
     let long = Duration::from_secs(2_592_000) + Duration::from_nanos(1);
-    let refusals = [
-        io.set(&key(1), "v".into(), long).await,
-        io.set_many(vec![(key(1), "v".into())], long).await,
-        io.touch(&key(1), long).await.map(drop),
-    ];
+    let refusals = [io.set(&key(1), "v".into(), long).await, io.set_many(vec![(key(1), "v".into())], long).await];
     assert!(refusals.iter().all(|refusal| refusal.as_ref().unwrap_err().kind() == ErrorKind::Argument));
     assert_eq!(api.requests().len(), before);
 }

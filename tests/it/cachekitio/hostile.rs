@@ -57,9 +57,7 @@ async fn bother(io: &CachekitIo) -> Outcome {
     }
     let found = outcome.call(io.get_many(&keys)).await.unwrap_or_default();
     outcome.wrong += found.iter().enumerate().filter(|(id, found)| **found != Some(value_of(*id))).count();
-    outcome.call(io.exists(&keys[0])).await;
     outcome.call(io.ttl(&keys[1])).await;
-    outcome.call(io.touch(&keys[2], MINUTE)).await;
     outcome.call(io.set(&keys[5], value_of(5), MINUTE)).await;
     outcome.call(io.remove(&key("none"))).await;
     outcome.call(io.ping()).await;

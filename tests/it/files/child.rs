@@ -5,7 +5,6 @@
 use std::io::{BufRead, BufReader, Lines, Write, stderr, stdin};
 use std::path::Path;
 use std::process::{Child as Process, ChildStderr, Command, Stdio};
-use std::time::Duration;
 use std::{env, fs};
 
 use cachekit::backends::{Backend, File, LeaseToken};
@@ -90,7 +89,6 @@ async fn plays_its_role() {
         "serve" => serve(dir).await,
         "crowd" => crowd(dir).await,
         "scribble" => scribble(dir).await,
-        "touch" => touch(dir).await,
         "hold lock" => hold_lock(dir),
         "fill the disk" => fill_the_disk(dir).await,
         "turn read-only" => turn_read_only(dir).await,
@@ -120,10 +118,6 @@ async fn serve(dir: &Path) {
             ["set", id, value] => {
                 files.set(&key(id), value.to_owned().into(), MINUTE).await.unwrap();
                 say("done");
-            }
-            ["touch", id, seconds] => {
-                let ttl = Duration::from_secs(seconds.parse().unwrap());
-                say(files.touch(&key(id), ttl).await.unwrap());
             }
             ["remove", id] => {
                 files.remove(&key(id)).await.unwrap();
@@ -179,18 +173,6 @@ async fn scribble(dir: &Path) {
         });
     }
     writers.join_next().await;
-}
-
-/// Touches one entry until it is killed, telling of it now and then.
-async fn touch(dir: &Path) {
-    let files = File::open(dir, patient()).unwrap();
-    for round in 0_u64.. {
-        let ttl = if round % 2 == 0 { MINUTE } else { Duration::from_secs(1 << 24) };
-        assert!(files.touch(&key("k"), ttl).await.unwrap());
-        if round % 16 == 0 {
-            say("touched");
-        }
-    }
 }
 
 fn hold_lock(dir: &Path) {

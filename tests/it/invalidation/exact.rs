@@ -106,7 +106,7 @@ impl Backend for Noting {
         self.1.lock().unwrap().extend(keys.iter().filter(|key| key.as_str().contains(":tag:")).cloned());
         self.0.get_many(keys).await
     }
-    forward!(0: capabilities get set remove exists ttl touch set_many remove_many lease renew fill release ping bus);
+    forward!(0: capabilities get set remove ttl set_many remove_many lease renew fill release ping bus);
 }
 
 #[tokio::test]

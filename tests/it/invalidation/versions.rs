@@ -193,7 +193,7 @@ impl Backend for Unleased {
     fn capabilities(&self) -> cachekit::Capabilities {
         self.0.capabilities().leases(false)
     }
-    forward!(0: get set remove exists ttl touch get_many set_many remove_many lease renew fill release ping bus);
+    forward!(0: get set remove ttl get_many set_many remove_many lease renew fill release ping bus);
 }
 
 #[tokio::test]

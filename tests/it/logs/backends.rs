@@ -120,9 +120,7 @@ async fn raw(backend: &impl Backend) {
     let token = LeaseToken::random();
     let _ = backend.set(&key, value.clone(), MINUTE).await;
     let _ = backend.get(&key).await;
-    let _ = backend.exists(&key).await;
     let _ = backend.ttl(&key).await;
-    let _ = backend.touch(&key, MINUTE).await;
     let _ = backend.set_many(vec![(key.clone(), value.clone()), (other.clone(), value.clone())], MINUTE).await;
     let _ = backend.get_many(&[key.clone(), other.clone()]).await;
     let _ = backend.remove_many(&[key.clone(), other.clone()]).await;

@@ -95,9 +95,7 @@ impl Trial {
         let found = self.call(&mut outcome, memcached.get_many(&keys)).await.unwrap_or_default();
         outcome.wrong += found.into_iter().enumerate().map(|(id, found)| judge(id, found)).sum::<usize>();
         for id in [0, 1] {
-            self.call(&mut outcome, memcached.exists(&keys[id])).await;
             self.call(&mut outcome, memcached.ttl(&keys[id])).await;
-            self.call(&mut outcome, memcached.touch(&keys[id], MINUTE)).await;
         }
         self.call(&mut outcome, memcached.set(&keys[7], value_of(7), MINUTE)).await;
         self.call(&mut outcome, memcached.set_many(vec![(keys[7].clone(), value_of(7))], MINUTE)).await;

@@ -39,14 +39,8 @@ impl<B: Backend> Backend for Tardy<B> {
     async fn remove(&self, key: &Key) -> Result<(), Error> {
         self.around(self.0.remove(key)).await
     }
-    async fn exists(&self, key: &Key) -> Result<bool, Error> {
-        self.around(self.0.exists(key)).await
-    }
     async fn ttl(&self, key: &Key) -> Result<Option<Duration>, Error> {
         self.around(self.0.ttl(key)).await
-    }
-    async fn touch(&self, key: &Key, ttl: Duration) -> Result<bool, Error> {
-        self.around(self.0.touch(key, ttl)).await
     }
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Bytes>>, Error> {
         self.around(self.0.get_many(keys)).await

@@ -56,7 +56,7 @@ impl Broken {
         match self.defect {
             D::ForgetsTtl => YEARS,
             D::RoundsDown => Duration::from_millis(ttl.as_millis() as u64),
-            D::ExistsForEver | D::TtlAsAsked => {
+            D::TtlAsAsked => {
                 self.ttls.lock().unwrap().insert(key.clone(), ttl);
                 ttl
             }
@@ -181,16 +181,6 @@ impl Backend for Broken {
         }
     }
 
-    async fn exists(&self, key: &Key) -> Result<bool, Error> {
-        let found = self.get(key).await?;
-        Ok(match self.defect {
-            D::SaysThatAllExists => true,
-            D::DeniesTheEmpty => found.is_some_and(|bytes| !bytes.is_empty()),
-            D::ExistsForEver => self.ttls.lock().unwrap().contains_key(key),
-            _ => found.is_some(),
-        })
-    }
-
     async fn ttl(&self, key: &Key) -> Result<Option<Duration>, Error> {
         let key = &self.key(key);
         let left = self.inner.ttl(key).await?;
@@ -200,24 +190,6 @@ impl Backend for Broken {
             D::TtlInSeconds => left.map(|left| Duration::from_secs(left.as_secs())),
             _ => left,
         })
-    }
-
-    async fn touch(&self, key: &Key, ttl: Duration) -> Result<bool, Error> {
-        let key = &self.key(key);
-        let left = self.inner.ttl(key).await?;
-        match self.defect {
-            D::TouchesNothing => return Ok(left.is_some()),
-            D::OnlyProlongs if left > Some(ttl) => return Ok(true),
-            D::TouchesWhatIsNot if left.is_none() => return Ok(true),
-            D::TouchStores if left.is_none() => self.inner.set(key, Bytes::new(), ttl).await?,
-            D::TouchRoundsDown => return self.inner.touch(key, Duration::from_millis(ttl.as_millis() as u64)).await,
-            D::TouchEndsLease => {
-                let Some(value) = self.inner.get(key).await? else { return Ok(false) };
-                self.inner.set(key, value, ttl).await?;
-            }
-            _ => return self.inner.touch(key, ttl).await,
-        }
-        Ok(left.is_some())
     }
 
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Bytes>>, Error> {
@@ -249,7 +221,7 @@ impl Backend for Broken {
                     let length = value.len().min(self.capabilities().max_value);
                     self.set(&key, value.slice(..length), ttl).await?;
                 }
-                D::KeepsTheFirstOfMany if !again && value.len() < 100 && self.exists(&key).await? => {}
+                D::KeepsTheFirstOfMany if !again && value.len() < 100 && self.get(&key).await?.is_some() => {}
                 D::SetsTheFirstOfTwins if again => {}
                 _ => self.set(&key, value, ttl).await?,
             }
@@ -260,7 +232,7 @@ impl Backend for Broken {
     async fn remove_many(&self, keys: &[Key]) -> Result<(), Error> {
         for key in self.cut(keys)? {
             self.spare(&key, D::RemoveManySparesLease);
-            if self.defect == D::StopsAtAbsent && !self.exists(&key).await? {
+            if self.defect == D::StopsAtAbsent && self.get(&key).await?.is_none() {
                 break;
             }
             self.remove(&key).await?;
@@ -292,7 +264,7 @@ impl Backend for Broken {
     }
 
     async fn renew(&self, key: &Key, hold: Duration, token: LeaseToken) -> Result<bool, Error> {
-        let has_value = self.exists(key).await?;
+        let has_value = self.get(key).await?.is_some();
         match self.defect {
             D::NoLeases => Err(refusal()),
             D::RenewsNothing => self.inner.renew(key, YEARS / 100, token).await.map(|_| false),
