@@ -7,7 +7,7 @@ use redis::{Cmd, Value};
 use crate::config::Host;
 use crate::key::Key;
 
-/// Pool in a row that one node serves.
+/// Slots in a row that one node serves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Range {
     pub(super) first: u16,

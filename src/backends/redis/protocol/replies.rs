@@ -66,7 +66,7 @@ const DIGITS: usize = 20;
 const SHORT: usize = 64 << 10;
 /// What stands around an entry beside its value.
 const FRAME: usize = 4 << 10;
-/// The fewest bytes that a value takes on the router: so many bytes are at most so many parts.
+/// The fewest bytes that a value takes on the wire: so many bytes are at most so many parts.
 const FEWEST: usize = 16;
 
 impl Replies {
