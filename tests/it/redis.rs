@@ -5,6 +5,7 @@
 mod bus;
 mod connections;
 mod contract;
+mod counted;
 mod degraded;
 mod errors;
 mod failover;

@@ -1,8 +1,10 @@
 //! Batches: requests of many tasks that travel as one.
 //!
 //! What comes while others are in flight waits for the next turn of the scheduler; then all of it is one write, its
-//! reads are one MGET, and one answer wakes everybody. That more than doubles what a connection carries, and leaves TCP
-//! no reason to hold segments back.
+//! reads are one MGET, its stores one transaction, and one answer wakes everybody. That more than doubles what a
+//! connection carries, and leaves TCP no reason to hold segments back. A script would store as well, and costs the
+//! server more: for 64 values of 100 bytes 3.2 us each, a transaction each 1.7 us, one for all 0.8 us, as much as a SET
+//! alone; for 16 KiB 28 us, because it copies the value, and 6 to 7 us.
 //!
 //! A batch is of one runtime: a runtime that stands still holds up none of another's requests, and whoever waits is on
 //! the one whose timer ends the batch.
@@ -11,7 +13,7 @@ use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use redis::{RedisError, Value};
+use redis::Value;
 use tokio::runtime;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -139,60 +141,94 @@ impl Drop for Turn {
     }
 }
 
-/// Sends a batch, and gives everybody their answer.
+/// Sends a batch, and gives each task its answer.
 async fn deliver(shared: Arc<SharedConnection>, batch: Vec<Waiting>) {
-    let mut names = Vec::with_capacity(batch.len());
-    let mut readers = Vec::with_capacity(batch.len());
-    let mut others = Vec::new();
-    let mut pipeline = Pipeline::default();
+    let (pipeline, audiences) = together(batch);
+    let until = Instant::now() + shared.connection.limits().command;
+    match shared.connection.send_all(pipeline, until, true).await {
+        Ok(answers) => {
+            for (audience, answer) in audiences.into_iter().zip(answers) {
+                if let (Audience::Each(_), Ok(Value::Array(values))) = (&audience, &answer) {
+                    shared.average.note(values);
+                }
+                audience.tell(answer);
+            }
+        }
+        Err(error) => audiences.into_iter().for_each(|audience| audience.tell(Err(error.clone()))),
+    }
+}
+
+/// The requests of a batch: reads are one MGET, stores one transaction that ends all their leases at once, removals one
+/// command. With them come the tasks that wait for each answer.
+fn together(batch: Vec<Waiting>) -> (Pipeline, Vec<Audience>) {
+    let (mut pipeline, mut audiences) = (Pipeline::default(), Vec::new());
+    let (mut names, mut readers) = (Vec::with_capacity(batch.len()), Vec::with_capacity(batch.len()));
+    let (mut stores, mut unlocks, mut writers) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut removals, mut removers) = (Vec::new(), Vec::new());
     for Waiting { request, tell } in batch {
         match request {
             Single::Read(key) => {
                 names.push(key);
                 readers.push(tell);
             }
+            Single::Store(store) => {
+                stores.push(store.set);
+                unlocks.push(store.unlock);
+                writers.push(tell);
+            }
+            Single::Remove(command) => {
+                removals.push(command);
+                removers.push(tell);
+            }
             other => {
                 pipeline.push(other);
-                others.push(tell);
+                audiences.push(Audience::One(tell));
             }
         }
+    }
+    if !stores.is_empty() {
+        stores.push(commands::merged(&unlocks));
+        pipeline.push(Single::Atomic(stores));
+        audiences.push(Audience::All(writers));
+    }
+    if !removals.is_empty() {
+        pipeline.push(commands::merged(&removals).into());
+        audiences.push(Audience::All(removers));
     }
     if !names.is_empty() {
         pipeline.push(commands::on_all(b"MGET", names.iter().map(|name| &**name)).into());
+        audiences.push(Audience::Each(readers));
     }
-    let until = Instant::now() + shared.connection.limits().command;
-    match shared.connection.send_all(pipeline, until, true).await {
-        Ok(mut answers) => {
-            for (tell, answer) in others.into_iter().zip(&mut answers) {
-                let _ = tell.send(answer);
+    (pipeline, audiences)
+}
+
+/// The tasks that wait for one answer.
+enum Audience {
+    One(oneshot::Sender<Answer>),
+    /// It is the answer to each of them.
+    All(Vec<oneshot::Sender<Answer>>),
+    /// Each has its own part.
+    Each(Vec<oneshot::Sender<Answer>>),
+}
+
+impl Audience {
+    fn tell(self, answer: Answer) {
+        match (self, answer) {
+            (Self::Each(tasks), Ok(Value::Array(values))) if values.len() == tasks.len() => {
+                tasks.into_iter().zip(values).for_each(|(task, value)| drop(task.send(Ok(value))));
             }
-            if let Some(answer) = answers.next() {
-                if let Ok(Value::Array(values)) = &answer {
-                    shared.average.note(values);
-                }
-                tell_readers(readers, answer);
-            }
+            // No value is an OK: readers see that this is no answer.
+            (Self::Each(tasks), Ok(_)) => tell_all(tasks, &Ok(Value::Okay)),
+            // What a transaction answers to its parts is nothing to those who wait for the whole.
+            (Self::All(tasks), Ok(Value::Array(_))) => tell_all(tasks, &Ok(Value::Okay)),
+            (Self::All(tasks) | Self::Each(tasks), answer) => tell_all(tasks, &answer),
+            (Self::One(task), answer) => drop(task.send(answer)),
         }
-        Err(error) => tell_all(others.into_iter().chain(readers), &error),
     }
 }
 
-/// Gives each reader the value at its place.
-fn tell_readers(readers: Vec<oneshot::Sender<Answer>>, answer: Answer) {
-    match answer {
-        Ok(Value::Array(values)) if values.len() == readers.len() => {
-            for (tell, value) in readers.into_iter().zip(values) {
-                let _ = tell.send(Ok(value));
-            }
-        }
-        // No value is an OK: readers see that this is no answer.
-        Ok(_) => readers.into_iter().for_each(|tell| drop(tell.send(Ok(Value::Okay)))),
-        Err(error) => tell_all(readers.into_iter(), &error),
-    }
-}
-
-fn tell_all(all: impl Iterator<Item = oneshot::Sender<Answer>>, error: &RedisError) {
-    all.for_each(|tell| drop(tell.send(Err(error.clone()))));
+fn tell_all(tasks: Vec<oneshot::Sender<Answer>>, answer: &Answer) {
+    tasks.into_iter().for_each(|task| drop(task.send(answer.clone())));
 }
 
 #[cfg(test)]

@@ -11,8 +11,8 @@
 //! begins a new stream under the same name, so that processes need not agree on another.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -37,6 +37,36 @@ pub(super) struct Stream {
     follower: u64,
     /// Whether the server has taken a mark.
     appends: AtomicBool,
+    lasts: Lasts,
+}
+
+/// When the server was last told how long a stream is kept: with each mark, and with a message once an hour.
+///
+/// It is kept for days after that, so messages need not renew it each time. A stream that a message begins, because the
+/// one before it was lost, has no end until a reader finds the gap and gives it one.
+#[derive(Default)]
+struct Lasts(Mutex<Option<Instant>>);
+
+const HOUR: Duration = Duration::from_secs(60 * 60);
+
+impl Lasts {
+    fn is_due(&self) -> bool {
+        self.last().is_none_or(|last| last.elapsed() >= HOUR)
+    }
+
+    /// Another stream may be in its place.
+    fn forget(&self) {
+        *self.last() = None;
+    }
+
+    fn renewed(&self) {
+        *self.last() = Some(Instant::now());
+    }
+
+    fn last(&self) -> MutexGuard<'_, Option<Instant>> {
+        // It is one assignment: there is nothing half done to find.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// How often a stream is asked that the hub cannot listen to.
@@ -49,7 +79,7 @@ impl Stream {
         // In a cluster one command names the streams of one slot, so each has a hub of its own.
         let hub = if shared.router.is_single_node() { shared.hub.clone() } else { Hub::default() };
         let follower = hub.join();
-        Self { shared, name, hub, follower, appends: AtomicBool::new(false) }
+        Self { shared, name, hub, follower, appends: AtomicBool::new(false), lasts: Lasts::default() }
     }
 
     /// What stands behind `id`, asked for again and again over the connection of all.
@@ -93,7 +123,14 @@ impl Stream {
         let run = run.as_deref().unwrap_or(seen);
         let gap = !entries.unbroken || !seen.is_empty() && run != seen;
         let position = match entries.last {
-            Some(last) => position(last, run),
+            Some(last) => {
+                if !entries.unbroken {
+                    // It may have been begun by a message. If this fails, the next message tries again.
+                    self.lasts.forget();
+                    let _ = append::keep(&self.shared, &self.name).await;
+                }
+                position(last, run)
+            }
             // Nothing to go on from: the gap covers what comes before the mark, which begins a new stream if it must.
             None if !entries.unbroken => position(self.append_mark().await?, run),
             None => position(id, run),
@@ -107,7 +144,8 @@ impl Stream {
     }
 
     async fn append_mark(&self) -> Result<Id, Error> {
-        let id = append::add(&self.shared, &self.name, None).await?;
+        let id = append::mark(&self.shared, &self.name).await?;
+        self.lasts.renewed();
         self.appends.store(true, Relaxed);
         Ok(id)
     }
@@ -142,7 +180,12 @@ impl Bus for Stream {
             // takes that for a broken connection, and all that is under way on it is lost.
             self.append_mark().await?;
         }
-        append::add(&self.shared, &self.name, Some(&message)).await.map(drop)
+        let lasts = self.lasts.is_due();
+        append::message(&self.shared, &self.name, &message, lasts).await?;
+        if lasts {
+            self.lasts.renewed();
+        }
+        Ok(())
     }
 
     async fn receive(&self, after: Option<&Position>, wait: Duration) -> Result<Batch, Error> {

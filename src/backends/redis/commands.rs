@@ -1,10 +1,10 @@
 //! Commands, as they travel.
 
 use bytes::Bytes;
-use redis::{Cmd, RedisWrite};
+use redis::{Arg, Cmd, RedisWrite};
 
 use super::refusal::Lack;
-use super::request::{Attempt, Single};
+use super::request::{Attempt, Single, Store};
 use super::scripts::{FILL, LEASE, MOVE, RELEASE, RENEW};
 use crate::backends::LeaseToken;
 use crate::key::Key;
@@ -31,32 +31,48 @@ pub(super) fn unlink(attempt: Attempt) -> &'static [u8] {
     if attempt.lacks.has(Lack::Unlink) { b"DEL" } else { b"UNLINK" }
 }
 
-pub(super) fn remove(attempt: Attempt, key: &Key, lock: &str) -> Cmd {
-    let mut command = Cmd::with_capacity(3, 6 + key.as_str().len() + lock.len());
-    command.write_arg(unlink(attempt));
-    command.write_arg(key.as_str().as_bytes());
-    command.write_arg(lock.as_bytes());
-    command
+/// Removes a value and ends the lease.
+pub(super) fn remove(attempt: Attempt, key: &Key, lock: &str) -> Single {
+    Single::Remove(on_all(unlink(attempt), [key.as_str(), lock].into_iter()))
+}
+
+/// One command for several of one kind, each of which names what it is about.
+pub(super) fn merged(commands: &[Cmd]) -> Cmd {
+    let names = || commands.iter().flat_map(|command| command.args_iter().skip(1));
+    let mut merged = Cmd::with_capacity(commands.len() * 2 + 1, 0);
+    // The last one knows most of what the server refuses.
+    for arg in commands.last().into_iter().flat_map(|last| last.args_iter().take(1)).chain(names()) {
+        if let Arg::Simple(bytes) = arg {
+            merged.write_arg(bytes);
+        }
+    }
+    merged
 }
 
 /// Stores a value and ends the lease.
 pub(super) fn set(attempt: Attempt, key: &Key, lock: &str, value: &[u8], ttl: u64) -> Single {
-    ending(attempt, on(b"DEL", lock), vec![store(key.as_str(), value, ttl)])
+    let (set, unlock) = (store(key.as_str(), value, ttl), on(b"DEL", lock));
+    if attempt.lacks.has(Lack::Transactions) {
+        in_row(unlock, vec![set])
+    } else {
+        Single::Store(Box::new(Store { set, unlock }))
+    }
 }
 
 /// Like [`set`], of several values on one server.
 pub(super) fn set_all(attempt: Attempt, items: &[(Key, Bytes)], locks: &[String], ttl: u64) -> Single {
-    let stores = items.iter().map(|(key, value)| store(key.as_str(), value, ttl)).collect();
-    ending(attempt, on_all(b"DEL", locks.iter().map(String::as_str)), stores)
+    let mut stores: Vec<Cmd> = items.iter().map(|(key, value)| store(key.as_str(), value, ttl)).collect();
+    let unlock = on_all(b"DEL", locks.iter().map(String::as_str));
+    if attempt.lacks.has(Lack::Transactions) {
+        return in_row(unlock, stores);
+    }
+    stores.push(unlock);
+    Single::Atomic(stores)
 }
 
-/// Stores, and ends leases by `unlock`. Where that cannot be one step, they are ended before and after: a lease that
-/// was granted before all is stored cannot fill.
-fn ending(attempt: Attempt, unlock: Cmd, mut stores: Vec<Cmd>) -> Single {
-    if !attempt.lacks.has(Lack::Transactions) {
-        stores.push(unlock);
-        return Single::Atomic(stores);
-    }
+/// Stores without a transaction. Leases are ended before and after: one that was granted before all is stored cannot
+/// fill.
+fn in_row(unlock: Cmd, mut stores: Vec<Cmd>) -> Single {
     stores.insert(0, unlock.clone());
     stores.push(unlock);
     Single::Row(stores)
@@ -139,6 +155,13 @@ pub(super) fn text(token: LeaseToken) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn merged_commands_name_all_that_each_of_them_names() {
+        let commands = [on_all(b"UNLINK", ["a", "a:lock"].into_iter()), on_all(b"DEL", ["b", "b:lock"].into_iter())];
+        let expected = on_all(b"DEL", ["a", "a:lock", "b", "b:lock"].into_iter());
+        assert_eq!(merged(&commands).get_packed_command(), expected.get_packed_command());
+    }
 
     #[test]
     fn tokens_are_32_lower_hex_digits() {

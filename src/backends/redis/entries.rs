@@ -114,7 +114,10 @@ pub(super) fn news(answer: Value, places: &[(Key, Id)]) -> Option<Vec<Box<str>>>
 
 /// The id in the answer to what appends an entry.
 pub(super) fn appended(answer: Value) -> Option<Id> {
-    id(array(answer)?.into_iter().next()?)
+    match answer {
+        Value::Array(answers) => id(answers.into_iter().next()?),
+        answer => id(answer),
+    }
 }
 
 /// The streams of an answer to XREAD that have something, and what.

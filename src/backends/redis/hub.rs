@@ -48,7 +48,7 @@ impl Hub {
             changed.as_mut().enable();
             if let Some(stream) = self.0.follow((follower, name), (after, run), wait) {
                 // An entry that says nothing wakes the reader. If it cannot be made, the wait ends by itself.
-                let _ = append::add(shared, &stream, None).await;
+                let _ = append::mark(shared, &stream).await;
             }
             if let Some(heard) = self.0.heard(follower, asked) {
                 waiting.ended = true;

@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use bytes::Bytes;
-use redis::{Cmd, Value};
+use redis::Value;
 
 use self::ceiling::{Ceiling, MAX_VALUE, fits};
 use self::hub::Hub;
@@ -93,7 +93,8 @@ mod tracking;
 /// further ones while more than 512 commands are in flight on each, one for values of 64 KiB and more, so that small
 /// ones do not wait behind them, nor are lost with a connection that the server ends over a value it finds too long, and
 /// one that listens to the buses of all caches, at less than a command a second while nothing changes; in a cluster,
-/// one for each bus. What several tasks ask in the same turn of the scheduler travels together, reads as one `MGET`.
+/// one for each bus. What several tasks ask in the same turn of the scheduler travels together, outside of clusters reads
+/// as one `MGET`, values as one transaction, and removals as one `UNLINK`.
 ///
 /// # Clusters and sentinels
 /// In a cluster each node has connections and failures of its own: the keys of a lost node fail, all others go on. A
@@ -201,20 +202,20 @@ impl Shared {
         self.router.companion_key(key, "lock")
     }
 
-    async fn one(
+    async fn one<S: Into<Single>>(
         &self,
         key: &Key,
         size: SizeClass,
-        make: impl Fn(Attempt) -> Cmd + Send + Sync,
+        make: impl Fn(Attempt) -> S + Send + Sync,
     ) -> Result<Value, Error> {
         self.router.run(key, size, |attempt| Request::One(make(attempt).into())).await
     }
 
-    async fn number(
+    async fn number<S: Into<Single>>(
         &self,
         key: &Key,
         size: SizeClass,
-        make: impl Fn(Attempt) -> Cmd + Send + Sync,
+        make: impl Fn(Attempt) -> S + Send + Sync,
     ) -> Result<i64, Error> {
         match self.one(key, size, make).await? {
             Value::Int(number) => Ok(number),
@@ -361,8 +362,7 @@ impl Backend for Redis {
                 shared.number(first, SizeClass::Small, make).await.map(drop)
             }
             _ => {
-                let make =
-                    |attempt, index: usize| commands::remove(attempt, &keys[index], &shared.lock(&keys[index])).into();
+                let make = |attempt, index: usize| commands::remove(attempt, &keys[index], &shared.lock(&keys[index]));
                 let keys: Vec<&Key> = keys.iter().collect();
                 shared.router.run_each(&keys, SizeClass::Small, make).await.map(drop)
             }

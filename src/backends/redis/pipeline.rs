@@ -19,13 +19,8 @@ impl Pipeline {
         let before = self.commands.len();
         let mut excused: Excuses = |_| false;
         match request {
-            Single::Atomic(commands) => {
-                self.commands.add_command(word("MULTI"));
-                for command in commands {
-                    self.commands.add_command(command);
-                }
-                self.commands.add_command(word("EXEC"));
-            }
+            Single::Store(store) => self.transaction([store.set, store.unlock]),
+            Single::Atomic(commands) => self.transaction(commands),
             Single::Row(commands) => {
                 for command in commands {
                     self.commands.add_command(command);
@@ -34,7 +29,7 @@ impl Pipeline {
             Single::Read(key) => {
                 self.commands.add_command(commands::on(b"GET", &key));
             }
-            Single::Command(command) => {
+            Single::Command(command) | Single::Remove(command) => {
                 self.commands.add_command(command);
             }
             Single::Look { command, excuses } => {
@@ -43,6 +38,14 @@ impl Pipeline {
             }
         }
         self.requests.push((self.commands.len() - before, excused));
+    }
+
+    fn transaction(&mut self, commands: impl IntoIterator<Item = Cmd>) {
+        self.commands.add_command(word("MULTI"));
+        for command in commands {
+            self.commands.add_command(command);
+        }
+        self.commands.add_command(word("EXEC"));
     }
 
     /// The commands.

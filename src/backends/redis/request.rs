@@ -18,6 +18,15 @@ pub(super) enum Request {
 }
 
 impl Request {
+    /// See [`Single::apart`].
+    #[cfg(feature = "redis-cluster")]
+    pub(super) fn apart(self) -> Self {
+        match self {
+            Self::One(single) => Self::One(single.apart()),
+            Self::All(singles) => Self::All(singles.into_iter().map(Single::apart).collect()),
+        }
+    }
+
     /// How an answer to it may be too long, if it is one to something that other programs can write.
     pub(super) fn too_long(&self) -> Option<Fault> {
         match self {
@@ -40,6 +49,10 @@ pub(super) enum Single {
         command: Cmd,
         excuses: Excuses,
     },
+    /// Several travel as one transaction.
+    Store(Box<Store>),
+    /// Removes what its command names. Several travel as one command.
+    Remove(Cmd),
     /// Commands that are carried out as one; the answer is an array of theirs. All keys are on one server.
     Atomic(Vec<Cmd>),
     /// Commands that are carried out one behind another; the answer is that of the last.
@@ -51,11 +64,21 @@ impl Single {
         Self::Look { command, excuses }
     }
 
+    /// The same, to be sent apart from others: in a cluster, one transaction or command names keys of one slot.
+    #[cfg(feature = "redis-cluster")]
+    pub(super) fn apart(self) -> Self {
+        match self {
+            Self::Store(store) => Self::Atomic(vec![store.set, store.unlock]),
+            Self::Remove(command) => Self::Command(command),
+            single => single,
+        }
+    }
+
     fn too_long(&self) -> Option<Fault> {
         let command = match self {
             Self::Read(_) => return Some(Fault::TooLong),
             Self::Command(command) | Self::Look { command, .. } => command,
-            Self::Atomic(_) | Self::Row(_) => return None,
+            Self::Store(_) | Self::Remove(_) | Self::Atomic(_) | Self::Row(_) => return None,
         };
         match command.args_iter().next() {
             Some(Arg::Simple(b"MGET")) => Some(Fault::TooLong),
@@ -63,6 +86,12 @@ impl Single {
             _ => None,
         }
     }
+}
+
+/// Stores a value and removes the lock of its key, as one.
+pub(super) struct Store {
+    pub(super) set: Cmd,
+    pub(super) unlock: Cmd,
 }
 
 impl From<Cmd> for Single {

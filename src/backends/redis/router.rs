@@ -46,7 +46,7 @@ impl Router {
         match self {
             Self::Pool(pool) => pool.run(size, make).await,
             #[cfg(feature = "redis-cluster")]
-            Self::Cluster(cluster) => cluster.run(key, size, make).await,
+            Self::Cluster(cluster) => cluster.run(key, size, |attempt| make(attempt).apart()).await,
         }
     }
 
@@ -66,7 +66,7 @@ impl Router {
                 }
             }
             #[cfg(feature = "redis-cluster")]
-            Self::Cluster(cluster) => cluster.run_each(keys, size, make).await,
+            Self::Cluster(cluster) => cluster.run_each(keys, size, |attempt, index| make(attempt, index).apart()).await,
         }
     }
 

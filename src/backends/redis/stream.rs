@@ -64,14 +64,23 @@ pub(super) const MOST: u32 = 1_000;
 pub(super) const MESSAGE: &[u8] = b"m";
 pub(super) const HELLO: &[u8] = b"hello";
 
-/// Appends a message, or an entry that marks the position of now.
-pub(super) fn append(name: &str, message: Option<&[u8]>) -> Request {
+/// Appends a message, or an entry that marks the position of now. If it `lasts`, the server is told how long the stream
+/// is kept.
+pub(super) fn append(name: &str, message: Option<&[u8]>, lasts: bool) -> Request {
     let (field, value) = message.map_or((HELLO, &b""[..]), |message| (MESSAGE, message));
     let mut add = Cmd::with_capacity(8, name.len() + value.len() + 32);
     add.arg("XADD").arg(name).arg("MAXLEN").arg("~").arg(KEPT).arg("*").arg(field).arg(value);
+    if !lasts {
+        return Request::One(add.into());
+    }
+    Request::All(vec![add.into(), keep(name)])
+}
+
+/// Lets a stream be kept from now on.
+pub(super) fn keep(name: &str) -> Single {
     let mut keep = Cmd::with_capacity(3, name.len() + 24);
     keep.arg("PEXPIRE").arg(name).arg(LIFE);
-    Request::All(vec![add.into(), keep.into()])
+    keep.into()
 }
 
 /// Reads what stands behind `after`, and whether it is all. Ends with `beside`.

@@ -35,7 +35,7 @@ pub(crate) use self::rude_https::{ALL as RUDE_HTTPS, RudeAnswer, RudeHttps};
 pub(crate) use self::rude_memcached::{ALL as RUDE_MEMCACHED, Rude, RudeMemcached};
 pub(crate) use self::rude_redis::{Mode, RudeRedis};
 pub(crate) use self::sentinel::Sentinels;
-pub(crate) use self::server::Server;
+pub(crate) use self::server::{Monitor, Server};
 pub(crate) use self::tls::Authority;
 
 /// Longer than anything here takes, on however busy a machine.

@@ -1,0 +1,205 @@
+//! Commands, counted by the server.
+
+use std::time::Duration;
+
+use cachekit::backends::Redis;
+use cachekit::codec::{Checked, Postcard};
+use cachekit::{Backend, Cache, CacheBuilder, ErrorKind, Intent, Key};
+use tokio::time::sleep;
+
+use super::support::{MINUTE, at_once, key, patient, value_of};
+use crate::servers::{Monitor, PATIENCE, Server, eventually};
+use crate::support::{leased, settle};
+
+/// A cache with a bus, to which the server has said all that it says at first.
+async fn listening(server: &Server) -> Cache<Redis, Checked<Postcard>> {
+    let builder = CacheBuilder::new().intent(Intent::Production).namespace("users").backend(patient(&server.url()));
+    let cache = builder.adaptive_timeout_enabled(false).build().unwrap();
+    cache.set("first", 1u32).await.unwrap();
+    cache.invalidate("first").await.unwrap();
+    eventually("the cache listens", async || server.calls("xread") > 0).await;
+    settle().await;
+    sleep(Duration::from_millis(200)).await;
+    cache
+}
+
+/// What the server was asked to change, in order: the names of the commands.
+fn changes(monitor: &mut Monitor, server: &Server) -> Vec<String> {
+    let names = monitor.heard(server).into_iter().filter_map(|line| Some(line.split('"').nth(1)?.to_owned()));
+    names.filter(|name| !matches!(&**name, "XREAD" | "XRANGE" | "XINFO" | "ECHO")).collect()
+}
+
+#[tokio::test]
+async fn set_is_one_transaction_and_one_message() {
+    let server = Server::start();
+    let cache = listening(&server).await;
+    let mut monitor = server.monitor();
+    cache.set("ada", 1u32).await.unwrap();
+    assert_eq!(changes(&mut monitor, &server), ["MULTI", "SET", "DEL", "EXEC", "XADD"]);
+}
+
+#[tokio::test]
+async fn invalidate_is_one_command_and_one_message() {
+    let server = Server::start();
+    let cache = listening(&server).await;
+    let mut monitor = server.monitor();
+    cache.invalidate("ada").await.unwrap();
+    assert_eq!(changes(&mut monitor, &server), ["UNLINK", "XADD"]);
+}
+
+const TASKS: usize = 64;
+const EACH: usize = 16;
+
+/// Each of many tasks waits for its own change before it begins the next.
+async fn by_many_tasks<F>(work: impl Fn(usize) -> F + Clone + Send + Sync + 'static)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let task = move |task| {
+        let work = work.clone();
+        async move {
+            for id in 0..EACH {
+                work(task * EACH + id).await;
+            }
+        }
+    };
+    at_once(TASKS, task).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sets_of_many_tasks_share_transactions_and_batches() {
+    let server = Server::start();
+    let cache = listening(&server).await;
+    let names = ["set", "multi", "exec", "del", "xadd", "pexpire", "echo"];
+    let calls = || names.map(|name| server.calls(name));
+    let before = calls();
+    let setter = cache.clone();
+    by_many_tasks(move |id| {
+        let cache = setter.clone();
+        async move { cache.set(id, id).await.unwrap() }
+    })
+    .await;
+    let after = calls();
+    let [set, multi, exec, del, xadd, pexpire, echo] = std::array::from_fn(|index| after[index] - before[index]);
+    let count = (TASKS * EACH) as u64;
+    assert_eq!((set, xadd, pexpire), (count, count, 0));
+    assert!(multi == exec && exec == del, "{multi} {exec} {del}");
+    assert!(multi < count / 2 && echo < count / 2, "{multi} transactions and {echo} echoes for {count} values");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn removals_of_many_tasks_share_commands() {
+    let server = Server::start();
+    let cache = listening(&server).await;
+    by_many_tasks({
+        let cache = cache.clone();
+        move |id| {
+            let cache = cache.clone();
+            async move { cache.set(id, id).await.unwrap() }
+        }
+    })
+    .await;
+    let before = server.calls("unlink");
+    by_many_tasks({
+        let cache = cache.clone();
+        move |id| {
+            let cache = cache.clone();
+            async move { cache.invalidate(id).await.unwrap() }
+        }
+    })
+    .await;
+    let (unlink, count) = (server.calls("unlink") - before, (TASKS * EACH) as u64);
+    assert!((1..count / 2).contains(&unlink), "{unlink} commands for {count} keys");
+    for id in 0..TASKS * EACH {
+        assert_eq!(server.cli(&["EXISTS", &format!("users:{id}")]), "0", "{id}");
+    }
+}
+
+/// What travels as one transaction ends the leases of all its keys.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sets_that_travel_together_end_every_lease() {
+    let server = Server::start();
+    let redis = patient(&server.url());
+    let lease = |id| {
+        let redis = redis.clone();
+        async move { leased(&redis, &key(id), MINUTE).await.unwrap().expect("it is granted") }
+    };
+    let tokens = at_once(TASKS, lease).await;
+    assert_eq!(server.cli(&["DBSIZE"]), TASKS.to_string());
+    let set = |id| {
+        let redis = redis.clone();
+        async move { redis.set(&key(id), value_of(id), MINUTE).await.unwrap() }
+    };
+    at_once(TASKS, set).await;
+    assert!(server.calls("multi") < TASKS as u64, "they travel together");
+    for id in 0..TASKS {
+        for token in &tokens {
+            assert!(!redis.fill(&key(id), "old".into(), MINUTE, *token).await.unwrap(), "{id}");
+        }
+        assert_eq!(redis.get(&key(id)).await.unwrap(), Some(value_of(id)));
+    }
+    assert_eq!(server.cli(&["DBSIZE"]), TASKS.to_string(), "no lock is left");
+}
+
+/// A user who may not touch one of the keys that travel together is refused that one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_that_is_denied_fails_alone() {
+    let server = Server::setup().user("ada", "on nopass ~users:* +@all").start();
+    let redis = patient(&format!("redis://ada@{}", server.address()));
+    let name = |id| Key::new(if id == 7 { "others" } else { "users" }, id).unwrap();
+    for round in 0..4 {
+        let change = |id: usize| {
+            let redis = redis.clone();
+            async move {
+                if round % 2 == 0 {
+                    redis.set(&name(id), value_of(id), MINUTE).await
+                } else {
+                    redis.remove(&name(id)).await
+                }
+            }
+        };
+        let all = async || tokio::time::timeout(PATIENCE, at_once(TASKS, change)).await.unwrap();
+        let failed: Vec<_> = all().await.into_iter().filter_map(Result::err).map(|error| error.kind()).collect();
+        assert_eq!(failed, [ErrorKind::Denied], "in round {round}");
+        let left = if round % 2 == 0 { TASKS - 1 } else { 0 };
+        assert_eq!(server.cli(&["DBSIZE"]), left.to_string());
+    }
+}
+
+/// A server that is full refuses all that travels together, and each task is told.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_server_refuses_every_set_of_a_batch() {
+    let server = Server::start();
+    let redis = patient(&server.url());
+    let set = |id| {
+        let redis = redis.clone();
+        async move { redis.set(&key(id), value_of(id), MINUTE).await }
+    };
+    redis.ping().await.unwrap();
+    server.cli(&["CONFIG", "SET", "maxmemory", "1"]);
+    let refused = at_once(TASKS, set).await;
+    assert!(refused.iter().all(|result| result.as_ref().is_err_and(|error| error.kind() == ErrorKind::ReadOnly)));
+    server.cli(&["CONFIG", "SET", "maxmemory", "0"]);
+    assert!(at_once(TASKS, set).await.iter().all(Result::is_ok));
+    assert_eq!(server.cli(&["DBSIZE"]), TASKS.to_string());
+}
+
+/// Each mark says how long the stream is kept; messages need not, for an hour.
+#[tokio::test]
+async fn a_stream_outlives_its_last_message_by_days() {
+    let server = Server::start();
+    let cache = listening(&server).await;
+    let left = || server.cli(&["PTTL", "users::bus"]).parse::<i64>().unwrap();
+    let day = 24 * 60 * 60 * 1_000;
+    assert!(left() > 6 * day, "{}", left());
+    let before = server.calls("pexpire");
+    for value in 0..100u32 {
+        cache.set("ada", value).await.unwrap();
+    }
+    assert!(server.calls("pexpire") - before <= 1 && left() > 6 * day);
+
+    // A stream that is lost is begun anew by a message, and is kept for as long once a reader has found that out.
+    server.cli(&["DEL", "users::bus"]);
+    cache.set("ada", 1u32).await.unwrap();
+    eventually("the new stream has an end", async || left() > 6 * day).await;
+}
