@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use redis::Value;
 
-use super::stream::{HELLO, Id, MESSAGE, MOST, READS};
+use super::stream::{HELLO, Id, MESSAGE, MOST};
 use crate::key::Key;
 
 /// What stands behind a position.
@@ -24,24 +24,22 @@ impl Entries {
 
 /// The answer to [`read`](super::stream::read), whatever was asked beside it.
 pub(super) fn entries(answer: Value, after: Id) -> Option<Entries> {
-    behind(after, &mut array(answer)?.into_iter())
+    behind(after, Some(after), &mut array(answer)?.into_iter())
 }
 
-/// The answer to [`read_each`](super::stream::read_each).
-pub(super) fn each(answer: Value, places: impl ExactSizeIterator<Item = Id>) -> Option<Vec<Entries>> {
-    let answers = array(answer)?;
-    if answers.len() != places.len() * READS {
-        return None;
-    }
-    let mut answers = answers.into_iter();
-    places.map(|after| behind(after, &mut answers)).collect()
+/// The answer to [`read_each`](super::stream::read_each). With each place comes the one behind which nothing may have
+/// been removed, if the server was asked about that.
+pub(super) fn each(answer: Value, places: impl Iterator<Item = (Id, Option<Id>)>) -> Option<Vec<Entries>> {
+    let mut answers = array(answer)?.into_iter();
+    let each = places.map(|(after, checked)| behind(after, checked, &mut answers)).collect();
+    answers.next().is_none().then_some(each).flatten()
 }
 
 /// Nothing is lost if the entry at the position is still there, nothing behind it was removed, all that is there can be
 /// read, and more can be added. The server drops the oldest first, so what it drops behind the position takes that entry
 /// along.
-fn behind(after: Id, answers: &mut impl Iterator<Item = Value>) -> Option<Entries> {
-    let about = About::read(answers.next()?);
+fn behind(after: Id, checked: Option<Id>, answers: &mut impl Iterator<Item = Value>) -> Option<Entries> {
+    let about = About::read(if checked.is_some() { answers.next()? } else { Value::Nil });
     let listed = streams(answers.next()?)?.into_iter().next().map(|(_, listed)| listed).unwrap_or_default();
     let is_there = !listed_of(answers.next()?)?.is_empty();
     let is_all = listed.len() < MOST as usize;
@@ -59,7 +57,7 @@ fn behind(after: Id, answers: &mut impl Iterator<Item = Value>) -> Option<Entrie
     }
     // The last that was ever added, or that was removed: servers before version 7 do not tell which were.
     let ends = last == Id::LAST || about.removed > last || is_all && about.last > last;
-    let unbroken = is_there && is_read && about.removed <= after && !ends;
+    let unbroken = is_there && is_read && about.removed <= checked.unwrap_or(after) && !ends;
     Some(Entries { messages, last: (last != after && !ends).then_some(last), unbroken })
 }
 
@@ -243,6 +241,17 @@ mod tests {
     }
 
     #[test]
+    fn what_was_removed_since_the_last_check_may_not_have_been_read() {
+        let about = Value::Map(vec![(bulk("max-deleted-entry-id"), bulk("3-0"))]);
+        let there = || Value::Array(vec![entry("4-0", "m", "z")]);
+        for (checked, unbroken) in [("2-0", false), ("3-0", true), ("4-0", true)] {
+            let answers = Value::Array(vec![about.clone(), Value::Nil, there()]);
+            let found = each(answers, [(place("4-0"), Some(place(checked)))].into_iter()).unwrap();
+            assert_eq!(found[0].unbroken, unbroken, "{checked}");
+        }
+    }
+
+    #[test]
     fn an_entry_that_nobody_here_has_written_may_have_been_a_message() {
         let odd = [
             entry("2-0", "x", "y"),
@@ -274,6 +283,8 @@ mod tests {
             assert!(appended(Value::Array(vec![value.clone()])).is_none() || matches!(value, Value::BulkString(_)));
         }
         let one = || [Value::Nil, Value::Nil, Value::Nil];
-        assert!(each(Value::Array([one(), one()].concat()), [after].into_iter()).is_none(), "more than was asked");
+        assert!(each(Value::Array([one(), one()].concat()), [(after, Some(after))].into_iter()).is_none(), "too many");
+        assert!(each(Value::Array(one().to_vec()), [(after, None)].into_iter()).is_none(), "more than was asked");
+        assert!(each(Value::Array(one()[1..].to_vec()), [(after, None)].into_iter()).is_some());
     }
 }

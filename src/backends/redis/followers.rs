@@ -12,6 +12,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::entries::Entries;
+use super::followed::{Due, Followed, News};
 use super::stream::Id;
 use crate::error::Error;
 use crate::key::Key;
@@ -43,45 +44,6 @@ struct Reader {
     waits_for: Option<Key>,
 }
 
-/// A stream that somebody listens to.
-struct Followed {
-    name: Key,
-    /// The last entry that was read.
-    read: Id,
-    /// The run of the server in which it was.
-    run: Box<str>,
-    /// Whether there is, or may be, something to read.
-    due: bool,
-    /// The moment at which nothing stood behind `read`.
-    proven: Option<Instant>,
-    /// What was read and not taken yet.
-    news: Option<News>,
-    /// How long one wait may be.
-    wait: Duration,
-}
-
-/// What was read behind a place.
-struct News {
-    after: Id,
-    entries: Entries,
-    run: Box<str>,
-    /// Whether the run is another than that of the place.
-    has_moved: bool,
-}
-
-impl News {
-    fn is_urgent(&self) -> bool {
-        !self.entries.messages.is_empty() || !self.entries.unbroken || self.has_moved
-    }
-}
-
-/// What is to be read of one stream.
-pub(super) struct Due {
-    pub(super) follower: u64,
-    pub(super) name: Key,
-    pub(super) read: Id,
-}
-
 /// What a reader is to do next.
 pub(super) enum Next {
     /// Read what is due.
@@ -101,9 +63,6 @@ pub(super) enum Heard {
 
 /// How long a reader may give no sign of life.
 pub(super) const SILENT: Duration = Duration::from_millis(1_500);
-/// Messages of one stream that wait to be taken. Whoever leaves more reads them anew.
-const MOST: usize = 2_000;
-
 impl Followers {
     /// A number for a stream to follow.
     pub(super) fn join(&self) -> u64 {
@@ -143,8 +102,7 @@ impl Followers {
             _ => {}
         }
         let (name, run) = (name.clone(), run.into());
-        let followed = Followed { name, read: after, run, due: true, proven: None, news: None, wait };
-        state.followed.insert(follower, followed);
+        state.followed.insert(follower, Followed::new(name, after, run, wait));
         state.reader.as_mut().and_then(|reader| reader.waits_for.take())
     }
 
@@ -200,41 +158,6 @@ impl Followers {
     }
 }
 
-impl Followed {
-    /// The place up to which its receiver knows everything.
-    fn given(&self) -> Id {
-        self.news.as_ref().map_or(self.read, |news| news.after)
-    }
-
-    /// Whether what it has read is of another run of the server than this one.
-    fn is_of_another(&self, run: Option<&str>) -> bool {
-        !self.run.is_empty() && run.is_some_and(|run| *run != *self.run)
-    }
-
-    /// Adds what was read behind the last entry.
-    fn add(&mut self, entries: Entries, has_moved: bool) {
-        let after = self.read;
-        self.read = entries.last.unwrap_or(after);
-        let run = self.run.clone();
-        match &mut self.news {
-            Some(news) => {
-                news.entries.messages.extend(entries.messages);
-                if entries.last.is_some() || !entries.unbroken {
-                    news.entries.last = entries.last;
-                }
-                news.entries.unbroken &= entries.unbroken;
-                news.run = run;
-                news.has_moved |= has_moved;
-            }
-            None => self.news = Some(News { after, entries, run, has_moved }),
-        }
-        if self.news.as_ref().is_some_and(|News { entries, .. }| !entries.unbroken || entries.messages.len() > MOST) {
-            // Its receiver goes on from a place of its own.
-            self.read = Id::NOWHERE;
-        }
-    }
-}
-
 /// The right of a task to read. It ends when another takes over or nobody listens any more.
 pub(super) struct Reading {
     followers: Arc<Followers>,
@@ -254,7 +177,7 @@ impl Reading {
     /// Everything is to be read again, on a new connection. Returns one of the streams.
     pub(super) fn begin(&self) -> Option<Key> {
         self.with(|state| {
-            state.followed.values_mut().for_each(|followed| followed.due |= followed.read != Id::NOWHERE);
+            state.followed.values_mut().for_each(Followed::begin);
             state.followed.values().next().map(|followed| followed.name.clone())
         })
         .flatten()
@@ -269,6 +192,7 @@ impl Reading {
                 follower: *follower,
                 name: followed.name.clone(),
                 read: followed.read,
+                checked: followed.to_check(),
             })
             .collect()
         };
@@ -283,7 +207,7 @@ impl Reading {
             };
             let has_moved = followed.is_of_another(run);
             let is_news = entries.last.is_some() || !entries.unbroken || has_moved;
-            (followed.due, followed.proven) = (false, Some(sent));
+            followed.note(due, entries.last.is_none(), sent);
             if let Some(run) = run {
                 followed.run = run.into();
             }
@@ -324,7 +248,8 @@ impl Reading {
             }
             for followed in state.followed.values_mut() {
                 let Some((_, from)) = watched.iter().find(|(name, _)| *name == followed.name) else { continue };
-                if news.iter().any(|name| **name == *followed.name.as_str()) {
+                let is_news = news.iter().any(|name| **name == *followed.name.as_str());
+                if is_news || followed.is_to_check() {
                     followed.due = followed.read != Id::NOWHERE;
                 } else if *from <= followed.read && !followed.due {
                     followed.proven = followed.proven.max(Some(proven));

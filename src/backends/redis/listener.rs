@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redis::Value;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::Shared;
 use super::dedicated::Dedicated;
 use super::entries;
-use super::followers::{Due, Next, Reading};
+use super::followed::Due;
+use super::followers::{Next, Reading};
 use super::request::{Request, SizeClass};
 use super::spoiled::is_spoiled;
 use super::stream::{self, Id};
@@ -21,6 +22,8 @@ use crate::key::Key;
 
 /// How often a reader without a connection of its own asks.
 const POLL: Duration = Duration::from_millis(25);
+/// How long a reader rests after news, so that many messages come with one read: also those that this process appends.
+const REST: Duration = Duration::from_millis(20);
 /// How often a reader that waits gives a sign of life.
 const BEAT: Duration = Duration::from_millis(500);
 /// Connections that may break one after another, each at once.
@@ -39,11 +42,13 @@ pub(super) struct Listener {
     /// `None` until it was tried to open one; `Some(None)` where the pool has no room for it.
     connection: Option<Option<Dedicated>>,
     waits: u32,
+    /// Until when it rests before it waits again.
+    rests: Option<Instant>,
 }
 
 impl Listener {
     pub(super) fn new(shared: Arc<Shared>, reading: Reading) -> Self {
-        Self { shared, reading, connection: None, waits: 0 }
+        Self { shared, reading, connection: None, waits: 0, rests: None }
     }
 
     /// Reads until its reading ends. Broken connections are replaced.
@@ -73,6 +78,12 @@ impl Listener {
         if !due.is_empty() {
             return self.read(due).await;
         }
+        if let Some(end) = self.rests.take() {
+            return Ok(match self.living(sleep_until(end)).await {
+                Some(()) => ControlFlow::Continue(()),
+                None => ControlFlow::Break(()),
+            });
+        }
         match self.reading.next() {
             Next::Due => Ok(ControlFlow::Continue(())),
             Next::Streams(watched, wait) => {
@@ -96,11 +107,16 @@ impl Listener {
     async fn read(&mut self, due: Vec<Due>) -> Result<ControlFlow<()>, Error> {
         let Some(first) = due.first() else { return Ok(ControlFlow::Continue(())) };
         let sent = Instant::now();
-        let make = || stream::read_each(due.iter().map(|due| (&due.name, due.read)));
+        let make = || stream::read_each(due.iter().map(|due| (&due.name, due.read, due.checked.is_some())));
         let Some(answer) = self.living(self.ask(&first.name, make, Duration::ZERO)).await else {
             return Ok(ControlFlow::Break(()));
         };
-        let each = entries::each(answer?, due.iter().map(|due| due.read)).ok_or_else(|| self.shared.strange())?;
+        let places = due.iter().map(|due| (due.read, due.checked));
+        let each = entries::each(answer?, places).ok_or_else(|| self.shared.strange())?;
+        if each.iter().any(|entries| entries.messages.len() >= stream::MOST as usize) {
+            // There is more.
+            self.rests = None;
+        }
         for (due, entries) in due.iter().zip(each) {
             self.reading.take(due, entries, self.run_of_server(), sent);
         }
@@ -132,6 +148,9 @@ impl Listener {
             answer => answer?,
         };
         let news = entries::news(answer, watched).ok_or_else(|| self.shared.strange())?;
+        if !news.is_empty() && block.is_some() {
+            self.rests = Some(Instant::now() + REST);
+        }
         // Where a wait ends without news, there was none until then.
         let waited = if news.is_empty() { block.unwrap_or_default().saturating_sub(EARLY) } else { Duration::ZERO };
         self.reading.heard(watched, &news, sent + waited);

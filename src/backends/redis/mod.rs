@@ -36,6 +36,7 @@ mod connect;
 mod dedicated;
 mod entries;
 mod error;
+mod followed;
 mod followers;
 #[cfg(any(test, fuzzing))]
 pub(super) use self::protocol::fuzzing;
@@ -92,7 +93,8 @@ mod tracking;
 /// At most [`RedisSettings::pool_size`] of them, in a cluster to each node: one that carries the commands of all tasks,
 /// further ones while more than 512 commands are in flight on each, one for values of 64 KiB and more, so that small
 /// ones do not wait behind them, nor are lost with a connection that the server ends over a value it finds too long, and
-/// one that listens to the buses of all caches, at less than a command a second while nothing changes; in a cluster,
+/// one that listens to the buses of all caches, at less than a command a second while nothing changes, and by a read
+/// each 20 ms while much does, so that what this process itself publishes costs next to nothing; in a cluster,
 /// one for each bus. What several tasks ask in the same turn of the scheduler travels together, outside of clusters reads
 /// as one `MGET`, values as one transaction, and removals as one `UNLINK`.
 ///

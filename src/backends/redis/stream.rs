@@ -85,29 +85,34 @@ pub(super) fn keep(name: &str) -> Single {
 
 /// Reads what stands behind `after`, and whether it is all. Ends with `beside`.
 pub(super) fn read(name: &str, after: Id, beside: Option<Single>) -> Request {
-    Request::All(read_one(name, after).into_iter().chain(beside).collect())
+    Request::All([about(name)].into_iter().chain(read_one(name, after)).chain(beside).collect())
 }
 
-/// The same of several streams.
-pub(super) fn read_each<'a>(places: impl Iterator<Item = (&'a Key, Id)>) -> Request {
-    Request::All(places.flat_map(|(name, after)| read_one(name.as_str(), after)).collect())
+/// The same of several streams. What the server says of each is asked only where that is `checked`.
+pub(super) fn read_each<'a>(places: impl Iterator<Item = (&'a Key, Id, bool)>) -> Request {
+    let each = |(name, after, checked): (&'a Key, Id, bool)| {
+        checked.then(|| about(name.as_str())).into_iter().chain(read_one(name.as_str(), after))
+    };
+    Request::All(places.flat_map(each).collect())
 }
 
-/// How many requests [`read`] makes of one stream.
-pub(super) const READS: usize = 3;
-
-/// What the server says of the stream, what stands behind `after`, and that entry itself. In this order, so that what
-/// is appended in between is only read, and never missed.
-fn read_one(name: &str, after: Id) -> [Single; READS] {
-    let after = after.to_string();
+/// What the server says of a stream. Asked before it is read, so that what is appended in between is only read, and
+/// never missed.
+fn about(name: &str) -> Single {
     let mut about = Cmd::with_capacity(3, name.len() + 16);
     about.arg("XINFO").arg("STREAM").arg(name);
+    // Less is known of a stream that the server says nothing about: no such key, or no such command.
+    Single::look(about, |_| true)
+}
+
+/// What stands behind `after`, and then that entry itself.
+fn read_one(name: &str, after: Id) -> [Single; 2] {
+    let after = after.to_string();
     let mut read = Cmd::with_capacity(6, name.len() + after.len() + 32);
     read.arg("XREAD").arg("COUNT").arg(MOST).arg("STREAMS").arg(name).arg(&after);
     let mut entry = Cmd::with_capacity(6, name.len() + 2 * after.len() + 16);
     entry.arg("XRANGE").arg(name).arg(&after).arg(&after).arg("COUNT").arg(1);
-    // Less is known of a stream that the server says nothing about: no such key, or no such command.
-    [Single::look(about, |_| true), Single::look(read, is_of_another_type), Single::look(entry, is_of_another_type)]
+    [Single::look(read, is_of_another_type), Single::look(entry, is_of_another_type)]
 }
 
 /// Waits for `block` until there is something behind any of these places. Then `looks` whether their own entries are

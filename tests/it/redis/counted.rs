@@ -1,6 +1,6 @@
 //! Commands, counted by the server.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cachekit::backends::Redis;
 use cachekit::codec::{Checked, Postcard};
@@ -113,6 +113,30 @@ async fn removals_of_many_tasks_share_commands() {
     for id in 0..TASKS * EACH {
         assert_eq!(server.cli(&["EXISTS", &format!("users:{id}")]), "0", "{id}");
     }
+}
+
+/// However many messages a process appends, it reads them at a pace.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn own_messages_cost_a_few_reads_however_many_there_are() {
+    let server = Server::start();
+    let cache = listening(&server).await;
+    let names = ["xread", "xrange", "xinfo|stream"];
+    let calls = || names.map(|name| server.calls(name));
+    let (before, begun) = (calls(), Instant::now());
+    by_many_tasks({
+        let cache = cache.clone();
+        move |id| {
+            let cache = cache.clone();
+            async move { cache.set(id, id).await.unwrap() }
+        }
+    })
+    .await;
+    let rests = u64::try_from(begun.elapsed().as_millis() / 20).unwrap() + 1;
+    let after = calls();
+    let [xread, xrange, xinfo] = std::array::from_fn(|index| after[index] - before[index]);
+    assert!(xread <= 2 * rests + 4 && xrange <= rests + 2, "{xread} and {xrange} reads in {rests} times 20 ms");
+    assert!(xinfo <= begun.elapsed().as_secs() + 2, "{xinfo} questions about the stream");
+    assert_eq!(cache.stats().gaps, 0);
 }
 
 /// What travels as one transaction ends the leases of all its keys.
