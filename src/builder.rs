@@ -281,6 +281,8 @@ impl<B: Backend, C: Codec, P: Preset> CacheBuilder<B, C, P> {
             policy.operation_timeout = settings.operation_timeout.unwrap_or(can.timeout);
             if let Some(bounds) = &mut policy.backpressure {
                 bounds.max_concurrent = settings.max_concurrent.unwrap_or(can.concurrency).max(1);
+                // Flights have a bound of their own.
+                bounds.queue = settings.max_queued.unwrap_or(bounds.queue.max(policy.max_flights));
             }
             let own_bus = || namespace.as_ref().is_ok_and(|namespace| backend.bus(&namespace.bus()).is_some());
             let has_bus = bus.is_some() || own_bus();

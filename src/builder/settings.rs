@@ -115,9 +115,11 @@ setters! {
     /// Backend operations that run at once, 1..=1,000,000. Default 100, or as many as the backend is made for: Redis, whose
     /// connections carry many operations each, 1,000.
     max_concurrent(usize);
-    /// Backend operations that wait for their turn, 0..=1,000,000. Default 1,000.
+    /// Backend operations that wait for their turn, 0..=1,000,000. Default 1,000, or as many as `max_flights` if that is
+    /// more. What is written behind its callers' answers is not counted: it waits as long as it takes, until 64 MiB wait.
     max_queued(usize);
-    /// How long they wait at most. Default 0.1 s.
+    /// How long they wait at most while the queue stands still. While it moves, they wait up to `operation_timeout`.
+    /// Default 0.1 s.
     queue_wait(Duration);
     /// Whether outcomes are counted. Default: as the intent says.
     stats(bool);

@@ -21,6 +21,7 @@ use crate::epochs::Tags;
 use crate::error::{ComputeError, Error, ErrorKind};
 use crate::event::{Complaint, Event, Failure, Outcome};
 use crate::flight::{Fallback, Flight, Landing, Pass};
+use crate::guard;
 use crate::invalidate::Stamp;
 use crate::key::Key;
 use crate::memory::Age;
@@ -234,7 +235,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             Some(sealed) => sealed,
             None => seal().await,
         };
-        self.write(&flight, key, sealed, dates, terms.lease).await;
+        self.write(&flight, key, sealed, (dates, waits), terms.lease).await;
     }
 
     /// Whether a computed entry goes to the backend. After a failed read only where nobody pays for a failed write,
@@ -244,31 +245,24 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         may && (!terms.read_failed || self.policy.background)
     }
 
-    /// Writes a computed entry to the backend, if the flight's fence and its lease hold.
+    /// Writes a computed entry to the backend, if the flight's fence and its lease hold. The lease is renewed while the
+    /// write waits for its turn, which it does for as long as it takes, unless a caller waits for it.
     async fn write<T: Value, E: Send + Sync>(
         &self,
         flight: &Flight<T, E>,
         key: &Key,
         sealed: Result<Option<Bytes>, Error>,
-        dates: Dates,
+        (dates, is_waited_for): (Dates, bool),
         lease: Option<Leased<B>>,
     ) {
         let Some(guard) = &self.guard else { return };
         let stored = match sealed {
             Err(error) => Err(error),
             Ok(None) => Ok(false),
-            Ok(Some(bytes)) => {
-                let turn = flight.fence.turn().await;
-                let token = if let Some(lease) = &lease { lease.settle().await } else { None };
-                // Without a lease nothing but the bus would have told of a change by another process.
-                let may = token.is_some() || (lease.is_none() && !flight.fence.has_missed());
-                let put = may && flight.may_store();
-                let stored = if put { guard.put(key, bytes, dates.keep(), token).await } else { Ok(false) };
-                if let Ok(true) = stored {
-                    self.make_way(key, &flight.fence, &turn).await;
-                }
-                stored
-            }
+            Ok(Some(bytes)) => match guard.queue_write(key, bytes.len(), is_waited_for).await {
+                Ok(permit) => self.write_next(permit, flight, (key, bytes, dates), lease.as_ref()).await,
+                Err(error) => Err(error),
+            },
         };
         match stored {
             Ok(true) => return lease.into_iter().for_each(Leased::filled),
@@ -283,6 +277,28 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             Err(error) => self.not_stored(key, &error),
         }
         release(lease).await;
+    }
+
+    async fn write_next<T: Value, E: Send + Sync>(
+        &self,
+        permit: guard::WritePermit<'_>,
+        flight: &Flight<T, E>,
+        (key, bytes, dates): (&Key, Bytes, Dates),
+        lease: Option<&Leased<B>>,
+    ) -> Result<bool, Error> {
+        let Some(guard) = &self.guard else { return Ok(false) };
+        let turn = flight.fence.turn().await;
+        let token = if let Some(lease) = lease { lease.settle().await } else { None };
+        // Without a lease nothing but the bus would have told of a change by another process.
+        let may = token.is_some() || (lease.is_none() && !flight.fence.has_missed());
+        if !may || !flight.may_store() {
+            return Ok(false);
+        }
+        let stored = guard.put_next(&permit, key, bytes, dates.keep(), token).await?;
+        if stored {
+            self.make_way(key, &flight.fence, &turn).await;
+        }
+        Ok(stored)
     }
 
     /// Tells of a value that cannot be stored; what the backend refused was told by the guard.

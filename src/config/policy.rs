@@ -186,9 +186,9 @@ pub struct AdaptiveTimeout {
 pub struct Backpressure {
     /// Operations running. Default: as many as the backend is made for, 100 for most.
     pub max_concurrent: usize,
-    /// Operations waiting. Default 1,000.
+    /// Operations waiting. Default 1,000, or as many as `max_flights` if that is more.
     pub queue: usize,
-    /// The longest wait. Default 0.1 s.
+    /// The longest wait in a queue that stands still. Default 0.1 s.
     pub wait: Duration,
 }
 

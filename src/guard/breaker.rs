@@ -106,6 +106,17 @@ impl Breaker {
         Ok((Pass { breaker: self, spell: state.spell, probe, told: false }, begun))
     }
 
+    /// For how many milliseconds more no operation is let through at the tick `now`, if it is open.
+    pub(crate) fn left(&self, now: u64) -> Option<u64> {
+        if self.closed.load(Relaxed) != NOT_CLOSED {
+            return None;
+        }
+        match self.state().phase {
+            Phase::Open(until) => until.checked_sub(now).filter(|left| *left > 0),
+            _ => None,
+        }
+    }
+
     /// What it is now.
     pub(crate) fn state_now(&self) -> BreakerState {
         match self.state().phase {

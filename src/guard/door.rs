@@ -13,6 +13,7 @@ use super::breaker::{Breaker, Pass};
 use super::gate::Gate;
 use super::limits::{Answer, Limit, Limits, Manner};
 use super::pace::Pace;
+use super::places::Place;
 use super::pulse::{Beat, Pulse};
 use super::retry::Retries;
 use super::sizes::Size;
@@ -44,10 +45,11 @@ pub(super) struct Door {
     hint: Mutex<Option<&'static str>>,
 }
 
-/// Leave to try.
-struct Leave<'a> {
-    pass: Option<Pass<'a>>,
-    _place: Option<SemaphorePermit<'a>>,
+/// The turn of a write of what was computed, whose operations go first.
+#[derive(Debug)]
+pub(crate) struct WritePermit<'a> {
+    /// None where nothing bounds the operations.
+    _permit: Option<SemaphorePermit<'a>>,
 }
 
 impl Door {
@@ -63,7 +65,7 @@ impl Door {
             accepted: policy.max_value_size,
             breaker: policy.breaker.filter(|_| !isolates).map(Breaker::new),
             tells: true,
-            gate: policy.backpressure.map(|rules| Gate::new(rules, Arc::clone(&clock))),
+            gate: policy.backpressure.map(|rules| Gate::new(rules, policy.operation_timeout, Arc::clone(&clock))),
             pulse: Pulse::default(),
             pace: Pace::default(),
             writes: Writes::default(),
@@ -92,61 +94,72 @@ impl Door {
         F: Future<Output = Result<T, Error>> + Send,
     {
         check_time(&*self.clock)?;
-        let leave = match self.admit(operation).await {
-            Ok(leave) => leave,
-            Err((reason, error)) => {
-                self.observers.tell(Event::Refused { key, operation, reason });
-                // A refusal waits for nothing: a loop of them would keep the other tasks of a thread from running.
-                tokio::task::yield_now().await;
-                return Err(error);
-            }
+        let asked = self.clock.ticks();
+        let (pass, _place) = match self.admit(operation, manner.first).await {
+            Ok(admitted) => admitted,
+            Err(refusal) => return Err(self.refused(key, operation, refusal).await),
         };
         let (beat, begun) = (self.pulse.beat(), self.clock.ticks());
-        let limit = self.limits.of(key, operation, manner, beat);
-        let (result, mended) = late::scope(self.accepted, self.wait(limit, pin!(self.attempts(manner, work)))).await;
+        let work = pin!(self.attempts(manner, work));
+        let ((result, limit), mended) =
+            late::scope(self.accepted, self.wait(|| self.limits.of(key, operation, manner, beat), beat, work)).await;
         let now = self.clock.ticks();
         let latency = now.saturating_sub(begun);
         self.limits.note(key, operation, manner, limit, latency, &result);
         let is_timed = result.as_ref().map_or_else(|error| error.kind() == ErrorKind::Timeout, |_| true);
         if is_timed && limit.size == Size::Small {
-            self.pace.note(latency);
+            self.pace.note(now.saturating_sub(asked));
         }
         match &result {
             Ok(_) => {
                 if let Some(error) = &mended {
                     self.observers.tell(Event::BackendFailed { key, operation, error });
                 }
-                self.succeeded(leave, operation);
+                self.succeeded(pass, operation);
             }
             Err(error) => {
                 self.observers.tell(Event::BackendFailed { key, operation, error });
                 let excused = self.is_excused(error, limit, beat);
-                self.failed(leave, operation, error, excused, now);
+                self.failed(pass, operation, error, excused, now);
             }
         }
         result
     }
 
-    /// What `work` gives within its limit. A backend that can tell whether a late answer is long gets as much time again
-    /// to do so, and a long answer the whole time.
-    async fn wait<T, F>(&self, limit: Limit, mut work: Pin<&mut F>) -> Result<T, Error>
+    /// What `work` gives within its limit, and that limit. Where others were answered meanwhile, it is looked up again when
+    /// it is over: of operations that began together the fast ones are answered first, and the others take longer than
+    /// those told. A backend that can tell whether a late answer is long gets as much time again to do so, and a long
+    /// answer the whole time.
+    async fn wait<T, F>(
+        &self,
+        limit: impl Fn() -> Limit,
+        beat: Beat,
+        mut work: Pin<&mut F>,
+    ) -> (Result<T, Error>, Limit)
     where
         F: Future<Output = Result<T, Error>>,
     {
-        let (mut wait, mut waited) = (limit.time, Duration::ZERO);
+        let (mut known, mut waited, mut is_late) = (limit(), Duration::ZERO, false);
+        let (mut wait, begun) = (known.time, self.clock.ticks());
         loop {
             if let Some(result) = within(&*self.clock, wait, work.as_mut()).await {
-                return result;
+                return (result, known);
             }
-            waited += wait;
-            let left = limit.whole.saturating_sub(waited);
-            wait = match waited == limit.time && late::mark() {
-                true => limit.time.min(left),
-                false if late::is_long() => left,
-                false => Duration::ZERO,
+            // Ticks may lag, and timers may be late.
+            waited = (waited + wait).max(Duration::from_millis(self.clock.ticks().saturating_sub(begun)));
+            let left = known.whole.saturating_sub(waited);
+            wait = match is_late {
+                false if self.pulse.was_answered(beat) && limit().time > waited => {
+                    known.time = limit().time;
+                    known.time.saturating_sub(waited)
+                }
+                false if late::mark() => known.time.min(left),
+                _ if late::is_long() => left,
+                _ => Duration::ZERO,
             };
+            is_late |= waited >= known.time;
             if wait.is_zero() {
-                return Err(no_answer(waited));
+                return (Err(no_answer(waited)), known);
             }
         }
     }
@@ -182,24 +195,67 @@ impl Door {
         self.breaker.as_ref().map(Breaker::state_now)
     }
 
-    async fn admit(&self, operation: Operation) -> Result<Leave<'_>, (Refusal, Error)> {
-        if operation == Operation::Ping {
-            return Ok(Leave { pass: None, _place: None });
-        }
-        let pass = match &self.breaker {
-            None => None,
-            Some(breaker) => {
-                let admitted = breaker.admit(self.clock.ticks());
-                let (pass, begun) = admitted.map_err(|left| (Refusal::BreakerOpen, open(left)))?;
-                self.tell_breaker(begun);
-                Some(pass)
-            }
+    /// The turn of a write of what was computed, of so many bytes. It is not waited for long if a caller waits for it.
+    pub(super) async fn queue_write(
+        &self,
+        key: &Key,
+        bytes: usize,
+        is_waited_for: bool,
+    ) -> Result<WritePermit<'_>, Error> {
+        let Some(gate) = &self.gate else { return Ok(WritePermit { _permit: None }) };
+        let turn = match self.left() {
+            Some(left) => Err((Refusal::BreakerOpen, open(left))),
+            None => gate.queue_write(bytes, is_waited_for).await.map_err(|reason| (reason, crowded())),
         };
+        match turn {
+            Ok(permit) => Ok(WritePermit { _permit: Some(permit) }),
+            Err(refusal) => Err(self.refused(key, Operation::Set, refusal).await),
+        }
+    }
+
+    async fn admit(
+        &self,
+        operation: Operation,
+        is_first: bool,
+    ) -> Result<(Option<Pass<'_>>, Option<Place<'_>>), (Refusal, Error)> {
+        if operation == Operation::Ping {
+            return Ok((None, None));
+        }
         let place = match &self.gate {
             None => None,
-            Some(gate) => Some(gate.enter().await.map_err(|reason| (reason, crowded()))?),
+            Some(gate) => Some(match gate.try_enter() {
+                Some(place) => place,
+                None => self.wait_for_place(gate, is_first).await?,
+            }),
         };
-        Ok(Leave { pass, _place: place })
+        let Some(breaker) = &self.breaker else { return Ok((None, place)) };
+        let admitted = breaker.admit(self.clock.ticks());
+        let (pass, begun) = admitted.map_err(|left| (Refusal::BreakerOpen, open(left)))?;
+        self.tell_breaker(begun);
+        Ok((Some(pass), place))
+    }
+
+    /// No operation waits for a backend that is left alone.
+    async fn wait_for_place<'a>(&self, gate: &'a Gate, is_first: bool) -> Result<Place<'a>, (Refusal, Error)> {
+        if let Some(left) = self.left() {
+            return Err((Refusal::BreakerOpen, open(left)));
+        }
+        if is_first {
+            return Ok(gate.enter_first().await);
+        }
+        gate.enter().await.map_err(|reason| (reason, crowded()))
+    }
+
+    /// For how many milliseconds more the backend is left alone, if it is.
+    fn left(&self) -> Option<u64> {
+        self.breaker.as_ref().and_then(|breaker| breaker.left(self.clock.ticks()))
+    }
+
+    async fn refused(&self, key: &Key, operation: Operation, (reason, error): (Refusal, Error)) -> Error {
+        self.observers.tell(Event::Refused { key, operation, reason });
+        // A refusal waits for nothing: a loop of them would keep the other tasks of a thread from running.
+        tokio::task::yield_now().await;
+        error
     }
 
     async fn attempts<T, F>(&self, manner: Manner, work: impl Fn() -> F + Send) -> Result<T, Error>
@@ -221,25 +277,25 @@ impl Door {
         }
     }
 
-    fn succeeded(&self, leave: Leave<'_>, operation: Operation) {
+    fn succeeded(&self, pass: Option<Pass<'_>>, operation: Operation) {
         self.pulse.answered();
         self.retries.succeeded();
         Step::of(operation).into_iter().for_each(|step| self.writes.taken(step));
-        self.tell_breaker(leave.pass.and_then(Pass::succeeded));
+        self.tell_breaker(pass.and_then(Pass::succeeded));
     }
 
     /// Draws the conclusions of a failure. `excused` says that it says nothing of the backend.
-    fn failed(&self, leave: Leave<'_>, operation: Operation, error: &Error, excused: bool, now: u64) {
+    fn failed(&self, pass: Option<Pass<'_>>, operation: Operation, error: &Error, excused: bool, now: u64) {
         match Blame::of(error.kind(), operation) {
             Blame::Backend => {
                 self.give_hint();
                 if !excused {
-                    self.tell_breaker(leave.pass.and_then(|pass| pass.failed(now)));
+                    self.tell_breaker(pass.and_then(|pass| pass.failed(now)));
                 }
             }
             Blame::Reads => {
                 self.pulse.answered();
-                self.tell_breaker(leave.pass.and_then(|pass| pass.failed(now)));
+                self.tell_breaker(pass.and_then(|pass| pass.failed(now)));
             }
             Blame::Writes(step) => {
                 self.pulse.answered();

@@ -55,6 +55,8 @@ impl Limit {
 pub(super) struct Manner {
     /// Whether it may be carried out twice.
     pub(super) again: bool,
+    /// Whether it goes before others, because it keeps a lease, or ends it.
+    pub(super) first: bool,
     /// Whether it is about one value.
     single: bool,
     /// Whether it carries that value, and so shows how long it is.
@@ -64,12 +66,20 @@ pub(super) struct Manner {
 }
 
 impl Manner {
-    pub(super) const AGAIN: Self = Self { again: true, single: true, carries: true, bytes: 0 };
+    pub(super) const AGAIN: Self = Self { again: true, first: false, single: true, carries: true, bytes: 0 };
     pub(super) const ONCE: Self = Self { again: false, ..Self::AGAIN };
     /// Several items: the parts of a value, or a batch.
     pub(super) const PARTS: Self = Self { single: false, ..Self::AGAIN };
     /// A question about a value, which stays where it is.
     pub(super) const ABOUT: Self = Self { carries: false, ..Self::AGAIN };
+
+    /// What keeps a lease, or ends it.
+    pub(super) const FIRST: Self = Self { first: true, ..Self::AGAIN };
+
+    /// The same, before others if `first`.
+    pub(super) fn first(self, first: bool) -> Self {
+        Self { first, ..self }
+    }
 
     /// Writing a value of so many bytes.
     pub(super) fn write(self, bytes: usize) -> Self {

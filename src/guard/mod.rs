@@ -26,6 +26,7 @@ mod door;
 mod gate;
 mod limits;
 mod pace;
+mod places;
 mod post;
 mod pulse;
 mod retry;
@@ -34,6 +35,7 @@ mod throttle;
 mod writes;
 
 use self::door::Door;
+pub(crate) use self::door::WritePermit;
 use self::limits::{Answer, Manner};
 pub(crate) use self::post::Post;
 pub(crate) use self::throttle::Throttle;
@@ -129,10 +131,45 @@ impl<B: Backend> Guard<B> {
         ttl: Duration,
         lease: Option<LeaseToken>,
     ) -> Result<bool, Error> {
+        self.store(false, key, value, ttl, lease).await
+    }
+
+    /// Waits for the turn of a write of what was computed, of so many bytes: as long as it takes, unless a caller waits for
+    /// it or too many bytes wait.
+    pub(crate) async fn queue_write(
+        &self,
+        key: &Key,
+        bytes: usize,
+        is_waited_for: bool,
+    ) -> Result<WritePermit<'_>, Error> {
+        check_size(bytes, self.max_value_size)?;
+        self.door.queue_write(key, bytes, is_waited_for).await
+    }
+
+    /// Like [`put`](Guard::put), for a write whose turn it is.
+    pub(crate) async fn put_next(
+        &self,
+        _permit: &WritePermit<'_>,
+        key: &Key,
+        value: Bytes,
+        ttl: Duration,
+        lease: Option<LeaseToken>,
+    ) -> Result<bool, Error> {
+        self.store(true, key, value, ttl, lease).await
+    }
+
+    async fn store(
+        &self,
+        first: bool,
+        key: &Key,
+        value: Bytes,
+        ttl: Duration,
+        lease: Option<LeaseToken>,
+    ) -> Result<bool, Error> {
         check_size(value.len(), self.max_value_size)?;
         let size = self.max_chunk_size.min(self.capabilities.max_value);
         if value.len() <= size {
-            return self.put_item(key, value, ttl, lease).await;
+            return self.store_item(first, key, value, ttl, lease).await;
         }
         if !chunks::fit(size) {
             return Err(Error::new(
@@ -143,9 +180,9 @@ impl<B: Backend> Guard<B> {
         let (parts, manifest) = chunks::split(key, &value, size);
         for (part, bytes) in parts {
             let set = || self.backend.set(&part, bytes.clone(), ttl);
-            self.door.run(key, Operation::Set, Manner::AGAIN.write(bytes.len()), set).await?;
+            self.door.run(key, Operation::Set, Manner::AGAIN.first(first).write(bytes.len()), set).await?;
         }
-        self.put_item(key, manifest, ttl, lease).await
+        self.store_item(first, key, manifest, ttl, lease).await
     }
 
     pub(crate) async fn remove(&self, key: &Key) -> Result<(), Error> {
@@ -189,7 +226,8 @@ impl<B: Backend> Guard<B> {
     }
 
     pub(crate) async fn renew(&self, key: &Key, hold: Duration, token: LeaseToken) -> Result<bool, Error> {
-        self.learned(self.run(key, Operation::Lease, || self.backend.renew(key, hold, token)).await)
+        let renew = || self.backend.renew(key, hold, token);
+        self.learned(self.door.run(key, Operation::Lease, Manner::FIRST, renew).await)
     }
 
     /// Asks for a short lease under a token of its own, which is given back if its answer is lost.
@@ -209,7 +247,7 @@ impl<B: Backend> Guard<B> {
     }
 
     pub(crate) async fn release(&self, key: &Key, token: LeaseToken) -> Result<(), Error> {
-        self.run(key, Operation::Lease, || self.backend.release(key, token)).await
+        self.door.run(key, Operation::Lease, Manner::FIRST, || self.backend.release(key, token)).await
     }
 
     pub(crate) async fn ping(&self, key: &Key) -> Result<(), Error> {
@@ -221,14 +259,22 @@ impl<B: Backend> Guard<B> {
         self.backend.bus(name)
     }
 
-    async fn put_item(&self, key: &Key, value: Bytes, ttl: Duration, lease: Option<LeaseToken>) -> Result<bool, Error> {
+    async fn store_item(
+        &self,
+        first: bool,
+        key: &Key,
+        value: Bytes,
+        ttl: Duration,
+        lease: Option<LeaseToken>,
+    ) -> Result<bool, Error> {
         let bytes = value.len();
         let Some(token) = lease else {
             let set = || self.backend.set(key, value.clone(), ttl);
-            return self.door.run(key, Operation::Set, Manner::AGAIN.write(bytes), set).await.map(|()| true);
+            let manner = Manner::AGAIN.first(first).write(bytes);
+            return self.door.run(key, Operation::Set, manner, set).await.map(|()| true);
         };
         let fill = || self.backend.fill(key, value.clone(), ttl, token);
-        self.learned(self.door.run(key, Operation::Set, Manner::ONCE.write(bytes), fill).await)
+        self.learned(self.door.run(key, Operation::Set, Manner::ONCE.first(first).write(bytes), fill).await)
     }
 
     /// Remembers a backend whose leases do not work, such as a server that refuses what they are made of.

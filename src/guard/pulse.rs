@@ -43,9 +43,14 @@ impl Pulse {
         }
     }
 
+    /// Whether an operation was answered since then.
+    pub(super) fn was_answered(&self, since: Beat) -> bool {
+        self.answers.load(Relaxed) != since.answers
+    }
+
     /// An operation that began `since` then was cut short. Returns whether nothing was heard meanwhile.
     pub(super) fn cut(&self, since: Beat) -> bool {
-        if self.answers.load(Relaxed) != since.answers {
+        if self.was_answered(since) {
             return false;
         }
         // Operations that began before the last cut was known are part of the same silence.

@@ -4,6 +4,7 @@ mod endings;
 mod lengths;
 mod moments;
 mod oversize;
+mod queued;
 mod recovery;
 mod refusals;
 mod servers;

@@ -2,6 +2,7 @@
 #![cfg(unix)]
 #![cfg(test)]
 
+mod burst;
 mod bus;
 mod connections;
 mod contract;

@@ -1,0 +1,167 @@
+//! Places: so many at once, first come, first served, in two lines.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::oneshot;
+
+/// So many places, and two lines before them.
+#[derive(Debug)]
+pub(super) struct Places(Mutex<State>);
+
+#[derive(Debug)]
+struct State {
+    free: usize,
+    /// How many were given back so far.
+    returned: u64,
+    first: Line,
+    second: Line,
+}
+
+/// Those who wait, and some who have left.
+type Line = VecDeque<oneshot::Sender<()>>;
+
+/// A place, given back when dropped.
+#[derive(Debug)]
+pub(super) struct Place<'a>(&'a Places);
+
+/// One who waits in a line.
+struct Waiter<'a> {
+    places: &'a Places,
+    called: oneshot::Receiver<()>,
+}
+
+impl Places {
+    pub(super) fn new(count: usize) -> Self {
+        let (first, second) = (Line::new(), Line::new());
+        Self(Mutex::new(State { free: count, returned: 0, first, second }))
+    }
+
+    /// A place, if one is free.
+    pub(super) fn try_take(&self) -> Option<Place<'_>> {
+        self.state().take().then(|| Place(self))
+    }
+
+    /// A place, after all who wait in the same line; those of the first line go before those of the second.
+    pub(super) async fn take(&self, is_first: bool) -> Place<'_> {
+        let mut waiter = {
+            let mut state = self.state();
+            if state.take() {
+                return Place(self);
+            }
+            let line = if is_first { &mut state.first } else { &mut state.second };
+            if line.len() == line.capacity() {
+                line.retain(|waiter| !waiter.is_closed());
+            }
+            let (call, called) = oneshot::channel();
+            line.push_back(call);
+            Waiter { places: self, called }
+        };
+        let called = (&mut waiter.called).await;
+        debug_assert!(called.is_ok(), "a line keeps all who wait");
+        Place(self)
+    }
+
+    /// How many places were given back so far.
+    pub(super) fn returned(&self) -> u64 {
+        self.state().returned
+    }
+
+    fn give_back(&self) {
+        let mut state = self.state();
+        state.returned += 1;
+        while let Some(next) = state.first.pop_front().or_else(|| state.second.pop_front()) {
+            if next.send(()).is_ok() {
+                return;
+            }
+        }
+        state.free += 1;
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing under the lock panics half way through a change.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Whoever waits is called before a place is free.
+    fn take(&mut self) -> bool {
+        let is_free = self.free > 0;
+        self.free -= usize::from(is_free);
+        is_free
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.give_back();
+    }
+}
+
+impl Drop for Waiter<'_> {
+    /// One who was called and leaves before it has heard it gives its place back.
+    fn drop(&mut self) {
+        self.called.close();
+        if self.called.try_recv().is_ok() {
+            self.places.give_back();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    use super::*;
+
+    fn poll<F: Future>(future: std::pin::Pin<&mut F>) -> Poll<F::Output> {
+        future.poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    #[test]
+    fn the_first_line_goes_first_and_each_in_its_order() {
+        let places = Places::new(1);
+        let held = places.try_take().unwrap();
+        assert!(places.try_take().is_none());
+        let mut waiting = [false, true, false, true].map(|is_first| Box::pin(places.take(is_first)));
+        assert!(waiting.iter_mut().all(|waiter| poll(waiter.as_mut()).is_pending()));
+        drop(held);
+        for next in [1, 3, 0, 2] {
+            let ready: Vec<_> = (0..4).filter(|other| *other != next).collect();
+            let Poll::Ready(place) = poll(waiting[next].as_mut()) else { panic!("{next} has waited longest") };
+            waiting[next] = Box::pin(places.take(false));
+            assert!(ready.iter().all(|other| *other == next || poll(waiting[*other].as_mut()).is_pending()));
+            drop(place);
+        }
+    }
+
+    #[test]
+    fn one_who_leaves_keeps_no_place_whether_it_was_called_or_not() {
+        let places = Places::new(1);
+        let held = places.try_take().unwrap();
+        {
+            let mut gone = pin!(places.take(true));
+            assert!(poll(gone.as_mut()).is_pending());
+        }
+        let mut called = Box::pin(places.take(true));
+        let mut next = pin!(places.take(false));
+        assert!(poll(called.as_mut()).is_pending() && poll(next.as_mut()).is_pending());
+        drop(held);
+        drop(called);
+        let Poll::Ready(place) = poll(next.as_mut()) else { panic!("the place went on") };
+        drop(place);
+        assert!(places.try_take().is_some());
+    }
+
+    #[test]
+    fn those_who_left_take_no_room() {
+        let places = Places::new(0);
+        for _ in 0..10_000 {
+            let mut gone = pin!(places.take(false));
+            assert!(poll(gone.as_mut()).is_pending());
+        }
+        assert!(places.state().second.capacity() < 64);
+    }
+}
