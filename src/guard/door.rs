@@ -101,8 +101,11 @@ impl Door {
         };
         let (beat, begun) = (self.pulse.beat(), self.clock.ticks());
         let work = pin!(self.attempts(manner, work));
-        let ((result, limit), mended) =
-            late::scope(self.accepted, self.wait(|| self.limits.of(key, operation, manner, beat), beat, work)).await;
+        let ((result, limit), mended) = late::scope(
+            self.accepted.min(manner.longest),
+            self.wait(|| self.limits.of(key, operation, manner, beat), beat, work),
+        )
+        .await;
         let now = self.clock.ticks();
         let latency = now.saturating_sub(begun);
         self.limits.note(key, operation, manner, limit, latency, &result);

@@ -63,10 +63,13 @@ pub(super) struct Manner {
     carries: bool,
     /// The length of the value it writes.
     bytes: usize,
+    /// The length of the longest item that it may read.
+    pub(super) longest: usize,
 }
 
 impl Manner {
-    pub(super) const AGAIN: Self = Self { again: true, first: false, single: true, carries: true, bytes: 0 };
+    pub(super) const AGAIN: Self =
+        Self { again: true, first: false, single: true, carries: true, bytes: 0, longest: usize::MAX };
     pub(super) const ONCE: Self = Self { again: false, ..Self::AGAIN };
     /// Several items: the parts of a value, or a batch.
     pub(super) const PARTS: Self = Self { single: false, ..Self::AGAIN };
@@ -79,6 +82,11 @@ impl Manner {
     /// The same, before others if `first`.
     pub(super) fn first(self, first: bool) -> Self {
         Self { first, ..self }
+    }
+
+    /// Reading items of at most so many bytes.
+    pub(super) fn of_items(self, longest: usize) -> Self {
+        Self { longest, ..self }
     }
 
     /// Writing a value of so many bytes.

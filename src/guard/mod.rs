@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::backends::{Backend, Capabilities, Lease, LeaseToken};
+use crate::backends::{Backend, Capabilities, Lease, LeaseToken, join};
 use crate::bus::AnyBus;
-use crate::chunks::{self, Manifest};
+use crate::chunks::{self, Manifest, Split};
 use crate::clock::Clock;
 use crate::config::Policy;
 use crate::error::{Error, ErrorKind};
@@ -116,11 +116,7 @@ impl<B: Backend> Guard<B> {
     pub(crate) async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Bytes>>, Error> {
         let Some(first) = keys.first() else { return Ok(Vec::new()) };
         let found = self.run(first, Operation::Get, || self.backend.get_many(keys)).await?;
-        if found.len() == keys.len() {
-            return Ok(found);
-        }
-        let message = format!("the backend answered a batch of {} keys with {} values", keys.len(), found.len());
-        Err(Error::new(ErrorKind::Backend, message))
+        one_each(found, keys)
     }
 
     /// Stores `value` for `ttl`, with a lease if it still holds. Returns whether it was stored.
@@ -177,12 +173,19 @@ impl<B: Backend> Guard<B> {
                 "the backend's items are too small to hold a part of this entry",
             ));
         }
-        let (parts, manifest) = chunks::split(key, &value, size);
-        for (part, bytes) in parts {
-            let set = || self.backend.set(&part, bytes.clone(), ttl);
-            self.door.run(key, Operation::Set, Manner::AGAIN.first(first).write(bytes.len()), set).await?;
+        let split = Split::new(key, &value, size);
+        let manner = Manner::PARTS.first(first);
+        let mut batches = split.batches();
+        loop {
+            let few: Vec<_> = batches.by_ref().take(chunks::WIDTH).collect();
+            if few.is_empty() {
+                return self.store_item(first, key, split.manifest(), ttl, lease).await;
+            }
+            let store = |batch: Vec<(Key, Bytes)>| async move {
+                self.door.run(key, Operation::Set, manner, || self.backend.set_many(batch.clone(), ttl)).await
+            };
+            join::all(few.into_iter().map(store)).await.into_iter().collect::<Result<(), Error>>()?;
         }
-        self.store_item(first, key, manifest, ttl, lease).await
     }
 
     pub(crate) async fn remove(&self, key: &Key) -> Result<(), Error> {
@@ -301,17 +304,29 @@ impl<B: Backend> Guard<B> {
     async fn join(&self, key: &Key, manifest: Manifest, complaint: &Complaint) -> Result<Option<Bytes>, Error> {
         let manifest = &manifest;
         let parts = || async move {
-            let mut whole = Vec::new();
-            for (part, index) in manifest.keys(key).zip(0u32..) {
-                let chunk = self.backend.get(&part).await?;
-                if chunk.and_then(|chunk| manifest.add(index, &chunk, &mut whole)).is_none() {
-                    return Ok(None);
+            let (mut batches, mut whole, mut indices) = (manifest.batches(key), Vec::new(), 0u32..);
+            loop {
+                let few: Vec<_> = batches.by_ref().take(chunks::WIDTH).collect();
+                if few.is_empty() {
+                    return Ok(manifest.is_complete(&whole).then(|| Bytes::from(whole)));
+                }
+                let found = join::all(few.iter().map(|keys| self.backend.get_many(keys))).await;
+                for (found, keys) in found.into_iter().zip(&few) {
+                    let found = match found {
+                        Err(error) if error.kind() == ErrorKind::TooLarge => return Ok(None),
+                        found => one_each(found?, keys)?,
+                    };
+                    for (chunk, index) in found.into_iter().zip(indices.by_ref()) {
+                        if chunk.and_then(|chunk| manifest.add(index, &chunk, &mut whole)).is_none() {
+                            return Ok(None);
+                        }
+                    }
                 }
             }
-            Ok(manifest.is_complete(&whole).then(|| Bytes::from(whole)))
         };
         // One operation, however many chunks: a caller waits for them all.
-        let whole = self.door.run(key, Operation::Get, Manner::PARTS, parts).await?;
+        let manner = Manner::PARTS.of_items(manifest.longest_chunk());
+        let whole = self.door.run(key, Operation::Get, manner, parts).await?;
         Ok(whole.or_else(|| self.unreadable(key, Unreadable::Torn, complaint)))
     }
 
@@ -335,6 +350,15 @@ pub(crate) struct Unleased {
     pub(crate) error: Error,
     /// Whether the backend was asked, and may have granted it all the same.
     pub(crate) perhaps_granted: bool,
+}
+
+/// What a backend answered a batch with, if that is a value for each key.
+fn one_each(found: Vec<Option<Bytes>>, keys: &[Key]) -> Result<Vec<Option<Bytes>>, Error> {
+    if found.len() == keys.len() {
+        return Ok(found);
+    }
+    let message = format!("the backend answered a batch of {} keys with {} values", keys.len(), found.len());
+    Err(Error::new(ErrorKind::Backend, message))
 }
 
 /// Refuses a value of `size` bytes that is larger than the setting `max_value_size`.

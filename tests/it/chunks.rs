@@ -55,9 +55,9 @@ async fn a_split_value_stays_readable_until_its_successor_is_whole() {
         let one = one.clone();
         async move { one.set("key", large(2)).await }
     });
-    for written in 0..6 {
+    for written in ["nothing", "the chunks"] {
         gate.wait_for(1).await;
-        assert_eq!(found(&two).await, Some(1), "{written} items of the new value");
+        assert_eq!(found(&two).await, Some(1), "{written} of the new value");
         gate.admit(1);
         settle().await;
     }
@@ -87,12 +87,33 @@ async fn a_split_value_whose_lease_is_void_leaves_a_newer_one_whole() {
     assert_eq!(journal.count(|note| *note == Note::Fenced), 1);
 }
 
+#[tokio::test]
+async fn chunks_are_written_and_read_in_batches_and_the_manifest_is_last() {
+    let (memory, chaos, control) = shared();
+    let journal = Arc::new(Journal::default());
+    let cache = cache(chaos, false, &journal);
+    cache.set("key", large(1)).await.unwrap();
+    assert_eq!((memory.len(), control.count(Operation::Set)), (6, 2), "five chunks, then the manifest");
+    assert_eq!(found(&cache).await, Some(1));
+    assert_eq!(control.count(Operation::Get), 2, "the manifest, then five chunks");
+    // 33 batches of 16.
+    let long: Vec<u8> = (0..520 * 600u32).map(|n| (n >> 5) as u8).collect();
+    let narrow = CacheBuilder::new().intent(Intent::Minimal).backend(Chaos::new(memory.clone())).l1_enabled(false);
+    let narrow = narrow.max_chunk_size_mb(615.0 / f64::from(1 << 20)).build().unwrap();
+    narrow.set("long", long.clone()).await.unwrap();
+    assert!(narrow.get::<Vec<u8>>("long").await.unwrap() == Some(long));
+}
+
 /// The keys of the manifest and the chunks that a backend was asked to store.
 #[derive(Debug, Clone)]
 struct Noted(Memory, Arc<std::sync::Mutex<Vec<Key>>>);
 
 impl Backend for Noted {
-    forward!(0: capabilities get remove ttl get_many set_many remove_many lease renew release ping bus);
+    forward!(0: capabilities get remove ttl get_many remove_many lease renew release ping bus);
+    async fn set_many(&self, items: Vec<(Key, Bytes)>, ttl: Duration) -> Result<(), cachekit::Error> {
+        self.1.lock().unwrap().extend(items.iter().map(|(key, _)| key.clone()));
+        self.0.set_many(items, ttl).await
+    }
     async fn set(&self, key: &Key, value: Bytes, ttl: Duration) -> Result<(), cachekit::Error> {
         self.1.lock().unwrap().push(key.clone());
         self.0.set(key, value, ttl).await
