@@ -213,15 +213,26 @@ fn no_cluster(place: &str) -> Error {
 }
 
 /// The code of an error. Older servers quote that of a command inside of a script, and no server gives the one for what
-/// the user may not do there.
+/// the user may not do there. A transaction that can no longer be carried out at its end says why in words.
 fn code(error: &RedisError) -> &str {
     let says = |words: &str| error.detail().is_some_and(|detail| detail.contains(words));
     let quoted = |code: &&str| says(&format!("-{code} "));
     match error.code() {
         Some("ERR") if says("user executing the script") => "NOPERM",
         Some("ERR") => READ_ONLY.into_iter().find(quoted).unwrap_or("ERR"),
+        Some("EXECABORT") => error.detail().and_then(reason).unwrap_or("EXECABORT"),
         code => code.unwrap_or_default(),
     }
+}
+
+/// The code in what a server says of a transaction that it discards.
+fn reason(detail: &str) -> Option<&str> {
+    detail.split_once("because of: ")?.1.split(' ').next()
+}
+
+/// Whether the server is a replica, and takes no writes.
+pub(super) fn is_of_replica(error: &RedisError) -> bool {
+    code(error) == "READONLY"
 }
 
 /// The codes by which a server refuses writes alone.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use redis::{ErrorKind, RedisError, ServerErrorKind, Value};
+use redis::{RedisError, Value};
 use tokio::runtime::{self, Handle};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
@@ -194,7 +194,7 @@ impl Pool {
         }
         // A server that has become a replica is given up for the one that took its place. A fresh connection that leads
         // to a replica again is as good as any for reads.
-        let replica = error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly) && !attempt.again;
+        let replica = error::is_of_replica(error) && !attempt.again;
         // A login that has ended is made anew with the connection.
         let logged_out = error.code() == Some("NOAUTH") && !attempt.again;
         Fault::met(error).is_some() || error.is_unrecoverable_error() || replica || logged_out

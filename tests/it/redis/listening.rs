@@ -63,7 +63,9 @@ async fn any_number_of_caches_listens_by_one_connection_at_less_than_a_command_a
         let (asked, seconds) = (commands(&server) - before, begun.elapsed().as_secs());
         assert!((1..=seconds).contains(&asked), "{asked} commands of {count} caches in {seconds} s");
         for cache in &caches {
-            assert_eq!((in_l1(cache).await, cache.stats().gaps), (Some(1), 0), "it is believed all the while");
+            // On a busy machine it may not be at this moment; what L1 has dropped does not come back.
+            eventually("it is believed", async || in_l1(cache).await == Some(1)).await;
+            assert_eq!(cache.stats().gaps, 0);
         }
     }
 }

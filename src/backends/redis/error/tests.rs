@@ -14,6 +14,10 @@ fn codes_have_kinds_and_no_word_of_the_server_is_told() {
         ("NOREPLICAS", ErrorKind::ReadOnly),
         ("ERR Error running script (call to f_1): @user_script:1: -OOM command", ErrorKind::ReadOnly),
         ("ERR The user executing the script can't run this command or subcommand script: 1f", ErrorKind::Denied),
+        ("EXECABORT Transaction discarded because of: OOM command not allowed", ErrorKind::ReadOnly),
+        ("EXECABORT Transaction discarded because of: READONLY You can't write", ErrorKind::ReadOnly),
+        ("EXECABORT Transaction discarded because of: LOADING Redis is loading", ErrorKind::Unavailable),
+        ("EXECABORT Transaction discarded because of previous errors.", ErrorKind::Backend),
         ("MASTERDOWN", ErrorKind::Unavailable),
         ("CLUSTERDOWN", ErrorKind::Unavailable),
         ("TRYAGAIN", ErrorKind::Unavailable),
@@ -30,6 +34,18 @@ fn codes_have_kinds_and_no_word_of_the_server_is_told() {
         let told = format!("{error} {error:?}");
         assert!(told.contains("h:1") && !told.contains("ada") && !told.contains("users:42"), "{told}");
     }
+}
+
+#[test]
+fn a_replica_is_known_by_whatever_it_refuses() {
+    for answer in [
+        "READONLY You can't write against a read only replica.",
+        "EXECABORT Transaction discarded because of: READONLY You can't write against a read only replica.",
+        "ERR Error running script (call to f_1): @user_script:1: -READONLY You can't write against a read only replica.",
+    ] {
+        assert!(is_of_replica(&refused(answer)), "{answer}");
+    }
+    assert!(!is_of_replica(&refused("EXECABORT Transaction discarded because of: OOM command not allowed")));
 }
 
 #[test]
