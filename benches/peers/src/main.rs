@@ -9,6 +9,7 @@ use tokio::runtime::Builder;
 
 mod arguments;
 mod case;
+mod contender;
 mod load;
 mod ours;
 mod page;
@@ -20,10 +21,11 @@ mod way;
 
 use self::arguments::{Arguments, USAGE};
 use self::case::Case;
+use self::contender::Contender;
 use self::load::Load;
 use self::report::Report;
 use self::server::Server;
-use self::way::{Contender, Failure};
+use self::way::Failure;
 
 fn main() -> ExitCode {
     let arguments = match Arguments::read(std::env::args().skip(1)) {

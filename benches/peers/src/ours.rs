@@ -7,9 +7,10 @@ use cachekit::backends::Redis;
 use cachekit::{Backend, Cache, CacheBuilder, Codec, Intent, Key};
 
 use crate::case::Case;
+use crate::contender::{Contender, Kind};
 use crate::page::Page;
 use crate::server::Server;
-use crate::way::{Contender, Failure, Kind, Pages, Way, wrong};
+use crate::way::{Failure, Pages, Way, wrong};
 
 const TTL: Duration = Duration::from_secs(3_600);
 

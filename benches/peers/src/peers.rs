@@ -5,9 +5,10 @@ use std::time::Duration;
 use peer::CacheKit;
 
 use crate::case::Case;
+use crate::contender::{Contender, Kind};
 use crate::page::Page;
 use crate::server::Server;
-use crate::way::{Contender, Failure, Kind, Pages, Way, wrong};
+use crate::way::{Failure, Pages, Way, wrong};
 
 const TTL: Duration = Duration::from_secs(3_600);
 

@@ -10,9 +10,10 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Cmd, SetExpiry, SetOptions};
 
 use crate::case::Case;
+use crate::contender::{Contender, Kind};
 use crate::page::Page;
 use crate::server::Server;
-use crate::way::{Contender, Failure, Kind, Pages, Way, wrong};
+use crate::way::{Failure, Pages, Way, wrong};
 
 const TTL_MILLIS: u64 = 3_600_000;
 /// Connections of the pool that is asked for one for each command.

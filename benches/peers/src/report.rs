@@ -1,7 +1,7 @@
 //! The report: medians, and ratios to the reference.
 
+use crate::contender::Kind;
 use crate::load::Sample;
-use crate::way::Kind;
 
 /// What was measured of one case.
 pub(crate) struct Report {

@@ -8,7 +8,7 @@ use super::entries::Entries;
 use super::stream::Id;
 use crate::key::Key;
 
-/// A stream that somebody listens to.
+/// A stream that a receiver listens to.
 pub(super) struct Followed {
     pub(super) name: Key,
     /// The last entry that was read.
@@ -57,7 +57,7 @@ pub(super) struct Due {
 /// How often the server is asked whether entries were removed from a stream that is read all the time. No program of
 /// this library removes any; another may.
 const CHECKED: Duration = Duration::from_secs(1);
-/// Messages of one stream that wait to be taken. Whoever leaves more reads them anew.
+/// Messages of one stream that wait to be taken. A receiver that leaves more reads them anew.
 const MOST: usize = 2_000;
 
 impl Followed {

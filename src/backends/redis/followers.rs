@@ -1,4 +1,4 @@
-//! The followers of streams: what each has read, what is to be read next, and which task reads.
+//! The followers of streams: how far each has read, what is to be read next, and which task reads for all.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,7 +17,7 @@ use super::stream::Id;
 use crate::error::Error;
 use crate::key::Key;
 
-/// What waits for news of streams, and who reads for all of it.
+/// The receivers that wait for news of streams, and the task that reads for all of them.
 #[derive(Default)]
 pub(super) struct Followers {
     state: Mutex<State>,
@@ -40,7 +40,7 @@ struct Reader {
     home: runtime::Id,
     task: Option<AbortHandle>,
     alive: Instant,
-    /// A stream that it waits for, while nobody has asked it to look up.
+    /// A stream that it waits for, until a receiver of another one has asked it to look up.
     waits_for: Option<Key>,
 }
 
@@ -50,8 +50,8 @@ pub(super) enum Next {
     Due,
     /// Wait for news of these streams behind these places, for so long.
     Streams(Vec<(Key, Id)>, Duration),
-    /// End: nobody listens.
-    Nobody,
+    /// No receiver is left.
+    End,
 }
 
 /// What a receiver gets.
@@ -106,7 +106,7 @@ impl Followers {
         state.reader.as_mut().and_then(|reader| reader.waits_for.take())
     }
 
-    /// What there is for one who asked then.
+    /// What there is for a receiver that asked then.
     pub(super) fn heard(&self, follower: u64, asked: Instant) -> Option<Result<Heard, Error>> {
         let mut state = self.lock();
         if let Some((at, error)) = &state.failure
@@ -158,7 +158,7 @@ impl Followers {
     }
 }
 
-/// The right of a task to read. It ends when another takes over or nobody listens any more.
+/// The right of a task to read. It ends when another task takes over, and with the last receiver.
 pub(super) struct Reading {
     followers: Arc<Followers>,
     number: u64,
@@ -235,9 +235,9 @@ impl Reading {
             if let Some(reader) = &mut state.reader {
                 reader.waits_for = watched.first().map(|(name, _)| name.clone());
             }
-            if watched.is_empty() { Next::Nobody } else { Next::Streams(watched, wait) }
+            if watched.is_empty() { Next::End } else { Next::Streams(watched, wait) }
         };
-        self.with(next).unwrap_or(Next::Nobody)
+        self.with(next).unwrap_or(Next::End)
     }
 
     /// Those of these streams that there is news of are due; of all others it is proven that there is none.
@@ -259,7 +259,7 @@ impl Reading {
         self.followers.changed.notify_waiters();
     }
 
-    /// Tells all who wait of a failure, and ends the reading.
+    /// Tells all receivers of a failure, and ends the reading.
     pub(super) fn fail(&self, error: Error) {
         self.with(|state| state.failure = Some((Instant::now(), error)));
     }

@@ -55,7 +55,7 @@ impl Hub {
                 return heard;
             }
             self.start(shared);
-            // Nobody else may notice that the reader is silent.
+            // This may be the only task that can notice a silent reader.
             let _ = timeout_at(Instant::now() + SILENT, changed).await;
         }
     }

@@ -1,6 +1,6 @@
 //! A lazy connection: one that is opened at first use, once for all who ask.
 //!
-//! Opening is a task of its own, so that nobody who waits for it can stop it, and its outcome is everybody's: 64
+//! Opening is a task of its own, so that no caller that gives up stops it, and its outcome is that of all callers: 64
 //! callers and a dead address cost one connect. A failure is forgotten as soon as it is told; the next caller tries
 //! again.
 

@@ -89,7 +89,7 @@ impl Listener {
             Next::Streams(watched, wait) => {
                 self.wait(&watched, stream::patience(self.shared.router.timeout(), wait)).await
             }
-            Next::Nobody => Ok(ControlFlow::Break(())),
+            Next::End => Ok(ControlFlow::Break(())),
         }
     }
 
@@ -172,8 +172,8 @@ impl Listener {
         }
     }
 
-    /// Waits for a time shorter than a server that nobody asks anything lets pass until it looks at its clock: it is
-    /// asked something.
+    /// Waits for a short time. A server that is asked nothing looks at its clock less often than that, so it is asked
+    /// something when the time is over.
     async fn ask_in_time(
         &self,
         name: &Key,

@@ -329,7 +329,7 @@ struct InFlight<'a> {
     heard: u32,
 }
 
-/// A server that has said nothing to anybody for so long is silent, even if nobody waits any longer.
+/// A server that has answered no request for so long is silent, even if no task waits any longer.
 const SILENCE: Duration = Duration::from_millis(50);
 
 impl<'a> InFlight<'a> {

@@ -1,4 +1,4 @@
-//! Commands that a server refuses: an ACL leaves them out, a proxy does not pass them on, somebody renamed them.
+//! Commands that a server refuses: an ACL leaves them out, a proxy does not pass them on, an operator renamed them.
 //!
 //! A server's own words stay out of messages. So the name that is told is one of those that this backend sends.
 

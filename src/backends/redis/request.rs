@@ -41,7 +41,7 @@ pub(super) type Excuses = fn(&RedisError) -> bool;
 
 /// What may travel together with what others ask.
 pub(super) enum Single {
-    /// The value under a key. What is under it and no string is nobody's value, and reads as nothing.
+    /// The value under a key. What is under it and is no string is no value of a cache, and reads as nothing.
     Read(Arc<str>),
     Command(Cmd),
     /// A command whose answer is nothing where the server refuses it for a reason that `excuses`.

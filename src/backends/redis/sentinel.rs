@@ -1,4 +1,4 @@
-//! Sentinels: whoever is the master now.
+//! Sentinels: which server is the master now.
 //!
 //! All sentinels are asked at once, and every address they name is tried, so that neither a lost sentinel nor one with
 //! old news delays a connect. What is connected to must say itself that it is the master.
@@ -76,7 +76,7 @@ impl Sentinels {
 }
 
 impl Sentinels {
-    /// Connects to the master, whoever that is now.
+    /// Connects to the master, whichever server that is now.
     async fn connect(&self, known: &Arc<Known>) -> Result<RawConnection, Error> {
         let mut steps = JoinSet::new();
         for sentinel in &self.sentinels {

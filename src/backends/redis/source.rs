@@ -20,7 +20,7 @@ pub(super) trait Source: fmt::Debug + Send + Sync + 'static {
     /// Makes one.
     async fn open(&self) -> Result<RawConnection, Error>;
 
-    /// Ends once the server has accepted a connection, which is closed then. Never, where nobody can tell.
+    /// Ends once the server has accepted a connection, which is closed then. Never, where that cannot be told.
     async fn reach(&self) {
         pending().await
     }

@@ -6,7 +6,7 @@ use cachekit::backends::Redis;
 use cachekit::codec::{Checked, Postcard};
 use cachekit::{Cache, CacheBuilder, Intent};
 
-use super::support::{at_once, hasty, patient};
+use super::support::{at_once, listening, patient};
 use crate::servers::{Mood, Proxy, Server, eventually};
 use crate::support::{Broken, Slow};
 
@@ -114,7 +114,7 @@ async fn away(count: usize, lose: impl FnOnce(&Server), gaps: bool) {
     let server = Server::start();
     let proxy = Proxy::of(server.port());
     // What it holds is believed all the while, so that only what it hears takes anything away.
-    let believing = builder(hasty(&proxy.url())).max_staleness(Duration::from_secs(3_600)).build().unwrap();
+    let believing = builder(listening(&proxy.url())).max_staleness(Duration::from_secs(3_600)).build().unwrap();
     let (one, two) = (pages(patient(&server.url())), believing);
     set_all(&one, count).await;
     get_all(&two, count, |id| Some(id as u64)).await;

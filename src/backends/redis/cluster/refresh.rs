@@ -1,6 +1,6 @@
 //! Reading the map anew, once for all.
 //!
-//! A task of its own reads, so that nobody who waits for it can stop it, and its outcome is everybody's.
+//! A task of its own reads, so that no caller that gives up stops it, and its outcome is that of all callers.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
