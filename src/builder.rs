@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::backends::{AnyBackend, Backend, NoBackend};
 use crate::cache::{Cache, Parts};
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{self, Clock};
 #[cfg(feature = "encryption")]
 use crate::codec::Keyring;
 use crate::codec::{Codec, Compressed, Postcard};
@@ -100,7 +100,7 @@ impl CacheBuilder<NoBackend, Postcard, Production> {
             secrets: None,
             observers: Vec::new(),
             bus: None,
-            clock: Arc::new(SystemClock),
+            clock: clock::system(),
         };
         Self { source: Box::new(|_| Ok(None.into())), codec: Postcard, preset: Production, rest: Box::new(rest) }
     }
@@ -198,7 +198,8 @@ impl<B: Backend, C: Codec, P: Preset> CacheBuilder<B, C, P> {
         self
     }
 
-    /// Measures time with `clock`. Default [`SystemClock`].
+    /// Measures time with `clock`. Default [`SystemClock`](crate::SystemClock), one
+    /// for all: caches over one store share its circuit breaker only if they have the same clock.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.rest.clock = clock;
         self

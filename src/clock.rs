@@ -8,6 +8,7 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::panic::catch_unwind;
 use std::pin::{Pin, pin};
+use std::sync::{Arc, LazyLock};
 use std::task::Poll;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -92,6 +93,12 @@ impl Clock for SystemClock {
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         Box::pin(tokio::time::sleep(duration))
     }
+}
+
+/// The clock of caches that name none. It is one, so that they can share what they measure.
+pub(crate) fn system() -> Arc<dyn Clock> {
+    static SYSTEM: LazyLock<Arc<dyn Clock>> = LazyLock::new(|| Arc::new(SystemClock));
+    Arc::clone(&SYSTEM)
 }
 
 thread_local! {

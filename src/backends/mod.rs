@@ -194,7 +194,8 @@ pub struct Capabilities {
     /// How many operations it is made to have under way at once. The cache lets no more through, unless the setting
     /// `max_concurrent` says otherwise.
     pub concurrency: usize,
-    /// What two backends of this process that reach the same entries have in common, if that is known. For warnings.
+    /// What two backends of this process that reach the same entries have in common, if that is known. Caches over them
+    /// share circuit breaker, adaptive timeout and the bound of operations under way, where those are set alike.
     pub store: Option<u64>,
     /// What is wrong with how the backend was set up, though it works. A cache over it warns of it once.
     pub warning: Option<&'static str>,
@@ -261,7 +262,7 @@ impl Capabilities {
     }
 
     /// Says which store this is, by whatever two backends share that reach the same entries, such as an address and a
-    /// number of a database. A cache then warns of another one that it mixes its entries with.
+    /// number of a database. Caches then leave it alone together when it fails, and warn of entries that they mix.
     #[must_use]
     pub fn store(mut self, identity: impl Hash) -> Self {
         // Of this process alone, so that nothing can be learnt from the number.

@@ -108,13 +108,18 @@ impl Breaker {
 
     /// For how many milliseconds more no operation is let through at the tick `now`, if it is open.
     pub(crate) fn left(&self, now: u64) -> Option<u64> {
-        if self.closed.load(Relaxed) != NOT_CLOSED {
+        if self.is_closed() {
             return None;
         }
         match self.state().phase {
             Phase::Open(until) => until.checked_sub(now).filter(|left| *left > 0),
             _ => None,
         }
+    }
+
+    /// Whether it lets everything through.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Relaxed) != NOT_CLOSED
     }
 
     /// What it is now.

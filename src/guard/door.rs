@@ -4,43 +4,38 @@
 
 use std::future::Future;
 use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::SemaphorePermit;
 
 use super::breaker::{Breaker, Pass};
+use super::condition::Condition;
 use super::gate::Gate;
-use super::limits::{Answer, Limit, Limits, Manner};
-use super::pace::Pace;
+use super::limits::{Answer, Limit, Manner};
 use super::places::Place;
-use super::pulse::{Beat, Pulse};
-use super::retry::Retries;
+use super::pulse::Beat;
 use super::sizes::Size;
-use super::writes::{Step, Writes};
+use super::writes::Step;
 use crate::backends::late;
-use crate::clock::{Clock, check_time, millis, within};
-use crate::config::Policy;
+use crate::clock::{check_time, millis, within};
 use crate::error::{Error, ErrorKind};
 use crate::event::{BreakerState, Event, Observers, Operation, Refusal};
 use crate::key::Key;
 
-/// The way to one backend.
+/// The way of one cache to its backend.
 #[derive(Debug)]
 pub(super) struct Door {
-    limits: Limits,
+    condition: Arc<Condition>,
     /// The longest entry that is read, in bytes.
     accepted: usize,
-    breaker: Option<Breaker>,
-    /// Whether observers hear of the breaker, which they take for that of the backend.
-    tells: bool,
-    gate: Option<Gate>,
-    pulse: Pulse,
-    pace: Pace,
-    writes: Writes,
-    retries: Retries,
-    clock: Arc<dyn Clock>,
     observers: Observers,
+    /// Who hears of the breaker, and what they were told of it last.
+    breaker_observers: Option<Observers>,
+    told: AtomicU8,
+    /// The number of the refusal of writes that observers were told of last.
+    told_refusal: AtomicU64,
     /// What to say at the first failure, until it is said.
     hint: Mutex<Option<&'static str>>,
 }
@@ -53,32 +48,16 @@ pub(crate) struct WritePermit<'a> {
 }
 
 impl Door {
+    /// A door that observers hear of: of its breaker only `breaker_observers`, who take it for that of the entries.
     pub(super) fn new(
-        policy: &Policy,
-        isolates: bool,
+        condition: Arc<Condition>,
+        accepted: usize,
         hint: Option<&'static str>,
-        clock: Arc<dyn Clock>,
         observers: Observers,
+        breaker_observers: Option<Observers>,
     ) -> Self {
-        Self {
-            limits: Limits::new(policy),
-            accepted: policy.max_value_size,
-            breaker: policy.breaker.filter(|_| !isolates).map(Breaker::new),
-            tells: true,
-            gate: policy.backpressure.map(|rules| Gate::new(rules, policy.operation_timeout, Arc::clone(&clock))),
-            pulse: Pulse::default(),
-            pace: Pace::default(),
-            writes: Writes::default(),
-            retries: Retries::new(policy.retries),
-            clock,
-            observers,
-            hint: Mutex::new(hint),
-        }
-    }
-
-    /// The same, and nobody hears of its breaker.
-    pub(super) fn with_quiet_breaker(self) -> Self {
-        Self { tells: false, ..self }
+        let (told, told_refusal) = (AtomicU8::new(BreakerState::Closed as u8), AtomicU64::new(0));
+        Self { condition, accepted, observers, breaker_observers, told, told_refusal, hint: Mutex::new(hint) }
     }
 
     /// Does one operation, or says why not. Whatever fails is told once.
@@ -93,25 +72,25 @@ impl Door {
         T: Answer,
         F: Future<Output = Result<T, Error>> + Send,
     {
-        check_time(&*self.clock)?;
-        let asked = self.clock.ticks();
+        check_time(&*self.condition.clock)?;
+        let asked = self.condition.clock.ticks();
         let (pass, _place) = match self.admit(operation, manner.first).await {
             Ok(admitted) => admitted,
             Err(refusal) => return Err(self.refused(key, operation, refusal).await),
         };
-        let (beat, begun) = (self.pulse.beat(), self.clock.ticks());
+        let (beat, begun) = (self.condition.pulse.beat(), self.condition.clock.ticks());
         let work = pin!(self.attempts(manner, work));
         let ((result, limit), mended) = late::scope(
             self.accepted.min(manner.longest),
-            self.wait(|| self.limits.of(key, operation, manner, beat), beat, work),
+            self.wait(|| self.condition.limits.of(key, operation, manner, beat), beat, work),
         )
         .await;
-        let now = self.clock.ticks();
+        let now = self.condition.clock.ticks();
         let latency = now.saturating_sub(begun);
-        self.limits.note(key, operation, manner, limit, latency, &result);
+        self.condition.limits.note(key, operation, manner, limit, latency, &result);
         let is_timed = result.as_ref().map_or_else(|error| error.kind() == ErrorKind::Timeout, |_| true);
         if is_timed && limit.size == Size::Small {
-            self.pace.note(now.saturating_sub(asked));
+            self.condition.pace.note(now.saturating_sub(asked));
         }
         match &result {
             Ok(_) => {
@@ -143,16 +122,16 @@ impl Door {
         F: Future<Output = Result<T, Error>>,
     {
         let (mut known, mut waited, mut is_late) = (limit(), Duration::ZERO, false);
-        let (mut wait, begun) = (known.time, self.clock.ticks());
+        let (mut wait, begun) = (known.time, self.condition.clock.ticks());
         loop {
-            if let Some(result) = within(&*self.clock, wait, work.as_mut()).await {
+            if let Some(result) = within(&*self.condition.clock, wait, work.as_mut()).await {
                 return (result, known);
             }
             // Ticks may lag, and timers may be late.
-            waited = (waited + wait).max(Duration::from_millis(self.clock.ticks().saturating_sub(begun)));
+            waited = (waited + wait).max(Duration::from_millis(self.condition.clock.ticks().saturating_sub(begun)));
             let left = known.whole.saturating_sub(waited);
             wait = match is_late {
-                false if self.pulse.was_answered(beat) && limit().time > waited => {
+                false if self.condition.pulse.was_answered(beat) && limit().time > waited => {
                     known.time = limit().time;
                     known.time.saturating_sub(waited)
                 }
@@ -175,27 +154,27 @@ impl Door {
             ErrorKind::Unavailable => limit.size == Size::Long,
             _ => false,
         };
-        may_be && !self.pulse.cut(beat)
+        may_be && !self.condition.pulse.cut(beat)
     }
 
     /// Whether nothing may be stored at the moment, because the backend refuses writes.
     pub(super) fn refuses_writes(&self) -> bool {
-        self.writes.are_refused(self.clock.ticks())
+        self.condition.writes.are_refused(self.condition.clock.ticks())
     }
 
     /// Whether a flight may store. While the backend refuses writes, one may from time to time.
     pub(super) fn admits_write(&self) -> bool {
-        self.writes.admit(self.clock.ticks())
+        self.condition.writes.admit(self.condition.clock.ticks())
     }
 
     /// How long a lease is to hold that is asked for `hold`, on this way to the backend.
     pub(super) fn hold(&self, hold: Duration) -> Duration {
-        self.pace.hold(hold)
+        self.condition.pace.hold(hold)
     }
 
     /// What the breaker is now, if there is one.
     pub(super) fn breaker(&self) -> Option<BreakerState> {
-        self.breaker.as_ref().map(Breaker::state_now)
+        self.condition.breaker.as_ref().map(Breaker::state_now)
     }
 
     /// The turn of a write of what was computed, of so many bytes. It is not waited for long if a caller waits for it.
@@ -205,7 +184,7 @@ impl Door {
         bytes: usize,
         is_waited_for: bool,
     ) -> Result<WritePermit<'_>, Error> {
-        let Some(gate) = &self.gate else { return Ok(WritePermit { _permit: None }) };
+        let Some(gate) = &self.condition.gate else { return Ok(WritePermit { _permit: None }) };
         let turn = match self.left() {
             Some(left) => Err((Refusal::BreakerOpen, open(left))),
             None => gate.queue_write(bytes, is_waited_for).await.map_err(|reason| (reason, crowded())),
@@ -224,17 +203,17 @@ impl Door {
         if operation == Operation::Ping {
             return Ok((None, None));
         }
-        let place = match &self.gate {
+        let place = match &self.condition.gate {
             None => None,
             Some(gate) => Some(match gate.try_enter() {
                 Some(place) => place,
                 None => self.wait_for_place(gate, is_first).await?,
             }),
         };
-        let Some(breaker) = &self.breaker else { return Ok((None, place)) };
-        let admitted = breaker.admit(self.clock.ticks());
-        let (pass, begun) = admitted.map_err(|left| (Refusal::BreakerOpen, open(left)))?;
-        self.tell_breaker(begun);
+        let Some(breaker) = &self.condition.breaker else { return Ok((None, place)) };
+        let admitted = breaker.admit(self.condition.clock.ticks());
+        self.tell_breaker(admitted.as_ref().ok().and_then(|(_, begun)| *begun));
+        let (pass, _) = admitted.map_err(|left| (Refusal::BreakerOpen, open(left)))?;
         Ok((Some(pass), place))
     }
 
@@ -251,7 +230,9 @@ impl Door {
 
     /// For how many milliseconds more the backend is left alone, if it is.
     fn left(&self) -> Option<u64> {
-        self.breaker.as_ref().and_then(|breaker| breaker.left(self.clock.ticks()))
+        let left = self.condition.breaker.as_ref()?.left(self.condition.clock.ticks())?;
+        self.tell_breaker(None);
+        Some(left)
     }
 
     async fn refused(&self, key: &Key, operation: Operation, (reason, error): (Refusal, Error)) -> Error {
@@ -273,17 +254,17 @@ impl Door {
                 Err(error) if manner.again => error,
                 _ => return result,
             };
-            let Some(pause) = self.retries.pause(tried, error) else { return result };
+            let Some(pause) = self.condition.retries.pause(tried, error) else { return result };
             if !pause.is_zero() {
-                self.clock.sleep(pause).await;
+                self.condition.clock.sleep(pause).await;
             }
         }
     }
 
     fn succeeded(&self, pass: Option<Pass<'_>>, operation: Operation) {
-        self.pulse.answered();
-        self.retries.succeeded();
-        Step::of(operation).into_iter().for_each(|step| self.writes.taken(step));
+        self.condition.pulse.answered();
+        self.condition.retries.succeeded();
+        Step::of(operation).into_iter().for_each(|step| self.condition.writes.taken(step));
         self.tell_breaker(pass.and_then(Pass::succeeded));
     }
 
@@ -297,12 +278,13 @@ impl Door {
                 }
             }
             Blame::Reads => {
-                self.pulse.answered();
+                self.condition.pulse.answered();
                 self.tell_breaker(pass.and_then(|pass| pass.failed(now)));
             }
             Blame::Writes(step) => {
-                self.pulse.answered();
-                if self.writes.refused(step, now) {
+                self.condition.pulse.answered();
+                let refusal = self.condition.writes.refused(step, now);
+                if self.told_refusal.swap(refusal, Relaxed) != refusal {
                     self.observers.tell(Event::Warning { message: &no_writes(error) });
                 }
             }
@@ -317,9 +299,16 @@ impl Door {
         }
     }
 
+    /// Tells of the state of the breaker that this operation began, or that another cache did since this one was told.
     fn tell_breaker(&self, begun: Option<BreakerState>) {
-        if let Some(state) = begun.filter(|_| self.tells) {
-            self.observers.tell(Event::Breaker { state });
+        let (Some(observers), Some(breaker)) = (&self.breaker_observers, &self.condition.breaker) else { return };
+        let was_closed = self.told.load(Relaxed) == BreakerState::Closed as u8;
+        if begun.is_none() && was_closed && breaker.is_closed() {
+            return;
+        }
+        let state = begun.unwrap_or_else(|| breaker.state_now());
+        if self.told.swap(state as u8, Relaxed) != state as u8 {
+            observers.tell(Event::Breaker { state });
         }
     }
 }

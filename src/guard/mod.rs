@@ -22,6 +22,7 @@ use crate::key::Key;
 
 mod adaptive;
 mod breaker;
+mod condition;
 mod door;
 mod gate;
 mod limits;
@@ -34,6 +35,7 @@ mod sizes;
 mod throttle;
 mod writes;
 
+use self::condition::Condition;
 use self::door::Door;
 pub(crate) use self::door::WritePermit;
 use self::limits::{Answer, Manner};
@@ -62,7 +64,8 @@ impl<B: Backend> Guard<B> {
         observers: Observers,
     ) -> Self {
         let capabilities = backend.capabilities();
-        let door = Door::new(policy, capabilities.isolates, hint, clock, observers.clone());
+        let condition = Condition::of(capabilities, policy, clock);
+        let door = Door::new(condition, policy.max_value_size, hint, observers.clone(), Some(observers.clone()));
         let &Policy { max_value_size, max_chunk_size, .. } = policy;
         let unleased = AtomicBool::new(false);
         Self { backend, capabilities, unleased, max_value_size, max_chunk_size, door, observers }

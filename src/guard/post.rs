@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::condition::Condition;
 use super::door::Door;
 use super::limits::Manner;
 use crate::bus::{AnyBus, Bus};
@@ -24,7 +25,8 @@ pub(crate) struct Post(Door);
 impl Post {
     /// Circuit breaker and bounds are as the policy has them for the backend.
     pub(crate) fn new(policy: &Policy, clock: Arc<dyn Clock>, observers: Observers) -> Self {
-        Self(Door::new(policy, false, None, clock, observers).with_quiet_breaker())
+        let condition = Arc::new(Condition::new(policy, clock));
+        Self(Door::new(condition, policy.max_value_size, None, observers, None))
     }
 
     /// Tells other processes of a change of `key`.

@@ -20,7 +20,8 @@ pub(super) struct Writes {
 #[derive(Debug, Default)]
 struct State {
     refusal: Option<Refused>,
-    /// When a refusal was told last.
+    /// How many refusals there were to tell of, and when the last one began.
+    refusals: u64,
     told: Option<u64>,
 }
 
@@ -80,25 +81,25 @@ impl Writes {
         true
     }
 
-    /// A step was refused at the tick `now`. Returns whether that is to be told.
-    pub(super) fn refused(&self, step: Step, now: u64) -> bool {
-        let mut state = self.state();
+    /// A step was refused at the tick `now`. Returns the number of the refusal, of which observers are told once.
+    pub(super) fn refused(&self, step: Step, now: u64) -> u64 {
+        let state = &mut *self.state();
         if let Some(refusal) = &mut state.refusal {
             refusal.step = refusal.step.max(step);
             if std::mem::take(&mut refusal.tried) {
                 refusal.pause = (refusal.pause * 2).min(LONGEST);
                 refusal.next = now.saturating_add(refusal.pause);
             }
-            return false;
+            return state.refusals;
         }
         let next = now.saturating_add(SHORTEST);
         state.refusal = Some(Refused { step, next, pause: SHORTEST, tried: false });
         self.refused.store(true, Relaxed);
-        let is_news = state.told.is_none_or(|told| now.saturating_sub(told) >= TOLD);
-        if is_news {
+        if state.told.is_none_or(|told| now.saturating_sub(told) >= TOLD) {
+            state.refusals += 1;
             state.told = Some(now);
         }
-        is_news
+        state.refusals
     }
 
     /// A step was carried out.
@@ -127,30 +128,30 @@ mod tests {
     fn while_writes_are_refused_one_flight_tries_from_time_to_time() {
         let writes = Writes::default();
         assert!(writes.admit(0) && writes.admit(0), "at first all may");
-        assert!(writes.refused(Step::Lease, 0));
+        assert_eq!(writes.refused(Step::Lease, 0), 1);
         let mut now = 0;
         for pause in [250, 500, 1_000, 2_000, 2_000] {
             assert!(writes.are_refused(now + pause - 1) && !writes.admit(now + pause - 1));
             now += pause;
             assert!(!writes.are_refused(now) && writes.admit(now) && !writes.admit(now), "one at {now}");
-            assert!(!writes.refused(Step::Lease, now), "it was told");
+            assert_eq!(writes.refused(Step::Lease, now), 1, "it was told");
         }
         now += 2_000;
         assert!(writes.admit(now));
         writes.taken(Step::Lease);
         assert!(writes.admit(now) && writes.admit(now));
-        assert!(!writes.refused(Step::Store, now), "it was told a moment ago");
+        assert_eq!(writes.refused(Step::Store, now), 1, "it was told a moment ago");
         writes.taken(Step::Store);
-        assert!(writes.refused(Step::Store, TOLD));
+        assert_eq!(writes.refused(Step::Store, TOLD), 2);
     }
 
     #[test]
     fn a_lease_that_is_granted_does_not_say_that_values_are_stored() {
         let writes = Writes::default();
-        assert!(writes.refused(Step::Store, 0));
+        assert_eq!(writes.refused(Step::Store, 0), 1);
         writes.taken(Step::Lease);
         assert!(!writes.admit(100));
-        assert!(!writes.refused(Step::Lease, 100));
+        assert_eq!(writes.refused(Step::Lease, 100), 1);
         writes.taken(Step::Lease);
         assert!(!writes.admit(100), "the later step counts");
         writes.taken(Step::Store);
@@ -160,8 +161,8 @@ mod tests {
     #[test]
     fn explicit_writes_that_are_refused_put_off_no_attempt_and_one_that_never_ends_is_followed_by_another() {
         let writes = Writes::default();
-        assert!(writes.refused(Step::Store, 0));
-        (1..200).for_each(|now| assert!(!writes.refused(Step::Store, now)));
+        assert_eq!(writes.refused(Step::Store, 0), 1);
+        (1..200).for_each(|now| assert_eq!(writes.refused(Step::Store, now), 1));
         assert!(writes.admit(250));
         assert!(!writes.admit(499) && writes.admit(500));
     }

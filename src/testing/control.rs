@@ -133,6 +133,11 @@ struct Random {
 }
 
 impl ChaosControl {
+    /// Tells the handles of one backend from those of others.
+    pub(super) fn id(&self) -> usize {
+        Arc::as_ptr(&self.0).addr()
+    }
+
     pub(super) fn new() -> Self {
         let state = State {
             counts: [0; 7],

@@ -8,6 +8,7 @@ mod queued;
 mod recovery;
 mod refusals;
 mod servers;
+mod together;
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};

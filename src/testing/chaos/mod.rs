@@ -23,7 +23,8 @@ mod twist;
 /// A backend that works as the one inside it, until its [`ChaosControl`] says otherwise.
 ///
 /// Forwards everything, `capabilities` and the buses included; those meet the faults of [`Operation::Publish`] and
-/// [`Operation::Receive`].
+/// [`Operation::Receive`]. It says of its store that it is another one than that inside it, so that what a cache over it
+/// finds out of the backend is not believed by caches that go past it.
 ///
 /// # Examples
 /// ```
@@ -66,7 +67,9 @@ impl<B: Backend> Chaos<B> {
 #[deny(clippy::missing_trait_methods)]
 impl<B: Backend> Backend for Chaos<B> {
     fn capabilities(&self) -> Capabilities {
-        self.inner.capabilities()
+        let can = self.inner.capabilities();
+        let Some(store) = can.store else { return can };
+        can.store((store, self.mischief.control.id()))
     }
 
     async fn get(&self, key: &Key) -> Result<Option<Bytes>, Error> {

@@ -84,7 +84,8 @@ fn read_only() -> Error {
 #[deny(clippy::missing_trait_methods)]
 impl Backend for SimulatedBackend {
     fn capabilities(&self) -> Capabilities {
-        self.world.memory().capabilities()
+        // Each process finds out for itself what becomes of its operations.
+        Capabilities { store: None, ..self.world.memory().capabilities() }
     }
 
     async fn get(&self, key: &Key) -> Result<Option<Bytes>, Error> {
