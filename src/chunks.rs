@@ -175,7 +175,7 @@ mod tests {
     fn what_was_split_is_whole_again_in_batches_that_are_few_bytes_and_few_chunks() {
         let key = Key::new("pages", 1).unwrap();
         for (length, size) in [(1, 600), (513, 600), (600 * 600, 600), (20 << 20, 1 << 20), (9 << 20, 5 << 20)] {
-            let value: Bytes = (0..length).map(|n| (n * 31 >> 7) as u8).collect();
+            let value: Bytes = (0..length).map(|n| ((n * 31) >> 7) as u8).collect();
             let split = Split::new(&key, &value, size);
             let manifest = Manifest::read(&split.manifest(), usize::MAX).unwrap().unwrap();
             let (mut whole, mut index) = (Vec::new(), 0);
