@@ -1,4 +1,4 @@
-//! Condition: what is known of a backend, and its places.
+//! Condition: what is known of a backend, and its permits.
 //!
 //! It belongs to the store, not to each cache over it: what one cache finds out holds for the others, and all together
 //! have no more operations under way than one may. Caches share it that reach the same store, are set to judge it alike,
@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use super::breaker::Breaker;
-use super::gate::Gate;
+use super::bulkhead::Bulkhead;
 use super::limits::Limits;
 use super::pace::Pace;
 use super::pulse::Pulse;
@@ -23,7 +23,7 @@ use crate::config::{self, AdaptiveTimeout, Backpressure, Policy};
 pub(super) struct Condition {
     pub(super) limits: Limits,
     pub(super) breaker: Option<Breaker>,
-    pub(super) gate: Option<Gate>,
+    pub(super) bulkhead: Option<Bulkhead>,
     pub(super) pulse: Pulse,
     pub(super) pace: Pace,
     pub(super) writes: Writes,
@@ -51,7 +51,7 @@ impl Condition {
         Self {
             limits: Limits::new(policy),
             breaker: breaker.map(Breaker::new),
-            gate: backpressure.map(|rules| Gate::new(rules, operation_timeout, Arc::clone(&clock))),
+            bulkhead: backpressure.map(|rules| Bulkhead::new(rules, operation_timeout, Arc::clone(&clock))),
             pulse: Pulse::default(),
             pace: Pace::default(),
             writes: Writes::default(),

@@ -1,6 +1,6 @@
 //! The door: what every backend operation passes.
 //!
-//! The breaker says whether to try, the gate when; the adaptive timeout says for how long, the retries how often.
+//! The breaker says whether to try, the bulkhead when; the adaptive timeout says for how long, the retries how often.
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -11,10 +11,10 @@ use std::time::Duration;
 use tokio::sync::SemaphorePermit;
 
 use super::breaker::{Breaker, Pass};
+use super::bulkhead::Bulkhead;
 use super::condition::Condition;
-use super::gate::Gate;
 use super::limits::{Answer, Limit, Manner};
-use super::places::Place;
+use super::permits::Permit;
 use super::pulse::Beat;
 use super::sizes::Size;
 use super::writes::Step;
@@ -74,7 +74,7 @@ impl Door {
     {
         check_time(&*self.condition.clock)?;
         let asked = self.condition.clock.ticks();
-        let (pass, _place) = match self.admit(operation, manner.first).await {
+        let (pass, _permit) = match self.admit(operation, manner.first).await {
             Ok(admitted) => admitted,
             Err(refusal) => return Err(self.refused(key, operation, refusal).await),
         };
@@ -184,10 +184,10 @@ impl Door {
         bytes: usize,
         is_waited_for: bool,
     ) -> Result<WritePermit<'_>, Error> {
-        let Some(gate) = &self.condition.gate else { return Ok(WritePermit { _permit: None }) };
+        let Some(bulkhead) = &self.condition.bulkhead else { return Ok(WritePermit { _permit: None }) };
         let turn = match self.left() {
             Some(left) => Err((Refusal::BreakerOpen, open(left))),
-            None => gate.queue_write(bytes, is_waited_for).await.map_err(|reason| (reason, crowded())),
+            None => bulkhead.queue_write(bytes, is_waited_for).await.map_err(|reason| (reason, crowded())),
         };
         match turn {
             Ok(permit) => Ok(WritePermit { _permit: Some(permit) }),
@@ -199,33 +199,37 @@ impl Door {
         &self,
         operation: Operation,
         is_first: bool,
-    ) -> Result<(Option<Pass<'_>>, Option<Place<'_>>), (Refusal, Error)> {
+    ) -> Result<(Option<Pass<'_>>, Option<Permit<'_>>), (Refusal, Error)> {
         if operation == Operation::Ping {
             return Ok((None, None));
         }
-        let place = match &self.condition.gate {
+        let permit = match &self.condition.bulkhead {
             None => None,
-            Some(gate) => Some(match gate.try_enter() {
-                Some(place) => place,
-                None => self.wait_for_place(gate, is_first).await?,
+            Some(bulkhead) => Some(match bulkhead.try_enter() {
+                Some(permit) => permit,
+                None => self.wait_for_permit(bulkhead, is_first).await?,
             }),
         };
-        let Some(breaker) = &self.condition.breaker else { return Ok((None, place)) };
+        let Some(breaker) = &self.condition.breaker else { return Ok((None, permit)) };
         let admitted = breaker.admit(self.condition.clock.ticks());
         self.tell_breaker(admitted.as_ref().ok().and_then(|(_, begun)| *begun));
         let (pass, _) = admitted.map_err(|left| (Refusal::BreakerOpen, open(left)))?;
-        Ok((Some(pass), place))
+        Ok((Some(pass), permit))
     }
 
     /// No operation waits for a backend that is left alone.
-    async fn wait_for_place<'a>(&self, gate: &'a Gate, is_first: bool) -> Result<Place<'a>, (Refusal, Error)> {
+    async fn wait_for_permit<'a>(
+        &self,
+        bulkhead: &'a Bulkhead,
+        is_first: bool,
+    ) -> Result<Permit<'a>, (Refusal, Error)> {
         if let Some(left) = self.left() {
             return Err((Refusal::BreakerOpen, open(left)));
         }
         if is_first {
-            return Ok(gate.enter_first().await);
+            return Ok(bulkhead.enter_first().await);
         }
-        gate.enter().await.map_err(|reason| (reason, crowded()))
+        bulkhead.enter().await.map_err(|reason| (reason, crowded()))
     }
 
     /// For how many milliseconds more the backend is left alone, if it is.

@@ -22,12 +22,12 @@ use crate::key::Key;
 
 mod adaptive;
 mod breaker;
+mod bulkhead;
 mod condition;
 mod door;
-mod gate;
 mod limits;
 mod pace;
-mod places;
+mod permits;
 mod post;
 mod pulse;
 mod retry;

@@ -1,13 +1,13 @@
-//! Places: so many at once, first come, first served, in two lines.
+//! Permits: so many at once, first come, first served, in two lines.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
-/// So many places, and two lines before them.
+/// So many permits, and two lines before them.
 #[derive(Debug)]
-pub(super) struct Places(Mutex<State>);
+pub(super) struct Permits(Mutex<State>);
 
 #[derive(Debug)]
 struct State {
@@ -21,33 +21,33 @@ struct State {
 /// Those who wait, and some who have left.
 type Line = VecDeque<oneshot::Sender<()>>;
 
-/// A place, given back when dropped.
+/// A permit, given back when dropped.
 #[derive(Debug)]
-pub(super) struct Place<'a>(&'a Places);
+pub(super) struct Permit<'a>(&'a Permits);
 
 /// One who waits in a line.
 struct Waiter<'a> {
-    places: &'a Places,
+    permits: &'a Permits,
     called: oneshot::Receiver<()>,
 }
 
-impl Places {
+impl Permits {
     pub(super) fn new(count: usize) -> Self {
         let (first, second) = (Line::new(), Line::new());
         Self(Mutex::new(State { free: count, returned: 0, first, second }))
     }
 
-    /// A place, if one is free.
-    pub(super) fn try_take(&self) -> Option<Place<'_>> {
-        self.state().take().then(|| Place(self))
+    /// A permit, if one is free.
+    pub(super) fn try_take(&self) -> Option<Permit<'_>> {
+        self.state().take().then(|| Permit(self))
     }
 
-    /// A place, after all who wait in the same line; those of the first line go before those of the second.
-    pub(super) async fn take(&self, is_first: bool) -> Place<'_> {
+    /// A permit, after all who wait in the same line; those of the first line go before those of the second.
+    pub(super) async fn take(&self, is_first: bool) -> Permit<'_> {
         let mut waiter = {
             let mut state = self.state();
             if state.take() {
-                return Place(self);
+                return Permit(self);
             }
             let line = if is_first { &mut state.first } else { &mut state.second };
             if line.len() == line.capacity() {
@@ -55,14 +55,14 @@ impl Places {
             }
             let (call, called) = oneshot::channel();
             line.push_back(call);
-            Waiter { places: self, called }
+            Waiter { permits: self, called }
         };
         let called = (&mut waiter.called).await;
         debug_assert!(called.is_ok(), "a line keeps all who wait");
-        Place(self)
+        Permit(self)
     }
 
-    /// How many places were given back so far.
+    /// How many permits were given back so far.
     pub(super) fn returned(&self) -> u64 {
         self.state().returned
     }
@@ -85,7 +85,7 @@ impl Places {
 }
 
 impl State {
-    /// Whoever waits is called before a place is free.
+    /// Whoever waits is called before a permit is free.
     fn take(&mut self) -> bool {
         let is_free = self.free > 0;
         self.free -= usize::from(is_free);
@@ -93,18 +93,18 @@ impl State {
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for Permit<'_> {
     fn drop(&mut self) {
         self.0.give_back();
     }
 }
 
 impl Drop for Waiter<'_> {
-    /// One who was called and leaves before it has heard it gives its place back.
+    /// One who was called and leaves before it has heard it gives its permit back.
     fn drop(&mut self) {
         self.called.close();
         if self.called.try_recv().is_ok() {
-            self.places.give_back();
+            self.permits.give_back();
         }
     }
 }
@@ -122,46 +122,46 @@ mod tests {
 
     #[test]
     fn the_first_line_goes_first_and_each_in_its_order() {
-        let places = Places::new(1);
-        let held = places.try_take().unwrap();
-        assert!(places.try_take().is_none());
-        let mut waiting = [false, true, false, true].map(|is_first| Box::pin(places.take(is_first)));
+        let permits = Permits::new(1);
+        let held = permits.try_take().unwrap();
+        assert!(permits.try_take().is_none());
+        let mut waiting = [false, true, false, true].map(|is_first| Box::pin(permits.take(is_first)));
         assert!(waiting.iter_mut().all(|waiter| poll(waiter.as_mut()).is_pending()));
         drop(held);
         for next in [1, 3, 0, 2] {
             let ready: Vec<_> = (0..4).filter(|other| *other != next).collect();
-            let Poll::Ready(place) = poll(waiting[next].as_mut()) else { panic!("{next} has waited longest") };
-            waiting[next] = Box::pin(places.take(false));
+            let Poll::Ready(permit) = poll(waiting[next].as_mut()) else { panic!("{next} has waited longest") };
+            waiting[next] = Box::pin(permits.take(false));
             assert!(ready.iter().all(|other| *other == next || poll(waiting[*other].as_mut()).is_pending()));
-            drop(place);
+            drop(permit);
         }
     }
 
     #[test]
     fn one_who_leaves_keeps_no_place_whether_it_was_called_or_not() {
-        let places = Places::new(1);
-        let held = places.try_take().unwrap();
+        let permits = Permits::new(1);
+        let held = permits.try_take().unwrap();
         {
-            let mut gone = pin!(places.take(true));
+            let mut gone = pin!(permits.take(true));
             assert!(poll(gone.as_mut()).is_pending());
         }
-        let mut called = Box::pin(places.take(true));
-        let mut next = pin!(places.take(false));
+        let mut called = Box::pin(permits.take(true));
+        let mut next = pin!(permits.take(false));
         assert!(poll(called.as_mut()).is_pending() && poll(next.as_mut()).is_pending());
         drop(held);
         drop(called);
-        let Poll::Ready(place) = poll(next.as_mut()) else { panic!("the place went on") };
-        drop(place);
-        assert!(places.try_take().is_some());
+        let Poll::Ready(permit) = poll(next.as_mut()) else { panic!("the permit went on") };
+        drop(permit);
+        assert!(permits.try_take().is_some());
     }
 
     #[test]
     fn those_who_left_take_no_room() {
-        let places = Places::new(0);
+        let permits = Permits::new(0);
         for _ in 0..10_000 {
-            let mut gone = pin!(places.take(false));
+            let mut gone = pin!(permits.take(false));
             assert!(poll(gone.as_mut()).is_pending());
         }
-        assert!(places.state().second.capacity() < 64);
+        assert!(permits.state().second.capacity() < 64);
     }
 }

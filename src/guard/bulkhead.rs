@@ -1,11 +1,11 @@
-//! The gate: so many operations at once.
+//! The bulkhead: so many operations at once.
 //!
-//! What a caller asks for, and finds all places taken, waits for one: as long as the queue moves, and not as one of too
+//! What a caller asks for, and finds all permits taken, waits for one: as long as the queue moves, and not as one of too
 //! many. What keeps a lease or ends it goes first: work that was begun is done before more is begun, so that no lease
 //! runs out in the queue.
 //!
 //! The writes of what was computed have a queue of their own before that. No caller waits there, so they wait as long as
-//! it takes, while their bytes are not too many. They take half of the places at most: writes of long values leave the
+//! it takes, while their bytes are not too many. They take half of the permits at most: writes of long values leave the
 //! other half to callers.
 
 use std::pin::pin;
@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::places::{Place, Places};
+use super::permits::{Permit, Permits};
 use crate::clock::{Clock, millis, within};
 use crate::config::Backpressure as Rules;
 use crate::event::Refusal;
@@ -23,13 +23,13 @@ use crate::event::Refusal;
 /// The bytes of the writes that wait and that no caller waits for. One alone may be longer.
 const MOST_BYTES: usize = 64 << 20;
 
-/// The places of one backend.
+/// The permits of one backend.
 #[derive(Debug)]
-pub(crate) struct Gate {
+pub(crate) struct Bulkhead {
     rules: Rules,
     /// How long a caller waits at most, however well the queue moves.
     longest: Duration,
-    places: Places,
+    permits: Permits,
     /// How many callers wait.
     waiting: AtomicUsize,
     /// Writes of what was computed that are under way, or next.
@@ -39,12 +39,12 @@ pub(crate) struct Gate {
     clock: Arc<dyn Clock>,
 }
 
-impl Gate {
+impl Bulkhead {
     pub(crate) fn new(rules: Rules, longest: Duration, clock: Arc<dyn Clock>) -> Self {
         Self {
             rules,
             longest,
-            places: Places::new(rules.max_concurrent),
+            permits: Permits::new(rules.max_concurrent),
             waiting: AtomicUsize::new(0),
             writers: Semaphore::new((rules.max_concurrent / 2).max(1)),
             bytes: AtomicUsize::new(0),
@@ -52,20 +52,20 @@ impl Gate {
         }
     }
 
-    /// A place, if one is free.
-    pub(crate) fn try_enter(&self) -> Option<Place<'_>> {
-        self.places.try_take()
+    /// A permit, if one is free.
+    pub(crate) fn try_enter(&self) -> Option<Permit<'_>> {
+        self.permits.try_take()
     }
 
-    /// A place for what a caller asks for.
-    pub(crate) async fn enter(&self) -> Result<Place<'_>, Refusal> {
+    /// A permit for what a caller asks for.
+    pub(crate) async fn enter(&self) -> Result<Permit<'_>, Refusal> {
         let _waiting = Share::of(&self.waiting, 1, self.rules.queue).ok_or(Refusal::QueueFull)?;
-        self.in_time(self.places.take(false)).await
+        self.in_time(self.permits.take(false)).await
     }
 
-    /// A place for what keeps a lease, or ends it.
-    pub(crate) async fn enter_first(&self) -> Place<'_> {
-        self.places.take(true).await
+    /// A permit for what keeps a lease, or ends it.
+    pub(crate) async fn enter_first(&self) -> Permit<'_> {
+        self.permits.take(true).await
     }
 
     /// The turn of a write of so many bytes, whose operations then go first. `is_waited_for` by a caller.
@@ -73,7 +73,7 @@ impl Gate {
         if let Ok(turn) = self.writers.try_acquire() {
             return Ok(turn);
         }
-        let turn = async { self.writers.acquire().await.expect("no gate is ever closed") };
+        let turn = async { self.writers.acquire().await.expect("no bulkhead is ever closed") };
         if is_waited_for {
             return self.in_time(turn).await;
         }
@@ -86,11 +86,11 @@ impl Gate {
         let (mut turn, begun) = (pin!(turn), self.clock.ticks());
         let wait = self.rules.wait;
         loop {
-            let (asked, returned) = (self.clock.ticks(), self.places.returned());
+            let (asked, returned) = (self.clock.ticks(), self.permits.returned());
             if let Some(turn) = within(&*self.clock, wait, turn.as_mut()).await {
                 return Ok(turn);
             }
-            if returned != self.places.returned() {
+            if returned != self.permits.returned() {
                 break;
             }
             // This task comes late: the process is busy, and answers may have come whose tasks are yet to run.
