@@ -90,7 +90,7 @@ impl Backend for Shelf {
         Ok(())
     }
 
-    async fn lease(&self, _: &Key, _: Duration, _: LeaseToken) -> Result<Lease, Error> {
+    async fn lease(&self, _: &Key, _: Duration, _: LeaseToken, _: Option<&Bytes>) -> Result<Lease, Error> {
         Err(no_leases())
     }
 

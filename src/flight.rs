@@ -89,6 +89,10 @@ pub(crate) trait Standing: Send + Sync {
     /// Whether its result is of no use to anybody who comes now.
     fn is_void(&self) -> bool;
     fn lease(&self) -> Option<LeaseToken>;
+    /// Notes the lease of this flight.
+    fn hold(&self, token: LeaseToken);
+    /// The lease of the flight that this one replaces; the caller gives it back.
+    fn inherited(&self) -> Option<LeaseToken>;
     /// The caller that takes the token gives the lease back.
     fn take_lease(&self) -> Option<LeaseToken>;
 }
@@ -229,16 +233,6 @@ impl<T: Send + Sync, E: Send + Sync> Flight<T, E> {
         holdings.inherited.take().or_else(|| holdings.lease.take_if(|_| self.is_void()))
     }
 
-    /// The lease of the flight that this one replaces; the caller gives it back.
-    pub(crate) fn inherited(&self) -> Option<LeaseToken> {
-        self.holdings().inherited.take()
-    }
-
-    /// Notes the lease of this flight.
-    pub(crate) fn hold(&self, token: LeaseToken) {
-        self.holdings().lease = Some(token);
-    }
-
     /// Renews with this permit until the flight ends or is given up.
     pub(crate) fn renew_with(&self, permit: OwnedSemaphorePermit) {
         self.holdings().permit = Some(permit);
@@ -346,6 +340,14 @@ impl<T: Send + Sync, E: Send + Sync> Standing for Flight<T, E> {
 
     fn lease(&self) -> Option<LeaseToken> {
         self.holdings().lease
+    }
+
+    fn hold(&self, token: LeaseToken) {
+        self.holdings().lease = Some(token);
+    }
+
+    fn inherited(&self) -> Option<LeaseToken> {
+        self.holdings().inherited.take()
     }
 
     fn take_lease(&self) -> Option<LeaseToken> {

@@ -171,7 +171,13 @@ trait Erased: fmt::Debug + Send + Sync {
     async fn erased_get_many(&self, keys: &[Key]) -> Result<Vec<Option<Bytes>>, Error>;
     async fn erased_set_many(&self, items: Vec<(Key, Bytes)>, ttl: Duration) -> Result<(), Error>;
     async fn erased_remove_many(&self, keys: &[Key]) -> Result<(), Error>;
-    async fn erased_lease(&self, key: &Key, hold: Duration, token: LeaseToken) -> Result<Lease, Error>;
+    async fn erased_lease(
+        &self,
+        key: &Key,
+        hold: Duration,
+        token: LeaseToken,
+        seen: Option<&Bytes>,
+    ) -> Result<Lease, Error>;
     async fn erased_renew(&self, key: &Key, hold: Duration, token: LeaseToken) -> Result<bool, Error>;
     async fn erased_fill(&self, key: &Key, value: Bytes, ttl: Duration, token: LeaseToken) -> Result<bool, Error>;
     async fn erased_release(&self, key: &Key, token: LeaseToken) -> Result<(), Error>;
@@ -205,8 +211,14 @@ impl<B: Backend> Erased for B {
     async fn erased_remove_many(&self, keys: &[Key]) -> Result<(), Error> {
         self.remove_many(keys).await
     }
-    async fn erased_lease(&self, key: &Key, hold: Duration, token: LeaseToken) -> Result<Lease, Error> {
-        self.lease(key, hold, token).await
+    async fn erased_lease(
+        &self,
+        key: &Key,
+        hold: Duration,
+        token: LeaseToken,
+        seen: Option<&Bytes>,
+    ) -> Result<Lease, Error> {
+        self.lease(key, hold, token, seen).await
     }
     async fn erased_renew(&self, key: &Key, hold: Duration, token: LeaseToken) -> Result<bool, Error> {
         self.renew(key, hold, token).await
@@ -252,8 +264,8 @@ impl Backend for AnyBackend {
     async fn remove_many(&self, keys: &[Key]) -> Result<(), Error> {
         self.inner()?.erased_remove_many(keys).await
     }
-    async fn lease(&self, key: &Key, hold: Duration, token: LeaseToken) -> Result<Lease, Error> {
-        self.inner()?.erased_lease(key, hold, token).await
+    async fn lease(&self, key: &Key, hold: Duration, token: LeaseToken, seen: Option<&Bytes>) -> Result<Lease, Error> {
+        self.inner()?.erased_lease(key, hold, token, seen).await
     }
     async fn renew(&self, key: &Key, hold: Duration, token: LeaseToken) -> Result<bool, Error> {
         self.inner()?.erased_renew(key, hold, token).await

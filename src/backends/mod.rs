@@ -89,8 +89,16 @@ pub(crate) fn longest_lease(hold: Duration) -> Duration {
 /// key; it ends after `hold`, by `fill`, by `release`, and by `set` or `remove` of its key. `fill` stores only if its
 /// lease has not ended. A lease that has ended stays so: `renew` keeps one that holds, and never takes one anew. A lock
 /// that would last for ever, or for much longer than `hold`, is of no living holder and may be taken over. The caller
-/// makes the token, so that a lease whose answer was lost can be given back. A backend whose
+/// makes the token, so that a lease whose answer was lost can be given back, or asked for again: it is granted again to
+/// the token that holds it. A backend whose
 /// [`Capabilities::leases`] is false answers [`ErrorKind::Unsupported`].
+///
+/// A lease is asked for together with the value: if there is one under the key that the caller has not seen, that is
+/// the answer, and no lease is granted. So a miss asks once before it computes, and a caller that waits for another
+/// holder finds the value of that holder by the question that it repeats. Two values are told apart by their length
+/// and their first 128 bytes, so that a backend need not compare long values. Two different values may look the same
+/// that way. Then the caller computes once more: it gets a lease where it could have read, and the value that it fills
+/// in is newer than both.
 ///
 /// # Errors
 /// [`ErrorKind::Unavailable`] and [`ErrorKind::Timeout`] where trying again may help, [`ErrorKind::ReadOnly`] where reads
@@ -136,8 +144,18 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     /// Forgets several keys, each as [`remove`](Backend::remove) does.
     fn remove_many(&self, keys: &[Key]) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// Asks for the right to fill `key`, for `hold`, under a `token` that was never used before.
-    fn lease(&self, key: &Key, hold: Duration, token: LeaseToken) -> impl Future<Output = Result<Lease, Error>> + Send;
+    /// Asks for the right to fill `key`, for `hold`, under a `token` that was never used before, unless there is a
+    /// value under `key` other than the one that was `seen`. Without `seen`, any value is another one.
+    ///
+    /// Where the backend cannot look and take the lease in one step, it takes the lease first, and gives it back if it
+    /// finds such a value after that.
+    fn lease(
+        &self,
+        key: &Key,
+        hold: Duration,
+        token: LeaseToken,
+        seen: Option<&Bytes>,
+    ) -> impl Future<Output = Result<Lease, Error>> + Send;
 
     /// Keeps the lease `token` for `hold` from now, if it has not ended.
     ///
@@ -286,14 +304,45 @@ impl Capabilities {
     }
 }
 
-/// The answer to [`Backend::lease`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The answer to [`Backend::lease`]. `Debug` shows the length of a value, not the value.
+#[derive(Clone, PartialEq, Eq)]
 #[must_use = "a granted lease keeps others waiting until it is filled or released"]
 pub enum Lease {
     /// The caller may fill the key.
     Granted,
-    /// Another holder may; wait for the value.
+    /// Another holder may; ask again for the value.
     Held,
+    /// There is this value, which the caller has not seen. The caller holds no lease.
+    Found(Bytes),
+}
+
+impl Lease {
+    /// How many bytes of two values are compared, if they are of the same length.
+    pub(crate) const COMPARED: usize = 128;
+
+    /// Whether the value `there` is another one than was `seen`, as [`Backend::lease`] tells them apart.
+    ///
+    /// # Examples
+    /// ```
+    /// use cachekit::backends::Lease;
+    /// let seen = bytes::Bytes::from("old");
+    /// assert!(Lease::is_news(b"new", Some(&seen)) && Lease::is_news(b"old", None));
+    /// assert!(!Lease::is_news(b"old", Some(&seen)));
+    /// ```
+    pub fn is_news(there: &[u8], seen: Option<&Bytes>) -> bool {
+        let beginning = |bytes: &[u8]| bytes.len().min(Self::COMPARED);
+        seen.is_none_or(|seen| there.len() != seen.len() || there[..beginning(there)] != seen[..beginning(seen)])
+    }
+}
+
+impl fmt::Debug for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Granted => f.write_str("Granted"),
+            Self::Held => f.write_str("Held"),
+            Self::Found(value) => write!(f, "Found({} bytes)", value.len()),
+        }
+    }
 }
 
 /// The name of one lease: 128 random bits, made by the one who asks for it. They tell holders apart, and are no secret.

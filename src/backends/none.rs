@@ -53,7 +53,7 @@ macro_rules! without_values {
             async fn remove_many(&self, _: &[Key]) -> Result<(), Error> {
                 match *self {}
             }
-            async fn lease(&self, _: &Key, _: Duration, _: LeaseToken) -> Result<Lease, Error> {
+            async fn lease(&self, _: &Key, _: Duration, _: LeaseToken, _: Option<&Bytes>) -> Result<Lease, Error> {
                 match *self {}
             }
             async fn renew(&self, _: &Key, _: Duration, _: LeaseToken) -> Result<bool, Error> {

@@ -14,6 +14,7 @@ use super::options::{Options, check_tags};
 use super::path::Look;
 use super::recovery::Work;
 use super::tiers::{Found, Origin};
+use super::turn::Asking;
 use crate::backends::Backend;
 use crate::clock::{check_time, millis, within};
 use crate::codec::Codec;
@@ -44,7 +45,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         if !options.skip_l2_read {
             self.listen().await;
         }
-        let (found, failure) = self.consult::<T>(&key, options, &complaint).await;
+        let (found, failure) = self.consult::<T>(&key, options, Asking::plain(&complaint)).await;
         let (outcome, value) = match (found, failure) {
             (Some(Found { value, age: Age::Fresh, in_l1: true, .. }), _) => (Outcome::L1Hit, Ok(Some(value))),
             (Some(Found { value, age: Age::Fresh, .. }), _) => (Outcome::L2Hit, Ok(Some(value))),

@@ -11,9 +11,10 @@ use bytes::Bytes;
 use super::Inner;
 use super::computation::{Computation, Leader, caught};
 use super::large::{Bulk, Sealing};
+use super::lease::Leased;
 use super::options::{Computed, Options, check_tags};
 use super::tiers::{Found, Origin};
-use super::turn::{Leased, Turn};
+use super::turn::{Agreed, Asking, Turn, release};
 use crate::backends::Backend;
 use crate::clock::within;
 use crate::codec::Codec;
@@ -55,17 +56,11 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         self.listen().await;
         let flight = Arc::clone(&pass.flight);
         let Leader { context, span, complaint } = leader;
-        let Some(read_failed) = self.ask_tiers(pass, key, options, &complaint).await else { return };
-        let options = self.without_refused_write(options);
-        let stamp = if read_failed || options.skip_l2_write { None } else { self.stamp().await.ok() };
-        let read_failed = read_failed || (stamp.is_none() && !options.skip_l2_write);
-        let (lease, to_l2) = match self.take_turn(key, options, (&flight, &complaint), read_failed).await {
-            Turn::Compute { lease, to_l2 } => (lease, to_l2),
-            Turn::Found(found, lease) => {
-                flight.land(found.landing());
-                return release(lease).await;
-            }
+        let mut turn = self.turn(options, Arc::clone(&flight) as _);
+        let Some((options, read_failed)) = self.agree(pass, key, options, (&mut turn, &complaint)).await else {
+            return release(turn.lease.take()).await;
         };
+        let Agreed { stamp, lease, to_l2 } = turn.end();
         let started = self.clock.precise();
         flight.start(self.clock.ticks());
         let computation = context.scope(span.around(caught(async move { compute().await })));
@@ -95,6 +90,31 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         release(lease).await;
     }
 
+    /// Answers from the tiers, or with what another process delivers. Otherwise this process computes: with these options,
+    /// and after a read that failed or not.
+    async fn agree<T: Value, E: Send + Sync + 'static>(
+        &self,
+        pass: &mut Pass<T, E>,
+        key: &Key,
+        options: Options,
+        (turn, complaint): (&mut Turn<B>, &Complaint),
+    ) -> Option<(Options, bool)> {
+        let flight = Arc::clone(&pass.flight);
+        let read_failed = self.ask_tiers(pass, key, options, (turn, complaint)).await?;
+        let options = self.without_refused_write(options);
+        let read_failed = read_failed || (!options.skip_l2_write && !self.is_stamped(turn).await);
+        if read_failed || options.skip_l2_write {
+            // Nothing is stored by a lease. One that was granted by then is given back.
+            turn.forgo(false);
+            release(turn.lease.take()).await;
+        }
+        if let Some(found) = self.take_turn(&flight, key, options, (turn, complaint)).await {
+            flight.land(found.landing());
+            return None;
+        }
+        Some((options, read_failed))
+    }
+
     fn tell_computed(&self, key: &Key, elapsed: Duration, failure: Option<Failure<'_>>, hidden: bool) {
         self.observers.tell(Event::Computed { key, elapsed, succeeded: failure.is_none(), failure, hidden });
     }
@@ -105,10 +125,11 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         pass: &mut Pass<T, E>,
         key: &Key,
         options: Options,
-        complaint: &Complaint,
+        (turn, complaint): (&mut Turn<B>, &Complaint),
     ) -> Option<bool> {
         let flight = Arc::clone(&pass.flight);
-        let (found, failure) = self.consult::<T>(key, options, complaint).await;
+        let turn = if self.begins_with_lease(key, turn) { Some(turn) } else { None };
+        let (found, failure) = self.consult::<T>(key, options, Asking { complaint, turn }).await;
         let closed = |error: &&Error| self.policy.fail_closed && error.kind() == ErrorKind::Unauthentic;
         if let Some(error) = failure.as_ref().filter(closed) {
             pass.leave();
@@ -142,6 +163,37 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             return None;
         }
         Some(failure.is_some())
+    }
+
+    /// Asks what the backend has until this process may compute, or another process has delivered, which is the answer.
+    async fn take_turn<T: Value, E: Send + Sync + 'static>(
+        &self,
+        flight: &Flight<T, E>,
+        key: &Key,
+        options: Options,
+        (turn, complaint): (&mut Turn<B>, &Complaint),
+    ) -> Option<Found<T>> {
+        let Some(guard) = &self.guard else { return None };
+        while !turn.is_settled() {
+            if !self.pause(turn).await {
+                break;
+            }
+            let found = if options.skip_l2_read {
+                self.ask(guard, key, turn).await.map(|_| None)
+            } else {
+                let mut asking = Asking { complaint, turn: Some(&mut *turn) };
+                self.read::<T>(key, options, None, (&flight.fence, &mut asking), || flight.may_store()).await
+            };
+            match found {
+                Ok(Some(found)) if found.age == Age::Fresh && !flight.is_void() => return Some(found),
+                Ok(_) => {}
+                Err(_) => break,
+            }
+        }
+        if turn.lease.is_none() {
+            turn.forgo(false);
+        }
+        None
     }
 
     /// Runs a computation until the flight's deadline; past the soft timeout callers get an older value, if there is
@@ -326,13 +378,6 @@ impl<T> Found<T> {
         };
         let tags = self.tags.clone().unwrap_or_default();
         Landing::Value { value: Arc::clone(&self.value), source, expires: self.expires, tags }
-    }
-}
-
-/// Gives a lease back, if there is one.
-async fn release<B: Backend>(lease: Option<Leased<B>>) {
-    if let Some(lease) = lease {
-        lease.release().await;
     }
 }
 

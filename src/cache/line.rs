@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::Inner;
 use super::computation::{Computation, Leader};
 use super::options::Options;
+use super::turn::Asking;
 use crate::backends::Backend;
 use crate::clock::within;
 use crate::codec::Codec;
@@ -88,7 +89,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     pub(super) async fn stale_in_l1<T: Value>(&self, key: &Key, options: Options) -> Option<Arc<T>> {
         let (options, complaint) = (Options { skip_l2_read: true, ..options }, Complaint::default());
         // Boxed: rare, and as deep as a read of the backend.
-        let (found, _) = Box::pin(self.consult::<T>(key, options, &complaint)).await;
+        let (found, _) = Box::pin(self.consult::<T>(key, options, Asking::plain(&complaint))).await;
         found.map(|found| found.value)
     }
 }

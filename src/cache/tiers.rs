@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::Inner;
 use super::large::{Bulk, is_opened_apart};
 use super::options::Options;
+use super::turn::Asking;
 use crate::backends::Backend;
 use crate::codec::Codec;
 use crate::epochs::Tags;
@@ -79,7 +80,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     }
 
     /// What L1 holds for a key, if it is a `T`, with its tags.
-    async fn look_l1_tagged<T: Value>(&self, key: &Key, complaint: &Complaint) -> Option<Found<T>> {
+    pub(super) async fn look_l1_tagged<T: Value>(&self, key: &Key, complaint: &Complaint) -> Option<Found<T>> {
         let (hash, text) = (key.hash64(), key.as_str());
         let Hit { held, age, expires, tags } = self.local.l1.as_ref()?.get_tagged(hash, text, self.clock.ticks())?;
         let value = if C::CONFIDENTIAL {
@@ -124,59 +125,6 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         self.observers.tell(Event::Warning { message });
     }
 
-    /// The best that L1 and the backend have, and the backend's failure.
-    ///
-    /// What a change overtook while it was read is older than the change, so it is read anew; where changes go on and
-    /// on, between two of them.
-    pub(super) async fn consult<T: Value>(
-        &self,
-        key: &Key,
-        options: Options,
-        complaint: &Complaint,
-    ) -> (Option<Found<T>>, Option<Error>) {
-        for _ in 0..3 {
-            let fence = self.local.fence(key);
-            let (found, failure) = self.consult_under(key, options, &fence, complaint).await;
-            if failure.is_some() || fence.is_current() && !fence.forgot(tags_of(&found)) {
-                return (found, failure);
-            }
-        }
-        self.consult_in_turn(key, options, complaint).await
-    }
-
-    /// Like [`consult`](Self::consult), while no change of this process can end.
-    #[cold]
-    async fn consult_in_turn<T: Value>(
-        &self,
-        key: &Key,
-        options: Options,
-        complaint: &Complaint,
-    ) -> (Option<Found<T>>, Option<Error>) {
-        let lane = self.local.fence(key);
-        let turn = lane.turn().await;
-        let fence = self.local.fence(key);
-        let (found, failure) = Box::pin(self.consult_under(key, options, &fence, complaint)).await;
-        let is_valid = |found: &Found<T>| !fence.forgot(found.tags()) && (!turn.was_passed() || fence.is_current());
-        (found.filter(is_valid), failure)
-    }
-
-    async fn consult_under<T: Value>(
-        &self,
-        key: &Key,
-        options: Options,
-        fence: &Fence,
-        complaint: &Complaint,
-    ) -> (Option<Found<T>>, Option<Error>) {
-        let found = if options.skip_l1_read { None } else { self.look_l1_tagged::<T>(key, complaint).await };
-        if options.skip_l2_read || found.as_ref().is_some_and(|found| found.age == Age::Fresh) {
-            return (found, None);
-        }
-        match self.read(key, options, found.as_ref(), (fence, complaint), || fence.is_current()).await {
-            Err(error) => (found, Some(error)),
-            Ok(in_l2) => (in_l2.or(found), None),
-        }
-    }
-
     /// Reads the backend, and keeps what it has in L1 for the rest of its life. `None` if it has nothing newer than
     /// `known`.
     pub(super) async fn read<T: Value>(
@@ -184,19 +132,21 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         key: &Key,
         options: Options,
         known: Option<&Found<T>>,
-        (fence, complaint): (&Fence, &Complaint),
+        (fence, asking): (&Fence, &mut Asking<'_, B>),
         admit: impl Fn() -> bool,
     ) -> Result<Option<Found<T>>, Error> {
         let Some(guard) = &self.guard else { return Ok(None) };
-        if self.recovery.hides(key, &[]) {
+        // Before the question: a change that waits now may be made again before the answer is judged.
+        let is_hidden = self.recovery.hides(key, &[]);
+        if is_hidden && asking.turn.is_none() {
             return Ok(None);
         }
-        let Some(bytes) = self.frame(guard, key, complaint).await? else { return Ok(None) };
+        let Some(bytes) = self.frame(guard, key, asking).await?.filter(|_| !is_hidden) else { return Ok(None) };
         let (bytes, ended) = frame::strip_expiry(bytes);
         let (value, dates, marks) = match self.open::<T>(key, &bytes).await {
             Ok(opened) => opened,
             Err(reason) => {
-                complaint.tell(&self.observers, key, reason);
+                asking.complaint.tell(&self.observers, key, reason);
                 if reason == Unreadable::Schema && self.sealer.is_of_a_type_in_use(&bytes) {
                     self.tell_types_in_turns();
                 }
@@ -270,8 +220,17 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         Ok(())
     }
 
-    /// The frame under `key`, and with it the generation of the versions where that is due.
-    async fn frame(&self, guard: &Guard<B>, key: &Key, complaint: &Complaint) -> Result<Option<Bytes>, Error> {
+    /// The frame under `key`, and with a plain read the generation of the versions where that is due.
+    pub(super) async fn frame(
+        &self,
+        guard: &Guard<B>,
+        key: &Key,
+        asking: &mut Asking<'_, B>,
+    ) -> Result<Option<Bytes>, Error> {
+        let complaint = asking.complaint;
+        if let Some(turn) = &mut asking.turn {
+            return self.ask_whole(guard, key, turn, complaint).await;
+        }
         let Some(versions) = &self.versions else { return guard.read(key, complaint).await };
         let Some((generation, asked)) = versions.due() else { return guard.read(key, complaint).await };
         let (bytes, found) = guard.read_with(key, generation, complaint).await?;
@@ -291,7 +250,9 @@ impl<B: Backend, C: Codec> Inner<B, C> {
 
     /// Whether there is a frame under `key` that has not expired, of whatever type.
     pub(super) async fn has(&self, guard: &Guard<B>, key: &Key) -> Result<bool, Error> {
-        let Some(bytes) = self.frame(guard, key, &Complaint::default()).await? else { return Ok(false) };
+        let Some(bytes) = self.frame(guard, key, &mut Asking::plain(&Complaint::default())).await? else {
+            return Ok(false);
+        };
         // One that expired ahead of its time is none that can be peeked at.
         let Some((dates, marks)) = self.sealer.peek(key.as_str(), &bytes) else { return Ok(false) };
         if self.recovery.hides(key, &marks.names()) {
@@ -379,10 +340,6 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         self.probe(key, &**value, weight);
         size.map(|()| held)
     }
-}
-
-fn tags_of<T>(found: &Option<Found<T>>) -> &[u64] {
-    found.as_ref().map_or(&[], Found::tags)
 }
 
 fn check_fits(l1: &L1, key: &Key, weight: usize) -> Result<(), Error> {

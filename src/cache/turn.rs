@@ -1,269 +1,219 @@
 //! Turns: processes agree on who computes.
 //!
-//! The lease of the process that computes is short, so that other processes learn soon if it dies, and is renewed while
-//! the computation runs. It is given back early if the flight becomes void: no process is to wait for a value that will
-//! not be kept.
+//! A flight that may compute asks the backend for the value and for the lease in one question. It is answered with the
+//! value, or it may compute, or it learns that another process does: then it repeats the question until the value of
+//! that process is the answer.
 
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Mutex as AsyncMutex;
+use bytes::Bytes;
 
+use super::Inner;
+use super::lease::Leased;
 use super::options::Options;
 use super::orphans::Unneeded;
-use super::tiers::Found;
-use super::{Inner, Shared};
 use crate::backends::{Backend, Lease, LeaseToken};
-use crate::clock::{Clock, millis, within};
+use crate::clock::millis;
 use crate::codec::Codec;
-use crate::config::Leases;
-use crate::epochs::Epochs;
+use crate::error::{Error, ErrorKind};
 use crate::event::Complaint;
-use crate::flight::{Flight, Standing};
-use crate::guard::Unleased;
+use crate::flight::Standing;
+use crate::guard::{Guard, Unleased};
+use crate::invalidate::Stamp;
 use crate::key::Key;
-use crate::memory::Age;
-use crate::seal::Value;
 
-/// Whether and how this process computes.
-pub(super) enum Turn<T, B: Backend> {
-    /// `to_l2` is false where another process holds the lease, or the backend fails: the result is for this process.
-    Compute { lease: Option<Leased<B>>, to_l2: bool },
-    /// Another process delivered.
-    Found(Found<T>, Option<Leased<B>>),
-}
-
-/// A lease that this process holds for a flight, and renews until this is dropped.
-///
-/// The flight knows the token, so that the first task that finds the flight void can give the lease back.
-pub(super) struct Leased<B: Backend> {
-    shared: Arc<Shared<B>>,
-    key: Key,
+/// Whether and how this process computes, as far as it is known.
+pub(super) struct Turn<B: Backend> {
     flight: Arc<dyn Standing>,
-    term: Arc<Term>,
-    keeper: Option<tokio::task::AbortHandle>,
+    /// What held before the first question for the lease.
+    stamp: Option<Stamp>,
+    /// What the backend has under the key. It was the answer before, and was of no use.
+    seen: Option<Bytes>,
+    /// When the first question for the lease was asked.
+    begun: Option<u64>,
+    /// Whether there is something to wait for before the next question.
+    waits: bool,
+    /// That of the flight, once it was granted.
+    pub(super) lease: Option<Leased<B>>,
+    /// Whether no lease is asked for, or no more.
+    is_over: bool,
+    /// Whether what is computed goes to the backend. False where another process holds the lease, or the backend fails:
+    /// the result is for this process.
+    to_l2: bool,
 }
 
-/// For how long a lease holds.
-struct Term {
-    /// The tick at which it runs out; never, once another process is known to have ended it.
-    ends: AtomicU64,
-    /// Held while the lease is renewed, or ended.
-    turn: AsyncMutex<()>,
+/// What is left of a turn when the computation begins.
+pub(super) struct Agreed<B: Backend> {
+    pub(super) stamp: Option<Stamp>,
+    pub(super) lease: Option<Leased<B>>,
+    /// Whether what is computed goes to the backend.
+    pub(super) to_l2: bool,
 }
 
-/// The shortest pause between two looks at what another process does.
+/// How an entry is asked for.
+pub(super) struct Asking<'a, B: Backend> {
+    pub(super) complaint: &'a Complaint,
+    /// That of the flight, if the question is one for the lease, too. Without, it is a plain read.
+    pub(super) turn: Option<&'a mut Turn<B>>,
+}
+
+impl<'a, B: Backend> Asking<'a, B> {
+    pub(super) fn plain(complaint: &'a Complaint) -> Self {
+        Self { complaint, turn: None }
+    }
+
+    /// What was answered is overtaken, and is asked for anew.
+    pub(super) async fn anew(&mut self) {
+        let Some(turn) = &mut self.turn else { return };
+        release(turn.lease.take()).await;
+        (turn.seen, turn.stamp) = (None, None);
+    }
+}
+
+/// The shortest pause between two questions about what another process does.
 const SHORTEST: Duration = Duration::from_millis(10);
 
+impl<B: Backend> Turn<B> {
+    /// Whether nothing more is to be asked before the computation.
+    pub(super) fn is_settled(&self) -> bool {
+        self.is_over || self.lease.is_some() || self.flight.is_void()
+    }
+
+    /// Nothing more is asked before the computation: what the backend has need not be remembered.
+    pub(super) fn end(self) -> Agreed<B> {
+        Agreed { stamp: self.stamp, lease: self.lease, to_l2: self.to_l2 }
+    }
+
+    /// Asks for no lease any more, if one was to be asked for.
+    pub(super) fn forgo(&mut self, to_l2: bool) {
+        if !std::mem::replace(&mut self.is_over, true) {
+            self.to_l2 = to_l2;
+        }
+    }
+}
+
 impl<B: Backend, C: Codec> Inner<B, C> {
-    /// Agrees with other processes on who computes, where the backend has leases.
-    pub(super) async fn take_turn<T: Value, E: Send + Sync + 'static>(
+    /// The turn of a flight that has asked for nothing yet.
+    pub(super) fn turn(&self, options: Options, flight: Arc<dyn Standing>) -> Turn<B> {
+        let has_leases = self.policy.leases.is_some() && self.guard.as_ref().is_some_and(has_leases);
+        let is_over = options.skip_l2_write || !has_leases;
+        let (stamp, seen, begun, lease) = (None, None, None, None);
+        Turn { flight, stamp, seen, begun, waits: false, lease, is_over, to_l2: true }
+    }
+
+    /// Whether it is known what holds now, under which a value that is computed is stored. Asks, if it was not asked
+    /// before.
+    pub(super) async fn is_stamped(&self, turn: &mut Turn<B>) -> bool {
+        if turn.stamp.is_none() {
+            turn.stamp = self.stamp().await.ok();
+        }
+        turn.stamp.is_some()
+    }
+
+    /// Whether the first question of a flight is the one for the lease. It would be in vain where nothing may be computed
+    /// or stored.
+    pub(super) fn begins_with_lease(&self, key: &Key, turn: &Turn<B>) -> bool {
+        let is_idle = self.throttle.holds(key, self.clock.ticks());
+        !turn.is_settled() && !is_idle && self.guard.as_ref().is_some_and(|guard| !guard.doubts_writes())
+    }
+
+    /// The value under `key`, joined if it was split, by the question for the lease.
+    pub(super) async fn ask_whole(
         &self,
+        guard: &Guard<B>,
         key: &Key,
-        options: Options,
-        (flight, complaint): (&Arc<Flight<T, E>>, &Complaint),
-        read_failed: bool,
-    ) -> Turn<T, B> {
-        let (Some(guard), Some(leases)) = (&self.guard, self.policy.leases) else {
-            return Turn::Compute { lease: None, to_l2: true };
-        };
-        if options.skip_l2_write || !guard.capabilities().leases {
-            return Turn::Compute { lease: None, to_l2: true };
+        turn: &mut Turn<B>,
+        complaint: &Complaint,
+    ) -> Result<Option<Bytes>, Error> {
+        match self.ask(guard, key, turn).await {
+            Ok(found) => guard.whole(key, found, complaint).await,
+            // Boxed: rare, and as deep as a read.
+            Err(error) if is_of_writes(&error) => Box::pin(self.frame(guard, key, &mut Asking::plain(complaint))).await,
+            Err(error) => Err(error),
         }
-        if read_failed {
-            // Without a lease nothing tells a newer value in the backend from an older one.
-            return Turn::Compute { lease: None, to_l2: false };
+    }
+
+    /// Asks for the lease. What the backend has under the key, if that is another than was seen.
+    pub(super) async fn ask(&self, guard: &Guard<B>, key: &Key, turn: &mut Turn<B>) -> Result<Option<Bytes>, Error> {
+        let answer = self.question(guard, key, turn).await;
+        if answer.is_err() {
+            // Without a lease nothing tells a newer value in the backend from an older one, unless it has none.
+            turn.forgo(!guard.capabilities().leases);
         }
-        if let Some(token) = flight.inherited() {
+        answer
+    }
+
+    async fn question(&self, guard: &Guard<B>, key: &Key, turn: &mut Turn<B>) -> Result<Option<Bytes>, Error> {
+        let Some(leases) = self.policy.leases else { return Ok(None) };
+        if turn.stamp.is_none() {
+            turn.stamp = Some(self.stamp().await?);
+        }
+        if !has_leases(guard) {
+            return Err(Error::new(ErrorKind::Unsupported, "the backend was found to have no leases"));
+        }
+        if let Some(token) = turn.flight.inherited() {
             // What cannot be given back ends by itself.
             let _ = guard.release(key, token).await;
         }
-        let begun = self.clock.ticks();
-        loop {
-            let asked = self.clock.ticks();
-            let (token, hold) = (LeaseToken::random(), guard.hold(leases.hold));
-            let lease = match guard.lease(key, hold, token).await {
-                Ok(Lease::Granted) => Some(self.hold(key, flight, token, asked, (hold, leases))),
-                Ok(Lease::Held) => None,
-                Err(Unleased { perhaps_granted, .. }) => {
-                    if perhaps_granted {
-                        self.shared.give_back(&self.clock, key, Unneeded { token, hold, times: 2 });
-                    }
-                    return Turn::Compute { lease: None, to_l2: !guard.capabilities().leases };
-                }
-            };
-            if lease.is_none() {
-                let waited = self.clock.ticks().saturating_sub(begun);
-                let left = millis(leases.wait).saturating_sub(waited);
-                if left == 0 {
-                    return Turn::Compute { lease: None, to_l2: false };
-                }
-                self.clock.sleep(pause(waited).min(Duration::from_millis(left))).await;
+        let asked = self.clock.ticks();
+        turn.begun.get_or_insert(asked);
+        let (token, hold) = (LeaseToken::random(), guard.hold(leases.hold));
+        match guard.lease(key, hold, token, turn.seen.as_ref()).await {
+            Ok(Lease::Granted) => {
+                turn.lease = Some(self.hold(key, &turn.flight, (token, asked), (hold, leases)));
+                Ok(None)
             }
-            // The holder before may have stored its value since this flight looked.
-            if !options.skip_l2_read
-                && let Ok(Some(found)) =
-                    self.read::<T>(key, options, None, (&flight.fence, complaint), || flight.may_store()).await
-                && found.age == Age::Fresh
-                && !flight.is_void()
-            {
-                return Turn::Found(found, lease);
+            Ok(Lease::Held) => {
+                turn.waits = true;
+                Ok(None)
             }
-            if lease.is_some() {
-                return Turn::Compute { lease, to_l2: true };
+            Ok(Lease::Found(bytes)) => {
+                // The first that is of no use is asked about at once.
+                turn.waits = turn.seen.replace(bytes.clone()).is_some();
+                Ok(Some(bytes))
+            }
+            Err(Unleased { perhaps_granted, error }) => {
+                if perhaps_granted {
+                    self.shared.give_back(&self.clock, key, Unneeded { token, hold, times: 2 });
+                }
+                Err(error)
             }
         }
     }
 
-    fn hold<T: Value, E: Send + Sync + 'static>(
-        &self,
-        key: &Key,
-        flight: &Arc<Flight<T, E>>,
-        token: LeaseToken,
-        asked: u64,
-        (hold, leases): (Duration, Leases),
-    ) -> Leased<B> {
-        flight.hold(token);
-        let ends = AtomicU64::new(asked.saturating_add(millis(hold)));
-        let term = Arc::new(Term { ends, turn: AsyncMutex::new(()) });
-        let flight: Arc<dyn Standing> = Arc::clone(flight) as _;
-        let keeper = Keeper {
-            shared: Arc::clone(&self.shared),
-            clock: Arc::clone(&self.clock),
-            epochs: Arc::clone(&self.local.epochs),
-            key: key.clone(),
-            flight: Arc::downgrade(&flight),
-            term: Arc::clone(&term),
-            least: leases.hold,
-        };
-        // A cache that was closed meanwhile renews nothing: the lease then holds for as long as it was asked for.
-        let keeper = self.tasks.spawn_beside(keeper.keep(asked, hold));
-        Leased { shared: Arc::clone(&self.shared), key: key.clone(), flight, term, keeper }
+    /// Waits until the question may be asked again, if there is something to wait for. False if it has been asked for
+    /// long enough.
+    pub(super) async fn pause(&self, turn: &mut Turn<B>) -> bool {
+        let (Some(begun), Some(leases), true) = (turn.begun, self.policy.leases, turn.waits) else { return true };
+        let waited = self.clock.ticks().saturating_sub(begun);
+        let left = millis(leases.wait).saturating_sub(waited);
+        if left == 0 {
+            return false;
+        }
+        self.clock.sleep(pause(waited).min(Duration::from_millis(left))).await;
+        true
     }
 }
 
-/// How long to wait before the next look, after so many ticks: a waiter lags by at most a tenth of its time. A little
-/// less at random, so that many waiters do not look at the same moment.
+/// How long to wait before the next question, after so many ticks: a waiter lags by at most a tenth of its time. A
+/// little less at random, so that many waiters do not ask at the same moment.
 fn pause(waited: u64) -> Duration {
     Duration::from_millis(waited / 10).max(SHORTEST).mul_f64(0.8 + 0.2 * fastrand::f64())
 }
 
-impl<B: Backend> Leased<B> {
-    /// Ends the renewals, one under way included. The token, unless the lease was given back for its flight.
-    pub(super) async fn settle(&self) -> Option<LeaseToken> {
-        let _turn = self.term.turn.lock().await;
-        self.stop();
-        self.flight.lease()
-    }
-
-    /// The value is stored, and the lease has ended with that.
-    pub(super) fn filled(self) {
-        self.flight.take_lease();
-    }
-
-    /// Gives the lease back.
-    pub(super) async fn release(self) {
-        let turn = self.term.turn.lock().await;
-        self.stop();
-        if let (Some(guard), Some(token)) = (&self.shared.guard, self.flight.lease()) {
-            // A lease that cannot be given back ends by itself.
-            let _ = guard.release(&self.key, token).await;
-            self.flight.take_lease();
-        }
-        drop(turn);
-    }
-
-    /// Whether the lease cannot have run out by the tick `now`. If it has ended all the same, another process ended it.
-    pub(super) fn lasts(&self, now: u64) -> bool {
-        now < self.term.ends.load(SeqCst)
-    }
-
-    fn stop(&self) {
-        if let Some(keeper) = &self.keeper {
-            keeper.abort();
-        }
-    }
+fn has_leases<B: Backend>(guard: &Guard<B>) -> bool {
+    guard.capabilities().leases
 }
 
-impl<B: Backend> Drop for Leased<B> {
-    /// A flight whose task is dropped, such as by the end of its runtime, has its lease given back.
-    fn drop(&mut self) {
-        self.stop();
-        if let Some(token) = self.flight.take_lease() {
-            self.shared.abandon(self.key.clone(), token);
-        }
-    }
+/// Whether a failure says that the backend grants no lease, and nothing of whether it answers reads.
+fn is_of_writes(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::ReadOnly | ErrorKind::Denied | ErrorKind::Unsupported | ErrorKind::Backend)
 }
 
-/// Renews the lease of one flight.
-struct Keeper<B: Backend> {
-    shared: Arc<Shared<B>>,
-    clock: Arc<dyn Clock>,
-    epochs: Arc<Epochs>,
-    key: Key,
-    /// Not kept alive: what the flight keeps is gone once its own task and its callers are.
-    flight: Weak<dyn Standing>,
-    term: Arc<Term>,
-    /// The shortest time that is asked for.
-    least: Duration,
-}
-
-impl<B: Backend> Keeper<B> {
-    /// Until the lease has ended, which was asked for at the tick `asked`, to hold that long. Gives it back as soon as
-    /// the flight is void.
-    async fn keep(self, asked: u64, mut hold: Duration) {
-        let third = |hold: Duration| millis(hold / 3).max(1);
-        // From when it was asked for: over a long way a part of the time is gone by now.
-        let mut due = asked.saturating_add(third(hold));
-        loop {
-            // Made before the look, so that nothing that is forgotten falls between.
-            let forgot = self.epochs.changed();
-            if self.gives_back(hold) {
-                return;
-            }
-            let left = Duration::from_millis(due.saturating_sub(self.clock.ticks()));
-            if within(&*self.clock, left, forgot).await.is_some() {
-                continue;
-            }
-            let asked = self.clock.ticks();
-            let Some(renewed) = self.renew(asked, hold).await else { return };
-            hold = renewed;
-            due = asked.saturating_add(third(hold));
-        }
-    }
-
-    /// Whether there is nothing to keep: the flight is over, or void.
-    fn gives_back(&self, hold: Duration) -> bool {
-        let Some(flight) = self.flight.upgrade() else { return true };
-        if !flight.is_void() {
-            return false;
-        }
-        if let Some(token) = flight.take_lease() {
-            self.shared.give_back(&self.clock, &self.key, Unneeded { token, hold, times: 1 });
-        }
-        true
-    }
-
-    /// Asks for the lease once more. For how long it holds from then on, or as `before`, if it may still hold.
-    async fn renew(&self, asked: u64, before: Duration) -> Option<Duration> {
-        let _turn = self.term.turn.lock().await;
-        let token = self.flight.upgrade()?.lease()?;
-        let guard = self.shared.guard.as_ref()?;
-        let hold = guard.hold(self.least);
-        match guard.renew(&self.key, hold, token).await {
-            Ok(true) => {
-                self.term.ends.store(asked.saturating_add(millis(hold)), SeqCst);
-                Some(hold)
-            }
-            Ok(false) => {
-                if self.clock.ticks() < self.term.ends.load(SeqCst) {
-                    self.term.ends.store(u64::MAX, SeqCst);
-                }
-                None
-            }
-            // The next may succeed in time.
-            Err(_) => Some(before),
-        }
+/// Gives a lease back, if there is one.
+pub(super) async fn release<B: Backend>(lease: Option<Leased<B>>) {
+    if let Some(lease) = lease {
+        lease.release().await;
     }
 }

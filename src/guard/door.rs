@@ -93,11 +93,11 @@ impl Door {
             self.condition.pace.note(now.saturating_sub(asked));
         }
         match &result {
-            Ok(_) => {
+            Ok(answer) => {
                 if let Some(error) = &mended {
                     self.observers.tell(Event::BackendFailed { key, operation, error });
                 }
-                self.succeeded(pass, operation);
+                self.succeeded(pass, Step::of(operation).filter(|_| answer.wrote()));
             }
             Err(error) => {
                 self.observers.tell(Event::BackendFailed { key, operation, error });
@@ -160,6 +160,11 @@ impl Door {
     /// Whether nothing may be stored at the moment, because the backend refuses writes.
     pub(super) fn refuses_writes(&self) -> bool {
         self.condition.writes.are_refused(self.condition.clock.ticks())
+    }
+
+    /// Whether a write was refused, and none was taken since.
+    pub(super) fn doubts_writes(&self) -> bool {
+        self.condition.writes.are_doubted()
     }
 
     /// Whether a flight may store. While the backend refuses writes, one may from time to time.
@@ -265,10 +270,11 @@ impl Door {
         }
     }
 
-    fn succeeded(&self, pass: Option<Pass<'_>>, operation: Operation) {
+    /// Draws the conclusions of a success, and of the `step` of a write that was taken.
+    fn succeeded(&self, pass: Option<Pass<'_>>, step: Option<Step>) {
         self.condition.pulse.answered();
         self.condition.retries.succeeded();
-        Step::of(operation).into_iter().for_each(|step| self.condition.writes.taken(step));
+        step.into_iter().for_each(|step| self.condition.writes.taken(step));
         self.tell_breaker(pass.and_then(Pass::succeeded));
     }
 

@@ -77,7 +77,7 @@ impl Manner {
     pub(super) const ABOUT: Self = Self { carries: false, ..Self::AGAIN };
 
     /// What keeps a lease, or ends it.
-    pub(super) const FIRST: Self = Self { first: true, ..Self::AGAIN };
+    pub(super) const FIRST: Self = Self { first: true, ..Self::ABOUT };
 
     /// The same, before others if `first`.
     pub(super) fn first(self, first: bool) -> Self {
@@ -104,7 +104,7 @@ impl Limits {
     pub(super) fn of(&self, key: &Key, operation: Operation, manner: Manner, beat: Beat) -> Limit {
         let size = match (&self.learned, operation) {
             _ if !manner.single => Size::Long,
-            (Some(learned), Operation::Get) if manner.carries => learned.sizes.expected(key),
+            (Some(learned), Operation::Get | Operation::Lease) if manner.carries => learned.sizes.expected(key),
             _ => Size::of(manner.bytes),
         };
         let adaptive = self.learned.as_ref().and_then(|learned| learned.adaptive(operation, size));
@@ -134,8 +134,9 @@ impl Limits {
         match (operation, result) {
             _ if !manner.carries => {}
             (Operation::Get | Operation::Set, Ok(_)) => learned.sizes.note(key, size),
+            (Operation::Lease, Ok(answer)) if answer.bytes() > 0 => learned.sizes.note(key, size),
             // The answer may have been late for its length: the next read of the key gets more time.
-            (Operation::Get, Err(_)) => learned.sizes.note(key, size.longer()),
+            (Operation::Get | Operation::Lease, Err(_)) => learned.sizes.note(key, size.longer()),
             _ => {}
         }
     }
@@ -150,7 +151,7 @@ impl Learned {
     /// What is known of such operations, if they do not have the whole time.
     fn adaptive(&self, operation: Operation, size: Size) -> Option<&Adaptive> {
         let classes = match operation {
-            Operation::Get => &self.reads,
+            Operation::Get | Operation::Lease => &self.reads,
             Operation::Set => &self.writes,
             _ => return (size != Size::Long).then_some(&self.others),
         };
@@ -168,11 +169,26 @@ pub(super) trait Answer {
     fn bytes(&self) -> usize {
         0
     }
+
+    /// Whether it shows that the backend takes writes, if its operation is one.
+    fn wrote(&self) -> bool {
+        true
+    }
 }
 
 impl Answer for () {}
 impl Answer for bool {}
-impl Answer for Lease {}
+
+impl Answer for Lease {
+    fn bytes(&self) -> usize {
+        if let Self::Found(value) = self { value.len() } else { 0 }
+    }
+
+    fn wrote(&self) -> bool {
+        *self == Self::Granted
+    }
+}
+
 impl Answer for Option<Duration> {}
 
 impl Answer for Option<Bytes> {

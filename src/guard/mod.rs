@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::backends::{Backend, Capabilities, Lease, LeaseToken, join};
+use crate::backends::{Backend, Capabilities, LeaseToken, join};
 use crate::bus::AnyBus;
 use crate::chunks::{self, Manifest, Split};
 use crate::clock::Clock;
@@ -25,6 +25,7 @@ mod breaker;
 mod bulkhead;
 mod condition;
 mod door;
+mod lease;
 mod limits;
 mod pace;
 mod permits;
@@ -38,6 +39,7 @@ mod writes;
 use self::condition::Condition;
 use self::door::Door;
 pub(crate) use self::door::WritePermit;
+pub(crate) use self::lease::Unleased;
 use self::limits::{Answer, Manner};
 pub(crate) use self::post::Post;
 pub(crate) use self::throttle::Throttle;
@@ -89,6 +91,11 @@ impl<B: Backend> Guard<B> {
     /// Whether a flight may store. While the backend refuses writes, one may from time to time.
     pub(crate) fn admits_write(&self) -> bool {
         self.door.admits_write()
+    }
+
+    /// Whether the backend refused a write of late, and has taken none since.
+    pub(crate) fn doubts_writes(&self) -> bool {
+        self.door.doubts_writes()
     }
 
     /// Reads the bytes under `key`, joined if they were split. Torn ones, and more than a value may have, are told of and
@@ -213,49 +220,6 @@ impl<B: Backend> Guard<B> {
         self.door.run(key, Operation::Get, Manner::ABOUT, || self.backend.ttl(key)).await
     }
 
-    /// How long a lease is to hold that is asked for `hold`: longer where the way to the backend is long.
-    pub(crate) fn hold(&self, hold: Duration) -> Duration {
-        self.door.hold(hold)
-    }
-
-    pub(crate) async fn lease(&self, key: &Key, hold: Duration, token: LeaseToken) -> Result<Lease, Unleased> {
-        let asked = AtomicBool::new(false);
-        let ask = || {
-            asked.store(true, Relaxed);
-            self.backend.lease(key, hold, token)
-        };
-        let answer = self.learned(self.door.run(key, Operation::Lease, Manner::ONCE, ask).await);
-        answer.map_err(|error| {
-            let unanswered = matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Unavailable);
-            Unleased { perhaps_granted: unanswered && asked.load(Relaxed), error }
-        })
-    }
-
-    pub(crate) async fn renew(&self, key: &Key, hold: Duration, token: LeaseToken) -> Result<bool, Error> {
-        let renew = || self.backend.renew(key, hold, token);
-        self.learned(self.door.run(key, Operation::Lease, Manner::FIRST, renew).await)
-    }
-
-    /// Asks for a short lease under a token of its own, which is given back if its answer is lost.
-    pub(crate) async fn short_lease(&self, key: &Key, hold: Duration) -> Result<Option<LeaseToken>, Error> {
-        let token = LeaseToken::random();
-        match self.lease(key, self.hold(hold), token).await {
-            Ok(Lease::Granted) => Ok(Some(token)),
-            Ok(Lease::Held) => Ok(None),
-            Err(Unleased { error, perhaps_granted }) => {
-                if perhaps_granted {
-                    // If this fails too, the lease ends by itself.
-                    let _ = self.release(key, token).await;
-                }
-                Err(error)
-            }
-        }
-    }
-
-    pub(crate) async fn release(&self, key: &Key, token: LeaseToken) -> Result<(), Error> {
-        self.door.run(key, Operation::Lease, Manner::FIRST, || self.backend.release(key, token)).await
-    }
-
     pub(crate) async fn ping(&self, key: &Key) -> Result<(), Error> {
         self.door.run(key, Operation::Ping, Manner::ONCE, || self.backend.ping()).await
     }
@@ -283,16 +247,13 @@ impl<B: Backend> Guard<B> {
         self.learned(self.door.run(key, Operation::Set, Manner::ONCE.first(first).write(bytes), fill).await)
     }
 
-    /// Remembers a backend whose leases do not work, such as a server that refuses what they are made of.
-    fn learned<T>(&self, answer: Result<T, Error>) -> Result<T, Error> {
-        if answer.as_ref().is_err_and(|error| error.kind() == ErrorKind::Unsupported) {
-            self.unleased.store(true, Relaxed);
-        }
-        answer
-    }
-
     /// What `bytes` stand for: themselves, or the chunks they name.
-    async fn whole(&self, key: &Key, bytes: Option<Bytes>, complaint: &Complaint) -> Result<Option<Bytes>, Error> {
+    pub(crate) async fn whole(
+        &self,
+        key: &Key,
+        bytes: Option<Bytes>,
+        complaint: &Complaint,
+    ) -> Result<Option<Bytes>, Error> {
         let Some(bytes) = bytes else { return Ok(None) };
         match Manifest::read(&bytes, self.max_value_size) {
             None if bytes.len() > self.max_value_size.saturating_add(frame::EXPIRY) => {
@@ -345,14 +306,6 @@ impl<B: Backend> Guard<B> {
     {
         self.door.run(key, operation, Manner::AGAIN, work).await
     }
-}
-
-/// No answer to a request for a lease.
-#[derive(Debug)]
-pub(crate) struct Unleased {
-    pub(crate) error: Error,
-    /// Whether the backend was asked, and may have granted it all the same.
-    pub(crate) perhaps_granted: bool,
 }
 
 /// What a backend answered a batch with, if that is a value for each key.

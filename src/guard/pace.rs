@@ -16,15 +16,31 @@ const LONGEST: u64 = 30_000;
 /// The estimate falls by this share of the difference.
 const SHARE: u64 = 8;
 
+/// What operations take until the first is measured, in milliseconds: the first lease may be the first operation.
+const UNMEASURED: u64 = 1_000;
+
 /// What operations on small values take, in milliseconds: as long as the slowest of late.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Pace(AtomicU64);
+
+/// Nothing was measured.
+const NONE: u64 = u64::MAX;
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self(AtomicU64::new(NONE))
+    }
+}
 
 impl Pace {
     /// Takes note of an operation that took so many milliseconds. A longer one counts at once, shorter ones by and by.
     pub(super) fn note(&self, latency: u64) {
         let (known, latency) = (self.0.load(Relaxed), latency.min(LONGEST / OPERATIONS));
-        let next = if latency < known { known - (known - latency).div_ceil(SHARE) } else { latency };
+        let next = match known {
+            NONE => latency,
+            known if latency < known => known - (known - latency).div_ceil(SHARE),
+            _ => latency,
+        };
         // One that comes while another is noted is not missed.
         if next != known {
             self.0.store(next, Relaxed);
@@ -33,7 +49,8 @@ impl Pace {
 
     /// How long a lease is to hold that is asked for `hold`.
     pub(super) fn hold(&self, hold: Duration) -> Duration {
-        let needed = self.0.load(Relaxed).saturating_mul(OPERATIONS);
+        let known = self.0.load(Relaxed);
+        let needed = if known == NONE { UNMEASURED } else { known }.saturating_mul(OPERATIONS);
         if millis(hold) < needed { Duration::from_millis(needed) } else { hold }
     }
 }
@@ -49,6 +66,8 @@ mod tests {
     #[test]
     fn a_hold_is_as_long_as_asked_for_where_the_way_is_short() {
         let pace = Pace::default();
+        assert_eq!(hold(&pace), 8_000, "nothing was measured");
+        pace.note(1);
         assert_eq!(hold(&pace), 1_500);
         (0..100).for_each(|_| pace.note(187));
         assert_eq!(hold(&pace), 1_500);

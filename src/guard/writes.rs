@@ -66,6 +66,11 @@ impl Writes {
         self.refused.load(Relaxed) && self.state().refusal.as_ref().is_some_and(|refusal| now < refusal.next)
     }
 
+    /// Whether one was refused, and none was taken since.
+    pub(super) fn are_doubted(&self) -> bool {
+        self.refused.load(Relaxed)
+    }
+
     /// Whether a flight may store at the tick `now`. While writes are refused, one may from time to time.
     pub(super) fn admit(&self, now: u64) -> bool {
         if !self.refused.load(Relaxed) {

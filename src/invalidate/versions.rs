@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use super::known::{Admission, Current, Known};
 use super::record::Record;
-use crate::backends::{Backend, join};
+use crate::backends::{Backend, Lease, join};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind};
 use crate::guard::Guard;
@@ -191,11 +191,18 @@ impl Versions {
     /// be undone. Returns whether that was possible.
     async fn succeed<B: Backend>(&self, guard: &Guard<B>) -> Result<bool, Error> {
         let attempts = if guard.capabilities().leases { ATTEMPTS } else { 0 };
-        let mut pause = PAUSE;
+        let (mut pause, mut seen) = (PAUSE, None);
         for _ in 0..attempts {
-            let Some(token) = guard.short_lease(&self.version, HOLD).await? else {
-                self.wait(&mut pause).await;
-                continue;
+            let token = match guard.short_lease(&self.version, HOLD, seen.as_ref()).await? {
+                (Lease::Granted, token) => token,
+                (Lease::Held, _) => {
+                    self.wait(&mut pause).await;
+                    continue;
+                }
+                (Lease::Found(bytes), _) => {
+                    seen = Some(bytes);
+                    continue;
+                }
             };
             let (found, next) = (guard.get(&self.version).await?, random::number());
             let record = match found.as_deref().and_then(Record::read) {
@@ -294,15 +301,21 @@ impl Versions {
     /// By a lease, of several who make one the first wins, and an invalidation over all.
     async fn make_by_lease<B: Backend>(&self, guard: &Guard<B>, key: &Key) -> Result<Record, Error> {
         let read = |found: Option<Bytes>| found.and_then(|found| self.record(key, &found));
-        let mut pause = PAUSE;
+        let (mut pause, mut seen) = (PAUSE, None);
         for _ in 0..ATTEMPTS {
-            let lease = guard.short_lease(key, HOLD).await?;
-            if lease.is_none() {
-                self.wait(&mut pause).await;
-            }
-            // Whoever held the lease before may have made it.
+            let token = match guard.short_lease(key, HOLD, seen.as_ref()).await? {
+                (Lease::Granted, token) => Some(token),
+                (Lease::Held, _) => {
+                    self.wait(&mut pause).await;
+                    None
+                }
+                (Lease::Found(bytes), _) => {
+                    seen = Some(bytes);
+                    None
+                }
+            };
             let found = read(guard.get(key).await?);
-            if let Some(token) = lease {
+            if let Some(token) = token {
                 if found.is_none() {
                     let made = random::number();
                     if guard.put(key, bytes(made), self.keep(guard), Some(token)).await? {

@@ -98,7 +98,7 @@ impl Backend for Doubting {
     async fn remove_many(&self, _: &[Key]) -> Result<(), Error> {
         Ok(())
     }
-    async fn lease(&self, _: &Key, _: Duration, _: LeaseToken) -> Result<Lease, Error> {
+    async fn lease(&self, _: &Key, _: Duration, _: LeaseToken, _: Option<&Bytes>) -> Result<Lease, Error> {
         Ok(Lease::Held)
     }
     async fn renew(&self, _: &Key, _: Duration, _: LeaseToken) -> Result<bool, Error> {

@@ -32,6 +32,7 @@ mod observers;
 mod other_keys;
 mod overload;
 mod processes;
+mod questions;
 mod quickstart;
 mod races;
 mod redis;

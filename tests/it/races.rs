@@ -328,18 +328,19 @@ async fn after_a_failed_read_nothing_is_written_that_could_undo_another_process(
     let chaos = Chaos::new(Memory::new(1 << 20));
     let (control, memory) = (chaos.control(), Late::new(chaos));
     let (one, two, slow) = (with_leases(memory.clone()), with_leases(memory), Slow::new());
-    control.inject_next(1, Operation::Get, Fault::Refuse);
+    control.inject_next(1, Operation::Lease, Fault::Refuse);
     let old = tokio::spawn({
         let (one, slow) = (one.clone(), slow.clone());
         async move { one.get_or_compute("key", move || slow.run(Ok(1u32))).await }
     });
     slow.wait_for_start().await;
+    assert_eq!(control.count(Operation::Get), 0, "nobody pays for a second failure");
     two.set("key", 2u32).await.unwrap();
     slow.finish(1);
     assert_eq!(old.await.unwrap().unwrap(), 1);
     one.close(Duration::from_secs(5)).await.unwrap();
     assert_eq!(two.entry("key").skip_l1_read().get::<u32>().await.unwrap(), Some(2));
-    assert_eq!(control.count(Operation::Lease), 0, "nobody pays for a second failure");
+    assert_eq!(control.count(Operation::Set), 1, "what was set");
 }
 
 #[tokio::test]

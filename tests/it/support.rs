@@ -118,13 +118,16 @@ impl Observer for Journal {
     }
 }
 
-/// Asks for a lease under a fresh token. The token, if it was granted.
+/// Asks for a lease under a fresh token, over the value that there is, if any. The token, if it was granted.
 pub(crate) async fn leased<B: Backend>(backend: &B, key: &Key, hold: Duration) -> Result<Option<LeaseToken>, Error> {
-    let token = LeaseToken::random();
-    Ok(match backend.lease(key, hold, token).await? {
-        Lease::Granted => Some(token),
-        Lease::Held => None,
-    })
+    let (token, mut seen) = (LeaseToken::random(), None);
+    loop {
+        match backend.lease(key, hold, token, seen.as_ref()).await? {
+            Lease::Granted => return Ok(Some(token)),
+            Lease::Held => return Ok(None),
+            Lease::Found(value) => seen = Some(value),
+        }
+    }
 }
 
 /// The message of an error that must be there.
@@ -160,7 +163,8 @@ macro_rules! forward {
             % $inner lease(
                 key: &cachekit::Key,
                 hold: std::time::Duration,
-                token: cachekit::LeaseToken
+                token: cachekit::LeaseToken,
+                seen: Option<&bytes::Bytes>
             ) -> cachekit::Lease
         );
     };
@@ -202,7 +206,7 @@ macro_rules! limited {
                 $can(self)
             }
             forward!(0: get set remove ttl get_many set_many remove_many ping bus);
-            async fn lease(&self, _: &Key, _: Duration, _: LeaseToken) -> Result<Lease, Error> {
+            async fn lease(&self, _: &Key, _: Duration, _: LeaseToken, _: Option<&Bytes>) -> Result<Lease, Error> {
                 Err(Error::new(ErrorKind::Unsupported, "no leases"))
             }
             async fn renew(&self, _: &Key, _: Duration, _: LeaseToken) -> Result<bool, Error> {
@@ -289,8 +293,8 @@ impl<B: Backend> Backend for Late<B> {
         let answer = self.inner.remove(key).await;
         self.answer(Operation::Remove, answer).await
     }
-    async fn lease(&self, key: &Key, hold: Duration, token: LeaseToken) -> Result<Lease, Error> {
-        let answer = self.inner.lease(key, hold, token).await;
+    async fn lease(&self, key: &Key, hold: Duration, token: LeaseToken, seen: Option<&Bytes>) -> Result<Lease, Error> {
+        let answer = self.inner.lease(key, hold, token, seen).await;
         self.answer(Operation::Lease, answer).await
     }
     async fn fill(&self, key: &Key, value: Bytes, ttl: Duration, token: LeaseToken) -> Result<bool, Error> {

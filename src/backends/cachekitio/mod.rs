@@ -292,7 +292,7 @@ impl Backend for CachekitIo {
         shared.ask_each(keys.len(), delete, |answer| shared.gone(&answer)).await.map(drop)
     }
 
-    async fn lease(&self, _: &Key, _: Duration, _: LeaseToken) -> Result<Lease, Error> {
+    async fn lease(&self, _: &Key, _: Duration, _: LeaseToken, _: Option<&Bytes>) -> Result<Lease, Error> {
         Err(error::no_leases())
     }
 

@@ -224,9 +224,9 @@ impl Backend for File {
         self.write(move |store, patience| store.remove(&names, patience)).await
     }
 
-    async fn lease(&self, key: &Key, hold: Duration, token: LeaseToken) -> Result<Lease, Error> {
-        let name = Name::of(key);
-        self.write(move |store, patience| store.lease(name, hold, token, patience)).await
+    async fn lease(&self, key: &Key, hold: Duration, token: LeaseToken, seen: Option<&Bytes>) -> Result<Lease, Error> {
+        let (name, seen) = (Name::of(key), seen.cloned());
+        self.write(move |store, patience| store.lease(name, (hold, token), seen.as_ref(), patience)).await
     }
 
     async fn renew(&self, key: &Key, hold: Duration, token: LeaseToken) -> Result<bool, Error> {

@@ -131,16 +131,16 @@ impl Store {
     pub(super) fn lease(
         &self,
         name: Name,
-        hold: Duration,
-        token: LeaseToken,
+        (hold, token): (Duration, LeaseToken),
+        seen: Option<&Bytes>,
         patience: Duration,
     ) -> Result<Lease, Error> {
-        if self.is_leased(name, hold)? {
-            return Ok(Lease::Held);
+        if let Some(answer) = self.refused_lease(name, (hold, token), seen)? {
+            return Ok(answer);
         }
         let mut locked = self.acquire(patience)?;
-        if self.is_leased(name, hold)? {
-            return Ok(Lease::Held);
+        if let Some(answer) = self.refused_lease(name, (hold, token), seen)? {
+            return Ok(answer);
         }
         self.end_lease(&mut locked, name)?;
         let mut ledger = self.ledger(&mut locked)?;
@@ -156,6 +156,21 @@ impl Store {
         locked.record(&ledger)?;
         self.write_note(name, hold, token)?;
         Ok(Lease::Granted)
+    }
+
+    /// The answer to a request for a lease, if it is not granted as things are.
+    fn refused_lease(
+        &self,
+        name: Name,
+        (hold, token): (Duration, LeaseToken),
+        seen: Option<&Bytes>,
+    ) -> Result<Option<Lease>, Error> {
+        let entry = self.find(name)?;
+        let news = entry.map_or(Ok(None), |entry| entry.read_unless(seen)).map_err(error::entry)?;
+        Ok(match news {
+            Some(value) => Some(Lease::Found(value)),
+            None => self.is_leased(name, hold, token)?.then_some(Lease::Held),
+        })
     }
 
     pub(super) fn renew(
@@ -293,12 +308,12 @@ impl Store {
         Note::live(&self.dir.lease(name), self.clock.wall()).map_err(error::entry)
     }
 
-    /// Whether a lease of a living holder is out. Another program may have written one that lasts longer, or the clock
+    /// Whether a lease of another living holder is out. Another program may have written one that lasts longer, or the clock
     /// has gone back since.
-    fn is_leased(&self, name: Name, hold: Duration) -> Result<bool, Error> {
+    fn is_leased(&self, name: Name, hold: Duration, token: LeaseToken) -> Result<bool, Error> {
         let note = self.note(name)?;
         let latest = self.clock.wall().saturating_add(millis(longest_lease(hold)));
-        Ok(note.is_some_and(|note| note.ends <= latest))
+        Ok(note.is_some_and(|note| note.token != token.as_u128() && note.ends <= latest))
     }
 
     fn holds(&self, name: Name, token: LeaseToken) -> Result<bool, Error> {

@@ -25,6 +25,7 @@
 //! `renew` writes the note again, if it still has the id it had when its token was read there. That changes the id, so
 //! a `fill` that overlaps it may be refused: the caller does one after the other.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -34,7 +35,7 @@ use super::Shared;
 use super::error::strange;
 use super::fleet::Route;
 use super::life;
-use crate::backends::{Lease, LeaseToken, longest_lease};
+use crate::backends::{Lease, LeaseToken, late, longest_lease};
 use crate::error::Error;
 use crate::key::Key;
 
@@ -112,10 +113,17 @@ impl Shared {
         Ok(Place { route, name, lock: self.lock(key) })
     }
 
-    pub(super) async fn lease(&self, key: &Key, hold: Duration, token: LeaseToken) -> Result<Lease, Error> {
+    pub(super) async fn lease(
+        &self,
+        key: &Key,
+        hold: Duration,
+        token: LeaseToken,
+        seen: Option<&Bytes>,
+    ) -> Result<Lease, Error> {
         let hold = life::lease(hold, self.clock.wall())?;
         let place = self.place(key).await?;
-        if place.lease(token.0, hold).await? { Ok(Lease::Granted) } else { Ok(Lease::Held) }
+        let answer = pin!(place.lease(token.0, hold, seen));
+        late::or_ask(answer, || self.is_long(key, &place.route)).await
     }
 
     pub(super) async fn renew(&self, key: &Key, hold: Duration, token: LeaseToken) -> Result<bool, Error> {
@@ -158,34 +166,53 @@ impl Place<'_> {
         if locks { &self.lock } else { &self.name }
     }
 
-    /// Takes the lease, if it is free.
-    async fn lease(&self, token: u128, hold: u32) -> Result<bool, Error> {
+    /// Takes the lease, if it is free, and there is no value but the one that was `seen`.
+    ///
+    /// Asked twice, as where the first answer was lost, it finds the placeholder that it put.
+    async fn lease(&self, token: u128, hold: u32, seen: Option<&Bytes>) -> Result<Lease, Error> {
         let put = Set::new(&self.name, Note { token, id: 0 }.encode()).client_flags(FLAGS).ttl_raw(hold);
-        let look = Get::new(&self.name).without_value().no_lru_bump().meta(Meta::NONE.cas().ttl());
-        let lock = Get::new(&self.lock).meta(Meta::NONE.cas().ttl());
-        let answers =
-            self.route.run_all_once(vec![put.clone().add().return_cas().into(), lock.into(), look.into()]).await?;
-        let [OpResult::Mutation(added), OpResult::Get(lock), OpResult::Get(found)] = &answers[..] else {
+        let read = |name| Get::new(name).meta(Meta::NONE.cas().ttl()).into();
+        let ask = || vec![put.clone().add().return_cas().into(), read(&self.lock), read(&self.name)];
+        let answers = self.route.run_all(ask).await?;
+        let Ok([OpResult::Mutation(added), OpResult::Get(lock), OpResult::Get(found)]) =
+            <[OpResult; 3]>::try_from(answers)
+        else {
             return Err(strange(self.route.place()));
         };
-        let leased = Note::of(lock).map(|(note, _)| note.id).filter(|_| !is_endless(lock, hold));
+        let locked = Note::of(&lock).filter(|_| !is_endless(&lock, hold)).map(|(note, _)| note);
         if added.applied() {
-            if leased.is_none() {
-                return Ok(true);
+            if locked.is_none() {
+                return Ok(Lease::Granted);
             }
             // A value that is being renewed has ended: its lease has not.
             self.route.run(|| Delete::new(&self.name).compare_cas(added.cas.unwrap_or(0))).await?;
-            return Ok(false);
+            return Ok(Lease::Held);
         }
-        let Some(id) = found.item.cas.filter(|_| found.hit()) else { return Ok(false) };
-        if is_placeholder(found) {
-            let takes = is_endless(found, hold) && leased.is_none();
-            return Ok(takes && self.route.run_once(put.compare_cas(id)).await?.applied());
+        let Some(id) = found.item.cas.filter(|_| found.hit()) else { return Ok(Lease::Held) };
+        if is_placeholder(&found) {
+            let is_own = Note::of(&found).is_some_and(|(note, _)| note.token == token);
+            let is_free = locked.is_none() && (is_own || is_endless(&found, hold));
+            return granted(is_free && self.route.run_once(put.compare_cas(id)).await?.applied());
         }
-        if leased == Some(id) {
-            return Ok(false);
+        let value = Bytes::from(found.value.unwrap_or_default());
+        if Lease::is_news(&value, seen) {
+            return self.found(value, id).await;
         }
-        self.lock(Note { token, id }, lock.item.cas.filter(|_| lock.hit()), hold).await
+        if let Some(locked) = locked.filter(|note| note.id == id) {
+            return granted(locked.token == token);
+        }
+        let lock = lock.item.cas.filter(|_| lock.hit());
+        granted(self.lock(Note { token, id }, lock, hold).await?)
+    }
+
+    /// The answer where there is this value, of this id. One of before the server was away is removed: the next request
+    /// finds nothing.
+    async fn found(&self, value: Bytes, id: u64) -> Result<Lease, Error> {
+        if self.route.believes(Some(id)).await? {
+            return Ok(Lease::Found(value));
+        }
+        self.route.run(|| Delete::new(&self.name).compare_cas(id)).await?;
+        Ok(Lease::Held)
     }
 
     /// Takes the lock of the value with this id, in place of what has its name: an earlier value's lock, or anything else.
@@ -264,6 +291,10 @@ impl Place<'_> {
         }
         Ok(put.cas.filter(|_| put.applied()))
     }
+}
+
+fn granted(is_granted: bool) -> Result<Lease, Error> {
+    Ok(if is_granted { Lease::Granted } else { Lease::Held })
 }
 
 #[cfg(test)]

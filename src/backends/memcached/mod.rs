@@ -81,7 +81,7 @@ mod server;
 /// operation that does no harm twice is tried once more over a fresh one.
 ///
 /// # Cost
-/// One round trip per operation; of a lease on a key with a value, and of a `fill`, two or three. Versions travel to all
+/// One round trip per operation; of a lease that is granted on a key with a value, and of a `fill`, two or three. Versions travel to all
 /// servers at once, at most once a second with a read. At most
 /// [`MemcachedSettings::max_pool_size`] operations are under way at each server; others wait for one to end.
 ///
@@ -315,8 +315,8 @@ impl Backend for Memcached {
         shared.run_shares(&shares, make).await.map(drop)
     }
 
-    async fn lease(&self, key: &Key, hold: Duration, token: LeaseToken) -> Result<Lease, Error> {
-        self.shared.lease(key, hold, token).await
+    async fn lease(&self, key: &Key, hold: Duration, token: LeaseToken, seen: Option<&Bytes>) -> Result<Lease, Error> {
+        self.shared.lease(key, hold, token, seen).await
     }
 
     async fn renew(&self, key: &Key, hold: Duration, token: LeaseToken) -> Result<bool, Error> {

@@ -198,11 +198,16 @@ impl Backend for Memory {
         Ok(())
     }
 
-    async fn lease(&self, key: &Key, hold: Duration, token: LeaseToken) -> Result<Lease, Error> {
+    async fn lease(&self, key: &Key, hold: Duration, token: LeaseToken, seen: Option<&Bytes>) -> Result<Lease, Error> {
         let now = self.clock.ticks();
         let mut shelves = self.lock();
+        if let Some(item) = shelves.live(key, now)
+            && Lease::is_news(&item.value, seen)
+        {
+            return Ok(Lease::Found(item.value.clone()));
+        }
         let latest = now.saturating_add(millis(longest_lease(hold)));
-        if shelves.leases.peek(key).is_some_and(|(_, ends)| now < *ends && *ends <= latest) {
+        if shelves.leases.peek(key).is_some_and(|(held, ends)| *held != token && now < *ends && *ends <= latest) {
             return Ok(Lease::Held);
         }
         if shelves.leases.len() >= MAX_LEASES {

@@ -6,7 +6,7 @@ use redis::{Arg, Cmd, RedisWrite};
 use super::refusal::Lack;
 use super::request::{Attempt, Single, Store};
 use super::scripts::{FILL, LEASE, MOVE, RELEASE, RENEW};
-use crate::backends::LeaseToken;
+use crate::backends::{Lease, LeaseToken};
 use crate::key::Key;
 
 /// A command on one key.
@@ -87,10 +87,20 @@ fn store(key: &str, value: &[u8], ttl: u64) -> Cmd {
     command
 }
 
-/// Answers 1 or 0. Of another holder's lease, `longest` is the longest that it can last.
-pub(super) fn lease(attempt: Attempt, key: &Key, lock: &str, token: &str, [hold, longest]: [u64; 2]) -> Cmd {
-    let mut command = LEASE.call(attempt, &[key.as_str(), lock], token.len());
-    command.arg(token).arg(hold).arg(longest);
+/// Answers 1 or 0, or the value that is there and was not `seen`. Of another holder's lease, `longest` is the longest
+/// that it can last.
+pub(super) fn lease(
+    attempt: Attempt,
+    key: &Key,
+    lock: &str,
+    (token, [hold, longest]): (&str, [u64; 2]),
+    seen: Option<&Bytes>,
+) -> Cmd {
+    let (length, beginning) = seen.map_or((-1, &[][..]), |seen| (seen.len() as i64, &seen[..]));
+    let beginning = &beginning[..beginning.len().min(Lease::COMPARED)];
+    let mut command = LEASE.call(attempt, &[key.as_str(), lock], token.len() + beginning.len());
+    command.arg(token).arg(hold).arg(longest).arg(length);
+    command.write_arg(beginning);
     command
 }
 

@@ -61,7 +61,7 @@ impl Connection {
                 Err(error) if error.code() == Some("WRONGTYPE") => Ok(Value::Nil),
                 answer => answer,
             },
-            Request::One(Single::Command(command) | Single::Remove(command)) => {
+            Request::One(Single::Command(command) | Single::Remove(command) | Single::Lease(command)) => {
                 self.send_one(command, until, proves).await
             }
             Request::One(single) => self.send_first(single, until, proves).await,

@@ -3,6 +3,7 @@
 //! A lease is taken, filled and given back by scripts, for only those compare and write in one step. A server that
 //! refuses them is found out by the first; from then on no lease is asked for.
 
+use std::pin::pin;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -11,22 +12,47 @@ use redis::Value;
 
 use super::ceiling::fits;
 use super::commands::{self, Fill};
-use super::request::SizeClass;
+use super::request::{Request, Single, SizeClass};
 use super::{Shared, error, whole_millis};
-use crate::backends::{Lease, LeaseToken, longest_lease};
+use crate::backends::{Lease, LeaseToken, late, longest_lease};
 use crate::error::{Error, ErrorKind};
 use crate::key::Key;
 
 impl Shared {
-    pub(super) async fn lease(&self, key: &Key, hold: Duration, token: LeaseToken) -> Result<Lease, Error> {
+    pub(super) async fn lease(
+        &self,
+        key: &Key,
+        hold: Duration,
+        token: LeaseToken,
+        seen: Option<&Bytes>,
+    ) -> Result<Lease, Error> {
         if self.unscripted.load(Relaxed) {
             return Err(error::no_leases(self.router.place()));
         }
+        self.accept();
         let (lock, name, times) =
             (self.lock(key), commands::text(token), [hold, longest_lease(hold)].map(whole_millis));
-        let lease = |attempt| commands::lease(attempt, key, &lock, &name, times);
-        let granted = self.learned(self.number(key, SizeClass::Small, lease).await)? == 1;
-        Ok(if granted { Lease::Granted } else { Lease::Held })
+        let make = |attempt| Request::One(Single::Lease(commands::lease(attempt, key, &lock, (&name, times), seen)));
+        let size = self.sizes.expected(key);
+        let answer = match late::or_ask(pin!(self.router.run(key, size, make)), || self.is_long(key)).await {
+            // Others may have been asked for together with this one.
+            Err(error) if error.kind() == ErrorKind::TooLarge => {
+                Box::pin(async {
+                    self.check_length(key, error).await?;
+                    self.router.run(key, SizeClass::LargeAnswer, make).await
+                })
+                .await
+            }
+            answer => answer,
+        };
+        match self.learned(answer)? {
+            Value::Int(granted) => Ok(if granted == 1 { Lease::Granted } else { Lease::Held }),
+            Value::BulkString(value) => {
+                self.sizes.note(key, size, value.len());
+                Ok(Lease::Found(value.into()))
+            }
+            _ => Err(self.strange()),
+        }
     }
 
     pub(super) async fn renew(&self, key: &Key, hold: Duration, token: LeaseToken) -> Result<bool, Error> {

@@ -258,8 +258,15 @@ impl Shared {
 
     /// Reads a key again that was read together with something too long, unless that is the key's own value.
     async fn read_if_short(&self, key: &Key, error: Error) -> Result<Value, Error> {
+        self.check_length(key, error).await?;
+        self.router.read(key, SizeClass::LargeAnswer).await
+    }
+
+    /// Whether a key can be read again whose value came together with something too long. The `error` of before if that
+    /// is the key's own value.
+    async fn check_length(&self, key: &Key, error: Error) -> Result<(), Error> {
         if self.length(key).await? <= self.router.accepted().get() {
-            return self.router.read(key, SizeClass::LargeAnswer).await;
+            return Ok(());
         }
         // From now on no other waits for it.
         self.sizes.note(key, SizeClass::Small, SizeClass::LARGE);
@@ -371,8 +378,8 @@ impl Backend for Redis {
         }
     }
 
-    async fn lease(&self, key: &Key, hold: Duration, token: LeaseToken) -> Result<Lease, Error> {
-        self.shared.lease(key, hold, token).await
+    async fn lease(&self, key: &Key, hold: Duration, token: LeaseToken, seen: Option<&Bytes>) -> Result<Lease, Error> {
+        self.shared.lease(key, hold, token, seen).await
     }
 
     async fn renew(&self, key: &Key, hold: Duration, token: LeaseToken) -> Result<bool, Error> {

@@ -29,7 +29,7 @@ impl Pipeline {
             Single::Read(key) => {
                 self.commands.add_command(commands::on(b"GET", &key));
             }
-            Single::Command(command) | Single::Remove(command) => {
+            Single::Command(command) | Single::Remove(command) | Single::Lease(command) => {
                 self.commands.add_command(command);
             }
             Single::Look { command, excuses } => {

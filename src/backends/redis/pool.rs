@@ -134,7 +134,8 @@ impl Pool {
                 }
             };
             let request = make(attempt);
-            let (may_be, is_read) = (request.too_long(), matches!(request, Request::One(Single::Read(_))));
+            let (may_be, is_read) =
+                (request.too_long(), matches!(request, Request::One(Single::Read(_) | Single::Lease(_))));
             let answer = match (request, shares) {
                 (Request::One(single), Some(runtime)) => match open.share(single, runtime) {
                     Ok(answer) => deadline.pause(answer).await,

@@ -44,6 +44,8 @@ pub(super) enum Single {
     /// The value under a key. What is under it and is no string is no value of a cache, and reads as nothing.
     Read(Arc<str>),
     Command(Cmd),
+    /// A request for a lease, which may be answered with the value under the key.
+    Lease(Cmd),
     /// A command whose answer is nothing where the server refuses it for a reason that `excuses`.
     Look {
         command: Cmd,
@@ -76,7 +78,7 @@ impl Single {
 
     fn too_long(&self) -> Option<Fault> {
         let command = match self {
-            Self::Read(_) => return Some(Fault::TooLong),
+            Self::Read(_) | Self::Lease(_) => return Some(Fault::TooLong),
             Self::Command(command) | Self::Look { command, .. } => command,
             Self::Store(_) | Self::Remove(_) | Self::Atomic(_) | Self::Row(_) => return None,
         };

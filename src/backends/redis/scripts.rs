@@ -16,11 +16,17 @@ pub(super) struct Script {
     hash: OnceLock<String>,
 }
 
-/// Takes the lease, also one that the token has already, and one of no living holder: its lock would last for ever, or
-/// longer than any does, or longer than two holds while it is no token. Arguments: token, milliseconds, the
-/// milliseconds of the longest.
+/// Answers with the value that is there, if it is another than was seen. Otherwise takes the lease, also one that the
+/// token has already, and one of no living holder: its lock would last for ever, or longer than any does, or longer
+/// than two holds while it is no token. Arguments: token, milliseconds, the milliseconds of the longest, the length of
+/// what was seen or -1, the beginning of what was seen. Only a value that is the answer is copied as a whole.
 pub(super) static LEASE: Script = Script::new(
-    "if redis.call('SET', KEYS[2], ARGV[1], 'NX', 'PX', ARGV[2]) then return 1 end \
+    "local seen, there = tonumber(ARGV[4]), false \
+     if seen < 0 or redis.pcall('STRLEN', KEYS[1]) ~= seen or redis.pcall('GETRANGE', KEYS[1], 0, #ARGV[5] - 1) ~= ARGV[5] \
+     then there = redis.pcall('GET', KEYS[1]) end \
+     if type(there) == 'string' then \
+     if redis.pcall('GET', KEYS[2]) == ARGV[1] then redis.call('DEL', KEYS[2]) end return there end \
+     if redis.call('SET', KEYS[2], ARGV[1], 'NX', 'PX', ARGV[2]) then return 1 end \
      local held, longest = redis.pcall('GET', KEYS[2]), 2 * ARGV[2] if held == ARGV[1] then return 1 end \
      if type(held) == 'string' and #held == 32 and not string.find(held, '[^0-9a-f]') then longest = tonumber(ARGV[3]) end \
      local left = redis.call('PTTL', KEYS[2]) if left >= 0 and left <= longest then return 0 end \

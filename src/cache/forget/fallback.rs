@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::backends::{Backend, LeaseToken};
+use crate::backends::{Backend, Lease, LeaseToken};
 use crate::cache::Inner;
 use crate::codec::Codec;
 use crate::error::Error;
@@ -35,11 +35,16 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             };
             return guard.put(key, bytes, keep, None).await.map(drop);
         }
-        match guard.short_lease(key, HOLD).await? {
-            Some(token) => released(guard, key, token, self.expire_under(guard, key, token)).await,
-            // Somebody computes it. Nothing would tell whether others change it between a read and the end of that
-            // lease, so that what was read could stand in for what they made.
-            None => guard.remove(key).await,
+        let seen = match guard.short_lease(key, HOLD, None).await? {
+            (Lease::Found(seen), _) => seen,
+            // There is nothing to fall back on. The removal ends the lease.
+            _ => return guard.remove(key).await,
+        };
+        match guard.short_lease(key, HOLD, Some(&seen)).await? {
+            (Lease::Granted, token) => released(guard, key, token, self.expire_under(guard, key, token)).await,
+            // Another process computes it. Nothing would tell whether others change it between a read and the end of
+            // that lease, so that what was read could stand in for what they made.
+            _ => guard.remove(key).await,
         }
     }
 

@@ -133,12 +133,16 @@ impl<B: Backend> Backend for Chaos<B> {
         twist.end(self.inner.remove_many(&twist.keys(keys)).await)
     }
 
-    async fn lease(&self, key: &Key, hold: Duration, token: LeaseToken) -> Result<Lease, Error> {
+    async fn lease(&self, key: &Key, hold: Duration, token: LeaseToken, seen: Option<&Bytes>) -> Result<Lease, Error> {
         let twist = self.mischief.begin(Operation::Lease).await?;
         if twist.loses() {
             return Ok(Lease::Granted);
         }
-        twist.end(self.inner.lease(twist.key(key), hold, token).await)
+        let answer = match self.inner.lease(twist.key(key), hold, token, seen).await {
+            Ok(Lease::Found(bytes)) => Ok(Lease::Found(twist.bytes(bytes))),
+            answer => answer,
+        };
+        twist.end(answer)
     }
 
     async fn renew(&self, key: &Key, hold: Duration, token: LeaseToken) -> Result<bool, Error> {

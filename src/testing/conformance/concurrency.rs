@@ -169,7 +169,7 @@ async fn drop_others<B: Backend>(backend: &B, key: &Key, polls: usize) -> bool {
 async fn drop_leases<B: Backend>(case: &Case<B>, key: &Key, polls: usize) -> bool {
     let backend = Arc::clone(&case.backend);
     let token = LeaseToken::random();
-    let lease = dropped_after(polls, backend.lease(key, LONG, token)).await;
+    let lease = dropped_after(polls, backend.lease(key, LONG, token, None)).await;
     let fill = dropped_after(polls, backend.fill(key, "filled".into(), LONG, token)).await;
     let release = dropped_after(polls, backend.release(key, token)).await;
     lease.is_none() || fill.is_none() || release.is_none()

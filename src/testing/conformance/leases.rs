@@ -3,11 +3,12 @@
 use std::future::Future;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::task::JoinSet;
 
 use super::concurrency::all;
 use super::limits::refused;
-use super::{Case, LONG, Suite};
+use super::{Case, LONG, Suite, shown};
 use crate::backends::{Backend, Lease, LeaseToken};
 use crate::error::ErrorKind;
 use crate::key::Key;
@@ -23,6 +24,7 @@ where
         return;
     }
     suite.case("At most one lease is out per key.", at_most_one).await;
+    suite.case("A lease is granted again to the token that holds it.", granted_again).await;
     suite.case("Of many who ask at once, one gets the lease.", one_of_many).await;
     suite.case("`fill` stores the value and ends the lease.", filled).await;
     suite.case("A filled entry lives as long as its TTL.", filled_for_a_while).await;
@@ -40,22 +42,45 @@ where
 }
 
 impl<B: Backend> Case<B> {
-    async fn lease(&self, key: &Key, hold: Duration, token: LeaseToken) -> Lease {
-        let answer = self.backend.lease(key, hold, token).await;
+    pub(super) async fn lease(
+        &self,
+        key: &Key,
+        hold: Duration,
+        token: LeaseToken,
+        seen: Option<&'static str>,
+    ) -> Lease {
+        let seen = seen.map(Bytes::from);
+        let answer = self.backend.lease(key, hold, token, seen.as_ref()).await;
         self.done("lease", answer)
     }
 
-    async fn granted(&self, key: &Key, hold: Duration, when: &str) -> LeaseToken {
-        let token = LeaseToken::random();
-        match self.lease(key, hold, token).await {
-            Lease::Granted => token,
-            Lease::Held => panic!("{}", self.complaint(&format!("lease {when} answered Held, not Granted"))),
-        }
+    pub(super) async fn answers(&self, key: &Key, seen: Option<&'static str>, expected: Lease, when: &str) {
+        let answer = self.lease(key, LONG, LeaseToken::random(), seen).await;
+        self.require(answer == expected, || {
+            format!("lease {when} answered {}, not {}", told(&answer), told(&expected))
+        });
     }
 
-    async fn held(&self, key: &Key, when: &str) {
-        let answer = self.lease(key, LONG, LeaseToken::random()).await;
-        self.require(answer == Lease::Held, || format!("lease {when} answered Granted, not Held"));
+    pub(super) async fn granted(&self, key: &Key, hold: Duration, when: &str) -> LeaseToken {
+        self.granted_over(key, None, hold, when).await
+    }
+
+    /// The token of a lease on a key whose value was `seen`, or that has none.
+    pub(super) async fn granted_over(
+        &self,
+        key: &Key,
+        seen: Option<&'static str>,
+        hold: Duration,
+        when: &str,
+    ) -> LeaseToken {
+        let token = LeaseToken::random();
+        let answer = self.lease(key, hold, token, seen).await;
+        self.require(answer == Lease::Granted, || format!("lease {when} answered {}, not Granted", told(&answer)));
+        token
+    }
+
+    pub(super) async fn held(&self, key: &Key, when: &str) {
+        self.answers(key, None, Lease::Held, when).await;
     }
 
     async fn renew(&self, key: &Key, hold: Duration, token: LeaseToken, expected: bool, when: &str) {
@@ -64,7 +89,7 @@ impl<B: Backend> Case<B> {
         self.require(renewed == expected, || format!("renew {when} answered {renewed}, not {expected}"));
     }
 
-    async fn fill(&self, key: &Key, value: &'static str, token: LeaseToken, expected: bool, when: &str) {
+    pub(super) async fn fill(&self, key: &Key, value: &'static str, token: LeaseToken, expected: bool, when: &str) {
         let answer = self.backend.fill(key, value.into(), LONG, token).await;
         let stored = self.done("fill", answer);
         self.require(stored == expected, || format!("fill {when} answered {stored}, not {expected}"));
@@ -79,7 +104,7 @@ impl<B: Backend> Case<B> {
 async fn unsupported<B: Backend>(case: Case<B>) {
     let (key, token) = (case.key("secret-name"), LeaseToken::random());
     case.set(&key, "old", LONG).await;
-    refused(&case, case.backend.lease(&key, LONG, token).await, ErrorKind::Unsupported, &key);
+    refused(&case, case.backend.lease(&key, LONG, token, None).await, ErrorKind::Unsupported, &key);
     refused(&case, case.backend.renew(&key, LONG, token).await, ErrorKind::Unsupported, &key);
     refused(&case, case.backend.fill(&key, "secret".into(), LONG, token).await, ErrorKind::Unsupported, &key);
     refused(&case, case.backend.release(&key, token).await, ErrorKind::Unsupported, &key);
@@ -98,16 +123,34 @@ async fn at_most_one<B: Backend>(case: Case<B>) {
     case.held(&other, "of a leased key, another having been filled").await;
 }
 
+async fn granted_again<B: Backend>(case: Case<B>) {
+    let (key, old) = (case.key("k"), case.key("old"));
+    case.set(&old, "old", LONG).await;
+    for (key, seen) in [(&key, None), (&old, Some("old"))] {
+        let token = case.granted_over(key, seen, LONG, "of a key without a lease").await;
+        let again = case.lease(key, LONG, token, seen).await;
+        case.require(again == Lease::Granted, || format!("lease by its holder answered {}, not Granted", told(&again)));
+        case.answers(key, seen, Lease::Held, "of a leased key").await;
+        case.fill(key, "v", token, true, "under a lease that was granted twice").await;
+        case.holds(key, b"v", "after fill").await;
+    }
+}
+
 async fn one_of_many<B: Backend>(case: Case<B>) {
     for round in 0..8 {
         let mut tasks = JoinSet::new();
         for _ in 0..16 {
             let case = case.clone();
-            tasks.spawn(async move { case.lease(&case.key(round), LONG, LeaseToken::random()).await });
+            tasks.spawn(async move { case.lease(&case.key(round), LONG, LeaseToken::random(), None).await });
         }
-        let granted = all(tasks).await.iter().filter(|lease| **lease != Lease::Held).count();
+        let granted = all(tasks).await.iter().filter(|lease| **lease == Lease::Granted).count();
         case.require(granted == 1, || format!("{granted} of 16 got it"));
     }
+}
+
+/// The answer to a request for a lease, as a message shows it.
+pub(super) fn told(answer: &Lease) -> String {
+    if let Lease::Found(value) = answer { format!("Found({})", shown(Some(value))) } else { format!("{answer:?}") }
 }
 
 async fn filled<B: Backend>(case: Case<B>) {
@@ -117,7 +160,7 @@ async fn filled<B: Backend>(case: Case<B>) {
     case.holds(&key, b"first", "after fill").await;
     case.fill(&key, "twice", token, false, "for the second time").await;
     case.holds(&key, b"first", "after a fill that was refused").await;
-    let token = case.granted(&key, LONG, "after fill").await;
+    let token = case.granted_over(&key, Some("first"), LONG, "after fill").await;
     case.holds(&key, b"first", "while a lease is out").await;
     case.fill(&key, "second", token, true, "over a value").await;
     case.holds(&key, b"second", "after fill over a value").await;
@@ -174,11 +217,11 @@ async fn renewed<B: Backend>(case: Case<B>) {
 async fn renewed_on_a_value<B: Backend>(case: Case<B>) {
     let (key, hold) = (case.key("k"), case.unit() * 2);
     case.set(&key, "old", LONG).await;
-    let token = case.granted(&key, hold, "of a key with a value").await;
+    let token = case.granted_over(&key, Some("old"), hold, "of a key with a value").await;
     case.renew(&key, LONG, token, true, "of a lease that holds").await;
     case.holds(&key, b"old", "after renew").await;
     case.advance(hold + case.options.precision).await;
-    case.held(&key, "of a key whose lease was renewed").await;
+    case.answers(&key, Some("old"), Lease::Held, "of a key whose lease was renewed").await;
     case.fill(&key, "new", token, true, "under a lease that was renewed").await;
     case.holds(&key, b"new", "after fill").await;
 }
@@ -206,13 +249,13 @@ async fn ended_by_set<B: Backend>(case: Case<B>) {
     case.set(&key, "set", LONG).await;
     case.fill(&key, "late", token, false, "after set").await;
     case.holds(&key, b"set", "after a fill that was refused").await;
-    let _ = case.granted(&key, LONG, "after set").await;
+    let _ = case.granted_over(&key, Some("set"), LONG, "after set").await;
 }
 
 async fn ended_by_remove<B: Backend>(case: Case<B>) {
     let key = case.key("k");
     case.set(&key, "old", LONG).await;
-    let token = case.granted(&key, LONG, "of a key with a value").await;
+    let token = case.granted_over(&key, Some("old"), LONG, "of a key with a value").await;
     case.remove(&key).await;
     case.fill(&key, "late", token, false, "after remove").await;
     case.lacks(&key, "after a fill that was refused").await;
@@ -225,13 +268,13 @@ async fn ended_by_set_many<B: Backend>(case: Case<B>) {
     case.set_many(&[(&other, "w"), (&key, "set")], LONG).await;
     case.fill(&key, "late", token, false, "after set_many").await;
     case.holds(&key, b"set", "after a fill that was refused").await;
-    let _ = case.granted(&key, LONG, "after set_many").await;
+    let _ = case.granted_over(&key, Some("set"), LONG, "after set_many").await;
 }
 
 async fn ended_by_remove_many<B: Backend>(case: Case<B>) {
     let (key, other) = (case.key("k"), case.key("other"));
     case.set(&key, "old", LONG).await;
-    let token = case.granted(&key, LONG, "of a key with a value").await;
+    let token = case.granted_over(&key, Some("old"), LONG, "of a key with a value").await;
     case.remove_many(&[other, key.clone()]).await;
     case.fill(&key, "late", token, false, "after remove_many").await;
     case.lacks(&key, "after a fill that was refused").await;

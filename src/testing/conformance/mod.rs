@@ -23,6 +23,7 @@ mod batches;
 mod bus;
 mod codec;
 mod concurrency;
+mod found;
 mod keys;
 mod leases;
 mod life;
@@ -147,6 +148,7 @@ where
     batches::check(&mut suite).await;
     concurrency::check(&mut suite).await;
     leases::check(&mut suite).await;
+    found::check(&mut suite).await;
     suite.kept
 }
 

@@ -116,8 +116,8 @@ impl Backend for SimulatedBackend {
         self.visit(Way::Write, |memory| async move { memory.remove_many(keys).await }).await
     }
 
-    async fn lease(&self, key: &Key, hold: Duration, token: LeaseToken) -> Result<Lease, Error> {
-        self.visit(Way::Lease, |memory| async move { memory.lease(key, hold, token).await }).await
+    async fn lease(&self, key: &Key, hold: Duration, token: LeaseToken, seen: Option<&Bytes>) -> Result<Lease, Error> {
+        self.visit(Way::Lease, |memory| async move { memory.lease(key, hold, token, seen).await }).await
     }
 
     async fn renew(&self, key: &Key, hold: Duration, token: LeaseToken) -> Result<bool, Error> {

@@ -124,7 +124,7 @@ async fn raw(backend: &impl Backend) {
     let _ = backend.set_many(vec![(key.clone(), value.clone()), (other.clone(), value.clone())], MINUTE).await;
     let _ = backend.get_many(&[key.clone(), other.clone()]).await;
     let _ = backend.remove_many(&[key.clone(), other.clone()]).await;
-    let _ = backend.lease(&key, MINUTE, token).await;
+    let _ = backend.lease(&key, MINUTE, token, None).await;
     let _ = backend.renew(&key, MINUTE, token).await;
     let _ = backend.fill(&key, value, MINUTE, token).await;
     let _ = backend.release(&key, token).await;

@@ -100,7 +100,7 @@ impl Trial {
         self.call(&mut outcome, memcached.set(&keys[7], value_of(7), MINUTE)).await;
         self.call(&mut outcome, memcached.set_many(vec![(keys[7].clone(), value_of(7))], MINUTE)).await;
         let token = LeaseToken::random();
-        self.call(&mut outcome, memcached.lease(&keys[6], MINUTE, token)).await;
+        self.call(&mut outcome, memcached.lease(&keys[6], MINUTE, token, None)).await;
         self.call(&mut outcome, memcached.renew(&keys[6], MINUTE, token)).await;
         self.call(&mut outcome, memcached.fill(&keys[6], value_of(6), MINUTE, token)).await;
         self.call(&mut outcome, memcached.release(&keys[6], token)).await;
@@ -221,7 +221,7 @@ fn what_must_not_be_done_twice_is_sent_once() {
     let trial = Trial::new();
     on_this_thread(async {
         trial.server.set(Rude::OtherNumber);
-        assert!(trial.patient.lease(&key(1), MINUTE, LeaseToken::random()).await.is_err());
+        assert!(trial.patient.lease(&key(1), MINUTE, LeaseToken::random(), None).await.is_err());
         assert_eq!(trial.server.connections(), 1, "a lease is not asked for again");
         assert!(trial.patient.get(&key(1)).await.is_err());
         assert_eq!(trial.server.connections(), 3, "a read is, over a fresh connection");

@@ -21,11 +21,11 @@ async fn without_transactions_and_unlink_all_else_is_done() {
     let redis = patient(&server.url());
     let long = bytes::Bytes::from(vec![7; 8 * 1024]);
     let token = LeaseToken::random();
-    assert_eq!(redis.lease(&key(1), MINUTE, token).await.unwrap(), Lease::Granted);
+    assert_eq!(redis.lease(&key(1), MINUTE, token, None).await.unwrap(), Lease::Granted);
     assert!(redis.fill(&key(1), long.clone(), MINUTE, token).await.unwrap());
     assert_eq!(redis.get(&key(1)).await.unwrap(), Some(long.clone()));
     let token = LeaseToken::random();
-    assert_eq!(redis.lease(&key(1), MINUTE, token).await.unwrap(), Lease::Granted);
+    assert_eq!(redis.lease(&key(1), MINUTE, token, Some(&long)).await.unwrap(), Lease::Granted);
     redis.set(&key(1), "newer".into(), MINUTE).await.unwrap();
     assert!(!redis.fill(&key(1), long, MINUTE, token).await.unwrap(), "a set ends the lease");
     redis.set_many(vec![(key(2), "b".into()), (key(3), "c".into())], MINUTE).await.unwrap();
@@ -88,7 +88,7 @@ async fn the_command_and_what_needs_it_are_named() {
     let server = Server::setup().user("ada", "on nopass ~* &* +@all -eval -evalsha").start();
     let redis = patient(&format!("redis://ada@{}", server.address()));
     for _ in 0..2 {
-        let error = redis.lease(&key(1), MINUTE, LeaseToken::random()).await.unwrap_err();
+        let error = redis.lease(&key(1), MINUTE, LeaseToken::random(), None).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported);
         let text = error.to_string();
         assert!(text.contains("EVALSHA") && text.contains("leases") && text.contains("+evalsha"), "{text}");

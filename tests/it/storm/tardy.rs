@@ -51,8 +51,8 @@ impl<B: Backend> Backend for Tardy<B> {
     async fn remove_many(&self, keys: &[Key]) -> Result<(), Error> {
         self.around(self.0.remove_many(keys)).await
     }
-    async fn lease(&self, key: &Key, hold: Duration, token: LeaseToken) -> Result<Lease, Error> {
-        self.around(self.0.lease(key, hold, token)).await
+    async fn lease(&self, key: &Key, hold: Duration, token: LeaseToken, seen: Option<&Bytes>) -> Result<Lease, Error> {
+        self.around(self.0.lease(key, hold, token, seen)).await
     }
     async fn renew(&self, key: &Key, hold: Duration, token: LeaseToken) -> Result<bool, Error> {
         self.around(self.0.renew(key, hold, token)).await

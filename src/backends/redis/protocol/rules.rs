@@ -121,9 +121,9 @@ impl Rule {
             }
             b"SET" => Self::of(Types::STATUS.or(Types::VALUE), Most::SMALL),
             b"MULTI" | b"AUTH" | b"SELECT" | b"ASKING" => Self::of(Types::STATUS, Most::SMALL),
-            b"DEL" | b"UNLINK" | b"EXISTS" | b"PEXPIRE" | b"PTTL" | b"STRLEN" | b"EVAL" | b"EVALSHA" => {
-                Self::of(Types::NUMBER, Most::SMALL)
-            }
+            b"DEL" | b"UNLINK" | b"EXISTS" | b"PEXPIRE" | b"PTTL" | b"STRLEN" => Self::of(Types::NUMBER, Most::SMALL),
+            // A lease is answered with the entry, if there is one.
+            b"EVAL" | b"EVALSHA" => Self::of(Types::NUMBER.or(Types::BULK), Most::Entries(1)),
             b"XADD" | b"ECHO" => Self::of(Types::BULK, Most::SMALL),
             b"XREAD" | b"XRANGE" | b"XINFO" => Self::of(Types::LIST, Most::messages(arguments)),
             b"PING" => Self::of(Types::STATUS.or(Types::BULK), Most::SMALL),

@@ -21,6 +21,8 @@ pub(super) struct Broken {
     /// The last lease of each key.
     granted: Mutex<HashMap<Key, LeaseToken>>,
     ever_granted: Mutex<HashSet<LeaseToken>>,
+    /// Keys whose lease was held when a caller that saw no value asked.
+    told_held: Mutex<HashSet<Key>>,
     /// Tokens whose lease the defect failed to end.
     spared: Mutex<HashSet<LeaseToken>>,
 }
@@ -37,6 +39,7 @@ impl Broken {
             slot: Mutex::default(),
             granted: Mutex::default(),
             ever_granted: Mutex::default(),
+            told_held: Mutex::default(),
             spared: Mutex::default(),
         }
     }
@@ -85,6 +88,21 @@ impl Broken {
             D::TellsTheKey => Error::new(error.kind(), format!("{} is too large", key.as_str())),
             _ => error,
         }
+    }
+
+    /// The value that the backend takes for the one that was seen.
+    async fn taken_for_seen(&self, key: &Key, seen: Option<&Bytes>) -> Result<Option<Bytes>, Error> {
+        let there = self.inner.get(key).await?;
+        Ok(match (self.defect, &there, seen) {
+            (D::LeasesOverAnyValue, ..) => there,
+            (D::ComparesLengths, Some(value), Some(seen)) if value.len() == seen.len() => there,
+            (D::HidesWhatWasFilled, ..) if self.told_held.lock().unwrap().contains(key) => there,
+            (D::LooksBeforeItTakes, None, _) => {
+                yield_now().await;
+                self.inner.get(key).await?
+            }
+            _ => seen.cloned(),
+        })
     }
 
     /// A batch as far as it is looked at.
@@ -243,17 +261,30 @@ impl Backend for Broken {
         Ok(())
     }
 
-    async fn lease(&self, key: &Key, hold: Duration, token: LeaseToken) -> Result<Lease, Error> {
+    async fn lease(&self, key: &Key, hold: Duration, token: LeaseToken, seen: Option<&Bytes>) -> Result<Lease, Error> {
+        let is_own = self.granted.lock().unwrap().get(key) == Some(&token);
         let held_before = self.granted.lock().unwrap().contains_key(key);
         let hold = if self.defect == D::HoldsForEver { YEARS } else { hold };
         match self.defect {
             D::NoLeases => return Err(refusal()),
-            D::GrantsInARace => yield_now().await,
+            D::GrantsInARace | D::GrantsInARaceForAValue => yield_now().await,
+            D::HoldsWhatIsGone if seen.is_some() && self.inner.get(key).await?.is_none() => return Ok(Lease::Held),
             _ => {}
         }
-        let lease = match (self.defect, self.inner.lease(key, hold, token).await?) {
+        let taken = self.taken_for_seen(key, seen).await?;
+        let lease = match (self.defect, self.inner.lease(key, hold, token, taken.as_ref()).await?) {
             (D::GrantsToAll, Lease::Held) => Lease::Granted,
+            (D::HoldsFromItsHolder, Lease::Granted) if is_own => Lease::Held,
             (D::GrantsInARace, Lease::Held) if !held_before => Lease::Granted,
+            (D::GrantsInARaceForAValue, Lease::Held) if !held_before && seen.is_some() => Lease::Granted,
+            (D::KeepsALeaseBesideTheValue, Lease::Found(value)) => {
+                let _ = self.inner.lease(key, hold, token, Some(&value)).await?;
+                Lease::Found(value)
+            }
+            (D::HidesWhatWasFilled, Lease::Held) if seen.is_none() => {
+                self.told_held.lock().unwrap().insert(key.clone());
+                Lease::Held
+            }
             (_, lease) => lease,
         };
         if lease == Lease::Granted {
@@ -273,7 +304,8 @@ impl Backend for Broken {
             D::RenewsNoLockOfAValue if has_value => Ok(true),
             D::RenewTakesAnew => {
                 let renewed = self.inner.renew(key, hold, token).await?;
-                Ok(renewed || self.inner.lease(key, hold, token).await? == Lease::Granted)
+                let there = self.inner.get(key).await?;
+                Ok(renewed || self.inner.lease(key, hold, token, there.as_ref()).await? == Lease::Granted)
             }
             _ => self.inner.renew(key, hold, token).await,
         }

@@ -1,0 +1,187 @@
+//! Leases: what a flight holds of the backend while it computes.
+//!
+//! The lease is short, so that other processes learn soon if this one dies, and is renewed while the computation runs.
+//! It is given back early if the flight becomes void: no process is to wait for a value that will not be kept.
+
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tokio::sync::Mutex as AsyncMutex;
+
+use super::orphans::Unneeded;
+use super::{Inner, Shared};
+use crate::backends::{Backend, LeaseToken};
+use crate::clock::{Clock, millis, within};
+use crate::codec::Codec;
+use crate::config::Leases;
+use crate::epochs::Epochs;
+use crate::flight::Standing;
+use crate::key::Key;
+
+/// A lease that this process holds for a flight, and renews until this is dropped.
+///
+/// The flight knows the token, so that the first task that finds the flight void can give the lease back.
+pub(super) struct Leased<B: Backend> {
+    shared: Arc<Shared<B>>,
+    key: Key,
+    flight: Arc<dyn Standing>,
+    term: Arc<Term>,
+    keeper: Option<tokio::task::AbortHandle>,
+}
+
+/// For how long a lease holds.
+struct Term {
+    /// The tick at which it runs out; never, once another process is known to have ended it.
+    ends: AtomicU64,
+    /// Held while the lease is renewed, or ended.
+    turn: AsyncMutex<()>,
+}
+
+impl<B: Backend, C: Codec> Inner<B, C> {
+    /// Holds a lease for a flight that was granted under `token`, and asked for at the tick `asked`.
+    pub(super) fn hold(
+        &self,
+        key: &Key,
+        flight: &Arc<dyn Standing>,
+        (token, asked): (LeaseToken, u64),
+        (hold, leases): (Duration, Leases),
+    ) -> Leased<B> {
+        flight.hold(token);
+        let ends = AtomicU64::new(asked.saturating_add(millis(hold)));
+        let term = Arc::new(Term { ends, turn: AsyncMutex::new(()) });
+        let keeper = Keeper {
+            shared: Arc::clone(&self.shared),
+            clock: Arc::clone(&self.clock),
+            epochs: Arc::clone(&self.local.epochs),
+            key: key.clone(),
+            flight: Arc::downgrade(flight),
+            term: Arc::clone(&term),
+            least: leases.hold,
+        };
+        // A cache that was closed meanwhile renews nothing: the lease then holds for as long as it was asked for.
+        // One that was asked for longer than the way needs, as it turns out, is shortened by its first renewal.
+        let needed = self.guard.as_ref().map_or(hold, |guard| guard.hold(leases.hold));
+        let keeper = self.tasks.spawn_beside(keeper.keep(asked, hold.min(needed)));
+        Leased { shared: Arc::clone(&self.shared), key: key.clone(), flight: Arc::clone(flight), term, keeper }
+    }
+}
+
+impl<B: Backend> Leased<B> {
+    /// Ends the renewals, one under way included. The token, unless the lease was given back for its flight.
+    pub(super) async fn settle(&self) -> Option<LeaseToken> {
+        let _turn = self.term.turn.lock().await;
+        self.stop();
+        self.flight.lease()
+    }
+
+    /// The value is stored, and the lease has ended with that.
+    pub(super) fn filled(self) {
+        self.flight.take_lease();
+    }
+
+    /// Gives the lease back.
+    pub(super) async fn release(self) {
+        let turn = self.term.turn.lock().await;
+        self.stop();
+        if let (Some(guard), Some(token)) = (&self.shared.guard, self.flight.lease()) {
+            // A lease that cannot be given back ends by itself.
+            let _ = guard.release(&self.key, token).await;
+            self.flight.take_lease();
+        }
+        drop(turn);
+    }
+
+    /// Whether the lease cannot have run out by the tick `now`. If it has ended all the same, another process ended it.
+    pub(super) fn lasts(&self, now: u64) -> bool {
+        now < self.term.ends.load(SeqCst)
+    }
+
+    fn stop(&self) {
+        if let Some(keeper) = &self.keeper {
+            keeper.abort();
+        }
+    }
+}
+
+impl<B: Backend> Drop for Leased<B> {
+    /// A flight whose task is dropped, such as by the end of its runtime, has its lease given back.
+    fn drop(&mut self) {
+        self.stop();
+        if let Some(token) = self.flight.take_lease() {
+            self.shared.abandon(self.key.clone(), token);
+        }
+    }
+}
+
+/// Renews the lease of one flight.
+struct Keeper<B: Backend> {
+    shared: Arc<Shared<B>>,
+    clock: Arc<dyn Clock>,
+    epochs: Arc<Epochs>,
+    key: Key,
+    /// Not kept alive: what the flight keeps is gone once its own task and its callers are.
+    flight: Weak<dyn Standing>,
+    term: Arc<Term>,
+    /// The shortest time that is asked for.
+    least: Duration,
+}
+
+impl<B: Backend> Keeper<B> {
+    /// Until the lease has ended, which was asked for at the tick `asked`, to hold that long. Gives it back as soon as
+    /// the flight is void.
+    async fn keep(self, asked: u64, mut hold: Duration) {
+        let third = |hold: Duration| millis(hold / 3).max(1);
+        // From when it was asked for: over a long way a part of the time is gone by now.
+        let mut due = asked.saturating_add(third(hold));
+        loop {
+            // Made before the look, so that nothing that is forgotten falls between.
+            let forgot = self.epochs.changed();
+            if self.gives_back(hold) {
+                return;
+            }
+            let left = Duration::from_millis(due.saturating_sub(self.clock.ticks()));
+            if within(&*self.clock, left, forgot).await.is_some() {
+                continue;
+            }
+            let asked = self.clock.ticks();
+            let Some(renewed) = self.renew(asked, hold).await else { return };
+            hold = renewed;
+            due = asked.saturating_add(third(hold));
+        }
+    }
+
+    /// Whether there is nothing to keep: the flight is over, or void.
+    fn gives_back(&self, hold: Duration) -> bool {
+        let Some(flight) = self.flight.upgrade() else { return true };
+        if !flight.is_void() {
+            return false;
+        }
+        if let Some(token) = flight.take_lease() {
+            self.shared.give_back(&self.clock, &self.key, Unneeded { token, hold, times: 1 });
+        }
+        true
+    }
+
+    /// Asks for the lease once more. For how long it holds from then on, or as `before`, if it may still hold.
+    async fn renew(&self, asked: u64, before: Duration) -> Option<Duration> {
+        let _turn = self.term.turn.lock().await;
+        let token = self.flight.upgrade()?.lease()?;
+        let guard = self.shared.guard.as_ref()?;
+        let hold = guard.hold(self.least);
+        match guard.renew(&self.key, hold, token).await {
+            Ok(true) => {
+                self.term.ends.store(asked.saturating_add(millis(hold)), SeqCst);
+                Some(hold)
+            }
+            Ok(false) => {
+                if self.clock.ticks() < self.term.ends.load(SeqCst) {
+                    self.term.ends.store(u64::MAX, SeqCst);
+                }
+                None
+            }
+            // The next may succeed in time.
+            Err(_) => Some(before),
+        }
+    }
+}

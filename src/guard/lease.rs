@@ -1,0 +1,86 @@
+//! Leases, as the guard asks for them.
+
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::Guard;
+use super::limits::Manner;
+use crate::backends::{Backend, Lease, LeaseToken};
+use crate::error::{Error, ErrorKind};
+use crate::event::Operation;
+use crate::key::Key;
+
+/// No answer to a request for a lease.
+#[derive(Debug)]
+pub(crate) struct Unleased {
+    pub(crate) error: Error,
+    /// Whether the backend was asked, and may have granted it all the same.
+    pub(crate) perhaps_granted: bool,
+}
+
+impl<B: Backend> Guard<B> {
+    /// How long a lease is to hold that is asked for `hold`: longer where the way to the backend is long.
+    pub(crate) fn hold(&self, hold: Duration) -> Duration {
+        self.door.hold(hold)
+    }
+
+    /// Asks for the lease of `key`, unless there is another value than was `seen`: see [`whole`](Guard::whole) for what is
+    /// found.
+    pub(crate) async fn lease(
+        &self,
+        key: &Key,
+        hold: Duration,
+        token: LeaseToken,
+        seen: Option<&Bytes>,
+    ) -> Result<Lease, Unleased> {
+        let asked = AtomicBool::new(false);
+        let ask = || {
+            asked.store(true, Relaxed);
+            self.backend.lease(key, hold, token, seen)
+        };
+        let answer = self.learned(self.door.run(key, Operation::Lease, Manner::AGAIN, ask).await);
+        answer.map_err(|error| {
+            let unanswered = matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Unavailable);
+            Unleased { perhaps_granted: unanswered && asked.load(Relaxed), error }
+        })
+    }
+
+    pub(crate) async fn renew(&self, key: &Key, hold: Duration, token: LeaseToken) -> Result<bool, Error> {
+        let renew = || self.backend.renew(key, hold, token);
+        self.learned(self.door.run(key, Operation::Lease, Manner::FIRST, renew).await)
+    }
+
+    /// Asks for a short lease under a token of its own, which is given back if its answer is lost.
+    pub(crate) async fn short_lease(
+        &self,
+        key: &Key,
+        hold: Duration,
+        seen: Option<&Bytes>,
+    ) -> Result<(Lease, LeaseToken), Error> {
+        let token = LeaseToken::random();
+        match self.lease(key, self.hold(hold), token, seen).await {
+            Ok(answer) => Ok((answer, token)),
+            Err(Unleased { error, perhaps_granted }) => {
+                if perhaps_granted {
+                    // If this fails too, the lease ends by itself.
+                    let _ = self.release(key, token).await;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    pub(crate) async fn release(&self, key: &Key, token: LeaseToken) -> Result<(), Error> {
+        self.door.run(key, Operation::Lease, Manner::FIRST, || self.backend.release(key, token)).await
+    }
+
+    /// Remembers a backend whose leases do not work, such as a server that refuses what they are made of.
+    pub(super) fn learned<T>(&self, answer: Result<T, Error>) -> Result<T, Error> {
+        if answer.as_ref().is_err_and(|error| error.kind() == ErrorKind::Unsupported) {
+            self.unleased.store(true, Relaxed);
+        }
+        answer
+    }
+}
