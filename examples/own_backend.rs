@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use cachekit::backends::{Capabilities, Lease, LeaseToken};
 use cachekit::testing::{ManualClock, conformance};
-use cachekit::{AnyBus, Backend, CacheBuilder, Clock, Error, ErrorKind, Key, SystemClock};
+use cachekit::{AnyBus, Backend, CacheBuilder, Clock, Error, ErrorKind, Forgotten, Key, Order, SystemClock};
 
 /// Entries in a map, each with the moment it ends. It forgets an expired entry when it is asked for.
 #[derive(Debug)]
@@ -88,6 +88,20 @@ impl Backend for Shelf {
     async fn remove_many(&self, keys: &[Key]) -> Result<(), Error> {
         self.with(|entries| keys.iter().for_each(|key| drop(entries.remove(key))));
         Ok(())
+    }
+
+    fn part(&self, _: &Key) -> u16 {
+        0
+    }
+
+    async fn forget(&self, order: &Order) -> Result<Forgotten, Error> {
+        self.with(|entries| {
+            let found: Vec<_> =
+                order.keys().iter().map(|key| entries.get(key).map(|(value, _)| value.clone())).collect();
+            let (changes, forgotten) = order.carry_out(&found);
+            entries.extend(changes.into_iter().map(|(key, value)| (key, (value, u64::MAX))));
+            Ok(forgotten)
+        })
     }
 
     async fn lease(&self, _: &Key, _: Duration, _: LeaseToken, _: Option<&Bytes>) -> Result<Lease, Error> {

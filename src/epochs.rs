@@ -5,7 +5,6 @@
 //! raise it has to be asked whether the raise concerned everything or one of the tags, and whether what is older is
 //! gone or only expired.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::{
     AtomicU64,
@@ -21,16 +20,9 @@ use tokio::sync::futures::Notified;
 
 use crate::clock::millis;
 
-/// Fingerprints of the tags of an entry.
-pub(crate) type Tags = Arc<[u64]>;
-
 /// Tags remembered by name, at some 80 bytes each, so 5 MiB at most. What was raised before the oldest of them counts
 /// against every other tag, but only for what was not found good since: what L1 keeps is looked at after each order.
 const MAX_TAGS: usize = 65_536;
-
-/// How many expiries of everything are remembered; what is older than all of them is forgotten. Each of this process
-/// counts twice, when it begins and when it ends.
-const MAX_EXPIRIES: usize = 14;
 
 /// The epochs of one cache.
 #[derive(Debug)]
@@ -76,6 +68,11 @@ impl Belief {
         max_staleness.map(|time| Self { time, is_asked: true }).or_else(usual)
     }
 
+    /// For how many ticks what was heard is believed.
+    pub(crate) fn ticks(self) -> u64 {
+        millis(self.time)
+    }
+
     /// How long one answer of the bus may take, its way included: two may lie between what L1 knows and the next. Of a
     /// bound that is asked for, half is left for what goes wrong on the way.
     pub(crate) fn wait(self) -> Duration {
@@ -90,15 +87,15 @@ struct Raised {
     epochs: LruCache<u64, u64, RandomState>,
     /// The youngest epoch of a tag that is no longer remembered.
     others: u64,
-    /// The epochs that began by letting everything expire, and their ticks, the oldest first.
-    expiries: VecDeque<(u64, u64)>,
+    /// The epoch that began by letting everything expire for the last time, and the tick of that.
+    expiry: Option<(u64, u64)>,
 }
 
 impl Epochs {
     /// What is kept is believed for ever, or for so long after others were heard, or after the tick `now`.
     pub(crate) fn new(belief: Option<Belief>, now: u64) -> Arc<Self> {
         let epochs = LruCache::unbounded_with_hasher(RandomState::default());
-        let raised = Mutex::new(Raised { epochs, others: 0, expiries: VecDeque::new() });
+        let raised = Mutex::new(Raised { epochs, others: 0, expiry: None });
         let is_asked = belief.is_some_and(|belief| belief.is_asked);
         let belief = belief.map_or(u64::MAX, |belief| millis(belief.time));
         let believed = AtomicU64::new(now.saturating_add(belief));
@@ -142,7 +139,7 @@ impl Epochs {
     }
 
     fn forget_in(&self, raised: &mut Raised) {
-        raised.expiries.clear();
+        raised.expiry = None;
         let next = self.now() + 1;
         self.all.store(next, SeqCst);
         self.begin(next);
@@ -158,19 +155,26 @@ impl Epochs {
         self.changed.notified()
     }
 
-    /// Lets everything from before expire at `tick`.
-    pub(crate) fn expire_all(&self, tick: u64) {
+    /// Lets everything from before expire at `tick`, and forgets what an earlier expiry has left. Returns the epoch that
+    /// begins.
+    pub(crate) fn expire_all(&self, tick: u64) -> u64 {
         let mut raised = self.raised();
+        self.all.fetch_max(self.expired.load(SeqCst), SeqCst);
         let next = self.now() + 1;
-        if raised.expiries.len() >= MAX_EXPIRIES
-            && let Some((oldest, _)) = raised.expiries.pop_front()
-        {
-            // Nobody could tell any more when what is older expired.
-            self.all.fetch_max(oldest, SeqCst);
-        }
-        raised.expiries.push_back((next, tick));
+        raised.expiry = Some((next, tick));
         self.expired.store(next, SeqCst);
         self.begin(next);
+        next
+    }
+
+    /// Lets what began since the expiry of this epoch expire with it.
+    pub(crate) fn end_expiry(&self, epoch: u64) {
+        let raised = self.raised();
+        if raised.expiry.is_some_and(|(last, _)| last == epoch) {
+            let next = self.now() + 1;
+            self.expired.store(next, SeqCst);
+            self.begin(next);
+        }
     }
 
     /// Forgets everything from before that has this tag.
@@ -268,9 +272,8 @@ impl Epochs {
         if self.expired.load(SeqCst) <= since {
             return None;
         }
-        let raised = self.raised();
         // None is remembered once everything was forgotten.
-        Some(raised.expiries.iter().find(|(epoch, _)| *epoch > since).map_or(0, |(_, tick)| *tick))
+        Some(self.raised().expiry.map_or(0, |(_, tick)| tick))
     }
 
     /// Whether what began in the epoch `since` and has these tags was forgotten after it.
@@ -327,23 +330,25 @@ mod tests {
     }
 
     #[test]
-    fn what_expired_is_void_and_not_forgotten_until_too_much_expired_after_it() {
+    fn what_expired_is_void_and_forgotten_once_everything_expires_again() {
         let epochs = Epochs::new(None, 0);
-        let mut begun = Vec::new();
-        for tick in 0..=MAX_EXPIRIES as u64 {
-            begun.push(epochs.now());
-            epochs.expire_all(10 * tick);
-            assert!(epochs.voided_all(begun[0]) && !epochs.voided_all(epochs.now()));
-            assert_eq!(epochs.expired_at(epochs.now()), None);
+        let before = epochs.now();
+        let first = epochs.expire_all(10);
+        let between = epochs.now();
+        epochs.end_expiry(first);
+        for since in [before, between] {
+            assert!(epochs.voided_all(since) && !epochs.forgot(since, &[]) && !epochs.cleared(since));
+            assert_eq!(epochs.expired_at(since), Some(10));
         }
-        assert!(epochs.forgot(begun[0], &[]), "no longer remembered");
-        for (tick, since) in begun.iter().enumerate().skip(1) {
-            assert!(!epochs.forgot(*since, &[]) && !epochs.cleared(*since));
-            assert_eq!(epochs.expired_at(*since), Some(10 * tick as u64), "the first of them counts");
-        }
+        let later = epochs.now();
+        assert!(!epochs.voided_all(later) && epochs.expired_at(later).is_none());
+        epochs.expire_all(20);
+        epochs.end_expiry(first);
+        assert!([before, between].iter().all(|since| epochs.forgot(*since, &[])));
+        assert!(!epochs.forgot(later, &[]) && epochs.expired_at(later) == Some(20));
+        assert!(!epochs.voided_all(epochs.now()), "the first one ended long ago");
         epochs.clear();
-        assert!(epochs.forgot_all(begun[MAX_EXPIRIES]) && epochs.cleared(begun[MAX_EXPIRIES]));
-        assert!(!epochs.cleared(epochs.now()));
+        assert!(epochs.forgot_all(later) && epochs.cleared(later) && !epochs.cleared(epochs.now()));
     }
 
     #[test]

@@ -13,10 +13,10 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, SetOnce};
 
 use self::places::Place;
 use crate::backends::LeaseToken;
-use crate::epochs::Tags;
 use crate::error::ComputeError;
 use crate::event::Outcome;
 use crate::fence::Fence;
+use crate::frame::Tags;
 use crate::home::Home;
 
 mod context;

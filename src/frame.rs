@@ -2,23 +2,27 @@
 //!
 //! ```text
 //!  0  C1 01        magic and version; 0xC1 is the one byte MessagePack never uses
-//!  2  kind         01 a manifest of chunks, 02 a chunk, 04 an entry (00 and 03 were ones without their key)
-//!  3  tags         number of tags, 0..=1024: one byte below 128, else two, the first of them with its top bit set
-//!  4  created      u64, milliseconds since the Unix epoch          (all numbers big-endian)
-//! 12  fresh for    u64, milliseconds since created
-//! 20  ttl          u64, milliseconds since created
-//! 28  grace        u64, milliseconds after the ttl for which the backend keeps it
-//! 36  clock        u32, name of the clock that shows `created`: random, another each time that the clock is set
-//! 40  cost         u32, milliseconds the computation took
-//! 44  stack        u32, fingerprint of the codec stack
-//! 48  schema       u64, fingerprint of the value's type
-//! 56  key          u64, fingerprint of the key's text
-//! 64  namespace    u64, version of the namespace it was computed under
-//! 72  tags x 16    u64 fingerprint of the tag's name, u64 version
+//!  2  kind         01 a manifest of chunks, 02 a chunk, 05 an entry (00, 03 and 04 were entries of builds before)
+//!  3  flags        u8: 01 a validator follows the tags; the others are zero
+//!  4  tags         u16, number of tags, 0..=1024                   (all numbers big-endian)
+//!  6  created      u64, milliseconds since the Unix epoch
+//! 14  fresh for    u64, milliseconds since created
+//! 22  ttl          u64, milliseconds since created
+//! 30  grace        u64, milliseconds after the ttl for which the backend keeps it
+//! 38  clock        u32, name of the clock that shows `created`: random, another each time that the clock is set
+//! 42  cost         u64, microseconds the computation took
+//! 50  stack        u32, fingerprint of the codec stack
+//! 54  schema       u64, fingerprint of the value's type
+//! 62  key          u64, fingerprint of the key's text
+//! 70  lineage      u64, of the ledger that says what was forgotten
+//! 78  time         u64, of that ledger when the computation began
+//! 86  tags x 8     u64 fingerprint of the tag's name
+//!     validator    u8 length, 1..=64, and as many bytes: what an origin knows this version of the value by. This build
+//!                  passes over it and writes none
 //! ```
-//! From 128 tags on all that follows stands a byte later. All fingerprints are XXH3-64, seed 0, of the UTF-8 text: the
-//! same in every process, build and version. The key's tells an entry that a server or a proxy gave for another key,
-//! whatever the codec stack; it is no protection from a forger.
+//! All fingerprints are XXH3-64, seed 0, of the UTF-8 text: the same in every process, build and version. The key's
+//! tells an entry that a server or a proxy gave for another key, whatever the codec stack; it is no protection from a
+//! forger.
 //!
 //! The codec's output follows. Dates travel here so that every backend keeps them.
 //!
@@ -28,8 +32,12 @@
 //! is an entry that expired at that moment, whatever its own dates say. Its bytes are as they were, because a codec
 //! may have bound them.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64;
+
+use crate::ledger::Stamp;
 
 /// What the first bytes of an entry say about the rest.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,18 +52,18 @@ pub(crate) struct Header {
     pub(crate) grace: u64,
     /// Names the clock that shows `created`.
     pub(crate) clock: u32,
-    /// Milliseconds the computation took.
-    pub(crate) cost: u32,
+    /// Microseconds the computation took.
+    pub(crate) cost: u64,
     /// Fingerprint of the codec stack.
     pub(crate) stack: u32,
     /// Fingerprint of the value's type.
     pub(crate) schema: u64,
     /// Fingerprint of the key's text.
     pub(crate) key: u64,
-    /// Version of the namespace.
-    pub(crate) namespace: u64,
-    /// Fingerprint and version of each tag.
-    pub(crate) tags: Vec<(u64, u64)>,
+    /// When the computation began, by the ledger.
+    pub(crate) stamp: Stamp,
+    /// Fingerprints of the tags.
+    pub(crate) tags: Tags,
 }
 
 /// The kinds of frames.
@@ -63,17 +71,22 @@ pub(crate) struct Header {
 pub(crate) enum Kind {
     Manifest = 1,
     Chunk = 2,
-    Entry = 4,
+    Entry = 5,
 }
+
+/// Fingerprints of the tags of an entry.
+pub(crate) type Tags = Arc<[u64]>;
 
 /// The most tags an entry can carry.
 pub(crate) const MAX_TAGS: usize = 1_024;
 
 const MAGIC: [u8; 2] = [0xC1, 0x01];
-/// What follows the number of tags, without them.
-const FIXED: usize = 68;
-/// The bytes of a tag.
-const TAG: usize = 16;
+/// The bytes in front of the tags.
+const FIXED: usize = 86;
+/// The flag of an entry with a validator.
+const VALIDATOR: u8 = 1;
+/// The longest validator.
+const MAX_VALIDATOR: usize = 64;
 const EXPIRED: [u8; 2] = [0xC1, 0x02];
 /// The bytes in front of an entry that expired ahead of its time.
 pub(crate) const EXPIRY: usize = EXPIRED.len() + size_of::<u64>();
@@ -107,7 +120,7 @@ pub(crate) fn kind(bytes: &[u8]) -> Option<(Kind, &[u8])> {
     let kind = match kind {
         1 => Kind::Manifest,
         2 => Kind::Chunk,
-        4 => Kind::Entry,
+        5 => Kind::Entry,
         _ => return None,
     };
     Some((kind, rest))
@@ -123,12 +136,10 @@ impl Header {
     /// The bytes of this header, as they stand in front of the codec's output.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let tags = &self.tags[..self.tags.len().min(MAX_TAGS)];
-        let mut out = Vec::with_capacity(5 + FIXED + tags.len() * TAG);
+        let mut out = Vec::with_capacity(FIXED + size_of_val(tags));
         start(Kind::Entry, &mut out);
-        match tags.len() {
-            few @ 0..=127 => out.push(few as u8),
-            many => out.extend_from_slice(&(1 << 15 | many as u16).to_be_bytes()),
-        }
+        out.push(0);
+        out.extend_from_slice(&(tags.len() as u16).to_be_bytes());
         out.extend_from_slice(&self.created.to_be_bytes());
         out.extend_from_slice(&self.fresh_for.to_be_bytes());
         out.extend_from_slice(&self.ttl.to_be_bytes());
@@ -138,11 +149,9 @@ impl Header {
         out.extend_from_slice(&self.stack.to_be_bytes());
         out.extend_from_slice(&self.schema.to_be_bytes());
         out.extend_from_slice(&self.key.to_be_bytes());
-        out.extend_from_slice(&self.namespace.to_be_bytes());
-        for (tag, version) in tags {
-            out.extend_from_slice(&tag.to_be_bytes());
-            out.extend_from_slice(&version.to_be_bytes());
-        }
+        out.extend_from_slice(&self.stamp.lineage.to_be_bytes());
+        out.extend_from_slice(&self.stamp.time.to_be_bytes());
+        tags.iter().for_each(|tag| out.extend_from_slice(&tag.to_be_bytes()));
         out
     }
 
@@ -151,42 +160,62 @@ impl Header {
     /// `None` for bytes that are not an entry of ours, or are cut short.
     pub(crate) fn split(bytes: &[u8]) -> Option<(Self, &[u8], &[u8])> {
         let (Kind::Entry, rest) = kind(bytes)? else { return None };
-        let (count, rest) = count(rest).filter(|(count, _)| *count <= MAX_TAGS)?;
-        let start = bytes.len() - rest.len();
-        let (head, body) = bytes.split_at_checked(start + FIXED + count * TAG)?;
-        let mut fields = Fields(&head[start..]);
+        let mut fields = Fields(rest);
+        let (flags, count) = (fields.u8()?, usize::from(fields.u16()?));
+        if flags & !VALIDATOR != 0 || count > MAX_TAGS {
+            return None;
+        }
         let header = Self {
             created: fields.u64()?,
             fresh_for: fields.u64()?,
             ttl: fields.u64()?,
             grace: fields.u64()?,
             clock: fields.u32()?,
-            cost: fields.u32()?,
+            cost: fields.u64()?,
             stack: fields.u32()?,
             schema: fields.u64()?,
             key: fields.u64()?,
-            namespace: fields.u64()?,
-            tags: (0..count).map(|_| Some((fields.u64()?, fields.u64()?))).collect::<Option<_>>()?,
+            stamp: Stamp { lineage: fields.u64()?, time: fields.u64()? },
+            tags: fields.tags(count)?,
         };
+        if flags & VALIDATOR != 0 {
+            fields.validator()?;
+        }
+        let (head, body) = bytes.split_at(bytes.len() - fields.0.len());
         Some((header, head, body))
     }
-}
-
-/// The number of tags, and what follows it. `None` if it is not written as this build writes it.
-fn count(bytes: &[u8]) -> Option<(usize, &[u8])> {
-    let (first, rest) = bytes.split_first()?;
-    if *first < 128 {
-        return Some((usize::from(*first), rest));
-    }
-    let (second, rest) = rest.split_first()?;
-    let count = usize::from(u16::from_be_bytes([*first & 0x7f, *second]));
-    (count >= 128).then_some((count, rest))
 }
 
 /// Reads big-endian numbers off the front of a slice.
 pub(crate) struct Fields<'a>(pub(crate) &'a [u8]);
 
 impl Fields<'_> {
+    fn u8(&mut self) -> Option<u8> {
+        let (first, rest) = self.0.split_first()?;
+        self.0 = rest;
+        Some(*first)
+    }
+
+    fn u16(&mut self) -> Option<u16> {
+        let (head, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(u16::from_be_bytes(*head))
+    }
+
+    /// So many tags; memory is taken for those that are there.
+    fn tags(&mut self, count: usize) -> Option<Tags> {
+        let (head, rest) = self.0.split_at_checked(count * size_of::<u64>())?;
+        self.0 = rest;
+        Some(head.as_chunks().0.iter().map(|bytes| u64::from_be_bytes(*bytes)).collect())
+    }
+
+    fn validator(&mut self) -> Option<()> {
+        let length = usize::from(self.u8()?);
+        let (_, rest) = self.0.split_at_checked(length).filter(|_| (1..=MAX_VALIDATOR).contains(&length))?;
+        self.0 = rest;
+        Some(())
+    }
+
     pub(crate) fn u32(&mut self) -> Option<u32> {
         let (head, rest) = self.0.split_first_chunk()?;
         self.0 = rest;
@@ -210,7 +239,6 @@ mod tests {
     use super::*;
 
     fn header(tags: usize) -> Header {
-        let tags = (0..tags as u64).map(|tag| (tag, u64::MAX - tag)).collect();
         Header {
             created: 1,
             fresh_for: 2,
@@ -221,8 +249,8 @@ mod tests {
             stack: 5,
             schema: 6,
             key: 10,
-            namespace: 7,
-            tags,
+            stamp: Stamp { lineage: 7, time: 11 },
+            tags: (0..tags as u64).map(|tag| u64::MAX - tag).collect(),
         }
     }
 
@@ -230,10 +258,11 @@ mod tests {
     fn a_header_is_these_bytes_and_one_of_an_earlier_kind_is_none() {
         let bytes = header(1).to_bytes();
         let numbers = [1u64, 2, 3, 8].map(u64::to_be_bytes).concat();
-        let numbers = [numbers, [9u32, 4, 5].map(u32::to_be_bytes).concat()].concat();
-        let numbers = [numbers, [6u64, 10, 7, 0, u64::MAX].map(u64::to_be_bytes).concat()].concat();
-        assert_eq!(bytes, [&[0xC1, 0x01, 0x04, 1][..], &numbers].concat());
-        for kind in (0..=u8::MAX).filter(|kind| *kind != 4) {
+        let numbers =
+            [numbers, 9u32.to_be_bytes().to_vec(), 4u64.to_be_bytes().to_vec(), 5u32.to_be_bytes().to_vec()].concat();
+        let numbers = [numbers, [6u64, 10, 7, 11, u64::MAX].map(u64::to_be_bytes).concat()].concat();
+        assert_eq!(bytes, [&[0xC1, 0x01, 0x05, 0, 0, 1][..], &numbers].concat());
+        for kind in (0..=u8::MAX).filter(|kind| *kind != 5) {
             let other = [&[0xC1, 0x01, kind][..], &bytes[3..]].concat();
             assert_eq!(Header::split(&other), None, "kind {kind}");
         }
@@ -245,7 +274,7 @@ mod tests {
 
     #[test]
     fn a_header_is_read_back_with_any_number_of_tags_it_may_have_and_cut_short_with_none() {
-        for tags in [0, 1, 64, 65, 127, 128, 255, 256, 1_023, MAX_TAGS] {
+        for tags in [0, 1, 64, 65, 255, 256, 1_023, MAX_TAGS] {
             let written = header(tags).to_bytes();
             let bytes = [&written[..], b"body"].concat();
             assert_eq!(Header::split(&bytes), Some((header(tags), &written[..], &b"body"[..])), "{tags} tags");
@@ -256,23 +285,34 @@ mod tests {
     }
 
     #[test]
-    fn a_number_of_tags_that_no_build_writes_is_none_whatever_follows() {
+    fn too_many_tags_and_flags_of_no_build_are_none_whatever_follows() {
         let bytes = header(MAX_TAGS).to_bytes();
-        assert_eq!(bytes[..5], [0xC1, 0x01, 0x04, 0x84, 0x00]);
-        for (number, why) in [
-            (0x8401u16, "too many"),
-            (0xffff, "too many"),
-            (0x8000, "longer than it need be"),
-            (0x807f, "longer than it need be"),
-        ] {
-            let forged = [&bytes[..3], &number.to_be_bytes(), &vec![0; 1 << 20]].concat();
-            assert_eq!(Header::split(&forged), None, "{number:#x} is {why}");
+        assert_eq!(bytes[..6], [0xC1, 0x01, 0x05, 0, 0x04, 0x00]);
+        for head in [[0, 0x04, 0x01], [0, 0xff, 0xff], [2, 0, 0], [0x80, 0, 0]] {
+            let forged = [&bytes[..3], &head, &vec![0; 1 << 20]].concat();
+            assert_eq!(Header::split(&forged), None, "{head:?}");
         }
     }
 
     #[test]
+    fn a_validator_belongs_to_the_header_and_is_passed_over() {
+        let mut flagged = header(2).to_bytes();
+        flagged[3] = 1;
+        let with = |validator: &[u8]| [&flagged[..], &[validator.len() as u8], validator, b"body"].concat();
+        for length in [1, 64] {
+            let bytes = with(&vec![7; length]);
+            let head = &bytes[..flagged.len() + 1 + length];
+            assert_eq!(Header::split(&bytes), Some((header(2), head, &b"body"[..])), "{length} bytes");
+        }
+        for length in [0, 65, 255] {
+            assert_eq!(Header::split(&with(&vec![7; length])), None, "{length} bytes");
+        }
+        assert_eq!(Header::split(&[&flagged[..], &[64], &[7; 63]].concat()), None, "cut short");
+    }
+
+    #[test]
     fn an_expired_entry_is_itself_behind_ten_bytes_and_nothing_else_is_one() {
-        let entry = [&[0xC1, 0x01, 0x04][..], &[7; 60]].concat();
+        let entry = [&[0xC1, 0x01, 0x05][..], &[7; 60]].concat();
         let stored = expire(&entry, 0x0102);
         assert_eq!(stored[..10], [0xC1, 0x02, 0, 0, 0, 0, 0, 0, 0x01, 0x02]);
         assert_eq!(strip_expiry(stored.clone()), (Bytes::from(entry.clone()), Some(0x0102)));

@@ -92,12 +92,12 @@ impl Key {
         Self { text: text.into(), hash }
     }
 
-    /// Whether this names something that is kept once for a whole namespace, such as a version of it: a reserved name
-    /// of the namespace itself, not of an entry.
+    /// The part of the backend whose ledger this belongs to, if it names something of a ledger.
     #[cfg(feature = "memcached")]
-    pub(crate) fn is_record(&self) -> bool {
-        // No part is empty and `:` is escaped in all of them, so an entry's key never holds two in a row.
-        self.text.contains("::")
+    pub(crate) fn ledger_part(&self) -> Option<u16> {
+        // No part of a key is empty and `:` is escaped in all of them, so an entry's key never holds two in a row.
+        let (_, ledger) = self.text.split_once("::{ledger-")?;
+        u16::from_str_radix(ledger.split(':').nth(1)?, 16).ok()
     }
 
     /// The text, to be shared.

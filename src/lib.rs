@@ -133,6 +133,7 @@ mod home;
 pub mod intent;
 mod invalidate;
 mod key;
+mod ledger;
 mod memory;
 mod message;
 mod negative;
@@ -166,6 +167,7 @@ pub use crate::event::{
 };
 pub use crate::flight::Context;
 pub use crate::key::{IntoKey, Key, KeyPart, KeyWriter, PartWriter};
+pub use crate::ledger::{Forgotten, Order};
 pub use crate::seal::Value;
 #[cfg(feature = "encryption")]
 pub use crate::sensitive::Sensitive;

@@ -1,34 +1,34 @@
 //! Messages: what processes tell one another.
 //!
 //! ```text
-//! 01 | source u64 | kind u8 | 00 key: its text           01 namespace: nothing   02 tag: fingerprint u64
-//!                           | 03 expired key: its text   04 expired namespace: nothing
+//! 02 | source u64 | kind u8 | 00 key: its text           03 expired key: its text
+//!                           | 01 everything              stamp
+//!                           | 02 tags: up to 120 times u64, stamp
+//!                           | 04 everything expired: u64 milliseconds since the Unix epoch, stamp
+//! stamp: lineage u64 | time u64, of the order in the ledger of the backend; zeros where it has no one clock
 //! ```
-//! Numbers are big-endian. A version or a kind that is not known is passed over: an older process among newer ones
-//! forgets what it understands. That is why many keys are as many messages of a kind that everybody knows, and why a
-//! namespace that was cleared is told as forgotten. A build that does not know the kinds of expiry goes on with what
-//! its L1 holds until that expires by itself; what it reads from the backend it finds expired or gone. So all
-//! processes know these kinds before one lets entries expire.
+//! Numbers are big-endian, tags are fingerprints. The stamp comes last, so that a server which gives an order its time
+//! can write it. A version or a kind that is not known is passed over: an older process among newer ones forgets what
+//! it understands.
 
 use bytes::Bytes;
 
 use crate::frame::Fields;
 use crate::key::Key;
+use crate::ledger::{Change, MAX_TAGS, Stamp};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+const STAMP: usize = 2 * size_of::<u64>();
 
 /// What to forget.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Message<'a> {
     /// The key of this text.
     Key(&'a str),
-    Namespace,
-    /// What has the tag of this fingerprint.
-    Tag(u64),
     /// The key of this text stays as a fallback.
     ExpiredKey(&'a str),
-    /// What there is stays as fallbacks.
-    ExpiredNamespace,
+    /// What an order is about, and when it was given.
+    Order(Change, Stamp),
 }
 
 /// Why bytes are no message.
@@ -40,30 +40,45 @@ pub(crate) enum Refusal {
 }
 
 impl<'a> Message<'a> {
-    pub(crate) fn to_bytes(self, source: u64) -> Bytes {
+    /// The message of an order whose time is not known yet.
+    pub(crate) fn order(change: &Change) -> Self {
+        Self::Order(change.clone(), Stamp::default())
+    }
+
+    pub(crate) fn to_bytes(&self, source: u64) -> Bytes {
+        let mut out = self.start(source);
+        if let Self::Order(_, stamp) = self {
+            out.extend_from_slice(&end(*stamp));
+        }
+        out.into()
+    }
+
+    /// The bytes of an order but its [end](end).
+    pub(crate) fn start(&self, source: u64) -> Vec<u8> {
         let mut out = Vec::with_capacity(10 + Key::MAX_LEN);
         out.push(VERSION);
         out.extend_from_slice(&source.to_be_bytes());
         out.push(self.kind());
         match self {
             Self::Key(text) | Self::ExpiredKey(text) => out.extend_from_slice(text.as_bytes()),
-            Self::Tag(tag) => out.extend_from_slice(&tag.to_be_bytes()),
-            Self::Namespace | Self::ExpiredNamespace => {}
+            Self::Order(Change::Tags(tags), _) => out.extend(tags.iter().flat_map(|tag| tag.to_be_bytes())),
+            Self::Order(Change::Expiry { at }, _) => out.extend_from_slice(&at.to_be_bytes()),
+            Self::Order(..) => {}
         }
-        out.into()
+        out
     }
 
-    fn kind(self) -> u8 {
+    fn kind(&self) -> u8 {
         match self {
             Self::Key(_) => 0,
-            Self::Namespace => 1,
-            Self::Tag(_) => 2,
+            Self::Order(Change::Everything | Change::Nothing, _) => 1,
+            Self::Order(Change::Tags(_), _) => 2,
             Self::ExpiredKey(_) => 3,
-            Self::ExpiredNamespace => 4,
+            Self::Order(Change::Expiry { .. }, _) => 4,
         }
     }
 
-    /// Reads a message and who sent it.
+    /// Reads a message and its source.
     pub(crate) fn read(bytes: &'a [u8]) -> Result<(u64, Self), Refusal> {
         let (version, rest) = bytes.split_first().ok_or(Refusal::Malformed)?;
         if *version != VERSION {
@@ -72,56 +87,105 @@ impl<'a> Message<'a> {
         let mut fields = Fields(rest);
         let source = fields.u64().ok_or(Refusal::Malformed)?;
         let (kind, payload) = fields.0.split_first().ok_or(Refusal::Malformed)?;
-        let message = match (kind, payload.len()) {
-            (0, 1..=Key::MAX_LEN) => std::str::from_utf8(payload).ok().map(Self::Key),
-            (1, 0) => Some(Self::Namespace),
-            (2, 8) => Fields(payload).u64().map(Self::Tag),
-            (3, 1..=Key::MAX_LEN) => std::str::from_utf8(payload).ok().map(Self::ExpiredKey),
-            (4, 0) => Some(Self::ExpiredNamespace),
-            (0..=4, _) => None,
+        let message = match kind {
+            0 => text(payload).map(Self::Key),
+            3 => text(payload).map(Self::ExpiredKey),
+            1 | 2 | 4 => order(*kind, payload),
             _ => return Err(Refusal::Unknown),
         };
         message.map(|message| (source, message)).ok_or(Refusal::Malformed)
     }
 }
 
+/// The source of a message that was made here.
+#[cfg(feature = "testing")]
+pub(crate) fn source(bytes: &[u8]) -> u64 {
+    Fields(&bytes[1..]).u64().unwrap_or_default()
+}
+
+/// The last bytes of the message of an order.
+pub(crate) fn end(stamp: Stamp) -> [u8; STAMP] {
+    let mut out = [0; STAMP];
+    let (lineage, time) = out.split_at_mut(STAMP / 2);
+    lineage.copy_from_slice(&stamp.lineage.to_be_bytes());
+    time.copy_from_slice(&stamp.time.to_be_bytes());
+    out
+}
+
+fn text(payload: &[u8]) -> Option<&str> {
+    std::str::from_utf8(payload).ok().filter(|text| (1..=Key::MAX_LEN).contains(&text.len()))
+}
+
+fn order<'a>(kind: u8, payload: &[u8]) -> Option<Message<'a>> {
+    let (what, stamp) = payload.split_at_checked(payload.len().checked_sub(STAMP)?)?;
+    let mut fields = Fields(stamp);
+    let stamp = Stamp { lineage: fields.u64()?, time: fields.u64()? };
+    let (numbers, rest) = what.as_chunks::<8>();
+    let mut numbers = numbers.iter().map(|bytes| u64::from_be_bytes(*bytes));
+    let change = match (kind, numbers.len()) {
+        (1, 0) => Change::Everything,
+        (2, 1..=MAX_TAGS) => Change::Tags(numbers.collect()),
+        (4, 1) => Change::Expiry { at: numbers.next()? },
+        _ => return None,
+    };
+    rest.is_empty().then_some(Message::Order(change, stamp))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const STAMP: Stamp = Stamp { lineage: 0x0506, time: 0x0708 };
+
     #[test]
     fn messages_read_back_as_they_were_written() {
         let long = "k".repeat(Key::MAX_LEN);
-        let expired = [Message::ExpiredKey("users:42"), Message::ExpiredKey(&long), Message::ExpiredNamespace];
-        let gone = [Message::Key("users:42"), Message::Key(&long), Message::Namespace, Message::Tag(u64::MAX - 1)];
-        for message in gone.into_iter().chain(expired) {
+        let keys = [Message::Key("users:42"), Message::Key(&long), Message::ExpiredKey("users:42")];
+        let most = Change::Tags((0..MAX_TAGS as u64).collect());
+        let orders = [Change::Everything, Change::Tags(vec![u64::MAX - 1]), most, Change::Expiry { at: 9 }];
+        let orders = orders.map(|change| Message::Order(change, STAMP));
+        for message in keys.into_iter().chain(orders) {
             let bytes = message.to_bytes(7);
-            assert_eq!(Message::read(&bytes), Ok((7, message)));
             assert!(bytes.len() <= 1_024);
+            assert_eq!(Message::read(&bytes), Ok((7, message)));
         }
-        assert_eq!(Message::Tag(0x0102).to_bytes(3)[..], [1, 0, 0, 0, 0, 0, 0, 0, 3, 2, 0, 0, 0, 0, 0, 0, 1, 2]);
+        let tag = Message::Order(Change::Tags(vec![0x0102]), STAMP);
+        let numbers =
+            [3u64.to_be_bytes().to_vec(), vec![2], [0x0102u64, 0x0506, 0x0708].map(u64::to_be_bytes).concat()];
+        assert_eq!(tag.to_bytes(3), [vec![2], numbers.concat()].concat());
+        assert_eq!([tag.start(3), end(STAMP).to_vec()].concat(), tag.to_bytes(3));
     }
 
     #[test]
     fn what_is_cut_short_too_long_or_not_text_is_malformed() {
-        let bytes = Message::Tag(9).to_bytes(7);
+        let bytes = Message::Order(Change::Tags(vec![9]), STAMP).to_bytes(7);
         for length in 0..bytes.len() {
             assert_eq!(Message::read(&bytes[..length]), Err(Refusal::Malformed), "{length} bytes");
         }
         let head = |kind: u8| [&[VERSION; 1][..], &[0; 8], &[kind]].concat();
         let with = |kind, payload: &[u8]| [head(kind), payload.to_vec()].concat();
-        for (kind, payload) in [(0, &b""[..]), (0, &[0xFF]), (0, &[b'k'; Key::MAX_LEN + 1]), (1, &[0]), (2, &[0; 9])] {
-            assert_eq!(Message::read(&with(kind, payload)), Err(Refusal::Malformed), "kind {kind}");
-        }
-        for (kind, payload) in [(3, &b""[..]), (3, &[0xFF]), (3, &[b'k'; Key::MAX_LEN + 1]), (4, &[0])] {
+        for (kind, payload) in [
+            (0, &b""[..]),
+            (0, &[0xFF]),
+            (0, &[b'k'; Key::MAX_LEN + 1]),
+            (1, &[0; 17]),
+            (1, &[0; 24]),
+            (2, &[0; 16]),
+            (2, &[0; 25]),
+            (2, &[0; 8 * MAX_TAGS + 24]),
+            (3, &b""[..]),
+            (3, &[b'k'; Key::MAX_LEN + 1]),
+            (4, &[0; 16]),
+            (4, &[0; 32]),
+        ] {
             assert_eq!(Message::read(&with(kind, payload)), Err(Refusal::Malformed), "kind {kind}");
         }
     }
 
     #[test]
     fn later_versions_and_kinds_are_passed_over() {
-        let mut later = Message::Namespace.to_bytes(7).to_vec();
-        later[0] = 2;
+        let mut later = Message::Order(Change::Everything, STAMP).to_bytes(7).to_vec();
+        later[0] = 3;
         assert_eq!(Message::read(&later), Err(Refusal::Unknown));
         let kind = [&[VERSION][..], &[0; 8], &[5, 1, 2]].concat();
         assert_eq!(Message::read(&kind), Err(Refusal::Unknown));

@@ -12,14 +12,13 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::clock::millis;
 use crate::codec::{Codec, Context, Reading, Trials, Verified};
 use crate::config::Policy;
-use crate::epochs::Tags;
 use crate::error::{Error, ErrorKind};
 use crate::event::Unreadable;
-use crate::frame::{self, Header};
+use crate::frame::{self, Header, Tags};
 use crate::key::Key;
+use crate::ledger::Stamp;
 use crate::schema::{is_known, schema_of};
 
 /// What can be cached: anything serde reads and writes that may be shared between threads.
@@ -92,27 +91,13 @@ impl Dates {
     }
 }
 
-/// The versions an entry was computed under; they travel in its header.
+/// What says whether an entry was forgotten; it travels in its header.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Marks {
-    pub(crate) namespace: u64,
-    /// Fingerprint and version of each tag.
-    pub(crate) tags: Vec<(u64, u64)>,
-}
-
-impl Marks {
-    /// The marks of an entry where nothing has versions.
-    pub(crate) fn unversioned(tags: &[u64]) -> Self {
-        Self { namespace: 0, tags: tags.iter().map(|tag| (*tag, 0)).collect() }
-    }
-
-    /// The fingerprints of the tags.
-    pub(crate) fn names(&self) -> Tags {
-        if self.tags.is_empty() {
-            return Tags::default();
-        }
-        self.tags.iter().map(|(tag, _)| *tag).collect()
-    }
+    /// When its making began, by the ledger of its backend.
+    pub(crate) stamp: Stamp,
+    /// Fingerprints.
+    pub(crate) tags: Tags,
 }
 
 /// Turns values into frames for one cache.
@@ -167,12 +152,12 @@ impl<C: Codec> Sealer<C> {
             ttl: dates.ttl,
             grace: dates.grace,
             clock: dates.clock,
-            cost: u32::try_from(millis(cost)).unwrap_or(u32::MAX),
+            cost: u64::try_from(cost.as_micros()).unwrap_or(u64::MAX),
             stack: self.stack,
             schema: schema.fingerprint() ^ self.version,
             key: frame::fingerprint(key.as_str()),
-            namespace: marks.namespace,
-            tags: marks.tags.clone(),
+            stamp: marks.stamp,
+            tags: Tags::clone(&marks.tags),
         }
         .to_bytes();
         let reading = Reading::new(schema);
@@ -252,7 +237,7 @@ fn dates(header: &Header) -> Dates {
 }
 
 fn marks(header: Header) -> Marks {
-    Marks { namespace: header.namespace, tags: header.tags }
+    Marks { stamp: header.stamp, tags: header.tags }
 }
 
 /// Runs the user's serde code. `None` if it panics: stored bytes must not bring a program down.

@@ -9,6 +9,7 @@ use super::{Backend, Capabilities, Lease, LeaseToken};
 use crate::bus::AnyBus;
 use crate::error::Error;
 use crate::key::Key;
+use crate::ledger::{Forgotten, Order};
 
 /// The backend type of [`intent::Io`](crate::intent::Io).
 ///

@@ -12,6 +12,7 @@ use crate::bus::AnyBus;
 use crate::config::{Environment, Selection, error};
 use crate::error::{Error, ErrorKind};
 use crate::key::Key;
+use crate::ledger::{Forgotten, Order};
 
 /// A backend whose type was chosen at run time, such as by the environment.
 ///
@@ -171,6 +172,8 @@ trait Erased: fmt::Debug + Send + Sync {
     async fn erased_get_many(&self, keys: &[Key]) -> Result<Vec<Option<Bytes>>, Error>;
     async fn erased_set_many(&self, items: Vec<(Key, Bytes)>, ttl: Duration) -> Result<(), Error>;
     async fn erased_remove_many(&self, keys: &[Key]) -> Result<(), Error>;
+    fn erased_part(&self, key: &Key) -> u16;
+    async fn erased_forget(&self, order: &Order) -> Result<Forgotten, Error>;
     async fn erased_lease(
         &self,
         key: &Key,
@@ -210,6 +213,12 @@ impl<B: Backend> Erased for B {
     }
     async fn erased_remove_many(&self, keys: &[Key]) -> Result<(), Error> {
         self.remove_many(keys).await
+    }
+    fn erased_part(&self, key: &Key) -> u16 {
+        self.part(key)
+    }
+    async fn erased_forget(&self, order: &Order) -> Result<Forgotten, Error> {
+        self.forget(order).await
     }
     async fn erased_lease(
         &self,
@@ -263,6 +272,12 @@ impl Backend for AnyBackend {
     }
     async fn remove_many(&self, keys: &[Key]) -> Result<(), Error> {
         self.inner()?.erased_remove_many(keys).await
+    }
+    fn part(&self, key: &Key) -> u16 {
+        self.0.as_ref().map_or(0, |backend| backend.erased_part(key))
+    }
+    async fn forget(&self, order: &Order) -> Result<Forgotten, Error> {
+        self.inner()?.erased_forget(order).await
     }
     async fn lease(&self, key: &Key, hold: Duration, token: LeaseToken, seen: Option<&Bytes>) -> Result<Lease, Error> {
         self.inner()?.erased_lease(key, hold, token, seen).await

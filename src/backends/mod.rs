@@ -15,6 +15,7 @@ use crate::bus::AnyBus;
 use crate::config::LONGEST;
 use crate::error::Error;
 use crate::key::Key;
+use crate::ledger::{Forgotten, Order};
 use crate::random;
 
 #[cfg(not(feature = "cachekitio"))]
@@ -28,6 +29,7 @@ mod cachekitio;
 mod file;
 pub(crate) mod join;
 pub(crate) mod late;
+mod ledgers;
 #[cfg(feature = "memcached")]
 mod memcached;
 mod memory;
@@ -55,6 +57,7 @@ pub use self::any::AnyBackend;
 pub use self::cachekitio::CachekitIo;
 #[cfg(feature = "file")]
 pub use self::file::File;
+pub use self::ledgers::{forget_by_leases, forget_by_set};
 #[cfg(feature = "memcached")]
 pub use self::memcached::Memcached;
 pub use self::memory::Memory;
@@ -144,6 +147,13 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     /// Forgets several keys, each as [`remove`](Backend::remove) does.
     fn remove_many(&self, keys: &[Key]) -> impl Future<Output = Result<(), Error>> + Send;
 
+    /// The part of the backend that has `key` now, below [`Capabilities::parts`]. Does no I/O.
+    fn part(&self, key: &Key) -> u16;
+
+    /// Carries out an order to forget: changes the ledger of a cache, in the part of the backend that it names, as
+    /// [`Order`] says how.
+    fn forget(&self, order: &Order) -> impl Future<Output = Result<Forgotten, Error>> + Send;
+
     /// Asks for the right to fill `key`, for `hold`, under a `token` that was never used before, unless there is a
     /// value under `key` other than the one that was `seen`. Without `seen`, any value is another one.
     ///
@@ -215,6 +225,12 @@ pub struct Capabilities {
     /// What two backends of this process that reach the same entries have in common, if that is known. Caches over them
     /// share circuit breaker, adaptive timeout and the bound of operations under way, where those are set alike.
     pub store: Option<u64>,
+    /// How many parts there are that fail alone, such as servers. Each keeps a ledger of what was forgotten for its own
+    /// entries.
+    pub parts: u16,
+    /// Whether [`Backend::forget`] tells the backend's own [bus](Backend::bus) in the same step, so that no order can be
+    /// carried out unheard.
+    pub announces: bool,
     /// What is wrong with how the backend was set up, though it works. A cache over it warns of it once.
     pub warning: Option<&'static str>,
     /// Whether there is no store at all, as with [`AnyBackend::none`]: a cache over it lives in L1 alone. A wrapper
@@ -236,6 +252,8 @@ impl Capabilities {
             isolates: false,
             concurrency: 100,
             store: None,
+            parts: 1,
+            announces: false,
             warning: None,
             absent: false,
         }
@@ -286,6 +304,20 @@ impl Capabilities {
         // Of this process alone, so that nothing can be learnt from the number.
         static HASHES: LazyLock<RandomState> = LazyLock::new(RandomState::new);
         self.store = Some(HASHES.hash_one((self.name, identity)));
+        self
+    }
+
+    /// Sets how many parts fail alone.
+    #[must_use]
+    pub const fn parts(mut self, parts: u16) -> Self {
+        self.parts = parts;
+        self
+    }
+
+    /// Says whether an order to forget is told by the backend's own bus in the same step.
+    #[must_use]
+    pub const fn announces(mut self, announces: bool) -> Self {
+        self.announces = announces;
         self
     }
 

@@ -8,6 +8,7 @@ use super::{Backend, Capabilities, Lease, LeaseToken};
 use crate::bus::AnyBus;
 use crate::error::Error;
 use crate::key::Key;
+use crate::ledger::{Forgotten, Order};
 
 /// The backend type of a cache without L2; see `CacheBuilder::l1_only`.
 ///
@@ -51,6 +52,12 @@ macro_rules! without_values {
                 match *self {}
             }
             async fn remove_many(&self, _: &[Key]) -> Result<(), Error> {
+                match *self {}
+            }
+            fn part(&self, _: &Key) -> u16 {
+                match *self {}
+            }
+            async fn forget(&self, _: &Order) -> Result<Forgotten, Error> {
                 match *self {}
             }
             async fn lease(&self, _: &Key, _: Duration, _: LeaseToken, _: Option<&Bytes>) -> Result<Lease, Error> {

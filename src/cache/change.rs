@@ -17,9 +17,10 @@ use crate::codec::Codec;
 use crate::error::{Error, ErrorKind};
 use crate::event::{Effect, Event, Origin, Scope};
 use crate::fence::{Fence, Turn};
+use crate::frame::Tags;
 use crate::key::Key;
 use crate::message::Message;
-use crate::seal::Value;
+use crate::seal::{Marks, Value};
 
 /// How many messages are on their way at once.
 const WIDTH: usize = 32;
@@ -42,9 +43,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             parts.iter().for_each(|part| later(part, work));
             return Err(error);
         }
-        // What everything's expiry leaves as fallbacks may be what an invalidation was to remove that failed.
-        let all = parts.iter().filter(|part| part.message != Message::ExpiredNamespace);
-        all.for_each(|part| self.recovery.settle(&part.target, part.begun));
+        parts.iter().for_each(|part| self.recovery.settle(&part.target, part.begun));
         self.see_to_recovery();
         let width = self.policy.backpressure.map_or(WIDTH, |rules| rules.max_concurrent.clamp(1, WIDTH));
         let mut told = Ok(());
@@ -54,7 +53,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
                 few.iter().for_each(|part| later(part, Work::Tell));
                 continue;
             }
-            let results = join::all(few.iter().map(|part| self.tell_others(part.key, part.message))).await;
+            let results = join::all(few.iter().map(|part| self.tell_others(part.key, &part.message))).await;
             for (part, result) in few.iter().zip(results) {
                 if result.is_err() {
                     later(part, Work::Tell);
@@ -127,27 +126,23 @@ impl<B: Backend, C: Codec> Change<B, C> {
         change
     }
 
-    /// Writes a value to the backend, whose `frame` is right as it is, or needs the versions of now.
+    /// Writes a value to the backend, whose `frame` is right as it is, or needs a stamp.
     pub(super) async fn write<T: Value>(
         &self,
         frame: &Bytes,
-        versioned: bool,
-        tags: &[u64],
+        is_stamped: bool,
+        tags: &Tags,
         sealing: &Sealing<T, C>,
     ) -> Result<(), Error> {
         let Some(guard) = &self.cache.guard else { return Ok(()) };
-        let frame = match &self.cache.versions {
-            Some(versions) if !versioned => {
-                let marks = versions.now(guard, tags).await?;
-                // What an invalidation has overtaken keeps the marks of nothing: the older entry must go, too.
-                if self.fence.forgot(tags) || self.fence.expired() {
-                    frame.clone()
-                } else {
-                    sealing.seal(marks).await?
-                }
+        let mut frame = frame.clone();
+        if !is_stamped {
+            let stamp = self.cache.stamp(&self.key).await?;
+            // If an order to forget came in between, the frame keeps the stamp of no ledger: the older entry must go, too.
+            if !self.fence.forgot(tags) && !self.fence.expired() {
+                frame = sealing.seal(Marks { stamp, tags: Arc::clone(tags) }).await?;
             }
-            _ => frame.clone(),
-        };
+        }
         guard.put(&self.key, frame, sealing.dates.keep(), None).await.map(|_| ())
     }
 

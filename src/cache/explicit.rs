@@ -18,12 +18,13 @@ use super::turn::Asking;
 use crate::backends::Backend;
 use crate::clock::{check_time, millis, within};
 use crate::codec::Codec;
-use crate::epochs::Tags;
 use crate::error::{Error, ErrorKind};
 use crate::event::{Complaint, Event, Outcome};
+use crate::frame::Tags;
 use crate::guard::check_size;
 use crate::invalidate::Subscription;
 use crate::key::{IntoKey, Key};
+use crate::ledger::Stamp;
 use crate::memory::Age;
 use crate::seal::{Marks, Value};
 
@@ -74,8 +75,9 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         // Before the versions are looked at: an invalidation that comes in between voids the value in both tiers.
         let origin = Origin { dates, epoch: self.local.epochs.now(), tags: Tags::from(tags) };
         let to_l2 = self.guard.is_some() && !options.skip_l2_write;
-        let known =
-            self.versions.as_ref().filter(|_| to_l2).map_or(Some(Marks::unversioned(tags)), |all| all.known(tags));
+        // Of a tag that others may have forgotten unheard, the time of now is asked for.
+        let asks = !tags.is_empty() && self.ledgers.as_ref().is_some_and(|ledgers| !ledgers.hears());
+        let known = if !to_l2 { Some(Stamp::default()) } else { self.known_stamp(&key).filter(|_| !asks) };
         let bulk = Bulk::of(&*value);
         let stored = Arc::clone(self).store_set(key, options, origin, known, value, bulk);
         // Sealing a large one takes a while, in which the caller may leave.
@@ -87,17 +89,18 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         key: Key,
         options: Options,
         origin: Origin,
-        known: Option<Marks>,
+        known: Option<Stamp>,
         value: Arc<T>,
         bulk: Bulk,
     ) -> Result<(), Error> {
-        let (dates, tags) = (origin.dates, &*origin.tags);
+        let dates = origin.dates;
         let to_l2 = self.guard.is_some() && !options.skip_l2_write;
-        // Sealed here, so that a value that cannot be written changes nothing; once more where its versions are not known.
+        // Sealed here, so that a value that cannot be written changes nothing; once more where the time of its ledger is not known.
         let (sealer, cost) = (Arc::clone(&self.sealer), Duration::ZERO);
         let sealing = Sealing { sealer, key: key.clone(), value: Arc::clone(&value), bulk, dates, cost };
         let frame = if to_l2 || C::CONFIDENTIAL {
-            Some(sealing.seal(known.clone().unwrap_or_else(|| Marks::unversioned(tags))).await?)
+            let marks = Marks { stamp: known.unwrap_or_default(), tags: Arc::clone(&origin.tags) };
+            Some(sealing.seal(marks).await?)
         } else {
             None
         };

@@ -18,13 +18,13 @@ use super::turn::{Agreed, Asking, Turn, release};
 use crate::backends::Backend;
 use crate::clock::within;
 use crate::codec::Codec;
-use crate::epochs::Tags;
 use crate::error::{ComputeError, Error, ErrorKind};
 use crate::event::{Complaint, Event, Failure, Outcome};
 use crate::flight::{Fallback, Flight, Landing, Pass};
+use crate::frame::Tags;
 use crate::guard;
-use crate::invalidate::Stamp;
 use crate::key::Key;
+use crate::ledger::Stamp;
 use crate::memory::Age;
 use crate::seal::{Dates, Marks, Value};
 
@@ -70,7 +70,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             Ok(Ok(computed)) => {
                 self.tell_computed(key, cost, None, false);
                 self.throttle.succeeded(key);
-                let to_l2 = to_l2 && (stamp.is_some() || self.versions.is_none());
+                let to_l2 = to_l2 && (stamp.is_some() || self.ledgers.is_none());
                 let stamp = stamp.unwrap_or_default();
                 return self
                     .store(pass, key, options, computed, Terms { cost, stamp, lease, to_l2, read_failed })
@@ -102,7 +102,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         let flight = Arc::clone(&pass.flight);
         let read_failed = self.ask_tiers(pass, key, options, (turn, complaint)).await?;
         let options = self.without_refused_write(options);
-        let read_failed = read_failed || (!options.skip_l2_write && !self.is_stamped(turn).await);
+        let read_failed = read_failed || (!options.skip_l2_write && !self.is_stamped(key, turn).await);
         if read_failed || options.skip_l2_write {
             // Nothing is stored by a lease. One that was granted by then is given back.
             turn.forgo(false);
@@ -252,13 +252,9 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         let weight = if self.keeps_values() { bulk.weigh(&value).await } else { 0 };
         let (sealer, cost) = (Arc::clone(&self.sealer), terms.cost);
         let sealing = Sealing { sealer, key: key.clone(), value: Arc::clone(&value), bulk, dates, cost };
-        let seal = async || {
-            let marks = if writes { self.marks(terms.stamp, &tags).await? } else { Some(Marks::unversioned(&tags)) };
-            let Some(marks) = marks else { return Ok(None) };
-            sealing.seal(marks).await.map(Some)
-        };
-        let sealed = if C::CONFIDENTIAL { Some(seal().await) } else { None };
-        let frame = sealed.as_ref().and_then(|sealed| sealed.as_ref().ok()).cloned().flatten();
+        let marks = Marks { stamp: terms.stamp, tags: Arc::clone(&tags) };
+        let sealed = if C::CONFIDENTIAL { Some(sealing.seal(marks.clone()).await) } else { None };
+        let frame = sealed.as_ref().and_then(|sealed| sealed.as_ref().ok()).cloned();
         let kept = if options.skip_l1_write {
             self.local.evict(key);
             Ok(false)
@@ -285,7 +281,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         }
         let sealed = match sealed {
             Some(sealed) => sealed,
-            None => seal().await,
+            None => sealing.seal(marks).await,
         };
         self.write(&flight, key, sealed, (dates, waits), terms.lease).await;
     }
@@ -303,15 +299,14 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         &self,
         flight: &Flight<T, E>,
         key: &Key,
-        sealed: Result<Option<Bytes>, Error>,
+        sealed: Result<Bytes, Error>,
         (dates, is_waited_for): (Dates, bool),
         lease: Option<Leased<B>>,
     ) {
         let Some(guard) = &self.guard else { return };
         let stored = match sealed {
             Err(error) => Err(error),
-            Ok(None) => Ok(false),
-            Ok(Some(bytes)) => match guard.queue_write(key, bytes.len(), is_waited_for).await {
+            Ok(bytes) => match guard.queue_write(key, bytes.len(), is_waited_for).await {
                 Ok(permit) => self.write_next(permit, flight, (key, bytes, dates), lease.as_ref()).await,
                 Err(error) => Err(error),
             },

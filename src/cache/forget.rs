@@ -31,10 +31,10 @@ impl<B: Backend, C: Codec> Cache<B, C> {
     }
 
     /// Forgets every entry of the namespace, in this process, in the backend and in other processes, at the price of a
-    /// few small writes: entries of the backend stay until they expire, and are not found any more.
+    /// small write: entries of the backend stay until they expire, and are not found any more.
     ///
     /// The promise is that of [`invalidate`](Cache::invalidate), for all keys. Other caches of the namespace follow by
-    /// the bus, and read the backend's versions anew at least once a second.
+    /// the bus; those that hear nothing ask the backend at least once a second.
     ///
     /// # Errors
     /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) where there is a backend and the setting
@@ -61,8 +61,9 @@ impl<B: Backend, C: Codec> Cache<B, C> {
     /// [`invalidate_namespace`](Cache::invalidate_namespace) forgets all. Entries without the tag stay. In this process the
     /// order takes the same short time however many entries have the tag, and a task gives their memory back afterwards.
     ///
-    /// In the backend each tag has a version of its own, a small item that lasts as long as the backend keeps items: where it
-    /// is lost, entries with the tag are lost with it.
+    /// In the backend the order is noted in a ledger, which takes at most 17 MB however many tags there are: entries with
+    /// other tags stay, until about a million different tags were forgotten within the life of an entry. Where a part of
+    /// the ledger is lost, entries from before are lost with it.
     ///
     /// # Errors
     /// As [`invalidate_namespace`](Cache::invalidate_namespace).
@@ -112,7 +113,7 @@ impl<B: Backend, C: Codec> Cache<B, C> {
     /// As [`invalidate_namespace`](Cache::invalidate_namespace).
     ///
     /// # Cost
-    /// Two small writes to the backend, a batch for each 1,024 tags, and one message a tag where there is a bus.
+    /// One write to the backend for each 120 tags, which tells other processes where there is a bus.
     ///
     /// # Examples
     /// ```
@@ -145,7 +146,7 @@ impl<B: Backend, C: Codec> Cache<B, C> {
     /// As [`invalidate_namespace`](Cache::invalidate_namespace). Without a backend there are none.
     ///
     /// # Cost
-    /// Three small writes to the backend, and a drop of each value that L1 holds.
+    /// One small write to the backend, and a drop of each value that L1 holds.
     ///
     /// # Examples
     /// ```
@@ -199,7 +200,7 @@ impl<B: Backend, C: Codec> Cache<B, C> {
     /// Lets every entry of the namespace expire now, as [`expire`](Cache::expire) does for one, at the price of a few
     /// small writes. Reaches all tenants of the namespace.
     ///
-    /// The last seven of these are remembered: what is older than that is gone, and so is everything from before a
+    /// The last of these is remembered: what an earlier one has let expire is gone, and so is everything from before a
     /// later [`invalidate_namespace`](Cache::invalidate_namespace) or [`clear`](Cache::clear). A backend without
     /// leases keeps no fallbacks, as nothing would tell there of an invalidation by another process at the same
     /// moment; L1 does.

@@ -20,7 +20,7 @@ use crate::error::{ComputeError, Error};
 use crate::event::{Observers, Stats};
 use crate::flight::{Flights, Places};
 use crate::guard::{Guard, Post, Throttle};
-use crate::invalidate::{Bulletin, Local, Subscription, Versions};
+use crate::invalidate::{Bulletin, Ledgers, Local, Subscription};
 use crate::key::{IntoKey, Namespace};
 use crate::memory::L1;
 use crate::seal::{Sealer, Value};
@@ -108,7 +108,8 @@ pub(crate) struct Shared<B: Backend> {
     guard: Option<Guard<B>>,
     /// The way to the bus, if there is one.
     post: Option<Post>,
-    versions: Option<Arc<Versions>>,
+    /// What was forgotten in the backend.
+    ledgers: Option<Arc<Ledgers>>,
     subscription: Option<Subscription>,
     flights: Arc<Flights>,
     throttle: Throttle,
@@ -156,10 +157,14 @@ impl<B: Backend, C: Codec> Cache<B, C> {
         let Parts { namespace, policy, clock, observers, backend, hint, bus: foreign, codec } = parts;
         let guard = backend.map(|backend| Guard::new(backend, hint, &policy, Arc::clone(&clock), observers.clone()));
         let root = namespace.root();
-        let versions = (guard.is_some() && policy.namespace_index)
-            .then(|| Arc::new(Versions::new(root.clone(), Arc::clone(&clock))));
         let name = namespace.bus();
         let foreign = foreign.filter(|_| policy.invalidation);
+        let announces = |guard: &&Guard<B>| policy.invalidation && foreign.is_none() && guard.capabilities().announces;
+        let announcing = guard.as_ref().filter(announces).and(Belief::of(policy.max_staleness, true));
+        let ledgers = guard.as_ref().filter(|_| policy.namespace_index).map(|guard| {
+            let bus = announcing.map(|belief| (name.clone(), belief));
+            Arc::new(Ledgers::new(&root, guard.capabilities().parts, bus, Arc::clone(&clock)))
+        });
         let own = || guard.as_ref().filter(|_| policy.invalidation).and_then(|guard| guard.bus(&name));
         let bus = foreign.or_else(own);
         let post = bus.is_some().then(|| Post::new(&policy, Arc::clone(&clock), observers.clone()));
@@ -169,13 +174,13 @@ impl<B: Backend, C: Codec> Cache<B, C> {
         let subscription = bus.map(|bus| {
             let (local, clock) = (Arc::clone(&local), Arc::clone(&clock));
             let wait = belief.map_or(Duration::MAX, Belief::wait);
-            Subscription(Bulletin::new(bus, [name, root], wait, local, versions.clone(), clock, observers.clone()))
+            Subscription(Bulletin::new(bus, [name, root], wait, local, ledgers.clone(), clock, observers.clone()))
         });
         let sealer = Arc::new(Sealer::new(codec, &policy));
         let shared = Arc::new(Shared {
             guard,
             post,
-            versions,
+            ledgers,
             subscription,
             flights: Flights::new(Places::new(policy.max_flights, policy.max_queued_flights)),
             throttle: Throttle::new(policy.throttle),

@@ -4,8 +4,9 @@ use super::{Inner, Shared};
 use crate::backends::Backend;
 use crate::codec::Codec;
 use crate::error::Error;
-use crate::invalidate::Subscription;
+use crate::invalidate::{Reached, Subscription};
 use crate::key::Key;
+use crate::ledger::Change;
 use crate::message::Message;
 
 impl<B: Backend, C: Codec> Inner<B, C> {
@@ -29,8 +30,25 @@ impl<B: Backend, C: Codec> Inner<B, C> {
 }
 
 impl<B: Backend> Shared<B> {
+    /// Forgets in the backend, if there is one, and takes note of when that was.
+    pub(super) async fn forget_stored(&self, change: &Change) -> Result<Reached, Error> {
+        let (Some(guard), Some(ledgers)) = (&self.guard, &self.ledgers) else { return Ok(Reached::Backend(None)) };
+        let source = self.subscription.as_ref().map_or(0, |Subscription(bulletin)| bulletin.source());
+        ledgers.forget(guard, change, source).await
+    }
+
+    /// Tells other processes of an order, unless the backend has told them.
+    pub(super) async fn tell_of_order(&self, root: &Key, change: &Change, reached: Reached) -> Result<(), Error> {
+        match reached {
+            Reached::All => Ok(()),
+            Reached::Backend(stamp) => {
+                self.tell_others(root, &Message::Order(change.clone(), stamp.unwrap_or_default())).await
+            }
+        }
+    }
+
     /// Tells other processes what to forget. The backend has forgotten it by then, so they cannot read it again.
-    pub(super) async fn tell_others(&self, key: &Key, what: Message<'_>) -> Result<(), Error> {
+    pub(super) async fn tell_others(&self, key: &Key, what: &Message<'_>) -> Result<(), Error> {
         let (Some(Subscription(bulletin)), Some(post)) = (&self.subscription, &self.post) else { return Ok(()) };
         post.publish(key, bulletin.bus(), what.to_bytes(bulletin.source())).await
     }

@@ -22,7 +22,9 @@ use crate::codec::Codec;
 use crate::error::Error;
 use crate::event::{Event, Observers};
 use crate::fence::Fence;
+use crate::invalidate::Reached;
 use crate::key::Key;
+use crate::ledger::Change;
 use crate::message::Message;
 
 /// What is to be made again, the oldest first.
@@ -185,35 +187,34 @@ impl<B: Backend> Shared<B> {
         if turn.made() > pending.begun && !pending.fence.kept(turn.made()) {
             return Ok(());
         }
-        match (pending.work, &self.guard, &self.versions) {
-            (Work::Remove, Some(guard), _) => {
-                guard.remove(key).await?;
-                turn.make(pending.begun);
+        let change = match target {
+            Target::Key(text) => {
+                if let (Work::Remove, Some(guard)) = (pending.work, &self.guard) {
+                    guard.remove(key).await?;
+                    turn.make(pending.begun);
+                }
+                return self.tell_others(key, &Message::Key(text.as_str())).await;
             }
-            (Work::Sweep, Some(guard), Some(versions)) => {
-                versions.invalidate(guard, target.tags()).await?;
-                versions.distrust();
-                // A read may have looked at the versions of before, and ends when nothing hides what it found.
-                target.tags().into_iter().flatten().for_each(|tag| pending.fence.forget_tag(*tag));
-            }
-            _ => {}
+            Target::Tag(tag) => Change::Tags(vec![*tag]),
+            Target::Namespace => Change::Everything,
+        };
+        let reached =
+            if pending.work == Work::Sweep { self.forget_stored(&change).await? } else { Reached::Backend(None) };
+        if let (Work::Sweep, Target::Tag(tag)) = (pending.work, target) {
+            // A read may have asked the ledger before, and ends when nothing hides what it found.
+            pending.fence.forget_tag(*tag);
         }
-        self.tell_others(key, target.message()).await
+        self.tell_of_order(key, &change, reached).await
     }
 }
 
 impl Target {
-    /// What others are told once it is made again. What expired is gone then.
-    fn message(&self) -> Message<'_> {
-        match self {
-            Self::Key(key) => Message::Key(key.as_str()),
-            Self::Tag(tag) => Message::Tag(*tag),
-            Self::Namespace => Message::Namespace,
+    /// What an order is about. What expired is gone if that is made again.
+    pub(super) fn all(change: &Change) -> Vec<Self> {
+        match change {
+            Change::Tags(tags) => tags.iter().map(|tag| Self::Tag(*tag)).collect(),
+            Change::Nothing | Change::Everything | Change::Expiry { .. } => vec![Self::Namespace],
         }
-    }
-
-    fn tags(&self) -> Option<&[u64]> {
-        if let Self::Tag(tag) = self { Some(std::slice::from_ref(tag)) } else { None }
     }
 }
 

@@ -11,14 +11,15 @@ use super::options::Options;
 use super::turn::Asking;
 use crate::backends::Backend;
 use crate::codec::Codec;
-use crate::epochs::Tags;
 use crate::error::{Error, ErrorKind};
 use crate::event::{Complaint, Event, Unreadable};
 use crate::fence::Fence;
 use crate::frame;
+use crate::frame::Tags;
 use crate::guard::{Guard, check_size};
-use crate::invalidate::{Admission, Stamp};
+use crate::invalidate::Verdict;
 use crate::key::Key;
+use crate::ledger::Stamp;
 use crate::memory::{self, Age, Held, Hit, L1};
 use crate::seal::{Dates, Marks, Value};
 
@@ -143,6 +144,15 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         }
         let Some(bytes) = self.frame(guard, key, asking).await?.filter(|_| !is_hidden) else { return Ok(None) };
         let (bytes, ended) = frame::strip_expiry(bytes);
+        // By its head, so that a value that was forgotten is not decoded.
+        let swept = match self.sealer.peek(key.as_str(), &bytes) {
+            Some((_, marks)) => match self.judge(guard, key, &marks).await? {
+                Verdict::Valid => None,
+                Verdict::Expired(at) => Some(at),
+                Verdict::Forgotten => return Ok(None),
+            },
+            None => None,
+        };
         let (value, dates, marks) = match self.open::<T>(key, &bytes).await {
             Ok(opened) => opened,
             Err(reason) => {
@@ -155,18 +165,13 @@ impl<B: Backend, C: Codec> Inner<B, C> {
                 return Ok(None);
             }
         };
-        let swept = match self.admits(guard, &marks).await? {
-            Admission::Valid => None,
-            Admission::Expired(at) => Some(at),
-            Admission::Void => return Ok(None),
-        };
         let judged = if ended.is_none() { self.by_own_clock(guard, key, &bytes, dates).await? } else { Some(dates) };
         let Some(dates) = judged else { return Ok(None) };
         let (grace, now) = (self.grace(options, Duration::from_millis(dates.ttl)), self.clock.wall());
         let dates = Dates { grace, ..dates.ended(ended, now).ended(swept, now) };
         let value = Arc::new(value);
         let weight = if self.keeps_values() { Bulk::of(&*value).weigh(&value).await } else { 0 };
-        let stored = Stored { bytes, value, weight, dates, tags: marks.names() };
+        let stored = Stored { bytes, value, weight, dates, tags: marks.tags };
         Ok(self.promote(key, options, known, fence, stored, admit))
     }
 
@@ -220,7 +225,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         Ok(())
     }
 
-    /// The frame under `key`, and with a plain read the generation of the versions where that is due.
+    /// The frame under `key`, and with a plain read the head of the ledger where that is due.
     pub(super) async fn frame(
         &self,
         guard: &Guard<B>,
@@ -231,20 +236,21 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         if let Some(turn) = &mut asking.turn {
             return self.ask_whole(guard, key, turn, complaint).await;
         }
-        let Some(versions) = &self.versions else { return guard.read(key, complaint).await };
-        let Some((generation, asked)) = versions.due() else { return guard.read(key, complaint).await };
-        let (bytes, found) = guard.read_with(key, generation, complaint).await?;
+        let Some(ledgers) = &self.ledgers else { return guard.read(key, complaint).await };
+        let part = guard.part(key);
+        let Some((head, asked)) = ledgers.due(part) else { return guard.read(key, complaint).await };
+        let (bytes, found) = guard.read_with(key, head, complaint).await?;
         if bytes.is_some() || found.is_some() {
-            versions.learn(guard, found.as_ref(), asked).await?;
+            ledgers.learn(guard, part, found.as_ref(), asked).await?;
         }
         Ok(bytes)
     }
 
-    /// What the versions an entry was computed under say of it now.
-    async fn admits(&self, guard: &Guard<B>, marks: &Marks) -> Result<Admission, Error> {
-        match &self.versions {
-            Some(versions) => versions.admit(guard, marks).await,
-            None => Ok(Admission::Valid),
+    /// What the ledger says of an entry under `key`.
+    async fn judge(&self, guard: &Guard<B>, key: &Key, marks: &Marks) -> Result<Verdict, Error> {
+        match &self.ledgers {
+            Some(ledgers) => ledgers.judge(guard, guard.part(key), marks.stamp, &marks.tags).await,
+            None => Ok(Verdict::Valid),
         }
     }
 
@@ -255,27 +261,27 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         };
         // One that expired ahead of its time is none that can be peeked at.
         let Some((dates, marks)) = self.sealer.peek(key.as_str(), &bytes) else { return Ok(false) };
-        if self.recovery.hides(key, &marks.names()) {
+        if self.recovery.hides(key, &marks.tags) {
             return Ok(false);
         }
         let Some(dates) = self.by_own_clock(guard, key, &bytes, dates).await? else { return Ok(true) };
         let lives = dates.left(dates.ttl, self.clock.wall()) > 0;
-        Ok(lives && self.admits(guard, &marks).await? == Admission::Valid)
+        Ok(lives && self.judge(guard, key, &marks).await? == Verdict::Valid)
     }
 
-    /// The versions under which a computation that starts now is stored.
-    pub(super) async fn stamp(&self) -> Result<Stamp, Error> {
-        match (&self.guard, &self.versions) {
-            (Some(guard), Some(versions)) => versions.stamp(guard).await,
+    /// The time of the ledger, for an entry of `key` whose making begins now.
+    pub(super) async fn stamp(&self, key: &Key) -> Result<Stamp, Error> {
+        match (&self.guard, &self.ledgers) {
+            (Some(guard), Some(ledgers)) => ledgers.stamp(guard, guard.part(key)).await,
             _ => Ok(Stamp::default()),
         }
     }
 
-    /// What an entry is marked with that was computed under `stamp`. `None` if a tag may have been invalidated since.
-    pub(super) async fn marks(&self, stamp: Stamp, tags: &[u64]) -> Result<Option<Marks>, Error> {
-        match (&self.guard, &self.versions) {
-            (Some(guard), Some(versions)) => versions.marks(guard, stamp, tags).await,
-            _ => Ok(Some(Marks::unversioned(tags))),
+    /// The same, if it is known without asking.
+    pub(super) fn known_stamp(&self, key: &Key) -> Option<Stamp> {
+        match (&self.guard, &self.ledgers) {
+            (Some(guard), Some(ledgers)) => ledgers.known(guard.part(key)),
+            _ => Some(Stamp::default()),
         }
     }
 

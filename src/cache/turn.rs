@@ -20,13 +20,13 @@ use crate::error::{Error, ErrorKind};
 use crate::event::Complaint;
 use crate::flight::Standing;
 use crate::guard::{Guard, Unleased};
-use crate::invalidate::Stamp;
 use crate::key::Key;
+use crate::ledger::Stamp;
 
 /// Whether and how this process computes, as far as it is known.
 pub(super) struct Turn<B: Backend> {
     flight: Arc<dyn Standing>,
-    /// What held before the first question for the lease.
+    /// The time of the ledger before the first question for the lease.
     stamp: Option<Stamp>,
     /// What the backend has under the key. It was the answer before, and was of no use.
     seen: Option<Bytes>,
@@ -102,11 +102,11 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         Turn { flight, stamp, seen, begun, waits: false, lease, is_over, to_l2: true }
     }
 
-    /// Whether it is known what holds now, under which a value that is computed is stored. Asks, if it was not asked
+    /// Whether the time of the ledger is known, with which a value that is computed is stored. Asks, if it was not asked
     /// before.
-    pub(super) async fn is_stamped(&self, turn: &mut Turn<B>) -> bool {
+    pub(super) async fn is_stamped(&self, key: &Key, turn: &mut Turn<B>) -> bool {
         if turn.stamp.is_none() {
-            turn.stamp = self.stamp().await.ok();
+            turn.stamp = self.stamp(key).await.ok();
         }
         turn.stamp.is_some()
     }
@@ -147,7 +147,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     async fn question(&self, guard: &Guard<B>, key: &Key, turn: &mut Turn<B>) -> Result<Option<Bytes>, Error> {
         let Some(leases) = self.policy.leases else { return Ok(None) };
         if turn.stamp.is_none() {
-            turn.stamp = Some(self.stamp().await?);
+            turn.stamp = Some(self.stamp(key).await?);
         }
         if !has_leases(guard) {
             return Err(Error::new(ErrorKind::Unsupported, "the backend was found to have no leases"));

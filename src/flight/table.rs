@@ -12,8 +12,8 @@ use foldhash::fast::RandomState;
 
 use super::places::{Admission, Asker, Place, Places, Ticket};
 use super::{Flight, Landing, Limits, Reads};
-use crate::epochs::Tags;
 use crate::fence::Fence;
+use crate::frame::Tags;
 use crate::key::Key;
 
 const SHARDS: usize = 64;

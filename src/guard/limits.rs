@@ -15,6 +15,7 @@ use crate::config::{AdaptiveTimeout, Policy};
 use crate::error::{Error, ErrorKind};
 use crate::event::Operation;
 use crate::key::Key;
+use crate::ledger::Forgotten;
 
 /// The limits of one backend.
 #[derive(Debug)]
@@ -189,6 +190,7 @@ impl Answer for Lease {
     }
 }
 
+impl Answer for Forgotten {}
 impl Answer for Option<Duration> {}
 
 impl Answer for Option<Bytes> {

@@ -19,6 +19,7 @@ use crate::error::{Error, ErrorKind};
 use crate::event::{BreakerState, Complaint, Observers, Operation, Unreadable};
 use crate::frame;
 use crate::key::Key;
+use crate::ledger::{Forgotten, Order};
 
 mod adaptive;
 mod breaker;
@@ -208,11 +209,14 @@ impl<B: Backend> Guard<B> {
         self.door.run(first, Operation::Remove, Manner::PARTS, || self.backend.remove_many(keys)).await
     }
 
-    /// Stores small items.
-    pub(crate) async fn put_many(&self, items: &[(Key, Bytes)], ttl: Duration) -> Result<(), Error> {
-        let Some((first, _)) = items.first() else { return Ok(()) };
-        let set = || self.backend.set_many(items.to_vec(), ttl);
-        self.door.run(first, Operation::Set, Manner::PARTS, set).await
+    /// The part of the backend that has `key`.
+    pub(crate) fn part(&self, key: &Key) -> u16 {
+        self.backend.part(key)
+    }
+
+    /// Carries an order to forget out. Twice does no harm: each takes a time of its own.
+    pub(crate) async fn forget(&self, order: &Order) -> Result<Forgotten, Error> {
+        self.run(&order.head(), Operation::Set, || self.backend.forget(order)).await
     }
 
     /// How much longer the backend keeps the item under `key`.

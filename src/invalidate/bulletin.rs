@@ -13,14 +13,15 @@ use tokio::runtime::Handle;
 use tokio::sync::SetOnce;
 use tokio::task::yield_now;
 
+use super::ledgers::Ledgers;
 use super::local::Local;
 use super::reader::Reader;
-use super::versions::Versions;
 use crate::bus::{AnyBus, Batch, Bus, Position};
 use crate::clock::{Clock, within};
 use crate::error::{Error, ErrorKind};
 use crate::event::{Effect, Event, Observers, Operation, Origin, Scope, Unreadable};
 use crate::key::Key;
+use crate::ledger::Change;
 use crate::message::{Message, Refusal};
 use crate::random;
 
@@ -48,7 +49,7 @@ pub(crate) struct Bulletin {
     /// Tells this cache's own messages apart.
     source: u64,
     local: Arc<Local>,
-    versions: Option<Arc<Versions>>,
+    ledgers: Option<Arc<Ledgers>>,
     clock: Arc<dyn Clock>,
     observers: Observers,
     reader: Reader,
@@ -62,7 +63,7 @@ impl Bulletin {
         [name, namespace]: [Key; 2],
         wait: Duration,
         local: Arc<Local>,
-        versions: Option<Arc<Versions>>,
+        ledgers: Option<Arc<Ledgers>>,
         clock: Arc<dyn Clock>,
         observers: Observers,
     ) -> Arc<Self> {
@@ -73,7 +74,7 @@ impl Bulletin {
             namespace,
             source: random::number(),
             local,
-            versions,
+            ledgers,
             clock,
             observers,
             reader: Reader::default(),
@@ -135,6 +136,9 @@ impl Bulletin {
                         return;
                     }
                     self.local.epochs.heard(asked);
+                    if let Some(ledgers) = &self.ledgers {
+                        ledgers.heard(asked);
+                    }
                     // What the way to the bus takes is taken off the wait, so that the next answer is there in time.
                     let way = Duration::from_millis(self.clock.ticks().saturating_sub(asked)).saturating_sub(wait);
                     wait = self.wait.saturating_sub(way).max(SHORTEST_WAIT.min(self.wait));
@@ -185,8 +189,8 @@ impl Bulletin {
         let mut gap = batch.gap;
         for message in &batch.messages {
             match Message::read(message) {
-                Ok((source, _)) if source == self.source => {}
-                Ok((_, message)) => self.apply(message),
+                Ok((source, message)) if source == self.source => self.echo(&message),
+                Ok((_, message)) => self.apply(&message),
                 Err(Refusal::Unknown) => {}
                 // Whatever it was to say is lost.
                 Err(Refusal::Malformed) => {
@@ -213,7 +217,14 @@ impl Bulletin {
         heard.is_some()
     }
 
-    fn apply(&self, message: Message<'_>) {
+    /// Takes note of a message of its own.
+    fn echo(&self, message: &Message<'_>) {
+        if let (Message::Order(_, stamp), Some(ledgers)) = (message, &self.ledgers) {
+            ledgers.echo(*stamp);
+        }
+    }
+
+    fn apply(&self, message: &Message<'_>) {
         match message {
             Message::Key(text) => {
                 let key = Key::from_text(text);
@@ -225,20 +236,31 @@ impl Bulletin {
                 self.local.hear_expiry(&key, self.clock.ticks());
                 self.tell(Scope::Key(&key), Effect::Expired);
             }
-            Message::Namespace => {
-                self.forget_all();
+            Message::Order(change, stamp) => {
+                // First: what is read from the backend in between must not be judged by what was known before.
+                if let Some(ledgers) = &self.ledgers {
+                    ledgers.note(*stamp, change);
+                }
+                self.obey(change);
+            }
+        }
+    }
+
+    fn obey(&self, change: &Change) {
+        match change {
+            Change::Nothing | Change::Everything => {
+                self.local.forget_all();
                 self.tell(Scope::Namespace, Effect::Invalidated);
             }
-            Message::ExpiredNamespace => {
-                self.forget_versions();
+            Change::Expiry { .. } => {
                 self.local.expire_all(self.clock.ticks());
                 self.tell(Scope::Namespace, Effect::Expired);
             }
-            Message::Tag(fingerprint) => {
-                // First: what is read from the backend in between must not be judged by the versions of before.
-                self.forget_versions();
-                self.local.forget_tag(fingerprint);
-                self.tell(Scope::Tag { name: None, fingerprint }, Effect::Invalidated);
+            Change::Tags(tags) => {
+                for fingerprint in tags.iter().copied() {
+                    self.local.forget_tag(fingerprint);
+                    self.tell(Scope::Tag { name: None, fingerprint }, Effect::Invalidated);
+                }
             }
         }
     }
@@ -250,7 +272,7 @@ impl Bulletin {
 
     /// Believes nothing that is held here, because some message may be lost.
     fn miss(&self) {
-        self.forget_versions();
+        self.distrust_ledgers();
         self.local.miss();
     }
 
@@ -259,14 +281,9 @@ impl Bulletin {
         self.reader.place().is_some_and(|position| self.bus.is_quiet(&position))
     }
 
-    fn forget_all(&self) {
-        self.forget_versions();
-        self.local.forget_all();
-    }
-
-    fn forget_versions(&self) {
-        if let Some(versions) = &self.versions {
-            versions.distrust();
+    fn distrust_ledgers(&self) {
+        if let Some(ledgers) = &self.ledgers {
+            ledgers.distrust();
         }
     }
 

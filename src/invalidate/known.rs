@@ -1,136 +1,258 @@
-//! What this process knows of the versions.
+//! What this process knows of one ledger.
+//!
+//! The head, as it was read last or as the bus has told since, and what was forgotten since a moment: every order after
+//! that is known, so most entries are judged without asking. Only of an entry from before that moment the records of
+//! its tags are read.
 
+use std::collections::HashMap;
 use std::num::NonZeroUsize;
 
+use foldhash::fast::RandomState;
 use lru::LruCache;
 
-use super::record::{Expired, Record, expired_at};
-use crate::seal::Marks;
+use crate::ledger::{Change, Head, Record, Stamp, record_of};
 
-/// How long a generation is believed, in ticks.
+/// For how many ticks the head is believed after it was read.
 const BELIEVED: u64 = 1_000;
+/// The most tags that are remembered from the bus, at some 40 bytes each.
+const MAX_RECENT: usize = 65_536;
+/// The most records that are kept, at up to 4 KB each.
+const MAX_RECORDS: NonZeroUsize = NonZeroUsize::new(1_024).unwrap();
 
-/// Of so many tags the version is remembered, at some 80 bytes each; what is asked for least is forgotten first.
-const TAGS: NonZeroUsize = NonZeroUsize::new(65_536).unwrap();
-
-/// What this process knows.
+/// A replica of a ledger.
 #[derive(Debug)]
 pub(super) struct Known {
-    pub(super) generation: u64,
-    /// The tick at which the generation was asked for, if it is believed.
-    pub(super) asked: Option<u64>,
-    /// The version of the namespace in this generation.
-    namespace: Option<u64>,
-    /// The versions of tags in this generation.
-    tags: LruCache<u64, u64>,
-    /// The versions that expired, beside that of the namespace.
-    expired: Vec<Expired>,
-    /// The tick from which on they were gathered.
-    pub(super) since: u64,
-    /// How often the generation was distrusted.
-    pub(super) distrusts: u64,
+    head: Option<Head>,
+    /// Every order after this time, up to `heard`, is in `recent` and in the head.
+    since: u64,
+    heard: u64,
+    /// Tags that were forgotten after `since`, and when.
+    recent: HashMap<u64, u64, RandomState>,
+    records: LruCache<u16, Noted, RandomState>,
+    /// The tick of the last answer about the head.
+    asked: u64,
+    /// The tick up to which the head is believed.
+    believed: u64,
+    /// Whether orders may have been missed.
+    is_doubted: bool,
+    distrusts: u64,
+}
+
+/// A record, and the time up to which it knows all.
+#[derive(Debug)]
+struct Noted {
+    until: u64,
+    record: Record,
+}
+
+/// The moment at which the head was asked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asked {
+    tick: u64,
+    known: Stamp,
+    distrusts: u64,
+}
+
+/// What a ledger says of an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Valid,
+    /// It expired with everything else, at this moment of the wall clock.
+    Expired(u64),
+    Forgotten,
+}
+
+/// What must be known first.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Unknown {
+    Head,
+    /// The records of these numbers.
+    Records(Vec<u16>),
+}
+
+/// Whether a head that was read can be one of the same ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Learned {
+    Yes,
+    /// It is older than what was known when it was asked for: the ledger has lost orders.
+    RolledBack,
 }
 
 impl Default for Known {
     fn default() -> Self {
         Self {
-            generation: 0,
-            asked: None,
-            namespace: None,
-            tags: LruCache::sparse(TAGS),
-            expired: Vec::new(),
+            head: None,
             since: 0,
+            heard: 0,
+            recent: HashMap::default(),
+            records: LruCache::unbounded_with_hasher(RandomState::default()),
+            asked: 0,
+            believed: 0,
+            is_doubted: false,
             distrusts: 0,
         }
     }
 }
 
 impl Known {
-    pub(super) fn is_believed(&self, now: u64) -> bool {
-        self.asked.is_some_and(|asked| now.saturating_sub(asked) < BELIEVED)
+    /// The time of the ledger, if that is known well enough at the tick `now`.
+    pub(super) fn stamp(&self, now: u64) -> Option<Stamp> {
+        Some(self.head.as_ref().filter(|_| !self.is_doubted && now < self.believed)?.now)
     }
 
-    /// Begins to gather the versions of this `generation`, at this tick.
-    pub(super) fn begin(&mut self, generation: u64, since: u64) {
-        self.generation = generation;
-        self.namespace = None;
-        self.tags.clear();
-        self.expired.clear();
-        self.since = since;
+    pub(super) fn asked(&self, tick: u64) -> Asked {
+        let known = self.head.as_ref().map(|head| head.now).unwrap_or_default();
+        Asked { tick, known, distrusts: self.distrusts }
     }
 
-    /// Remembers versions of this generation.
-    pub(super) fn remember(&mut self, current: &Current) {
-        self.namespace = Some(current.marks.namespace);
-        self.expired.clone_from(&current.expired);
-        for (tag, version) in &current.marks.tags {
-            self.tags.put(*tag, *version);
+    /// Believes nothing of the head until it is read anew: orders may have been missed.
+    pub(super) fn distrust(&mut self) {
+        self.is_doubted = true;
+        self.distrusts += 1;
+    }
+
+    /// Takes note of the head that was read.
+    pub(super) fn learn(&mut self, head: Head, asked: Asked) -> Learned {
+        if asked.distrusts != self.distrusts {
+            return Learned::Yes;
+        }
+        let same = self.head.as_ref().filter(|known| known.now.lineage == head.now.lineage);
+        if asked.known.lineage == head.now.lineage && head.now.time < asked.known.time {
+            return Learned::RolledBack;
+        }
+        match same.map(|known| known.now.time) {
+            None => {
+                self.recent.clear();
+                self.records.clear();
+                self.begin(&head);
+                self.head = Some(head);
+            }
+            Some(time) => {
+                if self.is_doubted || head.now.time > self.heard {
+                    self.begin(&head);
+                }
+                if head.now.time >= time {
+                    self.head = Some(head);
+                }
+            }
+        }
+        self.is_doubted = false;
+        self.asked = self.asked.max(asked.tick);
+        self.believed = self.believed.max(asked.tick.saturating_add(BELIEVED));
+        Learned::Yes
+    }
+
+    /// From the time of this head on, every order is known.
+    fn begin(&mut self, head: &Head) {
+        self.since = head.now.time;
+        self.heard = self.heard.max(self.since);
+        if self.head.as_ref().is_none_or(|known| known.now.lineage != head.now.lineage) {
+            self.heard = self.since;
+        }
+        let since = self.since;
+        self.recent.retain(|_, time| *time > since);
+    }
+
+    /// Everything that was told is known, and believed up to this tick.
+    pub(super) fn believe(&mut self, until: u64) {
+        self.believed = self.believed.max(until);
+    }
+
+    /// Takes note of an order of this process, which left this `head` behind.
+    pub(super) fn note_own(&mut self, head: Head, change: &Change, asked: Asked) {
+        let stamp = head.now;
+        match &self.head {
+            Some(known) if known.now.lineage == stamp.lineage => self.note(stamp, change, false),
+            // The order has made the ledger anew, or this process did not know it yet.
+            _ => drop(self.learn(head, asked)),
         }
     }
 
-    /// The versions of the namespace and of these tags in this generation, if all of them are known.
-    pub(super) fn recall(&mut self, tags: &[u64]) -> Option<Current> {
-        let namespace = self.namespace?;
-        let tags = tags.iter().map(|tag| Some((*tag, *self.tags.get(tag)?))).collect::<Option<_>>()?;
-        Some(Current { marks: Marks { namespace, tags }, expired: self.expired.clone() })
-    }
-
-    /// What these marks say of an entry, if that is known.
-    pub(super) fn admits(&mut self, found: &Marks, now: u64) -> Option<Admission> {
-        if !self.is_believed(now) {
-            return None;
+    /// Takes note of an order, of this process or `told` of by the bus. A gap between the times of those is a hole in
+    /// what is known.
+    pub(super) fn note(&mut self, stamp: Stamp, change: &Change, told: bool) {
+        let Some(head) = self.head.as_mut().filter(|head| head.now.lineage == stamp.lineage) else {
+            return self.distrust();
+        };
+        head.note(change, stamp.time);
+        if let Change::Tags(tags) = change {
+            for tag in tags {
+                let time = self.recent.entry(*tag).or_default();
+                *time = stamp.time.max(*time);
+            }
         }
-        let namespace = self.namespace?;
-        let mut tagged = true;
-        for (tag, version) in &found.tags {
-            tagged &= self.tags.get(tag)? == version;
+        self.advance(stamp.time, told);
+        if self.recent.len() > MAX_RECENT && self.heard > self.since {
+            self.since = self.heard;
+            let since = self.since;
+            self.recent.retain(|_, time| *time > since);
         }
-        Some(Admission::of(found.namespace, namespace, &self.expired, tagged))
-    }
-}
-
-/// The versions of the namespace and of some tags at one moment.
-#[derive(Debug)]
-pub(super) struct Current {
-    /// What an entry is marked with that is made at this moment.
-    pub(super) marks: Marks,
-    pub(super) expired: Vec<Expired>,
-}
-
-impl Current {
-    /// From the record of the namespace and those of these tags, in this order.
-    pub(super) fn of(records: Vec<Record>, tags: &[u64]) -> Self {
-        let mut records = records.into_iter();
-        let Record { version: namespace, expired } = records.next().unwrap_or(Record::new(0));
-        let tags = tags.iter().copied().zip(records.map(|record| record.version)).collect();
-        Self { marks: Marks { namespace, tags }, expired }
     }
 
-    /// What these versions say of an entry with the same tags.
-    pub(super) fn admits(&self, found: &Marks) -> Admission {
-        Admission::of(found.namespace, self.marks.namespace, &self.expired, found.tags == self.marks.tags)
+    /// Takes note of the time of an order that this process gave itself, and that the bus tells of.
+    pub(super) fn echo(&mut self, stamp: Stamp) {
+        if self.head.as_ref().is_some_and(|head| head.now.lineage == stamp.lineage) {
+            self.advance(stamp.time, true);
+        }
     }
-}
 
-/// What the versions say of an entry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Admission {
-    /// Nothing.
-    Valid,
-    /// It expired with everything else, at this moment since the Unix epoch.
-    Expired(u64),
-    /// It was invalidated.
-    Void,
-}
+    fn advance(&mut self, time: u64, told: bool) {
+        if time == self.heard + 1 {
+            self.heard = time;
+        } else if told && time > self.heard {
+            self.distrust();
+        }
+    }
 
-impl Admission {
-    /// Of an entry of the version `found`, while that of the namespace is `now`. Its tags are all `tagged` right or not.
-    fn of(found: u64, now: u64, expired: &[Expired], tagged: bool) -> Self {
-        match expired_at(expired, found) {
-            _ if !tagged => Self::Void,
-            _ if found == now => Self::Valid,
-            Some(at) => Self::Expired(at),
-            None => Self::Void,
+    /// What is known of an entry with this stamp and these tags at the tick `now`.
+    pub(super) fn judge(&mut self, stamp: Stamp, tags: &[u64], now: u64) -> Result<Verdict, Unknown> {
+        let Some(present) = self.stamp(now) else { return Err(Unknown::Head) };
+        let Some(head) = &self.head else { return Err(Unknown::Head) };
+        if present.lineage != stamp.lineage {
+            // Its ledger may be a new one, of which the bus tells nothing.
+            return if now < self.asked.saturating_add(BELIEVED) { Ok(Verdict::Forgotten) } else { Err(Unknown::Head) };
+        }
+        let since = |time: u64| time > stamp.time;
+        if since(head.forgot_all) || tags.iter().any(|tag| self.recent.get(tag).copied().is_some_and(since)) {
+            return Ok(Verdict::Forgotten);
+        }
+        if since(self.since) {
+            let mut missing = Vec::new();
+            for tag in tags.iter().filter(|tag| head.has(record_of(**tag))) {
+                match self.records.get(&record_of(*tag)).filter(|noted| noted.until >= self.since) {
+                    Some(noted) if since(noted.record.forgotten_at(*tag)) => return Ok(Verdict::Forgotten),
+                    Some(_) => {}
+                    None => missing.push(record_of(*tag)),
+                }
+            }
+            if !missing.is_empty() {
+                missing.sort_unstable();
+                missing.dedup();
+                return Err(Unknown::Records(missing));
+            }
+        }
+        let (expired, at) = head.expired_all;
+        Ok(if since(expired) { Verdict::Expired(at) } else { Verdict::Valid })
+    }
+
+    /// The time up to which everything is known, of no lineage if nothing is. What is read from now on knows all of that,
+    /// too.
+    pub(super) fn certain(&self) -> Stamp {
+        let lineage = self.head.as_ref().map_or(0, |head| head.now.lineage);
+        Stamp { lineage, time: self.heard }
+    }
+
+    /// Takes note of a record that was read `from` then on. One that was made and is not there was lost, and what it knew
+    /// with it.
+    pub(super) fn keep(&mut self, number: u16, found: Option<&[u8]>, from: Stamp) {
+        if self.certain().lineage != from.lineage {
+            return;
+        }
+        let record = found.and_then(|bytes| Record::read(bytes, from.lineage));
+        let record = record.unwrap_or(Record::new(from.lineage, from.time));
+        self.records.put(number, Noted { until: from.time, record });
+        if self.records.len() > MAX_RECORDS.get() {
+            self.records.pop_lru();
         }
     }
 }

@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::available_parallelism;
 
-use crate::epochs::{Epochs, Tags};
+use crate::epochs::Epochs;
+use crate::frame::Tags;
 use crate::key::Key;
 
 use self::node::{Dropped, Moment, Node};

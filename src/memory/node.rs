@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use super::{Age, Entry, Held};
-use crate::epochs::{Epochs, Tags};
+use crate::epochs::Epochs;
+use crate::frame::Tags;
 
 /// A tick, and what is forgotten by then.
 #[derive(Clone, Copy)]

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cachekit::backends::Memory;
+use cachekit::backends::{Memory, forget_by_set};
 use cachekit::codec::Postcard;
 use cachekit::testing::{Chaos, Fault, ManualClock};
 use cachekit::{
-    AnyBus, Backend, Cache, CacheBuilder, Capabilities, Clock, ComputeError, Error, ErrorKind, Grace, Intent, Key,
-    Lease, LeaseToken, Operation, Settings, Unreadable,
+    AnyBus, Backend, Cache, CacheBuilder, Capabilities, Clock, ComputeError, Error, ErrorKind, Forgotten, Grace,
+    Intent, Key, Lease, LeaseToken, Operation, Order, Settings, Unreadable,
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -97,6 +97,12 @@ impl Backend for Doubting {
     }
     async fn remove_many(&self, _: &[Key]) -> Result<(), Error> {
         Ok(())
+    }
+    fn part(&self, _: &Key) -> u16 {
+        0
+    }
+    async fn forget(&self, order: &Order) -> Result<Forgotten, Error> {
+        forget_by_set(self, order).await
     }
     async fn lease(&self, _: &Key, _: Duration, _: LeaseToken, _: Option<&Bytes>) -> Result<Lease, Error> {
         Ok(Lease::Held)

@@ -109,7 +109,7 @@ async fn chunks_are_written_and_read_in_batches_and_the_manifest_is_last() {
 struct Noted(Memory, Arc<std::sync::Mutex<Vec<Key>>>);
 
 impl Backend for Noted {
-    forward!(0: capabilities get remove ttl get_many remove_many lease renew release ping bus);
+    forward!(0: capabilities get remove ttl get_many remove_many part forget lease renew release ping bus);
     async fn set_many(&self, items: Vec<(Key, Bytes)>, ttl: Duration) -> Result<(), cachekit::Error> {
         self.1.lock().unwrap().extend(items.iter().map(|(key, _)| key.clone()));
         self.0.set_many(items, ttl).await

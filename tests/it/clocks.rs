@@ -200,7 +200,7 @@ async fn clocks_that_agree_cost_two_more_round_trips_a_minute() {
 struct Shared<B>(Arc<B>);
 
 impl<B: Backend> Backend for Shared<B> {
-    forward!(0: capabilities get set remove ttl get_many set_many remove_many lease renew fill release ping bus);
+    forward!(0: capabilities get set remove ttl get_many set_many remove_many part forget lease renew fill release ping bus);
 }
 
 /// Cannot tell how much longer it keeps what it has.
@@ -208,7 +208,7 @@ impl<B: Backend> Backend for Shared<B> {
 struct Untold(Memory);
 
 impl Backend for Untold {
-    forward!(0: capabilities get set remove get_many set_many remove_many lease renew fill release ping bus);
+    forward!(0: capabilities get set remove get_many set_many remove_many part forget lease renew fill release ping bus);
 
     async fn ttl(&self, _: &Key) -> Result<Option<Duration>, Error> {
         Err(Error::new(ErrorKind::Unsupported, "it does not count"))

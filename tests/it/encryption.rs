@@ -88,7 +88,7 @@ impl Spy {
 }
 
 impl Backend for Spy {
-    forward!(memory: capabilities ttl get_many remove_many lease renew release ping bus);
+    forward!(memory: capabilities ttl get_many remove_many part forget lease renew release ping bus);
     async fn get(&self, key: &Key) -> Result<Option<Bytes>, Error> {
         let answer = self.answer.lock().unwrap().clone();
         if answer.is_some() { Ok(answer) } else { self.memory.get(key).await }

@@ -533,7 +533,7 @@ impl Backend for Restless {
         found
     }
 
-    forward!(memory: capabilities set remove ttl get_many set_many remove_many lease renew fill release ping bus);
+    forward!(memory: capabilities set remove ttl get_many set_many remove_many part forget lease renew fill release ping bus);
 }
 
 #[tokio::test]

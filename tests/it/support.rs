@@ -8,8 +8,11 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use cachekit::backends::Memory;
-use cachekit::{Backend, Capabilities, Error, ErrorKind, Event, Key, Lease, LeaseToken, Observer, Operation, Outcome};
+use cachekit::backends::{Memory, forget_by_set};
+use cachekit::{
+    Backend, Capabilities, Error, ErrorKind, Event, Forgotten, Key, Lease, LeaseToken, Observer, Operation, Order,
+    Outcome,
+};
 use tokio::sync::Semaphore;
 
 /// The error of computations that fail on purpose.
@@ -183,6 +186,12 @@ macro_rules! forward {
             ) -> bool
         );
     };
+    (@ $inner:tt part) => {
+        fn part(&self, key: &cachekit::Key) -> u16 {
+            self.$inner.part(key)
+        }
+    };
+    (@ $inner:tt forget) => { forward!(% $inner forget(order: &cachekit::Order) -> cachekit::Forgotten); };
     (@ $inner:tt release) => { forward!(% $inner release(key: &cachekit::Key, token: cachekit::LeaseToken) -> ()); };
     (@ $inner:tt ping) => { forward!(% $inner ping() -> ()); };
     (% $inner:tt $method:ident($($name:ident: $type:ty),*) -> $answer:ty) => {
@@ -205,6 +214,10 @@ macro_rules! limited {
             fn capabilities(&self) -> Capabilities {
                 $can(self)
             }
+            forward!(0: get set remove ttl get_many set_many remove_many part ping bus);
+            async fn forget(&self, order: &Order) -> Result<Forgotten, Error> {
+                forget_by_set(self, order).await
+            }
             forward!(0: get set remove ttl get_many set_many remove_many ping bus);
             async fn lease(&self, _: &Key, _: Duration, _: LeaseToken, _: Option<&Bytes>) -> Result<Lease, Error> {
                 Err(Error::new(ErrorKind::Unsupported, "no leases"))
@@ -224,12 +237,12 @@ macro_rules! limited {
 
 limited! {
     /// Has everything but leases.
-    NoLeases(Memory): |backend: &NoLeases| backend.0.capabilities().leases(false)
+    NoLeases(Memory): |backend: &NoLeases| backend.0.capabilities().leases(false).announces(false)
 }
 
 limited! {
     /// Keeps entries for a limited time only.
-    ShortLived(Memory, Duration): |backend: &ShortLived| backend.0.capabilities().leases(false).max_ttl(backend.1)
+    ShortLived(Memory, Duration): |backend: &ShortLived| backend.0.capabilities().leases(false).announces(false).max_ttl(backend.1)
 }
 
 /// Does what it is asked, and keeps one answer back until it is let go.
@@ -276,7 +289,11 @@ impl<B: Backend> Late<B> {
 }
 
 impl<B: Backend> Backend for Late<B> {
-    forward!(inner: capabilities ttl set_many remove_many renew release ping bus);
+    forward!(inner: capabilities ttl set_many remove_many part renew release ping bus);
+    async fn forget(&self, order: &Order) -> Result<Forgotten, Error> {
+        let answer = self.inner.forget(order).await;
+        self.answer(Operation::Set, answer).await
+    }
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Bytes>>, Error> {
         let answer = self.inner.get_many(keys).await;
         self.answer(Operation::Get, answer).await

@@ -20,11 +20,12 @@ use self::request::{Answer, Request, Verb};
 use self::service::Service;
 use self::workers::Workers;
 use super::late::{self, LONG};
-use super::{Backend, Capabilities, Lease, LeaseToken};
+use super::{Backend, Capabilities, Lease, LeaseToken, forget_by_set};
 use crate::bus::AnyBus;
 use crate::config::{CachekitIoSettings, LONGEST};
 use crate::error::Error;
 use crate::key::Key;
+use crate::ledger::{Forgotten, Order};
 
 mod batch;
 mod calls;
@@ -290,6 +291,14 @@ impl Backend for CachekitIo {
         let shared = &*self.shared;
         let delete = |index: usize| shared.delete(&keys[index]);
         shared.ask_each(keys.len(), delete, |answer| shared.gone(&answer)).await.map(drop)
+    }
+
+    fn part(&self, _: &Key) -> u16 {
+        0
+    }
+
+    async fn forget(&self, order: &Order) -> Result<Forgotten, Error> {
+        forget_by_set(self, order).await
     }
 
     async fn lease(&self, _: &Key, _: Duration, _: LeaseToken, _: Option<&Bytes>) -> Result<Lease, Error> {

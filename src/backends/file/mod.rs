@@ -16,12 +16,13 @@ use tokio::sync::Semaphore;
 use self::dir::Dir;
 use self::name::Name;
 use self::store::Store;
-use super::{Backend, Capabilities, Lease, LeaseToken, late};
+use super::{Backend, Capabilities, Lease, LeaseToken, forget_by_leases, late};
 use crate::bus::AnyBus;
 use crate::clock::{Clock, SystemClock};
 use crate::config::FileLimits;
 use crate::error::{Error, ErrorKind};
 use crate::key::Key;
+use crate::ledger::{Forgotten, Order};
 
 mod dir;
 mod entry;
@@ -222,6 +223,14 @@ impl Backend for File {
     async fn remove_many(&self, keys: &[Key]) -> Result<(), Error> {
         let names: Vec<Name> = keys.iter().map(Name::of).collect();
         self.write(move |store, patience| store.remove(&names, patience)).await
+    }
+
+    fn part(&self, _: &Key) -> u16 {
+        0
+    }
+
+    async fn forget(&self, order: &Order) -> Result<Forgotten, Error> {
+        forget_by_leases(self, order).await
     }
 
     async fn lease(&self, key: &Key, hold: Duration, token: LeaseToken, seen: Option<&Bytes>) -> Result<Lease, Error> {

@@ -48,6 +48,15 @@ struct Member {
     stands_in: Mutex<(u64, u64)>,
 }
 
+/// What a server is sought for.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Sought<'a> {
+    /// The key of this name.
+    Name(&'a str),
+    /// The ledger of this part, which no other server keeps.
+    Part(u16),
+}
+
 /// Where a key is now.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Route<'a> {
@@ -84,9 +93,9 @@ impl Fleet {
         self.members.iter().map(|member| &member.server)
     }
 
-    /// Where the key of this name is. If a server has to prove first that it is back, that is done here.
-    pub(super) async fn route(&self, name: &str) -> Result<Route<'_>, Error> {
-        let home = self.choose(name, |_| true).expect("there is at least one server");
+    /// Where what is `sought` is. If a server has to prove first that it is back, that is done here.
+    pub(super) async fn route(&self, sought: Sought<'_>) -> Result<Route<'_>, Error> {
+        let home = self.choose(sought, |_| true).expect("there is at least one server");
         if self.unwell.load(Ordering::Acquire) == 0 {
             let member = &self.members[home];
             let (era, watermark) = (member.era.load(Ordering::Acquire), member.returned.load(Ordering::Acquire));
@@ -94,7 +103,7 @@ impl Fleet {
         }
         loop {
             let now = self.clock.ticks();
-            let living = self.choose(name, |index| !self.members[index].health().is_away(now));
+            let living = self.choose(sought, |index| !self.members[index].health().is_away(now));
             let index = living.unwrap_or(home);
             let member = &self.members[index];
             let verdict = member.health().ask(now, living.is_none());
@@ -114,42 +123,34 @@ impl Fleet {
         }
     }
 
-    /// The ways to all servers that are well.
-    pub(super) fn everywhere(&self) -> Vec<Route<'_>> {
-        (0..self.members.len()).filter_map(|index| self.well(index)).collect()
+    /// Whether a server is away, and others stand in for it: what it holds is not believed once it is back.
+    pub(super) fn is_replaced(&self, part: u16) -> bool {
+        let is_dead = |index: usize| self.members[index].health().is_dead();
+        self.members.len() > 1 && is_dead(self.index_of(part)) && (0..self.members.len()).any(|index| !is_dead(index))
     }
 
-    /// Of the servers that are well the first for this name. Where none is, as [`route`](Self::route) says.
-    pub(super) async fn first(&self, name: &str) -> Result<Route<'_>, Error> {
-        match self.choose(name, |index| self.well(index).is_some()).and_then(|index| self.well(index)) {
-            Some(route) => Ok(route),
-            None => self.route(name).await,
-        }
+    fn index_of(&self, part: u16) -> usize {
+        usize::from(part) % self.members.len()
     }
 
-    fn well(&self, index: usize) -> Option<Route<'_>> {
-        let member = &self.members[index];
-        let era = {
-            let health = member.health();
-            health.is_well().then(|| health.era())?
-        };
-        Some(Route { fleet: self, index, era, watermark: member.returned.load(Ordering::Acquire) })
-    }
-
-    /// The server a key is at now, as [`route`](Self::route) would say, and whether it is its own; without asking
-    /// whether an operation may be sent.
-    pub(super) fn locate(&self, name: &str) -> (usize, bool) {
-        let home = self.choose(name, |_| true).expect("there is at least one server");
+    /// The server that has what is `sought` now, as [`route`](Self::route) would say, and whether it is its own; without
+    /// asking whether an operation may be sent.
+    pub(super) fn locate(&self, sought: Sought<'_>) -> (usize, bool) {
+        let home = self.choose(sought, |_| true).expect("there is at least one server");
         if self.unwell.load(Ordering::Acquire) == 0 {
             return (home, true);
         }
         let now = self.clock.ticks();
-        let index = self.choose(name, |index| !self.members[index].health().is_away(now)).unwrap_or(home);
+        let index = self.choose(sought, |index| !self.members[index].health().is_away(now)).unwrap_or(home);
         (index, index == home)
     }
 
-    fn choose(&self, name: &str, serve: impl Fn(usize) -> bool) -> Option<usize> {
-        if self.members.len() == 1 { serve(0).then_some(0) } else { self.ring.choose(name, serve) }
+    fn choose(&self, sought: Sought<'_>, serve: impl Fn(usize) -> bool) -> Option<usize> {
+        match sought {
+            Sought::Name(name) if self.members.len() > 1 => self.ring.choose(name, serve),
+            Sought::Part(part) => Some(self.index_of(part)).filter(|index| serve(*index)),
+            Sought::Name(_) => serve(0).then_some(0),
+        }
     }
 
     /// What of a server is believed, of its own keys or of those it stands in for.

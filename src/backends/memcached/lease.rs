@@ -31,10 +31,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use memcache::exp::{Delete, Get, GetResult, LeaseState, Meta, Op, OpResult, Set};
 
-use super::Shared;
 use super::error::strange;
 use super::fleet::Route;
 use super::life;
+use super::{Shared, sought};
 use crate::backends::{Lease, LeaseToken, late, longest_lease};
 use crate::error::Error;
 use crate::key::Key;
@@ -108,8 +108,7 @@ struct Place<'a> {
 impl Shared {
     async fn place(&self, key: &Key) -> Result<Place<'_>, Error> {
         let name = self.name(key);
-        let route =
-            if self.is_everywhere(key) { self.fleet.first(&name).await? } else { self.fleet.route(&name).await? };
+        let route = self.fleet.route(sought(key, &name)).await?;
         Ok(Place { route, name, lock: self.lock(key) })
     }
 
@@ -138,19 +137,7 @@ impl Shared {
     pub(super) async fn fill(&self, key: &Key, value: &Bytes, ttl: Duration, token: LeaseToken) -> Result<bool, Error> {
         let ttl = life::wire(ttl, self.clock.wall())?;
         let place = self.place(key).await?;
-        if !self.is_everywhere(key) {
-            return place.fill(value, ttl, token.0).await;
-        }
-        // Boxed: every fill would have to carry room for it.
-        Box::pin(async {
-            let before = self.look_everywhere(&place.name).await;
-            let filled = place.fill(value, ttl, token.0).await?;
-            if filled {
-                self.follow(&place.route, &place.name, before, value, ttl).await;
-            }
-            Ok(filled)
-        })
-        .await
+        place.fill(value, ttl, token.0).await
     }
 
     pub(super) async fn release(&self, key: &Key, token: LeaseToken) -> Result<(), Error> {

@@ -1,11 +1,11 @@
 //! Memcached: entries on servers that all processes share.
 //!
 //! Each key is at one server, chosen as the Python original chooses, and a server that is lost takes only its own keys
-//! along. What is kept once for a whole namespace is at all of them. Everything travels by the meta protocol; nothing a key or a value holds can be taken for a command.
+//! along: each keeps the ledger of what was forgotten for them. Everything travels by the meta protocol; nothing a key
+//! or a value holds can be taken for a command.
 
 use std::fmt;
 use std::pin::pin;
-use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,15 +13,15 @@ use bytes::Bytes;
 use memcache::exp::{Delete, Get, GetResult, Meta, Op, OpResult, Set};
 
 use self::error::strange;
-use self::fleet::{Fleet, Route};
-use self::records::Answers;
+use self::fleet::{Fleet, Route, Sought};
 use super::late::{self, LONG};
-use super::{Backend, Capabilities, Lease, LeaseToken, join};
+use super::{Backend, Capabilities, Lease, LeaseToken, forget_by_leases, join};
 use crate::bus::AnyBus;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{LONGEST, MemcachedSettings};
 use crate::error::{Error, ErrorKind};
 use crate::key::Key;
+use crate::ledger::{Forgotten, Order};
 
 mod batch;
 mod connection;
@@ -34,7 +34,6 @@ mod lease;
 mod life;
 mod name;
 mod pool;
-mod records;
 mod rest;
 mod ring;
 mod server;
@@ -65,9 +64,9 @@ mod server;
 /// itself when that was. Another one, which started later or was not cut off, can still read such an entry until its TTL
 /// is over.
 ///
-/// What a cache keeps once for its namespace, the versions by which it forgets namespaces and tags, is at every server:
-/// a lost one takes only its own entries along. An invalidation succeeds if one server takes it. A server that missed
-/// one is found out by that it differs from the others; what it differs in is computed anew.
+/// Each server keeps for its own keys what was forgotten by namespace and by tag. Such an order goes to all of them at
+/// once, and leaves out those whose keys have moved to others; it fails if a server that still has its keys does not
+/// take it, and the cache gives it again until it does.
 ///
 /// # Errors
 /// [`ErrorKind::Timeout`] for a server that does not answer within [`MemcachedSettings::timeout`], or does not accept a
@@ -81,8 +80,7 @@ mod server;
 /// operation that does no harm twice is tried once more over a fresh one.
 ///
 /// # Cost
-/// One round trip per operation; of a lease that is granted on a key with a value, and of a `fill`, two or three. Versions travel to all
-/// servers at once, at most once a second with a read. At most
+/// One round trip per operation; of a lease that is granted on a key with a value, and of a `fill`, two or three. At most
 /// [`MemcachedSettings::max_pool_size`] operations are under way at each server; others wait for one to end.
 ///
 /// # Examples
@@ -146,6 +144,7 @@ impl Memcached {
         // For a free connection, to connect, and for the answer.
         let timeout = settings.connect_timeout.saturating_add(settings.timeout.saturating_mul(2));
         let capabilities = Capabilities::new("memcached").leases(true).isolates(true).timeout(timeout);
+        let capabilities = capabilities.parts(settings.addresses().len().clamp(1, 1 << 12) as u16);
         let capabilities = capabilities.max_value(settings.max_item_size - OVERHEAD);
         let capabilities = capabilities.store((settings.addresses(), &settings.key_prefix));
         Ok(Self { shared: Arc::new(Shared { fleet, clock, prefix: settings.key_prefix.into(), capabilities }) })
@@ -172,6 +171,12 @@ impl Shared {
         }
         let message = format!("a value of {length} bytes does not fit: these memcached servers take up to {limit}");
         Err(Error::new(ErrorKind::TooLarge, message))
+    }
+
+    /// The server that has `key` now.
+    fn part(&self, key: &Key) -> u16 {
+        let name = self.name(key);
+        self.fleet.locate(sought(key, &name)).0 as u16
     }
 
     /// What a read found, unless it is nothing, a placeholder, or not to be believed; the last is removed.
@@ -202,10 +207,15 @@ impl Shared {
     /// What is known of an entry, without its value.
     async fn look(&self, key: &Key, meta: Meta) -> Result<Option<(Route<'_>, String, GetResult)>, Error> {
         let name = self.name(key);
-        let route = self.fleet.route(&name).await?;
+        let route = self.fleet.route(sought(key, &name)).await?;
         let found = route.run(|| Get::new(&name).without_value().no_lru_bump().meta(meta)).await?;
         Ok(self.sift(&route, &name, found).await?.map(|found| (route, name, found)))
     }
+}
+
+/// What the server of a key of this name is sought for.
+fn sought<'a>(key: &Key, name: &'a str) -> Sought<'a> {
+    key.ledger_part().map_or(Sought::Name(name), Sought::Part)
 }
 
 /// Stores a value and ends the lease, in this order.
@@ -231,12 +241,8 @@ impl Backend for Memcached {
 
     async fn get(&self, key: &Key) -> Result<Option<Bytes>, Error> {
         let shared = &*self.shared;
-        if shared.is_everywhere(key) {
-            // Boxed, here and below: every call would have to carry room for it.
-            return Ok(Box::pin(self.get_many(slice::from_ref(key))).await?.pop().flatten());
-        }
         let name = shared.name(key);
-        let route = shared.fleet.route(&name).await?;
+        let route = shared.fleet.route(sought(key, &name)).await?;
         let found = pin!(route.run(|| Get::new(&name).meta(Meta::NONE.cas())));
         let found = late::or_ask(found, || shared.is_long(key, &route)).await?;
         Ok(shared.sift(&route, &name, found).await?.and_then(|found| found.value).map(Bytes::from))
@@ -244,22 +250,16 @@ impl Backend for Memcached {
 
     async fn set(&self, key: &Key, value: Bytes, ttl: Duration) -> Result<(), Error> {
         let shared = &*self.shared;
-        if shared.is_everywhere(key) {
-            return Box::pin(self.set_many(vec![(key.clone(), value)], ttl)).await;
-        }
         shared.fits(&value)?;
         let (name, lock, ttl) = (shared.name(key), shared.lock(key), shared.ttl(ttl)?);
-        let route = shared.fleet.route(&name).await?;
+        let route = shared.fleet.route(sought(key, &name)).await?;
         let answers = route.run_all(|| set(&name, &lock, &value, ttl)).await?;
         if is_stored(&answers) { Ok(()) } else { Err(strange(route.place())) }
     }
 
     async fn remove(&self, key: &Key) -> Result<(), Error> {
-        if self.shared.is_everywhere(key) {
-            return Box::pin(self.remove_many(slice::from_ref(key))).await;
-        }
         let (name, lock) = (self.shared.name(key), self.shared.lock(key));
-        let route = self.shared.fleet.route(&name).await?;
+        let route = self.shared.fleet.route(sought(key, &name)).await?;
         route.run_all(|| remove(&name, &lock)).await.map(drop)
     }
 
@@ -274,16 +274,13 @@ impl Backend for Memcached {
         let shares = shared.shares(&keys.iter().collect::<Vec<_>>(), &names).await?;
         let make = |position: usize| vec![Get::new(&names[position]).meta(Meta::NONE.cas()).into()];
         let answers = shared.run_shares(&shares, make).await?;
-        let mut found: Vec<Answers<'_>> = keys.iter().map(|_| Vec::new()).collect();
+        let mut values = vec![None; keys.len()];
         for (share, answers) in shares.iter().zip(answers) {
-            for ((position, route), answer) in share.keys.iter().zip(answers.into_iter().flatten()) {
+            for ((position, route), answer) in share.keys.iter().zip(answers) {
                 let OpResult::Get(answer) = answer else { return Err(strange(route.place())) };
-                found[*position].push((*route, answer));
+                let found = shared.sift(route, &names[*position], answer).await?;
+                values[*position] = found.and_then(|found| found.value).map(Bytes::from);
             }
-        }
-        let mut values = Vec::with_capacity(keys.len());
-        for (name, answers) in names.iter().zip(found) {
-            values.push(shared.agree(name, answers).await?.map(Bytes::from));
         }
         Ok(values)
     }
@@ -298,7 +295,7 @@ impl Backend for Memcached {
         let make = |position: usize| set(&names[position], &locks[position], &items[position].1, ttl);
         let answers = shared.run_shares(&shares, make).await?;
         for (share, answers) in shares.iter().zip(answers) {
-            for ((_, route), answers) in share.keys.iter().zip(answers.as_deref().unwrap_or_default().chunks(2)) {
+            for ((_, route), answers) in share.keys.iter().zip(answers.chunks(2)) {
                 if !is_stored(answers) {
                     return Err(strange(route.place()));
                 }
@@ -313,6 +310,18 @@ impl Backend for Memcached {
         let shares = shared.shares(&keys.iter().collect::<Vec<_>>(), &names).await?;
         let make = |position: usize| remove(&names[position], &shared.lock(&keys[position]));
         shared.run_shares(&shares, make).await.map(drop)
+    }
+
+    fn part(&self, key: &Key) -> u16 {
+        self.shared.part(key)
+    }
+
+    async fn forget(&self, order: &Order) -> Result<Forgotten, Error> {
+        if self.shared.fleet.is_replaced(order.part()) {
+            Ok(Forgotten::nowhere())
+        } else {
+            forget_by_leases(self, order).await
+        }
     }
 
     async fn lease(&self, key: &Key, hold: Duration, token: LeaseToken, seen: Option<&Bytes>) -> Result<Lease, Error> {

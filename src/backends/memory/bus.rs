@@ -49,6 +49,11 @@ impl MemoryBus {
         Self { name, logs, clock }
     }
 
+    pub(super) fn append(&self, message: Bytes) {
+        // Those who wait are woken without the lock, which they take.
+        self.with(|log| log.append(message)).notify_waiters();
+    }
+
     fn with<R>(&self, work: impl FnOnce(&mut Log) -> R) -> R {
         work(self.lock().log(&self.name))
     }
@@ -66,8 +71,7 @@ impl Bus for MemoryBus {
             let message = format!("a message of {length} bytes is too long for a bus: it takes up to {MAX_LENGTH}");
             return Err(Error::new(ErrorKind::TooLarge, message));
         }
-        // Those who wait are woken without the lock, which they take.
-        self.with(|log| log.append(message)).notify_waiters();
+        self.append(message);
         Ok(())
     }
 

@@ -13,8 +13,10 @@ use self::bus::{Logs, MemoryBus};
 use super::{Backend, Capabilities, Lease, LeaseToken, longest_lease};
 use crate::bus::AnyBus;
 use crate::clock::{Clock, SystemClock, millis};
+use crate::config::LONGEST;
 use crate::error::{Error, ErrorKind};
 use crate::key::Key;
+use crate::ledger::{Forgotten, Order};
 
 mod bus;
 
@@ -150,7 +152,7 @@ fn whole_millis(duration: Duration) -> u64 {
 impl Backend for Memory {
     fn capabilities(&self) -> Capabilities {
         let store = Arc::as_ptr(&self.shelves).addr();
-        Capabilities::new("memory").leases(true).max_value(self.max_value()).store(store)
+        Capabilities::new("memory").leases(true).announces(true).max_value(self.max_value()).store(store)
     }
 
     async fn get(&self, key: &Key) -> Result<Option<Bytes>, Error> {
@@ -196,6 +198,28 @@ impl Backend for Memory {
             self.remove(key).await?;
         }
         Ok(())
+    }
+
+    fn part(&self, _: &Key) -> u16 {
+        0
+    }
+
+    async fn forget(&self, order: &Order) -> Result<Forgotten, Error> {
+        let now = self.clock.ticks();
+        let mut shelves = self.lock();
+        let found = |key: &Key| shelves.live(key, now).map(|item| item.value.clone());
+        let (changes, forgotten) = order.carry_out(&order.keys().iter().map(found).collect::<Vec<_>>());
+        for (key, bytes) in changes {
+            self.put(&mut shelves, &key, bytes, LONGEST)?;
+        }
+        // Before another order can be carried out, so that the bus tells of them in their order.
+        Ok(match order.message_of(&forgotten) {
+            Some((bus, message)) => {
+                MemoryBus::new(bus, Arc::clone(&self.logs), Arc::clone(&self.clock)).append(message);
+                forgotten.announced()
+            }
+            None => forgotten,
+        })
     }
 
     async fn lease(&self, key: &Key, hold: Duration, token: LeaseToken, seen: Option<&Bytes>) -> Result<Lease, Error> {

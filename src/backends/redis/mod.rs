@@ -23,6 +23,7 @@ use crate::clock::millis;
 use crate::config::{LONGEST, RedisSettings};
 use crate::error::{Error, ErrorKind};
 use crate::key::Key;
+use crate::ledger::{Forgotten, Order};
 
 mod accepted;
 mod append;
@@ -46,6 +47,7 @@ mod echo;
 mod hub;
 mod lazy;
 mod leases;
+mod ledger;
 mod listener;
 mod logins;
 mod open;
@@ -192,6 +194,8 @@ impl Redis {
         let target = settings.target();
         let capabilities = capabilities.concurrency(CONCURRENCY).store((format!("{:?}", target.topology), target.db));
         let router = open::router(&settings)?;
+        // In a cluster the bus is on another node than the ledger.
+        let capabilities = capabilities.announces(router.is_single_node());
         let tracks = settings.tracking;
         let (sizes, ceiling, unscripted) = (Sizes::new(), Ceiling::new(), AtomicBool::new(false));
         let shared = Shared { hub: Hub::default(), router, capabilities, sizes, ceiling, tracks, unscripted };
@@ -376,6 +380,14 @@ impl Backend for Redis {
                 shared.router.run_each(&keys, SizeClass::Small, make).await.map(drop)
             }
         }
+    }
+
+    fn part(&self, _: &Key) -> u16 {
+        0
+    }
+
+    async fn forget(&self, order: &Order) -> Result<Forgotten, Error> {
+        self.carry_out(order).await
     }
 
     async fn lease(&self, key: &Key, hold: Duration, token: LeaseToken, seen: Option<&Bytes>) -> Result<Lease, Error> {

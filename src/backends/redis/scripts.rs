@@ -64,6 +64,59 @@ pub(super) static REMOVE_SPOILED: Script = Script::new(
      return redis.call('DEL', KEYS[1])",
 );
 
+/// Carries out an order to forget. The bytes of heads and records are those of [`crate::ledger`].
+///
+/// Keys: the head, each record that the order is about, and the stream of the bus, if others are to be told. Arguments:
+/// the lineage of a new ledger, what is forgotten, the lineage that is not believed any more, the wall time of an
+/// expiry, how long to keep the ledger and the stream, the message but its end, and for each record its number and its
+/// tags. Answers the head, and 1 if others were told.
+pub(super) static FORGET: Script = Script::new(
+    r"local zero, head = string.rep('\0', 8), redis.pcall('GET', KEYS[1])
+local is_new = type(head) ~= 'string' or #head ~= 555 or string.sub(head, 1, 3) ~= '\193\3\1' or string.sub(head, 4, 11) == ARGV[3]
+if is_new then head = '\193\3\1' .. ARGV[1] .. string.rep('\0', 544) end
+if ARGV[2] == 'nothing' then
+  if is_new then redis.call('SET', KEYS[1], head, 'PX', ARGV[5]) end
+  return head .. '0'
+end
+local lineage, made = string.sub(head, 4, 11), string.sub(head, 44)
+local _, time, all, expired = struct.unpack('>I8I8I8I8', string.sub(head, 4, 35))
+local at = string.sub(head, 36, 43)
+time = time + 1
+local now = struct.pack('>I8', time)
+if ARGV[2] == 'everything' then all = time end
+if ARGV[2] == 'expiry' then all = math.max(all, expired) expired = time at = ARGV[4] end
+for i = 8, #ARGV, 2 do
+  local key, number, tags = KEYS[i / 2 - 2], tonumber(ARGV[i]), ARGV[i + 1]
+  local place, mask = math.floor(number / 8) + 1, bit.lshift(1, number % 8)
+  local byte = string.byte(made, place)
+  local record, is_lost = redis.pcall('GET', key), bit.band(byte, mask) ~= 0
+  if type(record) ~= 'string' or #record > 4115 or #record % 16 ~= 3 or string.sub(record, 1, 11) ~= '\193\4\1' .. lineage then
+    record = '\193\4\1' .. lineage .. (is_lost and now or zero)
+  end
+  local floor, noted = string.sub(record, 12, 19), string.sub(record, 20)
+  for j = 1, #tags, 8 do
+    local tag, found = string.sub(tags, j, j + 7), 0
+    repeat
+      found = string.find(noted, tag, found + 1, true)
+      if found and found % 16 == 1 then noted = string.sub(noted, 1, found - 1) .. string.sub(noted, found + 16) break end
+    until not found
+    noted = noted .. tag .. now
+  end
+  local over = #noted - 4096
+  if over > 0 then floor, noted = string.sub(noted, over - 7, over), string.sub(noted, over + 1) end
+  redis.call('SET', key, string.sub(record, 1, 11) .. floor .. noted, 'PX', ARGV[5])
+  made = string.sub(made, 1, place - 1) .. string.char(bit.bor(byte, mask)) .. string.sub(made, place + 1)
+end
+head = '\193\3\1' .. lineage .. now .. struct.pack('>I8I8', all, expired) .. at .. made
+redis.call('SET', KEYS[1], head, 'PX', ARGV[5])
+local told = '0'
+if ARGV[7] ~= '' then
+  local id = redis.pcall('XADD', KEYS[#KEYS], 'MAXLEN', '~', 10000, '*', 'm', ARGV[7] .. lineage .. now)
+  if type(id) == 'string' then told = '1' redis.call('PEXPIRE', KEYS[#KEYS], ARGV[6]) end
+end
+return head .. told",
+);
+
 impl Script {
     const fn new(code: &'static str) -> Self {
         Self { code, hash: OnceLock::new() }

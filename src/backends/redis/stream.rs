@@ -57,7 +57,7 @@ fn digits(text: &str) -> Option<u64> {
 /// About how many entries a stream keeps.
 const KEPT: u32 = 10_000;
 /// How long a stream outlives its last entry, in milliseconds: seven days.
-const LIFE: u32 = 7 * 24 * 60 * 60 * 1_000;
+pub(super) const LIFE: u32 = 7 * 24 * 60 * 60 * 1_000;
 /// The most entries of one answer.
 pub(super) const MOST: u32 = 1_000;
 /// The field that holds a message. An entry without it marks a position and says nothing.

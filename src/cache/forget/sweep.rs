@@ -5,15 +5,13 @@ use std::sync::Arc;
 
 use crate::backends::Backend;
 use crate::cache::Inner;
-use crate::cache::change::Part;
 use crate::cache::recovery::{Target, Work};
 use crate::codec::Codec;
 use crate::error::{Error, ErrorKind};
 use crate::event::{Effect, Scope};
 use crate::frame;
-use crate::guard::Guard;
-use crate::invalidate::Versions;
-use crate::message::Message;
+use crate::invalidate::Reached;
+use crate::ledger::{Change, MAX_TAGS};
 
 /// What is swept.
 pub(super) enum Swept {
@@ -44,13 +42,13 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     }
 
     pub(super) async fn sweep(self: &Arc<Self>, what: Swept) -> Result<(), Error> {
-        if self.guard.is_some() && self.versions.is_none() {
-            let message = "this cache keeps no versions, so it cannot tell which entries of the backend are meant: build it with \
+        if self.guard.is_some() && self.ledgers.is_none() {
+            let message = "this cache keeps no ledger, so it cannot tell which entries of the backend are meant: build it with \
                            the setting namespace_index";
             return Err(Error::new(ErrorKind::Unsupported, message));
         }
-        let parts = what.targets();
-        if parts.is_empty() {
+        let changes = what.changes(self.clock.wall());
+        if changes.is_empty() {
             return Ok(());
         }
         let sweep = Sweep::begin(self, what);
@@ -58,42 +56,46 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             return Ok(());
         }
         self.change(async move {
-            let cache = Arc::clone(&sweep.cache);
-            let made = match (&cache.guard, &cache.versions) {
-                (Some(guard), Some(versions)) => sweep.what.make(versions, guard).await,
-                _ => Ok(()),
-            };
-            let begun = sweep.begun;
+            let (cache, begun) = (Arc::clone(&sweep.cache), sweep.begun);
+            let mut made = Vec::with_capacity(changes.len());
+            for change in &changes {
+                made.push(cache.forget_stored(change).await);
+            }
             drop(sweep);
-            let root = &cache.namespace.root();
-            let part = |(target, message)| Part { target, key: root, begun, message };
-            let parts: Vec<Part<'_>> = parts.into_iter().map(part).collect();
-            cache.conclude(&parts, made, Work::Sweep).await
+            let mut answer = Ok(());
+            for (change, made) in changes.iter().zip(made) {
+                answer = answer.and(cache.conclude_order(change, begun, made).await);
+            }
+            answer
         })
         .await
+    }
+
+    /// Tells others of an order that the backend took, if they were not told with it. What failed leaves work for later.
+    async fn conclude_order(&self, change: &Change, begun: u64, made: Result<Reached, Error>) -> Result<(), Error> {
+        let root = &self.namespace.root();
+        let targets = Target::all(change);
+        let later = |work| targets.iter().for_each(|target| self.recover(target.clone(), root, begun, work));
+        let reached = made.inspect_err(|_| later(Work::Sweep))?;
+        // What an expiry leaves as fallbacks may be what an invalidation was to remove that failed.
+        if !matches!(change, Change::Expiry { .. }) {
+            targets.iter().for_each(|target| self.recovery.settle(target, begun));
+        }
+        self.see_to_recovery();
+        let told = self.tell_of_order(root, change, reached).await;
+        told.inspect_err(|_| later(Work::Tell))
     }
 }
 
 impl Swept {
-    async fn make<B: Backend>(&self, versions: &Versions, guard: &Guard<B>) -> Result<(), Error> {
+    /// The orders that it takes.
+    fn changes(&self, now: u64) -> Vec<Change> {
         match self {
-            Self::Namespace(Effect::Expired) => versions.expire(guard).await,
-            Self::Namespace(_) => versions.invalidate(guard, None).await,
+            Self::Namespace(Effect::Expired) => vec![Change::Expiry { at: now }],
+            Self::Namespace(_) => vec![Change::Everything],
             Self::Tags(tags) => {
-                let tags: Vec<u64> = tags.iter().map(|tag| tag.fingerprint).collect();
-                versions.invalidate(guard, Some(&tags)).await
-            }
-        }
-    }
-
-    /// What is to be made again if it fails, and what others are told.
-    fn targets(&self) -> Vec<(Target, Message<'static>)> {
-        match self {
-            Self::Namespace(Effect::Expired) => vec![(Target::Namespace, Message::ExpiredNamespace)],
-            Self::Namespace(_) => vec![(Target::Namespace, Message::Namespace)],
-            Self::Tags(tags) => {
-                let target = |tag: &Tag| (Target::Tag(tag.fingerprint), Message::Tag(tag.fingerprint));
-                tags.iter().map(target).collect()
+                let few = |few: &[Tag]| Change::Tags(few.iter().map(|tag| tag.fingerprint).collect());
+                tags.chunks(MAX_TAGS).map(few).collect()
             }
         }
     }
@@ -105,20 +107,26 @@ struct Sweep<B: Backend, C: Codec> {
     what: Swept,
     /// The epoch that it ended.
     begun: u64,
+    /// The epoch that it began, if it is an expiry.
+    expiry: Option<u64>,
 }
 
 impl<B: Backend, C: Codec> Sweep<B, C> {
     fn begin(cache: &Arc<Inner<B, C>>, what: Swept) -> Self {
-        let sweep = Self { cache: Arc::clone(cache), what, begun: cache.local.epochs.now() };
+        let begun = cache.local.epochs.now();
+        let mut sweep = Self { cache: Arc::clone(cache), what, begun, expiry: None };
         sweep.forget();
         sweep
     }
 
-    fn forget(&self) {
+    fn forget(&mut self) {
         let Inner { local, clock, shared, .. } = &*self.cache;
         match &self.what {
             Swept::Tags(tags) => return tags.iter().for_each(|tag| local.forget_tag(tag.fingerprint)),
-            Swept::Namespace(Effect::Expired) => local.expire_all(clock.ticks()),
+            Swept::Namespace(Effect::Expired) => match self.expiry {
+                Some(epoch) => local.end_expiry(epoch),
+                None => self.expiry = Some(local.expire_all(clock.ticks())),
+            },
             Swept::Namespace(Effect::Cleared) => local.clear(),
             Swept::Namespace(_) => return local.forget_all(),
         }
@@ -140,10 +148,6 @@ impl<B: Backend, C: Codec> Sweep<B, C> {
 
 impl<B: Backend, C: Codec> Drop for Sweep<B, C> {
     fn drop(&mut self) {
-        // First: what is read from the backend in between must not be judged by the versions of before.
-        if let Some(versions) = &self.cache.versions {
-            versions.distrust();
-        }
         self.forget();
         self.cache.local.reclaim();
         self.tell();

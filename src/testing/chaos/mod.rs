@@ -16,6 +16,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::error::Error;
 use crate::event::Operation;
 use crate::key::Key;
+use crate::ledger::{Forgotten, Order};
 
 mod bus;
 mod twist;
@@ -131,6 +132,19 @@ impl<B: Backend> Backend for Chaos<B> {
             return Ok(());
         }
         twist.end(self.inner.remove_many(&twist.keys(keys)).await)
+    }
+
+    fn part(&self, key: &Key) -> u16 {
+        self.inner.part(key)
+    }
+
+    /// It is carried out whole and as it is, or not at all.
+    async fn forget(&self, order: &Order) -> Result<Forgotten, Error> {
+        let twist = self.mischief.begin(Operation::Set).await?;
+        if twist.loses() {
+            return Ok(Forgotten::nowhere());
+        }
+        twist.end(self.inner.forget(order).await)
     }
 
     async fn lease(&self, key: &Key, hold: Duration, token: LeaseToken, seen: Option<&Bytes>) -> Result<Lease, Error> {

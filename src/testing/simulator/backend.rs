@@ -3,7 +3,7 @@
 //! A [`Memory`] behind it does the work; this takes its time, and meets the troubles of the moment.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,6 +15,8 @@ use crate::backends::{Backend, Capabilities, Lease, LeaseToken, Memory};
 use crate::bus::AnyBus;
 use crate::error::{Error, ErrorKind};
 use crate::key::Key;
+use crate::ledger::{Forgotten, Order};
+use crate::message;
 
 /// The backend of one cache of a [`Simulation`](super::Simulation).
 ///
@@ -27,6 +29,8 @@ pub struct SimulatedBackend {
     pub(super) slot: usize,
     /// Its cache, by the order in which they were built.
     pub(super) cache: usize,
+    /// Who its cache is in messages, once it has sent one.
+    pub(super) source: Arc<OnceLock<u64>>,
 }
 
 impl SimulatedBackend {
@@ -116,6 +120,17 @@ impl Backend for SimulatedBackend {
         self.visit(Way::Write, |memory| async move { memory.remove_many(keys).await }).await
     }
 
+    fn part(&self, key: &Key) -> u16 {
+        self.world.memory().part(key)
+    }
+
+    async fn forget(&self, order: &Order) -> Result<Forgotten, Error> {
+        if let Some(message) = order.announcement.as_ref().map(|announcement| &announcement.message) {
+            self.source.get_or_init(|| message::source(message));
+        }
+        self.visit(Way::Write, |memory| async move { memory.forget(order).await }).await
+    }
+
     async fn lease(&self, key: &Key, hold: Duration, token: LeaseToken, seen: Option<&Bytes>) -> Result<Lease, Error> {
         self.visit(Way::Lease, |memory| async move { memory.lease(key, hold, token, seen).await }).await
     }
@@ -137,7 +152,7 @@ impl Backend for SimulatedBackend {
     }
 
     fn bus(&self, name: &Key) -> Option<AnyBus> {
-        Some(AnyBus::new(SimulatedBus::new(&self.world, self.slot, self.cache, name)))
+        Some(AnyBus::new(SimulatedBus::new(&self.world, (self.slot, self.cache), Arc::clone(&self.source), name)))
     }
 }
 

@@ -18,21 +18,27 @@ use crate::bus::{AnyBus, Batch, Bus, Position};
 use crate::error::{Error, ErrorKind};
 use crate::frame;
 use crate::key::Key;
-use crate::message::Message;
+use crate::ledger::Change;
+use crate::message::{self, Message};
 
 pub(super) struct SimulatedBus {
     world: Arc<World>,
     slot: usize,
     cache: usize,
     name: Key,
-    /// Who its cache is in messages, once it has published one.
-    source: OnceLock<u64>,
+    /// Who its cache is in messages, once it has sent one.
+    source: Arc<OnceLock<u64>>,
 }
 
 impl SimulatedBus {
-    /// The bus `name` on the way of the process `slot`, for this cache.
-    pub(super) fn new(world: &Arc<World>, slot: usize, cache: usize, name: &Key) -> Self {
-        Self { world: Arc::clone(world), slot, cache, name: name.clone(), source: OnceLock::new() }
+    /// The bus `name` on the way of the process `slot`, for this cache, which is the `source` of messages.
+    pub(super) fn new(
+        world: &Arc<World>,
+        (slot, cache): (usize, usize),
+        source: Arc<OnceLock<u64>>,
+        name: &Key,
+    ) -> Self {
+        Self { world: Arc::clone(world), slot, cache, name: name.clone(), source }
     }
 
     fn inner(&self) -> Result<(AnyBus, u64), Error> {
@@ -73,11 +79,11 @@ impl SimulatedBus {
                     let known = world.keys.iter().any(|key| key.as_str() == text);
                     oracle.hear(cache, |key| !known || world.keys[key].as_str() == text, tick);
                 }
-                Ok((_, Message::Tag(tag))) => {
-                    let has = |key| tags_of(key).iter().any(|name| frame::fingerprint(name) == tag);
+                Ok((_, Message::Order(Change::Tags(tags), _))) => {
+                    let has = |key| tags_of(key).iter().any(|name| tags.contains(&frame::fingerprint(name)));
                     oracle.hear(cache, has, tick);
                 }
-                Ok((_, Message::Namespace | Message::ExpiredNamespace)) | Err(_) => oracle.hear(cache, |_| true, tick),
+                Ok((_, Message::Order(..))) | Err(_) => oracle.hear(cache, |_| true, tick),
             }
         }
     }
@@ -91,9 +97,7 @@ fn here(position: &Position, restarts: u64) -> Position {
 
 impl Bus for SimulatedBus {
     async fn publish(&self, message: Bytes) -> Result<(), Error> {
-        if let Ok((source, _)) = Message::read(&message) {
-            self.source.get_or_init(|| source);
-        }
+        self.source.get_or_init(|| message::source(&message));
         let visit = self.world.visit(self.slot, Kind::Bus);
         turns(visit.before).await;
         match visit.fate {

@@ -46,7 +46,7 @@ where
     fastrand::seed(simulation.seed);
     let clock = ManualClock::new();
     let build = |world: &Arc<World>, slot: usize, cache: usize| {
-        let backend = SimulatedBackend { world: Arc::clone(world), slot, cache };
+        let backend = SimulatedBackend { world: Arc::clone(world), slot, cache, source: Arc::default() };
         let clock = OwnClock { world: Arc::clone(world), slot };
         let builder = CacheBuilder::new().backend(wrap(backend)).clock(Arc::new(clock)).namespace(NAMESPACE);
         settings(builder).build().unwrap_or_else(|error| panic!("the caches of a simulation cannot be built: {error}"))

@@ -1,7 +1,5 @@
 //! Tags mean the entries that have them: all of these, and no others.
 
-use std::sync::Mutex;
-
 use cachekit::backends::AnyBackend;
 
 use super::*;
@@ -95,38 +93,6 @@ async fn a_tag_named_twice_is_one() {
     let tags = names("tag", 1_024);
     cache.entry("home").tags(strs(&tags)).tags(strs(&tags)).set(1u32).await.unwrap();
     assert_eq!(in_l1(&cache, "home").await, Some(1));
-}
-
-/// Notes the keys of tags' versions.
-#[derive(Debug, Clone)]
-struct Noting(Memory, Arc<Mutex<Vec<Key>>>);
-
-impl Backend for Noting {
-    async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Bytes>>, Error> {
-        self.1.lock().unwrap().extend(keys.iter().filter(|key| key.as_str().contains(":tag:")).cloned());
-        self.0.get_many(keys).await
-    }
-    forward!(0: capabilities get set remove ttl set_many remove_many lease renew fill release ping bus);
-}
-
-#[tokio::test]
-async fn the_lost_version_of_a_tag_voids_its_entries_and_revives_none() {
-    let clock = ManualClock::new();
-    let noting = Noting(memory(&clock), Arc::default());
-    let (one, two) = (quiet(&clock, noting.clone()), quiet(&clock, noting.clone()));
-    one.entry("void").tags(["t"]).set(1u32).await.unwrap();
-    one.invalidate_tag("t").await.unwrap();
-    one.entry("valid").tags(["t"]).set(1u32).await.unwrap();
-    let lost = noting.1.lock().unwrap().last().cloned().unwrap();
-    one.entry("other").tags(["u"]).set(1u32).await.unwrap();
-    assert_eq!((two.get("valid").await.unwrap(), two.get("other").await.unwrap()), (Some(1u32), Some(1u32)));
-    noting.0.remove(&lost).await.unwrap();
-    // No generation tells of a loss: what is known of the versions is asked for anew after a minute.
-    clock.advance(Duration::from_secs(60));
-    for key in ["void", "valid"] {
-        assert_eq!(two.get::<u32>(key).await.unwrap(), None, "{key}");
-    }
-    assert_eq!(two.get("other").await.unwrap(), Some(1u32));
 }
 
 #[tokio::test]

@@ -68,7 +68,7 @@ impl Bus for RestlessBus {
 }
 
 impl Backend for Restless {
-    forward!(0: capabilities get set remove ttl get_many set_many remove_many lease renew fill release ping);
+    forward!(0: capabilities get set remove ttl get_many set_many remove_many part forget lease renew fill release ping);
     fn bus(&self, name: &Key) -> Option<AnyBus> {
         self.0.bus(name).map(|bus| AnyBus::new(RestlessBus(bus, Arc::clone(&self.1))))
     }

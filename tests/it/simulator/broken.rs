@@ -58,7 +58,7 @@ impl Broken {
 }
 
 impl Backend for Broken {
-    forward!(inner: capabilities set set_many remove_many lease renew release ping);
+    forward!(inner: capabilities set set_many remove_many part forget lease renew release ping);
 
     async fn get(&self, key: &Key) -> Result<Option<Bytes>, Error> {
         let other = Key::new("simulation", 1).unwrap();

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cachekit::{Backend, Error, Key, Lease, LeaseToken};
+use cachekit::{Backend, Error, Forgotten, Key, Lease, LeaseToken, Order};
 use fastrand::Rng;
 
 use crate::support::forward;
@@ -50,6 +50,12 @@ impl<B: Backend> Backend for Tardy<B> {
     }
     async fn remove_many(&self, keys: &[Key]) -> Result<(), Error> {
         self.around(self.0.remove_many(keys)).await
+    }
+    fn part(&self, _: &Key) -> u16 {
+        0
+    }
+    async fn forget(&self, order: &Order) -> Result<Forgotten, Error> {
+        self.around(self.0.forget(order)).await
     }
     async fn lease(&self, key: &Key, hold: Duration, token: LeaseToken, seen: Option<&Bytes>) -> Result<Lease, Error> {
         self.around(self.0.lease(key, hold, token, seen)).await

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use cachekit::backends::{Capabilities, Lease, LeaseToken, Memory};
 use cachekit::testing::ManualClock;
-use cachekit::{AnyBus, Backend, Error, ErrorKind, Key};
+use cachekit::{AnyBus, Backend, Error, ErrorKind, Forgotten, Key, Order};
 use tokio::task::yield_now;
 
 use super::{D, Defect};
@@ -261,6 +261,12 @@ impl Backend for Broken {
         Ok(())
     }
 
+    fn part(&self, _: &Key) -> u16 {
+        0
+    }
+    async fn forget(&self, order: &Order) -> Result<Forgotten, Error> {
+        self.inner.forget(order).await
+    }
     async fn lease(&self, key: &Key, hold: Duration, token: LeaseToken, seen: Option<&Bytes>) -> Result<Lease, Error> {
         let is_own = self.granted.lock().unwrap().get(key) == Some(&token);
         let held_before = self.granted.lock().unwrap().contains_key(key);

@@ -1,0 +1,290 @@
+//! The ledgers of one cache, one in each part of its backend.
+//!
+//! A backend whose servers fail alone has a part for each of them, so that a lost server takes its own entries and
+//! what was noted about them, and nothing else. An order goes to all parts.
+
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{Notify, Semaphore};
+
+use super::known::{Asked, Known, Learned, Unknown, Verdict};
+use crate::backends::{Backend, join};
+use crate::clock::{Clock, within};
+use crate::epochs::Belief;
+use crate::error::{Error, ErrorKind};
+use crate::guard::Guard;
+use crate::key::Key;
+use crate::ledger::{Announcement, Change, Forgotten, Head, Order, Stamp};
+use crate::message::Message;
+
+/// How long callers wait for another one that reads or makes the head.
+const PATIENCE: Duration = Duration::from_millis(100);
+/// How often an entry is judged while orders go on.
+const ATTEMPTS: usize = 4;
+
+/// The ledgers of all parts.
+#[derive(Debug)]
+pub(crate) struct Ledgers {
+    root: Key,
+    parts: Box<[Part]>,
+    clock: Arc<dyn Clock>,
+    /// The backend's own bus, by which it tells other processes of orders.
+    bus: Option<Key>,
+    /// For how many ticks the heads are believed after the bus was heard.
+    heard_for: u64,
+}
+
+#[derive(Debug)]
+struct Part {
+    number: u16,
+    head: Key,
+    known: Mutex<Known>,
+    /// Whether a caller reads or makes the head, and the end of that.
+    asks: Semaphore,
+    answered: Notify,
+}
+
+/// What an order has reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reached {
+    /// The other processes were told, too.
+    All,
+    /// The backend, at this time if there is one clock for all of it.
+    Backend(Option<Stamp>),
+}
+
+impl Ledgers {
+    /// The ledgers beside `root` in a backend of so many parts. It tells of orders by its `bus`, where it can do that in
+    /// one step; what was heard is believed as long as L1 is.
+    pub(crate) fn new(root: &Key, parts: u16, bus: Option<(Key, Belief)>, clock: Arc<dyn Clock>) -> Self {
+        let part = |number| Part {
+            number,
+            head: Order::head_key(root, number),
+            known: Mutex::default(),
+            asks: Semaphore::new(1),
+            answered: Notify::new(),
+        };
+        let heard_for = bus.as_ref().map_or(0, |(_, belief)| belief.ticks());
+        let (root, bus) = (root.clone(), bus.map(|(bus, _)| bus));
+        Self { root, parts: (0..parts.max(1)).map(part).collect(), clock, bus, heard_for }
+    }
+
+    /// The key of the head of this part, if the next read should bring it along.
+    pub(crate) fn due(&self, part: u16) -> Option<(&Key, Asked)> {
+        let (part, now) = (self.part(part), self.clock.ticks());
+        let known = part.lock();
+        known.stamp(now).is_none().then(|| (&part.head, known.asked(now)))
+    }
+
+    /// Takes note of the head that a read brought along. Makes one if there was none.
+    pub(crate) async fn learn<B: Backend>(
+        &self,
+        guard: &Guard<B>,
+        part: u16,
+        found: Option<&Bytes>,
+        asked: Asked,
+    ) -> Result<(), Error> {
+        let part = self.part(part);
+        match found.and_then(|bytes| Head::read(bytes)) {
+            Some(head) => self.take_head(guard, part, head, asked).await,
+            None => Box::pin(self.refresh(guard, part, true)).await,
+        }
+    }
+
+    /// The time of the ledger, for an entry whose making begins now.
+    pub(crate) async fn stamp<B: Backend>(&self, guard: &Guard<B>, part: u16) -> Result<Stamp, Error> {
+        if let Some(stamp) = self.known(part) {
+            return Ok(stamp);
+        }
+        Box::pin(self.refresh(guard, self.part(part), false)).await?;
+        // Doubted again by now, it may be a little old, which is no harm: the entry is forgotten with more than it must.
+        let certain = self.part(part).lock().certain();
+        self.known(part).or(Some(certain)).filter(|stamp| stamp.lineage != 0).ok_or_else(strange)
+    }
+
+    /// The same, if it is known.
+    pub(crate) fn known(&self, part: u16) -> Option<Stamp> {
+        self.part(part).lock().stamp(self.clock.ticks())
+    }
+
+    /// Whether an entry with this stamp and these tags was forgotten, or has expired with everything else.
+    pub(crate) async fn judge<B: Backend>(
+        &self,
+        guard: &Guard<B>,
+        part: u16,
+        stamp: Stamp,
+        tags: &[u64],
+    ) -> Result<Verdict, Error> {
+        let part = self.part(part);
+        for _ in 0..ATTEMPTS {
+            let judged = part.lock().judge(stamp, tags, self.clock.ticks());
+            // Boxed: asking is rare, and every read would have to carry room for it.
+            match judged {
+                Ok(verdict) => return Ok(verdict),
+                Err(Unknown::Head) => Box::pin(self.refresh(guard, part, false)).await?,
+                Err(Unknown::Records(numbers)) => Box::pin(self.read_records(guard, part, &numbers)).await?,
+            }
+        }
+        Ok(Verdict::Forgotten)
+    }
+
+    /// Forgets in all parts of the backend.
+    pub(crate) async fn forget<B: Backend>(
+        &self,
+        guard: &Guard<B>,
+        change: &Change,
+        source: u64,
+    ) -> Result<Reached, Error> {
+        let announce =
+            |bus: &Key| Announcement { bus: bus.clone(), message: Message::order(change).start(source).into() };
+        let announcement = self.bus.as_ref().filter(|_| self.hears()).map(announce);
+        let give = async |part: &Part| {
+            let order =
+                Order { announcement: announcement.clone(), ..Order::new(&self.root, part.number, change.clone()) };
+            let asked = part.lock().asked(self.clock.ticks());
+            let answer = guard.forget(&order).await;
+            part.take(&order, answer, asked)
+        };
+        let mut reached = Reached::Backend(None);
+        for answer in join::all(self.parts.iter().map(give)).await {
+            reached = answer?;
+        }
+        Ok(if self.parts.len() == 1 { reached } else { Reached::Backend(None) })
+    }
+
+    /// Whether the backend tells of each order in the same step, so that what the bus tells is all there is.
+    pub(crate) fn hears(&self) -> bool {
+        self.bus.is_some() && self.parts.len() == 1
+    }
+
+    /// The backend's own bus was heard at this tick.
+    pub(crate) fn heard(&self, tick: u64) {
+        if self.hears() {
+            self.parts.iter().for_each(|part| part.lock().believe(tick.saturating_add(self.heard_for)));
+        }
+    }
+
+    /// Takes note of what the bus tells of an order.
+    pub(crate) fn note(&self, stamp: Stamp, change: &Change) {
+        match &*self.parts {
+            [part] if stamp.lineage != 0 => part.lock().note(stamp, change, true),
+            _ => self.distrust(),
+        }
+    }
+
+    /// Takes note of an order of this process that the bus tells of.
+    pub(crate) fn echo(&self, stamp: Stamp) {
+        if let [part] = &*self.parts {
+            part.lock().echo(stamp);
+        }
+    }
+
+    /// Reads the heads anew before anything is believed: orders may have been missed.
+    pub(crate) fn distrust(&self) {
+        self.parts.iter().for_each(|part| part.lock().distrust());
+    }
+
+    fn part(&self, number: u16) -> &Part {
+        &self.parts[usize::from(number) % self.parts.len()]
+    }
+
+    /// Reads the head, or makes one. Of several callers one does, and the others wait for it.
+    async fn refresh<B: Backend>(&self, guard: &Guard<B>, part: &Part, is_absent: bool) -> Result<(), Error> {
+        let mut news = pin!(part.answered.notified());
+        news.as_mut().enable();
+        let permit = part.asks.try_acquire();
+        if permit.is_err() {
+            within(&*self.clock, PATIENCE, news).await;
+            if part.lock().stamp(self.clock.ticks()).is_some() {
+                return Ok(());
+            }
+        }
+        let asked = part.lock().asked(self.clock.ticks());
+        let found = if is_absent { None } else { guard.get(&part.head).await? };
+        let answer = match found.as_deref().and_then(Head::read) {
+            Some(head) => self.take_head(guard, part, head, asked).await,
+            None => self.make(guard, part, None).await,
+        };
+        drop(permit);
+        part.answered.notify_waiters();
+        answer
+    }
+
+    async fn take_head<B: Backend>(
+        &self,
+        guard: &Guard<B>,
+        part: &Part,
+        head: Head,
+        asked: Asked,
+    ) -> Result<(), Error> {
+        let lineage = head.now.lineage;
+        let learned = part.lock().learn(head, asked);
+        match learned {
+            Learned::Yes => Ok(()),
+            // An order that was acknowledged is lost, and what it was about would be valid again.
+            Learned::RolledBack => Box::pin(self.make(guard, part, Some(lineage))).await,
+        }
+    }
+
+    /// Makes the head, if there is none, or none but of the lineage that it `replaces`.
+    async fn make<B: Backend>(&self, guard: &Guard<B>, part: &Part, replaces: Option<u64>) -> Result<(), Error> {
+        let asked = part.lock().asked(self.clock.ticks());
+        let order = Order { replaces, ..Order::new(&self.root, part.number, Change::Nothing) };
+        match guard.forget(&order).await?.head {
+            Some(head) => {
+                let _ = part.lock().learn(head, asked);
+                Ok(())
+            }
+            None => Err(strange()),
+        }
+    }
+
+    async fn read_records<B: Backend>(&self, guard: &Guard<B>, part: &Part, numbers: &[u16]) -> Result<(), Error> {
+        let keys: Vec<Key> = numbers.iter().map(|record| Order::record_key(&self.root, part.number, *record)).collect();
+        let from = part.lock().certain();
+        let found = guard.get_many(&keys).await?;
+        let mut known = part.lock();
+        for (number, found) in numbers.iter().zip(&found) {
+            known.keep(*number, found.as_deref(), from);
+        }
+        Ok(())
+    }
+}
+
+impl Part {
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        // Nothing between lock and unlock can panic half way through a change.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes note of the answer to an order.
+    fn take(&self, order: &Order, answer: Result<Forgotten, Error>, asked: Asked) -> Result<Reached, Error> {
+        let mut known = self.lock();
+        match answer {
+            Ok(forgotten) => match forgotten.head {
+                Some(head) => {
+                    let stamp = head.now;
+                    known.note_own(head, &order.change, asked);
+                    Ok(if forgotten.announced { Reached::All } else { Reached::Backend(Some(stamp)) })
+                }
+                None => {
+                    known.distrust();
+                    Ok(Reached::Backend(None))
+                }
+            },
+            Err(error) => {
+                // It may have been carried out.
+                known.distrust();
+                Err(error)
+            }
+        }
+    }
+}
+
+#[cold]
+fn strange() -> Error {
+    Error::new(ErrorKind::Backend, "the backend does not keep what a cache notes of its invalidations")
+}
