@@ -87,8 +87,8 @@ struct Raised {
     epochs: LruCache<u64, u64, RandomState>,
     /// The youngest epoch of a tag that is no longer remembered.
     others: u64,
-    /// The epoch that began by letting everything expire for the last time, and the tick of that.
-    expiry: Option<(u64, u64)>,
+    /// The tick at which everything expired for the last time.
+    expiry: Option<u64>,
 }
 
 impl Epochs {
@@ -155,26 +155,23 @@ impl Epochs {
         self.changed.notified()
     }
 
-    /// Lets everything from before expire at `tick`, and forgets what an earlier expiry has left. Returns the epoch that
-    /// begins.
-    pub(crate) fn expire_all(&self, tick: u64) -> u64 {
+    /// Lets everything from before expire at `tick`, and forgets what an earlier expiry has left.
+    pub(crate) fn expire_all(&self, tick: u64) {
         let mut raised = self.raised();
         self.all.fetch_max(self.expired.load(SeqCst), SeqCst);
         let next = self.now() + 1;
-        raised.expiry = Some((next, tick));
+        raised.expiry = Some(tick);
         self.expired.store(next, SeqCst);
         self.begin(next);
-        next
     }
 
-    /// Lets what began since the expiry of this epoch expire with it.
-    pub(crate) fn end_expiry(&self, epoch: u64) {
-        let raised = self.raised();
-        if raised.expiry.is_some_and(|(last, _)| last == epoch) {
-            let next = self.now() + 1;
-            self.expired.store(next, SeqCst);
-            self.begin(next);
-        }
+    /// Lets what began since the last expiry expire with it; if everything was forgotten meanwhile, at `tick`.
+    pub(crate) fn end_expiry(&self, tick: u64) {
+        let mut raised = self.raised();
+        raised.expiry.get_or_insert(tick);
+        let next = self.now() + 1;
+        self.expired.store(next, SeqCst);
+        self.begin(next);
     }
 
     /// Forgets everything from before that has this tag.
@@ -273,7 +270,7 @@ impl Epochs {
             return None;
         }
         // None is remembered once everything was forgotten.
-        Some(self.raised().expiry.map_or(0, |(_, tick)| tick))
+        Some(self.raised().expiry.unwrap_or(0))
     }
 
     /// Whether what began in the epoch `since` and has these tags was forgotten after it.
@@ -333,9 +330,9 @@ mod tests {
     fn what_expired_is_void_and_forgotten_once_everything_expires_again() {
         let epochs = Epochs::new(None, 0);
         let before = epochs.now();
-        let first = epochs.expire_all(10);
+        epochs.expire_all(10);
         let between = epochs.now();
-        epochs.end_expiry(first);
+        epochs.end_expiry(11);
         for since in [before, between] {
             assert!(epochs.voided_all(since) && !epochs.forgot(since, &[]) && !epochs.cleared(since));
             assert_eq!(epochs.expired_at(since), Some(10));
@@ -343,10 +340,14 @@ mod tests {
         let later = epochs.now();
         assert!(!epochs.voided_all(later) && epochs.expired_at(later).is_none());
         epochs.expire_all(20);
-        epochs.end_expiry(first);
         assert!([before, between].iter().all(|since| epochs.forgot(*since, &[])));
         assert!(!epochs.forgot(later, &[]) && epochs.expired_at(later) == Some(20));
-        assert!(!epochs.voided_all(epochs.now()), "the first one ended long ago");
+        let overlapped = epochs.now();
+        epochs.raise_all();
+        let meanwhile = epochs.now();
+        epochs.end_expiry(30);
+        assert!(epochs.forgot(overlapped, &[]) && !epochs.forgot(meanwhile, &[]));
+        assert_eq!((epochs.voided_all(meanwhile), epochs.expired_at(meanwhile)), (true, Some(30)));
         epochs.clear();
         assert!(epochs.forgot_all(later) && epochs.cleared(later) && !epochs.cleared(epochs.now()));
     }

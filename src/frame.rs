@@ -37,7 +37,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::ledger::Stamp;
+/// A moment of a ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Stamp {
+    /// Of the ledger: random, another once it was lost.
+    pub(crate) lineage: u64,
+    /// How many orders to forget it had taken.
+    pub(crate) time: u64,
+}
 
 /// What the first bytes of an entry say about the rest.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -41,9 +41,8 @@ impl<B: Backend> Shared<B> {
     pub(super) async fn tell_of_order(&self, root: &Key, change: &Change, reached: Reached) -> Result<(), Error> {
         match reached {
             Reached::All => Ok(()),
-            Reached::Backend(stamp) => {
-                self.tell_others(root, &Message::Order(change.clone(), stamp.unwrap_or_default())).await
-            }
+            Reached::Backend(Some(stamp)) => self.tell_others(root, &Message::Order(change.clone(), stamp)).await,
+            Reached::Backend(None) | Reached::Parts => self.tell_others(root, &Message::order(change)).await,
         }
     }
 

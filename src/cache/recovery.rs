@@ -19,7 +19,7 @@ use super::{Inner, Shared};
 use crate::backends::Backend;
 use crate::clock::Clock;
 use crate::codec::Codec;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::event::{Event, Observers};
 use crate::fence::Fence;
 use crate::invalidate::Reached;
@@ -55,6 +55,15 @@ pub(super) enum Work {
     /// The backend has it; others have not heard.
     Tell,
     Sweep,
+    /// All parts of the backend have it but some that are away.
+    Repeat,
+}
+
+impl Work {
+    /// Whether what can be read from the backend may be older than the change.
+    fn is_undone(self) -> bool {
+        matches!(self, Self::Remove | Self::Sweep)
+    }
 }
 
 struct Pending {
@@ -94,10 +103,10 @@ impl Recovery {
     #[cold]
     fn hides_one(&self, key: &Key, tags: &[u64]) -> bool {
         let all = &self.lock().all;
-        // Of what was only not told the backend has the newest.
-        all.peek(&Target::Key(key.clone())).is_some_and(|pending| pending.work != Work::Tell)
-            || all.contains(&Target::Namespace)
-            || tags.iter().any(|tag| all.contains(&Target::Tag(*tag)))
+        let hides = |target: &Target| all.peek(target).is_some_and(|pending| pending.work.is_undone());
+        hides(&Target::Key(key.clone()))
+            || hides(&Target::Namespace)
+            || tags.iter().any(|tag| hides(&Target::Tag(*tag)))
     }
 
     /// Adds a change, in place of an older one of its target. Returns one that is given up for it.
@@ -198,8 +207,13 @@ impl<B: Backend> Shared<B> {
             Target::Tag(tag) => Change::Tags(vec![*tag]),
             Target::Namespace => Change::Everything,
         };
-        let reached =
-            if pending.work == Work::Sweep { self.forget_stored(&change).await? } else { Reached::Backend(None) };
+        let reached = match pending.work {
+            Work::Sweep | Work::Repeat => self.forget_stored(&change).await?,
+            Work::Tell | Work::Remove => Reached::Backend(None),
+        };
+        if reached == Reached::Parts {
+            return Err(Error::new(ErrorKind::Unavailable, "a part of the backend is away"));
+        }
         if let (Work::Sweep, Target::Tag(tag)) = (pending.work, target) {
             // A read may have asked the ledger before, and ends when nothing hides what it found.
             pending.fence.forget_tag(*tag);

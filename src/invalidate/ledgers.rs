@@ -54,6 +54,8 @@ pub(crate) enum Reached {
     All,
     /// The backend, at this time if there is one clock for all of it.
     Backend(Option<Stamp>),
+    /// All parts of the backend but some that are away, and that others may reach.
+    Parts,
 }
 
 impl Ledgers {
@@ -148,11 +150,15 @@ impl Ledgers {
             let answer = guard.forget(&order).await;
             part.take(&order, answer, asked)
         };
-        let mut reached = Reached::Backend(None);
+        let mut all = Vec::with_capacity(self.parts.len());
         for answer in join::all(self.parts.iter().map(give)).await {
-            reached = answer?;
+            all.push(answer?);
         }
-        Ok(if self.parts.len() == 1 { reached } else { Reached::Backend(None) })
+        Ok(match &all[..] {
+            [reached] => *reached,
+            _ if all.contains(&Reached::Parts) => Reached::Parts,
+            _ => Reached::Backend(None),
+        })
     }
 
     /// Whether the backend tells of each order in the same step, so that what the bus tells is all there is.
@@ -272,7 +278,7 @@ impl Part {
                 }
                 None => {
                     known.distrust();
-                    Ok(Reached::Backend(None))
+                    Ok(Reached::Parts)
                 }
             },
             Err(error) => {

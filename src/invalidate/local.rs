@@ -65,14 +65,14 @@ impl Local {
         self.expire(key, now);
     }
 
-    /// Lets everything expire at the tick `now`, and voids all that is under way. Returns the epoch that begins.
-    pub(crate) fn expire_all(&self, now: u64) -> u64 {
-        self.epochs.expire_all(now)
+    /// Lets everything expire at the tick `now`, and voids all that is under way.
+    pub(crate) fn expire_all(&self, now: u64) {
+        self.epochs.expire_all(now);
     }
 
-    /// Lets what was made since the expiry of this epoch expire with it.
-    pub(crate) fn end_expiry(&self, epoch: u64) {
-        self.epochs.end_expiry(epoch);
+    /// Lets what was made since an expiry began expire with it.
+    pub(crate) fn end_expiry(&self, now: u64) {
+        self.epochs.end_expiry(now);
     }
 
     /// Forgets everything, what flights under way would fall back on included, and gives the memory of L1 back.

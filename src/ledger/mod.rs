@@ -23,6 +23,7 @@ pub(crate) use self::head::Head;
 pub(crate) use self::order::Announcement;
 pub use self::order::{Forgotten, Order};
 pub(crate) use self::record::Record;
+pub(crate) use crate::frame::Stamp;
 
 /// How many records a ledger has at most.
 pub(crate) const RECORDS: u16 = 4_096;
@@ -31,11 +32,4 @@ pub(crate) const RECORDS: u16 = 4_096;
 pub(crate) fn record_of(tag: u64) -> u16 {
     // The first bits: a hash table over the tags of one record goes by the last.
     (tag >> 52) as u16
-}
-
-/// A moment of a ledger.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Stamp {
-    pub(crate) lineage: u64,
-    pub(crate) time: u64,
 }

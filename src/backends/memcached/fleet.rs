@@ -125,8 +125,9 @@ impl Fleet {
 
     /// Whether a server is away, and others stand in for it: what it holds is not believed once it is back.
     pub(super) fn is_replaced(&self, part: u16) -> bool {
-        let is_dead = |index: usize| self.members[index].health().is_dead();
-        self.members.len() > 1 && is_dead(self.index_of(part)) && (0..self.members.len()).any(|index| !is_dead(index))
+        let now = self.clock.ticks();
+        let is_away = |index: usize| self.members[index].health().is_away(now);
+        self.members.len() > 1 && is_away(self.index_of(part)) && (0..self.members.len()).any(|index| !is_away(index))
     }
 
     fn index_of(&self, part: u16) -> usize {

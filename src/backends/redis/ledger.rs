@@ -1,12 +1,13 @@
 //! Orders to forget: one script, which tells the bus in the same step.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use redis::Value;
 
 use super::request::{Attempt, Request, SizeClass};
 use super::scripts::FORGET;
 use super::{Shared, stream, whole_millis};
-use crate::backends::Redis;
-use crate::backends::forget_by_set;
+use crate::backends::{LeaseToken, Redis, forget_by_set};
 use crate::config::LONGEST;
 use crate::error::{Error, ErrorKind};
 use crate::key::Key;
@@ -25,6 +26,12 @@ impl Redis {
 impl Shared {
     async fn forget(&self, order: &Order) -> Result<Forgotten, Error> {
         let head = order.head();
+        if !self.scripted.load(Relaxed) {
+            // A server that does not know a command quotes its arguments: of bytes that are no text, the client takes that
+            // for a broken connection.
+            self.release(&head, LeaseToken::random()).await?;
+            self.scripted.store(true, Relaxed);
+        }
         let plans: Vec<_> = order.plans().collect();
         // In a cluster the stream is on another node.
         let announcement = order.announcement.as_ref().filter(|_| self.router.is_single_node());

@@ -166,6 +166,8 @@ struct Shared {
     tracks: bool,
     /// Whether the server was found to refuse scripts.
     unscripted: AtomicBool,
+    /// Whether it was found to take them.
+    scripted: AtomicBool,
 }
 
 /// Connections carry many operations each: with 256 tasks and a place for 100, half the throughput is lost.
@@ -197,8 +199,9 @@ impl Redis {
         // In a cluster the bus is on another node than the ledger.
         let capabilities = capabilities.announces(router.is_single_node());
         let tracks = settings.tracking;
-        let (sizes, ceiling, unscripted) = (Sizes::new(), Ceiling::new(), AtomicBool::new(false));
-        let shared = Shared { hub: Hub::default(), router, capabilities, sizes, ceiling, tracks, unscripted };
+        let (sizes, ceiling) = (Sizes::new(), Ceiling::new());
+        let [unscripted, scripted] = [false; 2].map(AtomicBool::new);
+        let shared = Shared { hub: Hub::default(), router, capabilities, sizes, ceiling, tracks, unscripted, scripted };
         Ok(Self { shared: Arc::new(shared) })
     }
 }

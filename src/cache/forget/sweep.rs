@@ -83,7 +83,12 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         }
         self.see_to_recovery();
         let told = self.tell_of_order(root, change, reached).await;
-        told.inspect_err(|_| later(Work::Tell))
+        if reached == Reached::Parts {
+            later(Work::Repeat);
+        } else if told.is_err() {
+            later(Work::Tell);
+        }
+        told
     }
 }
 
@@ -107,26 +112,24 @@ struct Sweep<B: Backend, C: Codec> {
     what: Swept,
     /// The epoch that it ended.
     begun: u64,
-    /// The epoch that it began, if it is an expiry.
-    expiry: Option<u64>,
+    has_begun: bool,
 }
 
 impl<B: Backend, C: Codec> Sweep<B, C> {
     fn begin(cache: &Arc<Inner<B, C>>, what: Swept) -> Self {
         let begun = cache.local.epochs.now();
-        let mut sweep = Self { cache: Arc::clone(cache), what, begun, expiry: None };
+        let mut sweep = Self { cache: Arc::clone(cache), what, begun, has_begun: false };
         sweep.forget();
+        sweep.has_begun = true;
         sweep
     }
 
-    fn forget(&mut self) {
+    fn forget(&self) {
         let Inner { local, clock, shared, .. } = &*self.cache;
         match &self.what {
             Swept::Tags(tags) => return tags.iter().for_each(|tag| local.forget_tag(tag.fingerprint)),
-            Swept::Namespace(Effect::Expired) => match self.expiry {
-                Some(epoch) => local.end_expiry(epoch),
-                None => self.expiry = Some(local.expire_all(clock.ticks())),
-            },
+            Swept::Namespace(Effect::Expired) if self.has_begun => local.end_expiry(clock.ticks()),
+            Swept::Namespace(Effect::Expired) => local.expire_all(clock.ticks()),
             Swept::Namespace(Effect::Cleared) => local.clear(),
             Swept::Namespace(_) => return local.forget_all(),
         }

@@ -60,12 +60,30 @@ impl Store {
         }
     }
 
-    /// Those that fill store: the value is the third argument behind the two keys.
+    /// Those that fill store: the value is the third argument behind the two keys. Orders to forget change the head.
     fn script(&mut self, arguments: &[Bytes]) -> Bytes {
+        let keys = String::from_utf8_lossy(&arguments[1]).parse::<usize>().unwrap();
+        if let [lineage, kind, ..] = &arguments[2 + keys..]
+            && [&b"nothing"[..], b"tags", b"everything", b"expiry"].contains(&&kind[..])
+        {
+            return self.forget(&arguments[2], lineage, kind != b"nothing");
+        }
         if let [_, _, key, _, _, _, value, _] = arguments {
             self.values.insert(key.clone(), value.clone());
         }
         number(1)
+    }
+
+    /// Forgets everything, whatever the order is about.
+    fn forget(&mut self, key: &Bytes, lineage: &[u8], forgets: bool) -> Bytes {
+        let anew = || [&[0xC1, 3, 1][..], lineage, &[0; 544]].concat();
+        let head = self.values.entry(key.clone()).or_insert_with(anew);
+        if forgets {
+            let time = u64::from_be_bytes(head[11..19].try_into().unwrap()) + 1;
+            head[11..19].copy_from_slice(&time.to_be_bytes());
+            head[19..27].copy_from_slice(&time.to_be_bytes());
+        }
+        bulk(&[&head[..], b"0"].concat())
     }
 
     pub(super) fn store(&mut self, key: &[u8], value: &[u8]) {
