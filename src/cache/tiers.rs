@@ -17,7 +17,7 @@ use crate::fence::Fence;
 use crate::frame;
 use crate::frame::Tags;
 use crate::guard::{Guard, check_size};
-use crate::invalidate::Verdict;
+use crate::invalidate::{Boxed, Verdict};
 use crate::key::Key;
 use crate::ledger::Stamp;
 use crate::memory::{self, Age, Held, Hit, L1};
@@ -239,7 +239,8 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         let Some(ledgers) = &self.ledgers else { return guard.read(key, complaint).await };
         let part = guard.part(key);
         let Some((head, asked)) = ledgers.due(part) else { return guard.read(key, complaint).await };
-        let (bytes, found) = guard.read_with(key, head, complaint).await?;
+        let both: Boxed<'_, _> = Box::pin(guard.read_with(key, head, complaint));
+        let (bytes, found) = both.await?;
         if bytes.is_some() || found.is_some() {
             ledgers.learn(guard, part, found.as_ref(), asked).await?;
         }

@@ -72,7 +72,7 @@ pub struct Policy {
     pub invalidation: bool,
     /// The longest that L1 is believed without hearing of what other processes change, if there is a bound.
     pub max_staleness: Option<Duration>,
-    /// Whether entries of the backend carry versions of their namespace and tags.
+    /// Whether a ledger in the backend says what was forgotten by namespace and by tag.
     pub namespace_index: bool,
     /// The circuit breaker, if on; without effect where the backend isolates failing servers itself.
     pub breaker: Option<Breaker>,

@@ -107,7 +107,7 @@ settings! {
     /// The longest that L1 is believed without hearing of what other processes change, at least 100 ms. Default: for
     /// ever.
     max_staleness: Duration,
-    /// Whether entries of the backend carry versions of their namespace and tags. Default true.
+    /// Whether a ledger in the backend says what was forgotten by namespace and by tag. Default true.
     namespace_index: bool,
     /// Whether there is a circuit breaker. Default true.
     breaker_enabled: bool,

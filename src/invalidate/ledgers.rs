@@ -3,7 +3,7 @@
 //! A backend whose servers fail alone has a part for each of them, so that a lost server takes its own entries and
 //! what was noted about them, and nothing else. An order goes to all parts.
 
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -24,6 +24,9 @@ use crate::message::Message;
 const PATIENCE: Duration = Duration::from_millis(100);
 /// How often an entry is judged while orders go on.
 const ATTEMPTS: usize = 4;
+
+/// A future that is rare, so that the usual ones need not carry room for it, nor the compiler look into it from them.
+pub(crate) type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// The ledgers of all parts.
 #[derive(Debug)]
@@ -92,7 +95,7 @@ impl Ledgers {
         let part = self.part(part);
         match found.and_then(|bytes| Head::read(bytes)) {
             Some(head) => self.take_head(guard, part, head, asked).await,
-            None => Box::pin(self.refresh(guard, part, true)).await,
+            None => self.refresh(guard, part, true).await,
         }
     }
 
@@ -101,7 +104,7 @@ impl Ledgers {
         if let Some(stamp) = self.known(part) {
             return Ok(stamp);
         }
-        Box::pin(self.refresh(guard, self.part(part), false)).await?;
+        self.refresh(guard, self.part(part), false).await?;
         // Doubted again by now, it may be a little old, which is no harm: the entry is forgotten with more than it must.
         let certain = self.part(part).lock().certain();
         self.known(part).or(Some(certain)).filter(|stamp| stamp.lineage != 0).ok_or_else(strange)
@@ -123,11 +126,10 @@ impl Ledgers {
         let part = self.part(part);
         for _ in 0..ATTEMPTS {
             let judged = part.lock().judge(stamp, tags, self.clock.ticks());
-            // Boxed: asking is rare, and every read would have to carry room for it.
             match judged {
                 Ok(verdict) => return Ok(verdict),
-                Err(Unknown::Head) => Box::pin(self.refresh(guard, part, false)).await?,
-                Err(Unknown::Records(numbers)) => Box::pin(self.read_records(guard, part, &numbers)).await?,
+                Err(Unknown::Head) => self.refresh(guard, part, false).await?,
+                Err(Unknown::Records(numbers)) => self.read_records(guard, part, numbers).await?,
             }
         }
         Ok(Verdict::Forgotten)
@@ -198,7 +200,16 @@ impl Ledgers {
     }
 
     /// Reads the head, or makes one. Of several callers one does, and the others wait for it.
-    async fn refresh<B: Backend>(&self, guard: &Guard<B>, part: &Part, is_absent: bool) -> Result<(), Error> {
+    fn refresh<'a, B: Backend>(
+        &'a self,
+        guard: &'a Guard<B>,
+        part: &'a Part,
+        is_absent: bool,
+    ) -> Boxed<'a, Result<(), Error>> {
+        Box::pin(self.refresh_now(guard, part, is_absent))
+    }
+
+    async fn refresh_now<B: Backend>(&self, guard: &Guard<B>, part: &Part, is_absent: bool) -> Result<(), Error> {
         let mut news = pin!(part.answered.notified());
         news.as_mut().enable();
         let permit = part.asks.try_acquire();
@@ -248,15 +259,23 @@ impl Ledgers {
         }
     }
 
-    async fn read_records<B: Backend>(&self, guard: &Guard<B>, part: &Part, numbers: &[u16]) -> Result<(), Error> {
-        let keys: Vec<Key> = numbers.iter().map(|record| Order::record_key(&self.root, part.number, *record)).collect();
-        let from = part.lock().certain();
-        let found = guard.get_many(&keys).await?;
-        let mut known = part.lock();
-        for (number, found) in numbers.iter().zip(&found) {
-            known.keep(*number, found.as_deref(), from);
-        }
-        Ok(())
+    fn read_records<'a, B: Backend>(
+        &'a self,
+        guard: &'a Guard<B>,
+        part: &'a Part,
+        numbers: Vec<u16>,
+    ) -> Boxed<'a, Result<(), Error>> {
+        Box::pin(async move {
+            let key = |number: &u16| Order::record_key(&self.root, part.number, *number);
+            let keys: Vec<Key> = numbers.iter().map(key).collect();
+            let from = part.lock().certain();
+            let found = guard.get_many(&keys).await?;
+            let mut known = part.lock();
+            for (number, found) in numbers.iter().zip(&found) {
+                known.keep(*number, found.as_deref(), from);
+            }
+            Ok(())
+        })
     }
 }
 

@@ -12,5 +12,5 @@ mod reclaim;
 
 pub(crate) use self::bulletin::{Bulletin, Subscription};
 pub(crate) use self::known::Verdict;
-pub(crate) use self::ledgers::{Ledgers, Reached};
+pub(crate) use self::ledgers::{Boxed, Ledgers, Reached};
 pub(crate) use self::local::Local;

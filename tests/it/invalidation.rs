@@ -307,11 +307,14 @@ async fn versions_travel_with_a_read_at_most_once_a_second() {
     assert_eq!(reads(10).await, 10, "the generation comes with the first of them");
 }
 
+/// Chooses keys.
+type Which = fn(&str) -> bool;
+
 /// Loses the next of its keys that is asked for, on demand.
 #[derive(Debug, Clone)]
 struct Leaky {
     inner: Memory,
-    what: fn(&str) -> bool,
+    what: Which,
     leaks: Arc<AtomicBool>,
 }
 
@@ -334,7 +337,7 @@ impl Backend for Leaky {
 
 #[tokio::test]
 async fn a_ledger_that_the_backend_lost_revives_nothing() {
-    let whats: [(&str, fn(&str) -> bool); 2] =
+    let whats: [(&str, Which); 2] =
         [("the head", |key| key.ends_with("}:0")), ("a record", |key| key.contains("}:0:"))];
     for (name, what) in whats {
         let clock = ManualClock::new();

@@ -31,7 +31,7 @@ impl<B> Counted<B> {
 }
 
 impl<B: Backend> Backend for Counted<B> {
-    forward!(inner: capabilities set_many remove_many ping bus);
+    forward!(inner: capabilities set_many remove_many part forget ping bus);
     async fn get(&self, key: &Key) -> Result<Option<Bytes>, Error> {
         self.note(key, "get");
         self.inner.get(key).await
@@ -236,7 +236,7 @@ async fn a_split_value_is_joined_where_the_lease_finds_it() {
 struct Small(Memory);
 
 impl Backend for Small {
-    forward!(0: get set remove ttl get_many set_many remove_many lease renew fill release ping bus);
+    forward!(0: get set remove ttl get_many set_many remove_many part forget lease renew fill release ping bus);
     fn capabilities(&self) -> cachekit::Capabilities {
         self.0.capabilities().max_value(1_000)
     }

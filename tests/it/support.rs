@@ -218,7 +218,6 @@ macro_rules! limited {
             async fn forget(&self, order: &Order) -> Result<Forgotten, Error> {
                 forget_by_set(self, order).await
             }
-            forward!(0: get set remove ttl get_many set_many remove_many ping bus);
             async fn lease(&self, _: &Key, _: Duration, _: LeaseToken, _: Option<&Bytes>) -> Result<Lease, Error> {
                 Err(Error::new(ErrorKind::Unsupported, "no leases"))
             }

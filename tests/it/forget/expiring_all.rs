@@ -1,6 +1,5 @@
 //! Everything expires at once.
 
-use super::told::Heard;
 use super::*;
 
 #[tokio::test]
