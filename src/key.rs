@@ -2,7 +2,7 @@
 //!
 //! The text of a key is `namespace:part` or `namespace:part/part/...`. Every byte of a part outside
 //! `A-Z a-z 0-9 . _ -` is written `%XX`, so the separators cannot be forged and different parts never
-//! give one text. A user key holds exactly one `:`; reserved names (locks, chunks, versions) and the keys of tenants
+//! give one text. A user key holds exactly one `:`; reserved names (locks, chunks, the ledger) and the keys of tenants
 //! (`namespace:@tenant:part/...`) hold more, so no user key can collide with them. Texts longer than
 //! [`Key::MAX_LEN`] keep a readable head and end in `~` and a BLAKE2b-256 tail; `~` never appears otherwise. Where
 //! names are hidden a key is `namespace:#` and a hash; `@` and `#` never appear otherwise, either.

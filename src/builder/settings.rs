@@ -77,8 +77,7 @@ setters! {
     /// What counts is what other processes have acknowledged: a change whose own call failed, or whose process died in
     /// it, is found by the TTL.
     max_staleness(Duration);
-    /// Whether entries of the backend carry versions of their namespace and tags, by which they can be forgotten all at
-    /// once. Default: as the intent says.
+    /// Whether a ledger in the backend says what was forgotten by namespace and by tag. Default: as the intent says.
     namespace_index(bool);
     /// Whether a backend that fails is left alone for a while. Without effect where the backend does so with each of its
     /// servers ([`Capabilities::isolates`](crate::Capabilities::isolates)). Default: as the intent says.

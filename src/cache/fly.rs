@@ -128,7 +128,8 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         (turn, complaint): (&mut Turn<B>, &Complaint),
     ) -> Option<bool> {
         let flight = Arc::clone(&pass.flight);
-        let turn = if self.begins_with_lease(key, turn) { Some(turn) } else { None };
+        turn.reads_first = !self.begins_with_lease(key);
+        let turn = if turn.is_settled() { None } else { Some(turn) };
         let (found, failure) = self.consult::<T>(key, options, Asking { complaint, turn }).await;
         let closed = |error: &&Error| self.policy.fail_closed && error.kind() == ErrorKind::Unauthentic;
         if let Some(error) = failure.as_ref().filter(closed) {

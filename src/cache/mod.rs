@@ -35,6 +35,7 @@ mod entry;
 mod explicit;
 mod fly;
 mod forget;
+mod habit;
 mod health;
 mod large;
 mod lease;
@@ -51,6 +52,7 @@ mod tiers;
 mod turn;
 
 use self::clocks::Clocks;
+use self::habit::Habit;
 use self::options::Options;
 use self::orphans::Orphans;
 use self::path::Look;
@@ -113,6 +115,7 @@ pub(crate) struct Shared<B: Backend> {
     subscription: Option<Subscription>,
     flights: Arc<Flights>,
     throttle: Throttle,
+    habit: Habit,
     refreshes: Arc<Semaphore>,
     orphans: Orphans,
     /// Leases that are given back at once.
@@ -184,6 +187,7 @@ impl<B: Backend, C: Codec> Cache<B, C> {
             subscription,
             flights: Flights::new(Places::new(policy.max_flights, policy.max_queued_flights)),
             throttle: Throttle::new(policy.throttle),
+            habit: Habit::default(),
             refreshes: Arc::new(Semaphore::new(policy.max_refreshes.min(Semaphore::MAX_PERMITS))),
             orphans: Orphans::default(),
             returns: Arc::new(Semaphore::new(MOST_RETURNS)),

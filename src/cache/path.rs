@@ -232,8 +232,8 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         if self.guard.is_none() {
             return 0;
         }
-        // An entry that was split is read in two operations, and its versions in three: at first, and after the last lease
-        // was asked for. The versions are also read for the stamp.
+        // The head of the ledger is read and perhaps made; an entry is asked for, joined if it was split, and judged by
+        // records: twice, where what was found first is of no use.
         let operations = millis(self.policy.operation_timeout).saturating_mul(14);
         operations.saturating_add(self.policy.leases.map_or(0, |leases| millis(leases.wait)))
     }

@@ -232,9 +232,26 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         key: &Key,
         asking: &mut Asking<'_, B>,
     ) -> Result<Option<Bytes>, Error> {
+        let found = self.ask_for_frame(guard, key, asking).await?;
+        self.habit.note(found.is_some());
+        Ok(found)
+    }
+
+    async fn ask_for_frame(
+        &self,
+        guard: &Guard<B>,
+        key: &Key,
+        asking: &mut Asking<'_, B>,
+    ) -> Result<Option<Bytes>, Error> {
         let complaint = asking.complaint;
         if let Some(turn) = &mut asking.turn {
-            return self.ask_whole(guard, key, turn, complaint).await;
+            if !std::mem::take(&mut turn.reads_first) {
+                return self.ask_whole(guard, key, turn, complaint).await;
+            }
+            // The question for the lease follows, if what is found is of no use.
+            let found = Box::pin(self.ask_for_frame(guard, key, &mut Asking::plain(complaint))).await?;
+            turn.saw(found.as_ref());
+            return Ok(found);
         }
         let Some(ledgers) = &self.ledgers else { return guard.read(key, complaint).await };
         let part = guard.part(key);

@@ -30,6 +30,8 @@ pub(super) struct Turn<B: Backend> {
     stamp: Option<Stamp>,
     /// What the backend has under the key. It was the answer before, and was of no use.
     seen: Option<Bytes>,
+    /// Whether the first question is a plain read.
+    pub(super) reads_first: bool,
     /// When the first question for the lease was asked.
     begun: Option<u64>,
     /// Whether there is something to wait for before the next question.
@@ -80,6 +82,11 @@ impl<B: Backend> Turn<B> {
         self.is_over || self.lease.is_some() || self.flight.is_void()
     }
 
+    /// Notes what a plain read has found.
+    pub(super) fn saw(&mut self, bytes: Option<&Bytes>) {
+        self.seen = bytes.cloned();
+    }
+
     /// Nothing more is asked before the computation: what the backend has need not be remembered.
     pub(super) fn end(self) -> Agreed<B> {
         Agreed { stamp: self.stamp, lease: self.lease, to_l2: self.to_l2 }
@@ -99,7 +106,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         let has_leases = self.policy.leases.is_some() && self.guard.as_ref().is_some_and(has_leases);
         let is_over = options.skip_l2_write || !has_leases;
         let (stamp, seen, begun, lease) = (None, None, None, None);
-        Turn { flight, stamp, seen, begun, waits: false, lease, is_over, to_l2: true }
+        Turn { flight, stamp, seen, reads_first: false, begun, waits: false, lease, is_over, to_l2: true }
     }
 
     /// Whether the time of the ledger is known, with which a value that is computed is stored. Asks, if it was not asked
@@ -112,10 +119,10 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     }
 
     /// Whether the first question of a flight is the one for the lease. It would be in vain where nothing may be computed
-    /// or stored.
-    pub(super) fn begins_with_lease(&self, key: &Key, turn: &Turn<B>) -> bool {
+    /// or stored, or where a value is likely to be there.
+    pub(super) fn begins_with_lease(&self, key: &Key) -> bool {
         let is_idle = self.throttle.holds(key, self.clock.ticks());
-        !turn.is_settled() && !is_idle && self.guard.as_ref().is_some_and(|guard| !guard.doubts_writes())
+        !is_idle && !self.habit.is_to_find() && self.guard.as_ref().is_some_and(|guard| !guard.doubts_writes())
     }
 
     /// The value under `key`, joined if it was split, by the question for the lease.

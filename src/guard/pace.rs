@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::clock::millis;
 
-/// A lease spans its own request, the read after it, the versions of the tags, and the write; it is renewed each third
+/// A lease spans its own request, the time of the ledger, and the write; it is renewed each third
 /// of its time, and a renewal has to arrive in the rest. Twice that many operations, because they vary.
 const OPERATIONS: u64 = 8;
 /// The longest hold that a slow backend is the reason for: so long others wait for a process that died.

@@ -113,20 +113,20 @@ impl Known {
 
     /// Takes note of the head that was read.
     pub(super) fn learn(&mut self, head: Head, asked: Asked) -> Learned {
-        if asked.distrusts != self.distrusts {
-            return Learned::Yes;
-        }
         let same = self.head.as_ref().filter(|known| known.now.lineage == head.now.lineage);
         if asked.known.lineage == head.now.lineage && head.now.time < asked.known.time {
             return Learned::RolledBack;
         }
         match same.map(|known| known.now.time) {
+            // Another ledger was made since it was asked for.
+            None if self.certain().lineage != asked.known.lineage => return Learned::Yes,
             None => {
                 self.recent.clear();
                 self.records.clear();
                 self.begin(&head);
                 self.head = Some(head);
             }
+            Some(_) if asked.distrusts != self.distrusts => {}
             Some(time) => {
                 if self.is_doubted || head.now.time > self.heard {
                     self.begin(&head);
@@ -135,6 +135,10 @@ impl Known {
                     self.head = Some(head);
                 }
             }
+        }
+        if asked.distrusts != self.distrusts {
+            // Asked before something was missed: it is read once more before it is believed.
+            return Learned::Yes;
         }
         self.is_doubted = false;
         self.asked = self.asked.max(asked.tick);

@@ -174,7 +174,7 @@ impl Forgotten {
     }
 
     /// That of a part that is away.
-    #[cfg(any(feature = "memcached", feature = "testing"))]
+    #[cfg(feature = "memcached")]
     pub(crate) fn nowhere() -> Self {
         Self { head: None, announced: false }
     }

@@ -158,7 +158,9 @@ async fn an_entry_of_another_key_is_refused_and_computed_anew() {
     cache.set("theirs", 1u32).await.unwrap();
     cache.set("ours", 2u32).await.unwrap();
     let theirs = Key::new("default", "theirs").unwrap();
-    control.inject(Operation::Get, Fault::WrongKey(theirs));
+    for operation in [Operation::Get, Operation::Lease] {
+        control.inject(operation, Fault::WrongKey(theirs.clone()));
+    }
     assert_eq!(cache.get::<u32>("ours").await.unwrap(), None);
     assert!(journal.contains(&Note::Unreadable(Unreadable::Unauthentic)), "{:?}", journal.notes());
     assert_eq!(cache.get_or_compute("ours", || async { Ok::<u32, Broken>(3) }).await.unwrap(), 3);

@@ -54,7 +54,7 @@ async fn stored_length<P: Preset>(intent: P) -> usize {
 
 #[tokio::test]
 async fn the_codec_is_wrapped_as_the_intent_says() {
-    let bare = 72 + 1;
+    let bare = 86 + 1;
     assert_eq!(stored_length(Intent::Minimal).await, bare);
     assert_eq!(stored_length(Intent::Test).await, bare);
     assert_eq!(stored_length(Intent::Dev).await, bare + 8);

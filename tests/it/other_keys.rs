@@ -143,9 +143,9 @@ async fn entries_of_earlier_kinds_are_misses() {
     let cache = minimal(memory.clone(), &journal);
     cache.set("ada", 1u32).await.unwrap();
     let bytes = memory.get(&key("ada")).await.unwrap().unwrap();
-    assert_eq!(bytes[..4], [0xC1, 0x01, 0x04, 0]);
-    let without_key = [&bytes[..56], &bytes[64..]].concat();
-    for (kind, entry) in [(0, &without_key[..]), (3, &without_key), (3, &bytes), (5, &bytes)] {
+    assert_eq!(bytes[..6], [0xC1, 0x01, 0x05, 0, 0, 0]);
+    let without_key = [&bytes[..62], &bytes[70..]].concat();
+    for (kind, entry) in [(0, &without_key[..]), (3, &without_key), (4, &bytes), (6, &bytes)] {
         let earlier = [&[0xC1, 0x01, kind][..], &entry[3..]].concat();
         memory.set(&key("ada"), Bytes::from(earlier), TTL).await.unwrap();
         assert_eq!(cache.get::<u32>("ada").await.unwrap(), None, "kind {kind}");

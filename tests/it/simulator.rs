@@ -82,8 +82,10 @@ fn a_backend_that_does_not_remove_is_found() {
 }
 
 #[test]
-fn a_backend_with_versions_that_never_change_is_found() {
-    let found = sabotaged(Sabotage::FreezesVersions, Faults::none());
+fn a_backend_that_loses_what_orders_have_noted_is_found() {
+    let wrap = |backend: SimulatedBackend| Broken::new(backend, Sabotage::LosesNotes);
+    let deaf = |builder: Builder<Broken>| usual(builder).invalidation_enabled(false).l1_enabled(false);
+    let found = first(|simulation| simulation.faults(Faults::none()).run_over(wrap, deaf));
     assert!(found.what.contains("though"), "{found}");
 }
 
@@ -108,7 +110,7 @@ fn a_backend_that_does_not_count_down_is_found_where_clocks_are_wrong() {
     let found = first(|simulation| simulation.faults(skew).run_over(wrap, brief));
     assert!(found.what.contains("old, though it lives"), "{found}");
     let honest = |builder: Builder<SimulatedBackend>| usual(builder).ttl(Duration::from_secs(1)).l1_enabled(false);
-    let again = Simulation::new(found.seed).steps(STEPS).faults(skew).run(honest).unwrap();
+    let again = Simulation::new(found.seed).steps(4 * STEPS).faults(skew).run(honest).unwrap();
     assert!(again.faults > 0, "{again:?}");
 }
 

@@ -16,7 +16,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::error::Error;
 use crate::event::Operation;
 use crate::key::Key;
-use crate::ledger::{Forgotten, Order};
+use crate::ledger::{Change, Forgotten, Order};
 
 mod bus;
 mod twist;
@@ -142,7 +142,8 @@ impl<B: Backend> Backend for Chaos<B> {
     async fn forget(&self, order: &Order) -> Result<Forgotten, Error> {
         let twist = self.mischief.begin(Operation::Set).await?;
         if twist.loses() {
-            return Ok(Forgotten::nowhere());
+            let nothing = Order { change: Change::Nothing, announcement: None, ..order.clone() };
+            return self.inner.forget(&nothing).await;
         }
         twist.end(self.inner.forget(order).await)
     }

@@ -56,7 +56,7 @@ impl Deed {
         matches!(self, Self::Set | Self::Invalidate | Self::InvalidateMany | Self::Expire) || self.sweeps()
     }
 
-    /// Whether it needs the versions of namespace or tags.
+    /// Whether it needs the ledger.
     pub(super) fn sweeps(self) -> bool {
         let tags = matches!(self, Self::InvalidateTag(_) | Self::InvalidateTags);
         tags || matches!(self, Self::InvalidateNamespace | Self::Clear | Self::ExpireAll)

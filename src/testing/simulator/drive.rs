@@ -26,7 +26,7 @@ use crate::testing::ManualClock;
 
 /// Calls under way at once, at most.
 const MOST_CALLS: u64 = 48;
-/// How long versions of namespace and tags are believed, in ticks.
+/// How long what is known of the ledger is believed, in ticks.
 const LAG: u64 = 1_000;
 const ROUND: Duration = Duration::from_millis(50);
 /// By how much the clock moves on in one step, at most.

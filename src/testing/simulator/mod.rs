@@ -44,8 +44,8 @@ pub use self::violation::{Report, Violation};
 /// - A read that begins after a change of its own cache has returned, with success or a failure of the backend, sees
 ///   that change or a later one.
 /// - With [`max_staleness`](CacheBuilder::max_staleness), a read that begins so long after another cache's change was
-///   acknowledged sees it or a later one. Entries that were forgotten by tag or namespace may lag one second more:
-///   versions are read anew at least that often.
+///   acknowledged sees it or a later one. Entries that were forgotten by tag or namespace may lag one second more: the
+///   ledger is read anew at least that often.
 /// - What has expired, by its TTL or by an expiry, is read no more: it stands in for a computation that fails or is
 ///   late, within its grace. What was invalidated does not even that, nor what was cleared while the computation ran.
 /// - Nobody gets another key's value, or one that never was.

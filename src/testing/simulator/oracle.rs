@@ -19,7 +19,7 @@ use super::violation::{Happening, Record};
 pub(super) struct Promises {
     /// How long after its acknowledgement a change of another process is seen.
     pub(super) bound: Option<u64>,
-    /// By how much versions of namespace and tags may lag behind, too.
+    /// By how much what is known of the ledger may lag behind, too.
     pub(super) lag: u64,
     /// Whether a late value may come back into the backend: there are no leases.
     pub(super) late: bool,

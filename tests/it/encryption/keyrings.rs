@@ -115,11 +115,11 @@ async fn a_rotation_loses_nothing() {
         }
     }
     caches[0].set("42", "old".to_owned()).await.unwrap();
-    let old_id = spy.last().1[72..76].to_vec();
+    let old_id = spy.last().1[86..90].to_vec();
     let read = caches[2].get_or_compute("42", || async { Ok::<String, Broken>("computed".into()) }).await.unwrap();
     assert_eq!(read, "old", "read with the previous key");
     caches[2].set("42", "new".to_owned()).await.unwrap();
-    assert_ne!(spy.last().1[72..76], old_id, "stored with the current one");
+    assert_ne!(spy.last().1[86..90], old_id, "stored with the current one");
     assert_eq!(caches[3].get::<String>("42").await.unwrap().as_deref(), Some("new"));
     assert_eq!(caches[0].entry("42").skip_l1_read().get::<String>().await.unwrap(), None, "the old key cannot read it");
 }
@@ -138,7 +138,7 @@ async fn all_three_previous_keys_open() {
     secure(&spy, keyring(2)).set("42", 2u8).await.unwrap();
     let mut entry = spy.last().1.to_vec();
     secure(&spy, keyring(3)).set("43", 3u8).await.unwrap();
-    entry[72..76].copy_from_slice(&spy.last().1[72..76]);
+    entry[86..90].copy_from_slice(&spy.last().1[86..90]);
     spy.answer(entry);
     assert_eq!(cache.entry("42").skip_l1_read().get::<u8>().await.unwrap(), None);
 }

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use super::{Spy, keyring, secure};
 
 /// Bytes in front of the codec's output of an entry without tags.
-const HEADER: usize = 72;
+const HEADER: usize = 86;
 
 fn derived(master: &[u8], domain: &str, tenant: &str) -> [u8; 32] {
     let mut salt = b"cachekit_v1_".to_vec();

@@ -223,6 +223,7 @@ fn a_lease_is_asked_for_again_over_a_fresh_connection_as_a_read_is() {
         trial.server.set(Rude::OtherNumber);
         assert!(trial.patient.lease(&key(1), MINUTE, LeaseToken::random(), None).await.is_err());
         assert_eq!(trial.server.connections(), 2, "it finds what it put");
+        trial.clock.advance(MINUTE);
         assert!(trial.patient.get(&key(1)).await.is_err());
         assert_eq!(trial.server.connections(), 4);
     });

@@ -1,13 +1,11 @@
 //! Backends and buses that break their contracts.
 
-use std::collections::HashMap;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
 use bytes::Bytes;
 use cachekit::testing::SimulatedBackend;
-use cachekit::{AnyBus, Backend, Batch, Bus, Error, Key, LeaseToken, Position};
+use cachekit::{AnyBus, Backend, Batch, Bus, Error, Forgotten, Key, LeaseToken, Order, Position};
 
 use crate::support::forward;
 
@@ -18,8 +16,8 @@ pub(super) enum Sabotage {
     IgnoresLeases,
     /// One of eight removals does nothing.
     KeepsWhatIsRemoved,
-    /// A version, once read, is read for ever.
-    FreezesVersions,
+    /// What an order has noted of tags is lost, and not the time it took.
+    LosesNotes,
     /// One of sixteen reads is of the key `1`.
     SwapsKeys,
     /// Every entry is kept for its whole TTL from now on, it says.
@@ -37,39 +35,41 @@ pub(super) struct Broken {
     inner: SimulatedBackend,
     sabotage: Sabotage,
     count: AtomicU64,
-    versions: Mutex<HashMap<Key, Bytes>>,
 }
 
 impl Broken {
     pub(super) fn new(inner: SimulatedBackend, sabotage: Sabotage) -> Self {
-        Self { inner, sabotage, count: AtomicU64::new(0), versions: Mutex::default() }
+        Self { inner, sabotage, count: AtomicU64::new(0) }
     }
 
     fn strikes(&self, sabotage: Sabotage, of: u64) -> bool {
         self.sabotage == sabotage && self.count.fetch_add(1, SeqCst) % of == of - 1
     }
-
-    fn frozen(&self, key: &Key, value: Option<Bytes>) -> Option<Bytes> {
-        if self.sabotage != Sabotage::FreezesVersions || key.as_str().matches(':').count() < 2 {
-            return value;
-        }
-        Some(self.versions.lock().unwrap().entry(key.clone()).or_insert(value?).clone())
-    }
 }
 
 impl Backend for Broken {
-    forward!(inner: capabilities set set_many remove_many part forget lease renew release ping);
+    forward!(inner: capabilities set set_many get_many remove_many part lease renew release ping);
 
     async fn get(&self, key: &Key) -> Result<Option<Bytes>, Error> {
         let other = Key::new("simulation", 1).unwrap();
         let is_user_key = key.as_str().matches(':').count() < 2;
         let asked = if is_user_key && self.strikes(Sabotage::SwapsKeys, 16) { &other } else { key };
-        self.inner.get(asked).await.map(|value| self.frozen(key, value))
+        self.inner.get(asked).await
     }
 
-    async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Bytes>>, Error> {
-        let values = self.inner.get_many(keys).await?;
-        Ok(keys.iter().zip(values).map(|(key, value)| self.frozen(key, value)).collect())
+    async fn forget(&self, order: &Order) -> Result<Forgotten, Error> {
+        if self.sabotage != Sabotage::LosesNotes {
+            return self.inner.forget(order).await;
+        }
+        let records = &order.keys()[1..];
+        let before = self.inner.get_many(records).await?;
+        let answer = self.inner.forget(order).await;
+        for (record, before) in records.iter().zip(before) {
+            if let Some(before) = before {
+                self.inner.set(record, before, Duration::from_secs(3_600)).await?;
+            }
+        }
+        answer
     }
 
     async fn ttl(&self, key: &Key) -> Result<Option<Duration>, Error> {
