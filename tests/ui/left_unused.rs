@@ -11,7 +11,7 @@ async fn leave<B: Backend, C: Codec>(users: &Cache<B, C>, backend: &B, key: &Key
     users.entry(42).skip_l1_read();
     users.invalidate(42);
     Computed::new(1).do_not_store();
-    backend.lease(key, Duration::from_secs(1), LeaseToken::random()).await?;
+    backend.lease(key, Duration::from_secs(1), LeaseToken::random(), None).await?;
     Ok(())
 }
 
