@@ -15,6 +15,7 @@ mod encryption;
 mod errors;
 mod evolution;
 mod files;
+mod foreign;
 mod forget;
 mod freshness;
 mod guard;
