@@ -166,7 +166,8 @@ impl<B: Backend, C: Codec> Cache<B, C> {
         let announcing = guard.as_ref().filter(announces).and(Belief::of(policy.max_staleness, true));
         let ledgers = guard.as_ref().filter(|_| policy.namespace_index).map(|guard| {
             let bus = announcing.map(|belief| (name.clone(), belief));
-            Arc::new(Ledgers::new(&root, guard.capabilities().parts, bus, Arc::clone(&clock)))
+            let parts = guard.capabilities().parts;
+            Arc::new(Ledgers::new(&root, parts, bus, policy.max_staleness, Arc::clone(&clock)))
         });
         let own = || guard.as_ref().filter(|_| policy.invalidation).and_then(|guard| guard.bus(&name));
         let bus = foreign.or_else(own);

@@ -12,8 +12,8 @@ use lru::LruCache;
 
 use crate::ledger::{Change, Head, Record, Stamp, record_of};
 
-/// For how many ticks the head is believed after it was read.
-const BELIEVED: u64 = 1_000;
+/// The time between two questions about an entry of another ledger, in ticks.
+const PAUSE: u64 = 1_000;
 /// The most tags that are remembered from the bus, at some 40 bytes each.
 const MAX_RECENT: usize = 65_536;
 /// The most records that are kept, at up to 4 KB each.
@@ -31,6 +31,8 @@ pub(super) struct Known {
     records: LruCache<u16, Noted, RandomState>,
     /// The tick of the last answer about the head.
     asked: u64,
+    /// For how many ticks the head is believed after it was read.
+    believed_for: u64,
     /// The tick up to which the head is believed.
     believed: u64,
     /// Whether orders may have been missed.
@@ -78,8 +80,9 @@ pub(super) enum Learned {
     RolledBack,
 }
 
-impl Default for Known {
-    fn default() -> Self {
+impl Known {
+    /// Nothing. What is read is believed for so many ticks.
+    pub(super) fn new(believed_for: u64) -> Self {
         Self {
             head: None,
             since: 0,
@@ -87,14 +90,13 @@ impl Default for Known {
             recent: HashMap::default(),
             records: LruCache::unbounded_with_hasher(RandomState::default()),
             asked: 0,
+            believed_for,
             believed: 0,
             is_doubted: false,
             distrusts: 0,
         }
     }
-}
 
-impl Known {
     /// The time of the ledger, if that is known well enough at the tick `now`.
     pub(super) fn stamp(&self, now: u64) -> Option<Stamp> {
         Some(self.head.as_ref().filter(|_| !self.is_doubted && now < self.believed)?.now)
@@ -142,7 +144,7 @@ impl Known {
         }
         self.is_doubted = false;
         self.asked = self.asked.max(asked.tick);
-        self.believed = self.believed.max(asked.tick.saturating_add(BELIEVED));
+        self.believed = self.believed.max(asked.tick.saturating_add(self.believed_for));
         Learned::Yes
     }
 
@@ -214,7 +216,7 @@ impl Known {
         let Some(head) = &self.head else { return Err(Unknown::Head) };
         if present.lineage != stamp.lineage {
             // Its ledger may be a new one, of which the bus tells nothing.
-            return if now < self.asked.saturating_add(BELIEVED) { Ok(Verdict::Forgotten) } else { Err(Unknown::Head) };
+            return if now < self.asked.saturating_add(PAUSE) { Ok(Verdict::Forgotten) } else { Err(Unknown::Head) };
         }
         let since = |time: u64| time > stamp.time;
         if since(head.forgot_all) || tags.iter().any(|tag| self.recent.get(tag).copied().is_some_and(since)) {
@@ -258,5 +260,103 @@ impl Known {
         if self.records.len() > MAX_RECORDS.get() {
             self.records.pop_lru();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::RECORDS;
+
+    const TAG: u64 = 7;
+    const OTHER: u64 = 8;
+
+    fn at(time: u64) -> Stamp {
+        Stamp { lineage: 1, time }
+    }
+
+    fn head(time: u64) -> Head {
+        let mut head = Head::new(1);
+        head.note(&Change::Tags(vec![TAG, OTHER]), time);
+        head
+    }
+
+    /// What knows the ledger at this time, as it was read at the tick 0.
+    fn known(time: u64) -> Known {
+        let mut known = Known::new(1_000);
+        let asked = known.asked(0);
+        assert_eq!(known.learn(head(time), asked), Learned::Yes);
+        known
+    }
+
+    fn tag(tag: u64) -> Change {
+        Change::Tags(vec![tag])
+    }
+
+    #[test]
+    fn orders_that_are_told_without_a_gap_need_no_question() {
+        let mut known = known(5);
+        known.believe(10_000);
+        for time in 6..=9 {
+            known.note(at(time), &tag(TAG), true);
+        }
+        assert_eq!(known.stamp(9_999), Some(at(9)));
+        assert_eq!(known.judge(at(8), &[TAG], 0), Ok(Verdict::Forgotten));
+        assert_eq!(known.judge(at(9), &[TAG], 0), Ok(Verdict::Valid));
+        assert_eq!(known.judge(at(5), &[OTHER], 0), Ok(Verdict::Valid), "it is known since then");
+        assert_eq!(known.judge(at(4), &[OTHER], 0), Err(Unknown::Records(vec![0])));
+        assert_eq!(known.judge(at(9), &[], 10_000), Err(Unknown::Head), "nothing was heard for too long");
+    }
+
+    #[test]
+    fn a_gap_between_orders_is_a_doubt_until_the_head_is_read() {
+        let mut known = known(5);
+        known.note(at(7), &tag(TAG), true);
+        assert_eq!(known.stamp(0), None);
+        let early = Asked { distrusts: 0, ..known.asked(0) };
+        assert_eq!((known.learn(head(7), early), known.stamp(0)), (Learned::Yes, None), "it was asked for before");
+        let asked = known.asked(1);
+        assert_eq!((known.learn(head(7), asked), known.stamp(1)), (Learned::Yes, Some(at(7))));
+        assert_eq!(known.judge(at(6), &[OTHER], 1), Err(Unknown::Records(vec![0])));
+    }
+
+    #[test]
+    fn an_own_order_between_those_of_others_is_no_gap_and_its_echo_closes_it() {
+        let mut known = known(5);
+        let asked = known.asked(0);
+        known.note_own(head(7), &tag(TAG), asked);
+        assert_eq!((known.stamp(0), known.certain()), (Some(at(7)), at(5)));
+        known.note(at(6), &tag(OTHER), true);
+        known.echo(at(7));
+        assert_eq!(known.certain(), at(7));
+        assert_eq!([TAG, OTHER].map(|tag| known.judge(at(6), &[tag], 0)), [Ok(Verdict::Forgotten), Ok(Verdict::Valid)]);
+    }
+
+    #[test]
+    fn a_record_that_is_lost_is_a_floor_of_the_present() {
+        let mut known = known(5);
+        let from = known.certain();
+        known.keep(0, None, from);
+        assert_eq!(known.judge(at(4), &[TAG], 0), Ok(Verdict::Forgotten));
+        known.keep(0, Some(&Record::new(1, 2).to_bytes()), from);
+        assert_eq!([1, 2, 4].map(|time| known.judge(at(time), &[TAG], 0).unwrap()), {
+            [Verdict::Forgotten, Verdict::Valid, Verdict::Valid]
+        });
+        let never_made = u64::from(RECORDS - 1) << 52;
+        assert_eq!(known.judge(at(0), &[never_made], 0), Ok(Verdict::Valid));
+    }
+
+    #[test]
+    fn a_head_that_goes_back_is_told_and_one_of_before_another_ledger_is_passed_over() {
+        let mut known = known(5);
+        let asked = known.asked(0);
+        assert_eq!(known.learn(head(4), asked), Learned::RolledBack);
+        assert_eq!(known.learn(Head::new(2), asked), Learned::Yes);
+        assert_eq!(known.stamp(0), Some(Stamp { lineage: 2, time: 0 }));
+        assert_eq!(known.learn(head(9), asked), Learned::Yes);
+        assert_eq!(known.stamp(0), Some(Stamp { lineage: 2, time: 0 }), "the answer was on its way");
+        assert_eq!(known.judge(at(9), &[], 500), Ok(Verdict::Forgotten));
+        known.believe(5_000);
+        assert_eq!(known.judge(at(9), &[], 1_000), Err(Unknown::Head), "it may be a new one");
     }
 }

@@ -12,7 +12,7 @@ use tokio::sync::{Notify, Semaphore};
 
 use super::known::{Asked, Known, Learned, Unknown, Verdict};
 use crate::backends::{Backend, join};
-use crate::clock::{Clock, within};
+use crate::clock::{Clock, millis, within};
 use crate::epochs::Belief;
 use crate::error::{Error, ErrorKind};
 use crate::guard::Guard;
@@ -20,6 +20,8 @@ use crate::key::Key;
 use crate::ledger::{Announcement, Change, Forgotten, Head, Order, Stamp};
 use crate::message::Message;
 
+/// How long a head is believed that was read.
+const BELIEVED: Duration = Duration::from_secs(1);
 /// How long callers wait for another one that reads or makes the head.
 const PATIENCE: Duration = Duration::from_millis(100);
 /// How often an entry is judged while orders go on.
@@ -62,13 +64,21 @@ pub(crate) enum Reached {
 }
 
 impl Ledgers {
-    /// The ledgers beside `root` in a backend of so many parts. It tells of orders by its `bus`, where it can do that in
+    /// The ledgers beside `root` in a backend of so many parts. What is read of them is believed for a second, or for the
+    /// setting `max_staleness` if that is less. It tells of orders by its `bus`, where it can do that in
     /// one step; what was heard is believed as long as L1 is.
-    pub(crate) fn new(root: &Key, parts: u16, bus: Option<(Key, Belief)>, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(
+        root: &Key,
+        parts: u16,
+        bus: Option<(Key, Belief)>,
+        max_staleness: Option<Duration>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let believed_for = millis(max_staleness.map_or(BELIEVED, |longest| longest.min(BELIEVED)));
         let part = |number| Part {
             number,
             head: Order::head_key(root, number),
-            known: Mutex::default(),
+            known: Mutex::new(Known::new(believed_for)),
             asks: Semaphore::new(1),
             answered: Notify::new(),
         };
