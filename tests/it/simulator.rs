@@ -46,10 +46,13 @@ fn one_seed_is_one_course_of_events() {
 }
 
 #[test]
-fn without_trouble_nothing_fails_and_changes_are_seen_at_once() {
-    let report = Simulation::new(3).steps(2_000).faults(Faults::none()).run(usual).unwrap();
-    assert_eq!((report.failed_changes, report.faults, report.replaced), (0, 0, 0));
-    assert!(report.staleness < Duration::from_millis(100), "{report:?}");
+fn without_trouble_nothing_fails_and_changes_are_seen_within_the_bound() {
+    for seed in 0..5 {
+        let report = Simulation::new(seed).steps(2_000).faults(Faults::none()).run(usual).unwrap();
+        assert_eq!((report.failed_changes, report.faults, report.replaced), (0, 0, 0));
+        // Messages arrive between two steps, and the clock may move on by some hundred milliseconds in one.
+        assert!(report.staleness < BOUND, "{report:?}");
+    }
 }
 
 #[test]
