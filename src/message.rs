@@ -5,7 +5,7 @@
 //!                           | 01 everything              stamp
 //!                           | 02 tags: up to 120 times u64, stamp
 //!                           | 04 everything expired: u64 milliseconds since the Unix epoch, stamp
-//! stamp: lineage u64 | time u64, of the order in the ledger of the backend; zeros where it has no one clock
+//! stamp: lineage u64 | time u64, of the order in the ledger of the backend; zeros where it has several
 //! ```
 //! Numbers are big-endian, tags are fingerprints. The stamp comes last, so that a server which gives an order its time
 //! can write it. A version or a kind that is not known is passed over: an older process among newer ones forgets what

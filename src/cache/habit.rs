@@ -1,7 +1,7 @@
 //! Whether what is asked of the backend is mostly there.
 //!
 //! A question for the value and the lease costs a server more than a plain read, and is one question less where nothing
-//! is there. So a flight begins with the one that was the right one of late.
+//! is there. So a flight begins with the one that was right for most answers before.
 
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
@@ -24,7 +24,7 @@ impl Habit {
         }
     }
 
-    /// Whether most answers of late had a value.
+    /// Whether most of the last answers had a value.
     pub(super) fn is_to_find(&self) -> bool {
         self.0.load(Relaxed) > ALL / 2
     }

@@ -94,7 +94,7 @@ impl<B: Backend> Guard<B> {
         self.door.admits_write()
     }
 
-    /// Whether the backend refused a write of late, and has taken none since.
+    /// Whether the backend refused the last write.
     pub(crate) fn doubts_writes(&self) -> bool {
         self.door.doubts_writes()
     }

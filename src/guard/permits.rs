@@ -85,7 +85,7 @@ impl Permits {
 }
 
 impl State {
-    /// Whoever waits is called before a permit is free.
+    /// A waiter is called before a permit is free.
     fn take(&mut self) -> bool {
         let is_free = self.free > 0;
         self.free -= usize::from(is_free);

@@ -6,7 +6,7 @@
 //! server more: for 64 values of 100 bytes 3.2 us each, a transaction each 1.7 us, one for all 0.8 us, as much as a SET
 //! alone; for 16 KiB 28 us, because it copies the value, and 6 to 7 us.
 //!
-//! A batch is of one runtime: a runtime that stands still holds up none of another's requests, and a task that waits is
+//! A batch is of one runtime: a runtime that stands still holds up no requests of another, and a task that waits is
 //! on the one whose timer ends the batch.
 
 use std::io;

@@ -70,7 +70,7 @@ async fn any_number_of_caches_listens_by_one_connection_at_less_than_a_command_a
     }
 }
 
-/// How long a change by another process takes to be heard, at best: a wait of a busy machine is none of the bus.
+/// How long a change by another process takes to be heard, at best: the bus is not to blame for a busy machine.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_change_among_a_hundred_caches_is_heard_at_once() {
     let server = Server::start();
