@@ -46,6 +46,13 @@ pub(crate) struct Stamp {
     pub(crate) time: u64,
 }
 
+impl Stamp {
+    /// The lineage, then the time.
+    pub(crate) fn to_bytes(self) -> [u8; 16] {
+        (u128::from(self.lineage) << 64 | u128::from(self.time)).to_be_bytes()
+    }
+}
+
 /// What the first bytes of an entry say about the rest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Header {
@@ -156,8 +163,7 @@ impl Header {
         out.extend_from_slice(&self.stack.to_be_bytes());
         out.extend_from_slice(&self.schema.to_be_bytes());
         out.extend_from_slice(&self.key.to_be_bytes());
-        out.extend_from_slice(&self.stamp.lineage.to_be_bytes());
-        out.extend_from_slice(&self.stamp.time.to_be_bytes());
+        out.extend_from_slice(&self.stamp.to_bytes());
         tags.iter().for_each(|tag| out.extend_from_slice(&tag.to_be_bytes()));
         out
     }
@@ -182,7 +188,7 @@ impl Header {
             stack: fields.u32()?,
             schema: fields.u64()?,
             key: fields.u64()?,
-            stamp: Stamp { lineage: fields.u64()?, time: fields.u64()? },
+            stamp: fields.stamp()?,
             tags: fields.tags(count)?,
         };
         if flags & VALIDATOR != 0 {
@@ -209,10 +215,18 @@ impl Fields<'_> {
         Some(u16::from_be_bytes(*head))
     }
 
+    pub(crate) fn stamp(&mut self) -> Option<Stamp> {
+        Some(Stamp { lineage: self.u64()?, time: self.u64()? })
+    }
+
     /// So many tags; memory is taken for those that are there.
     fn tags(&mut self, count: usize) -> Option<Tags> {
         let (head, rest) = self.0.split_at_checked(count * size_of::<u64>())?;
         self.0 = rest;
+        if count == 0 {
+            // Allocates nothing.
+            return Some(Tags::default());
+        }
         Some(head.as_chunks().0.iter().map(|bytes| u64::from_be_bytes(*bytes)).collect())
     }
 

@@ -48,12 +48,12 @@ impl<'a> Message<'a> {
     pub(crate) fn to_bytes(&self, source: u64) -> Bytes {
         let mut out = self.start(source);
         if let Self::Order(_, stamp) = self {
-            out.extend_from_slice(&end(*stamp));
+            out.extend_from_slice(&stamp.to_bytes());
         }
         out.into()
     }
 
-    /// The bytes of an order but its [end](end).
+    /// The bytes of an order but its stamp.
     pub(crate) fn start(&self, source: u64) -> Vec<u8> {
         let mut out = Vec::with_capacity(10 + Key::MAX_LEN);
         out.push(VERSION);
@@ -103,15 +103,6 @@ pub(crate) fn source(bytes: &[u8]) -> u64 {
     Fields(&bytes[1..]).u64().unwrap_or_default()
 }
 
-/// The last bytes of the message of an order.
-pub(crate) fn end(stamp: Stamp) -> [u8; STAMP] {
-    let mut out = [0; STAMP];
-    let (lineage, time) = out.split_at_mut(STAMP / 2);
-    lineage.copy_from_slice(&stamp.lineage.to_be_bytes());
-    time.copy_from_slice(&stamp.time.to_be_bytes());
-    out
-}
-
 fn text(payload: &[u8]) -> Option<&str> {
     std::str::from_utf8(payload).ok().filter(|text| (1..=Key::MAX_LEN).contains(&text.len()))
 }
@@ -119,7 +110,7 @@ fn text(payload: &[u8]) -> Option<&str> {
 fn order<'a>(kind: u8, payload: &[u8]) -> Option<Message<'a>> {
     let (what, stamp) = payload.split_at_checked(payload.len().checked_sub(STAMP)?)?;
     let mut fields = Fields(stamp);
-    let stamp = Stamp { lineage: fields.u64()?, time: fields.u64()? };
+    let stamp = fields.stamp()?;
     let (numbers, rest) = what.as_chunks::<8>();
     let mut numbers = numbers.iter().map(|bytes| u64::from_be_bytes(*bytes));
     let change = match (kind, numbers.len()) {
@@ -153,7 +144,7 @@ mod tests {
         let numbers =
             [3u64.to_be_bytes().to_vec(), vec![2], [0x0102u64, 0x0506, 0x0708].map(u64::to_be_bytes).concat()];
         assert_eq!(tag.to_bytes(3), [vec![2], numbers.concat()].concat());
-        assert_eq!([tag.start(3), end(STAMP).to_vec()].concat(), tag.to_bytes(3));
+        assert_eq!([tag.start(3), STAMP.to_bytes().to_vec()].concat(), tag.to_bytes(3));
     }
 
     #[test]

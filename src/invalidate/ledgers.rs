@@ -162,10 +162,8 @@ impl Ledgers {
             let answer = guard.forget(&order).await;
             part.take(&order, answer, asked)
         };
-        let mut all = Vec::with_capacity(self.parts.len());
-        for answer in join::all(self.parts.iter().map(give)).await {
-            all.push(answer?);
-        }
+        let answers = join::all(self.parts.iter().map(give)).await;
+        let all = answers.into_iter().collect::<Result<Vec<_>, _>>()?;
         Ok(match &all[..] {
             [reached] => *reached,
             _ if all.contains(&Reached::Parts) => Reached::Parts,

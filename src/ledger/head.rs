@@ -39,7 +39,7 @@ impl Head {
     /// Reads a head. `None` for bytes that are none.
     pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
         let mut fields = Fields(bytes.strip_prefix(&MAGIC)?);
-        let now = Stamp { lineage: fields.u64()?, time: fields.u64()? };
+        let now = fields.stamp()?;
         let (forgot_all, expired_all) = (fields.u64()?, (fields.u64()?, fields.u64()?));
         Some(Self { now, forgot_all, expired_all, made: Box::new(fields.0.try_into().ok()?) })
     }

@@ -96,8 +96,7 @@ impl Order {
     /// What other processes are to be told of the order once it was carried out, and by which bus.
     pub(crate) fn message_of(&self, forgotten: &Forgotten) -> Option<(Key, Bytes)> {
         let (Announcement { bus, message }, head) = (self.announcement.as_ref()?, forgotten.head.as_ref()?);
-        let end = [head.now.lineage, head.now.time].map(u64::to_be_bytes);
-        Some((bus.clone(), [&message[..], end.as_flattened()].concat().into()))
+        Some((bus.clone(), [&message[..], &head.now.to_bytes()].concat().into()))
     }
 
     /// The head that was found, or a new one, and whether it is new.

@@ -66,6 +66,15 @@ where
     at_once(TASKS, task).await;
 }
 
+async fn set_by_many_tasks(cache: &Cache<Redis, Checked<Postcard>>) {
+    let cache = cache.clone();
+    by_many_tasks(move |id| {
+        let cache = cache.clone();
+        async move { cache.set(id, id).await.unwrap() }
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sets_of_many_tasks_share_transactions_and_batches() {
     let server = Server::start();
@@ -73,12 +82,7 @@ async fn sets_of_many_tasks_share_transactions_and_batches() {
     let names = ["set", "multi", "exec", "del", "xadd", "pexpire", "echo"];
     let calls = || names.map(|name| server.calls(name));
     let before = calls();
-    let setter = cache.clone();
-    by_many_tasks(move |id| {
-        let cache = setter.clone();
-        async move { cache.set(id, id).await.unwrap() }
-    })
-    .await;
+    set_by_many_tasks(&cache).await;
     let after = calls();
     let [set, multi, exec, del, xadd, pexpire, echo] = std::array::from_fn(|index| after[index] - before[index]);
     let count = (TASKS * EACH) as u64;
@@ -91,14 +95,7 @@ async fn sets_of_many_tasks_share_transactions_and_batches() {
 async fn removals_of_many_tasks_share_commands() {
     let server = Server::start();
     let cache = listening(&server).await;
-    by_many_tasks({
-        let cache = cache.clone();
-        move |id| {
-            let cache = cache.clone();
-            async move { cache.set(id, id).await.unwrap() }
-        }
-    })
-    .await;
+    set_by_many_tasks(&cache).await;
     let before = server.calls("unlink");
     by_many_tasks({
         let cache = cache.clone();
@@ -123,14 +120,7 @@ async fn own_messages_cost_a_few_reads_however_many_there_are() {
     let names = ["xread", "xrange", "xinfo|stream"];
     let calls = || names.map(|name| server.calls(name));
     let (before, begun) = (calls(), Instant::now());
-    by_many_tasks({
-        let cache = cache.clone();
-        move |id| {
-            let cache = cache.clone();
-            async move { cache.set(id, id).await.unwrap() }
-        }
-    })
-    .await;
+    set_by_many_tasks(&cache).await;
     let rests = u64::try_from(begun.elapsed().as_millis() / 20).unwrap() + 1;
     let after = calls();
     let [xread, xrange, xinfo] = std::array::from_fn(|index| after[index] - before[index]);
