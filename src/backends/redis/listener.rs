@@ -34,7 +34,7 @@ const COARSE: Duration = Duration::from_millis(400);
 const EARLY: Duration = Duration::from_millis(5);
 /// One wait in so many looks whether the last entries are still there: news of a flush comes by no other way. Each one
 /// does while an id is of a later time than now: what is added to a new stream is no news behind such a one.
-const LOOKS: u32 = 4;
+const LOOKS: u32 = 8;
 
 pub(super) struct Listener {
     shared: Arc<Shared>,
