@@ -90,7 +90,7 @@ impl Door {
         self.condition.limits.note(key, operation, manner, limit, latency, &result);
         let is_timed = result.as_ref().map_or_else(|error| error.kind() == ErrorKind::Timeout, |_| true);
         if is_timed && limit.size == Size::Small {
-            self.condition.pace.note(now.saturating_sub(asked));
+            self.condition.pace.note(now.saturating_sub(asked), now);
         }
         match &result {
             Ok(answer) => {
