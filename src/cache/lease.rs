@@ -19,6 +19,9 @@ use crate::epochs::Epochs;
 use crate::flight::Standing;
 use crate::key::Key;
 
+/// The longest hold that many computations are the reason for: so long others wait for a process that died.
+const LONGEST: Duration = Duration::from_secs(30);
+
 /// A lease that this process holds for a flight, and renews until this is dropped.
 ///
 /// The flight knows the token, so that the first task that finds the flight void can give the lease back.
@@ -61,9 +64,18 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         };
         // A cache that was closed meanwhile renews nothing: the lease then holds for as long as it was asked for.
         // One that was asked for longer than the way needs, as it turns out, is shortened by its first renewal.
-        let needed = self.guard.as_ref().map_or(hold, |guard| guard.hold(leases.hold));
-        let keeper = self.tasks.spawn_beside(keeper.keep(asked, hold.min(needed)));
+        let keeper = self.tasks.spawn_beside(keeper.keep(asked, hold.min(self.hold_for(leases.hold))));
         Leased { shared: Arc::clone(&self.shared), key: key.clone(), flight: Arc::clone(flight), term, keeper }
+    }
+}
+
+impl<B: Backend> Shared<B> {
+    /// For how long a lease is asked for that is to hold `least`: longer where the way to the backend is long, and where
+    /// many computations are under way. A lease is renewed each third of its time, so with a millisecond for each
+    /// computation the process renews 3,000 a second at most.
+    pub(super) fn hold_for(&self, least: Duration) -> Duration {
+        let hold = least.max(Duration::from_millis(self.flights.len() as u64).min(LONGEST));
+        self.guard.as_ref().map_or(hold, |guard| guard.hold(hold))
     }
 }
 
@@ -145,6 +157,9 @@ impl<B: Backend> Keeper<B> {
                 continue;
             }
             let asked = self.clock.ticks();
+            if let Some(guard) = &self.shared.guard {
+                guard.note_delay(asked.saturating_sub(due));
+            }
             let Some(renewed) = self.renew(asked, hold).await else { return };
             hold = renewed;
             due = asked.saturating_add(third(hold));
@@ -168,7 +183,7 @@ impl<B: Backend> Keeper<B> {
         let _turn = self.term.turn.lock().await;
         let token = self.flight.upgrade()?.lease()?;
         let guard = self.shared.guard.as_ref()?;
-        let hold = guard.hold(self.least);
+        let hold = self.shared.hold_for(self.least);
         match guard.renew(&self.key, hold, token).await {
             Ok(true) => {
                 self.term.ends.store(asked.saturating_add(millis(hold)), SeqCst);

@@ -165,7 +165,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         }
         let asked = self.clock.ticks();
         turn.begun.get_or_insert(asked);
-        let (token, hold) = (LeaseToken::random(), guard.hold(leases.hold));
+        let (token, hold) = (LeaseToken::random(), self.hold_for(leases.hold));
         match guard.lease(key, hold, token, turn.seen.as_ref()).await {
             Ok(Lease::Granted) => {
                 turn.lease = Some(self.hold(key, &turn.flight, (token, asked), (hold, leases)));

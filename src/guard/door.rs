@@ -177,6 +177,11 @@ impl Door {
         self.condition.pace.hold(hold)
     }
 
+    /// An operation that keeps a lease began so many milliseconds late.
+    pub(super) fn note_delay(&self, late: u64) {
+        self.condition.pace.note(late, self.condition.clock.ticks());
+    }
+
     /// What the breaker is now, if there is one.
     pub(super) fn breaker(&self) -> Option<BreakerState> {
         self.condition.breaker.as_ref().map(Breaker::state_now)

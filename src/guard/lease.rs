@@ -26,6 +26,11 @@ impl<B: Backend> Guard<B> {
         self.door.hold(hold)
     }
 
+    /// A task that was to renew a lease ran so many milliseconds late: the next leases last longer.
+    pub(crate) fn note_delay(&self, late: u64) {
+        self.door.note_delay(late);
+    }
+
     /// Asks for the lease of `key`, unless there is another value than was `seen`: see [`whole`](Guard::whole) for what is
     /// found.
     pub(crate) async fn lease(

@@ -1,6 +1,6 @@
 //! Many keys computed at once.
 
-use cachekit::{CacheBuilder, Intent};
+use cachekit::{CacheBuilder, Intent, Settings};
 
 use super::support::{MINUTE, at_once, patient};
 use crate::servers::{Reply, Server};
@@ -13,8 +13,10 @@ const KEYS: usize = 10_000;
 async fn ten_thousand_keys_that_are_computed_at_once_are_all_stored() {
     let server = Server::start();
     let redis = patient(&server.url());
-    let builder = CacheBuilder::new().intent(Intent::Production).namespace("burst").backend(redis);
-    let cache = builder.adaptive_timeout_enabled(false).queue_wait(MINUTE / 2).build().unwrap();
+    let mut settings = Settings::default();
+    (settings.lease_hold, settings.queue_wait) = (Some(MINUTE), Some(MINUTE / 2));
+    let builder = CacheBuilder::new().settings(settings).intent(Intent::Production).namespace("burst").backend(redis);
+    let cache = builder.adaptive_timeout_enabled(false).build().unwrap();
     let calls = cache.clone();
     let answers = at_once(KEYS, move |key| {
         let cache = calls.clone();
