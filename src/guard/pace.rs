@@ -39,7 +39,7 @@ impl Pace {
     /// Takes note of an operation that took so many milliseconds and ended at the tick `now`.
     pub(super) fn note(&self, latency: u64, now: u64) {
         let (known, latency) = (self.0.load(Relaxed), latency.min(LONGEST / OPERATIONS));
-        let window = now / WINDOW & u64::from(u32::MAX);
+        let window = (now / WINDOW) & u64::from(u32::MAX);
         let (before, slowest) = match known {
             NONE => (0, 0),
             known if known >> 32 == window => (known >> 16 & 0xffff, known & 0xffff),

@@ -140,42 +140,6 @@ proptest! {
 }
 
 #[test]
-fn golden_texts() {
-    assert_eq!(text("users", 42), "users:42");
-    assert_eq!(text("users", "ada"), "users:ada");
-    assert_eq!(text("users", -1), "users:-1");
-    assert_eq!(text("users", ("eu west", 42)), "users:eu%20west/42");
-    assert_eq!(text("a:b/c", ("d:e", "f/g")), "a%3Ab%2Fc:d%3Ae/f%2Fg");
-    assert_eq!(text("n", "100%~"), "n:100%25%7E");
-    assert_eq!(text("n", "a\nb\0c\u{7f}"), "n:a%0Ab%00c%7F");
-    assert_eq!(text("n", "é🦀"), "n:%C3%A9%F0%9F%A6%80");
-    assert_eq!(text("é", "A.b_c-9"), "%C3%A9:A.b_c-9");
-    assert_eq!(text("n", ("", "")), "n:/");
-    assert_eq!(text("n", ("", "a")), "n:/a");
-    assert_eq!(text("n", ("a", "")), "n:a/");
-    assert_eq!(text("n", (1, 2, 3, 4, 5, 6)), "n:1/2/3/4/5/6");
-}
-
-#[test]
-fn golden_texts_of_long_keys() {
-    let longest = "k".repeat(178);
-    assert_eq!(text("n", longest.as_str()), format!("n:{longest}"), "180 bytes are not shortened");
-    // The tail is BLAKE2b-256 of `n:` and 179 times `k`, by another implementation.
-    let tail = "aaf8ab603502660d71c0815f8ee67995d3cbd588555d7784a9b3be32b4f95ac7";
-    assert_eq!(text("n", "k".repeat(179)), format!("n:{}~{tail}", "k".repeat(113)));
-    let tail = "b01a874d71ca797e5e90f0266008cdc01ec5cc39ff2e5d25ff80278ad4beff32";
-    assert_eq!(text("n", "é".repeat(60)), format!("n:{}%C3%A~{tail}", "%C3%A9".repeat(18)));
-    assert_eq!(text("n".repeat(300).as_str(), 1).len(), Key::MAX_LEN);
-}
-
-#[test]
-fn golden_ids() {
-    // BLAKE2b-64 of the texts, by another implementation.
-    assert_eq!(Key::new("users", 42).unwrap().id(), "198eec194f6a4360");
-    assert_eq!(Key::new("users", 42).unwrap().reserved("lock").id(), "06a9bee81aac4ed5");
-}
-
-#[test]
 fn reserved_names_stand_behind_the_key() {
     let key = Key::new("users", "a:b").unwrap();
     assert_eq!(key.reserved("lock").as_str(), "users:a%3Ab:lock");

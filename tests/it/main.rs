@@ -47,5 +47,6 @@ mod spread;
 mod storm;
 mod support;
 mod timeless;
+mod vectors;
 mod waiting;
 mod warnings;

@@ -360,32 +360,3 @@ fn errors_do_not_quote_values() {
         }
     });
 }
-
-#[derive(Serialize)]
-struct Golden {
-    id: u32,
-    name: &'static str,
-    shape: Shape,
-    tags: [Option<i8>; 2],
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-#[test]
-fn golden_bytes() {
-    let value = Golden { id: 300, name: "ada", shape: Shape::Rect { w: 1, h: Some(-2) }, tags: [None, Some(-1)] };
-    assert_eq!(hex(&encode(&Postcard, &value)), "ac0203616461020101030001ff");
-    assert_eq!(
-        hex(&encode(&MessagePack, &value)),
-        "84a26964cd012ca46e616d65a3616461a5736861706581a45265637482a17701a168fea47461677392c0ff"
-    );
-    assert_eq!(encode(&Json, &value), br#"{"id":300,"name":"ada","shape":{"Rect":{"w":1,"h":-2}},"tags":[null,-1]}"#);
-    assert_eq!(hex(&encode(&Checked::new(Postcard), &value)), "ac0203616461020101030001ffd0a8bae85869d270");
-    assert_eq!(hex(&encode(&Standard::default(), &value)), "00ac0203616461020101030001fff916025675d670d6");
-    assert_eq!(
-        hex(&encode(&Compressed::new(Postcard).level(1), &"ab".repeat(600))),
-        "01000004b27801dbc09998340a474360340446436068840000b660c9d1"
-    );
-}

@@ -1,4 +1,4 @@
-//! Stored bytes, names, modes and dates.
+//! Modes and dates of files.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -12,28 +12,6 @@ use crate::support::leased;
 
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o7777
-}
-
-#[tokio::test]
-async fn a_stored_file_has_these_bytes() {
-    let place = place(small());
-    place.files.set(&key(42), "ada".into(), MINUTE).await.unwrap();
-
-    // Python: hashlib.blake2b(b"users:42", digest_size=16).hexdigest()
-    assert_eq!(listing(&place.dir), [".cachekit.lock", "582992d52d563cfc1eec671a3b89bd6e"]);
-    // 1,700,000,000.5 s and 60 s more, rounded up: 1,700,000,061 = 0x6553F13D.
-    let bytes = fs::read(only_entry(&place.dir)).unwrap();
-    assert_eq!(bytes, *b"\x43\x4B\x01\x00\x00\x00\x00\x00\x00\x00\x65\x53\xF1\x3Dada");
-}
-
-#[tokio::test]
-async fn a_file_the_python_library_wrote_is_read() {
-    let place = place(small());
-    let path = place.dir.join("582992d52d563cfc1eec671a3b89bd6e");
-    fs::write(path, b"CK\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00never ends").unwrap();
-    assert_eq!(place.files.get(&key(42)).await.unwrap().as_deref(), Some(&b"never ends"[..]));
-    place.clock.set(u64::MAX);
-    assert_eq!(place.files.get(&key(42)).await.unwrap().as_deref(), Some(&b"never ends"[..]));
 }
 
 #[tokio::test]

@@ -48,16 +48,31 @@ impl Memcached {
 
     /// What the server has under a name, as text.
     pub(crate) fn text(&self, name: &str) -> Option<String> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.write_all(format!("mg {name} v\r\n").as_bytes()).unwrap();
-        let mut reader = BufReader::new(stream);
+        self.bytes(name).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// What the server has under a name.
+    pub(crate) fn bytes(&self, name: &str) -> Option<Vec<u8>> {
+        let mut reader = BufReader::new(TcpStream::connect(("127.0.0.1", self.port)).unwrap());
+        reader.get_ref().set_read_timeout(Some(PATIENCE)).unwrap();
+        reader.get_mut().write_all(format!("mg {name} v\r\n").as_bytes()).unwrap();
         let mut line = String::new();
         reader.read_line(&mut line).unwrap();
         let length = line.strip_prefix("VA ")?.trim_end().parse().unwrap();
         let mut value = vec![0; length];
         reader.read_exact(&mut value).unwrap();
-        Some(String::from_utf8_lossy(&value).into_owned())
+        Some(value)
+    }
+
+    /// Stores bytes under a name for a minute, with these client flags.
+    pub(crate) fn plant(&self, name: &str, flags: u32, bytes: &[u8]) {
+        let mut reader = BufReader::new(TcpStream::connect(("127.0.0.1", self.port)).unwrap());
+        reader.get_ref().set_read_timeout(Some(PATIENCE)).unwrap();
+        let head = format!("ms {name} {} F{flags} T60\r\n", bytes.len());
+        reader.get_mut().write_all(&[head.as_bytes(), bytes, b"\r\n"].concat()).unwrap();
+        let mut line = String::new();
+        reader.read_line(&mut line).unwrap();
+        assert_eq!(line.trim_end(), "HD", "it is stored");
     }
 
     /// One number of the server's `stats`.

@@ -1,0 +1,113 @@
+//! What processes tell one another by a bus.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use cachekit::backends::{Memory, Redis};
+use cachekit::codec::Postcard;
+use cachekit::testing::ManualClock;
+use cachekit::{
+    AnyBus, Backend, Bus, Cache, CacheBuilder, Error, Event, Intent, Key, Observer, Origin, RedisSettings, Scope,
+};
+
+use super::shelf::Shelf;
+use super::{entries, vector};
+use crate::servers::{PATIENCE, Reply, Server, eventually};
+
+/// What is heard from elsewhere.
+#[derive(Debug, Default)]
+struct Heard(Mutex<Vec<String>>);
+
+impl Observer for Heard {
+    fn event(&self, event: &Event<'_>) {
+        let Event::Invalidated { scope, effect, origin: Origin::Elsewhere, .. } = event else { return };
+        let what = match scope {
+            Scope::Key(key) => key.as_str().to_owned(),
+            Scope::Tag { fingerprint, .. } => format!("{fingerprint:016x}"),
+            _ => "all".to_owned(),
+        };
+        self.0.lock().unwrap().push(format!("{what} {effect:?}"));
+    }
+}
+
+type Users = Cache<Shelf, Postcard>;
+
+struct Process {
+    cache: Users,
+    bus: AnyBus,
+    heard: Arc<Heard>,
+}
+
+/// A process with this ledger, whose last order had the time 9.
+fn process() -> Process {
+    let (heard, shelf) = (Arc::new(Heard::default()), entries::shelf());
+    let bus = Memory::new(1 << 20).bus(&Key::new("any", "bus").unwrap()).unwrap();
+    let builder = CacheBuilder::new().intent(Intent::Test).namespace("users").backend(shelf).bus(bus.clone());
+    let builder = builder.namespace_index(true).clock(Arc::new(ManualClock::new())).observer(Arc::clone(&heard) as _);
+    let builder = builder.background(true).ttl(Duration::from_secs(60)).stale_if_error(Duration::from_secs(60));
+    Process { cache: builder.build().unwrap(), bus, heard }
+}
+
+async fn says(name: &str, change: impl AsyncFnOnce(&Users) -> Result<(), Error>) {
+    let process = process();
+    process.cache.set(42, 1u32).await.unwrap();
+    let start = process.bus.receive(None, Duration::ZERO).await.unwrap().position;
+    change(&process.cache).await.unwrap();
+    let said = process.bus.receive(Some(&start), Duration::ZERO).await.unwrap().messages;
+    assert_eq!(said.len(), 1, "{name}");
+    vector(include_str!("messages.txt"), name).check(&said[0]);
+}
+
+async fn hears(name: &str, what: &[&str]) {
+    let process = process();
+    process.cache.get::<u32>(1).await.unwrap();
+    process.bus.publish(vector(include_str!("messages.txt"), name).bytes.into()).await.unwrap();
+    eventually("it is heard", async || process.heard.0.lock().unwrap().len() == what.len()).await;
+    assert_eq!(*process.heard.0.lock().unwrap(), what, "{name}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messages_are_said_and_heard_as_these_bytes() {
+    says("key", async |cache| cache.invalidate(42).await).await;
+    hears("key", &["users:42 Invalidated"]).await;
+    says("expired key", async |cache| cache.expire(42).await).await;
+    hears("expired key", &["users:42 Expired"]).await;
+    says("everything", async |cache| cache.invalidate_namespace().await).await;
+    hears("everything", &["all Invalidated"]).await;
+    says("tags", async |cache| cache.invalidate_tags(["eu", "uk"]).await).await;
+    hears("tags", &["d7b39d218ff2f1af Invalidated", "1f72901e78a60be3 Invalidated"]).await;
+    says("everything expired", async |cache| cache.expire_all().await).await;
+    hears("everything expired", &["all Expired"]).await;
+}
+
+/// The message in the last entry of the stream of a namespace.
+fn last(server: &Server) -> Vec<u8> {
+    let Reply::List(mut entries) = server.call(&["XREVRANGE", "users::bus", "+", "-", "COUNT", "1"]) else { panic!() };
+    let Some(Reply::List(entry)) = entries.pop() else { panic!("the stream has an entry") };
+    let Reply::List(fields) = &entry[1] else { panic!("an entry has fields") };
+    assert_eq!(fields[0], Reply::Text(b"m".to_vec()), "the field of messages");
+    let Reply::Text(message) = &fields[1] else { panic!("a field has a value") };
+    message.clone()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn redis_keeps_the_same_messages_in_a_stream_beside_the_namespace() {
+    let (server, heard) = (Server::start(), Arc::new(Heard::default()));
+    let mut settings = RedisSettings::new(&server.url()).unwrap();
+    (settings.timeout, settings.connect_timeout) = (PATIENCE, PATIENCE);
+    server.call(&[b"SET", entries::HEAD.as_bytes(), &entries::file("head").bytes]);
+    let builder =
+        CacheBuilder::new().intent(Intent::Production).namespace("users").backend(Redis::new(settings).unwrap());
+    let cache = builder.observer(Arc::clone(&heard) as _).build().unwrap();
+    let file = |name| vector(include_str!("messages.txt"), name);
+
+    cache.get::<u32>(1).await.unwrap();
+    cache.invalidate(42).await.unwrap();
+    file("key").check(&last(&server));
+    cache.invalidate_tags(["eu", "uk"]).await.unwrap();
+    file("tags").check(&last(&server));
+    for (name, what) in [("key", "users:42 Invalidated"), ("everything", "all Invalidated")] {
+        server.call(&[&b"XADD"[..], b"users::bus", b"*", b"m", &file(name).bytes]);
+        eventually("it is heard", async || heard.0.lock().unwrap().last().is_some_and(|last| last == what)).await;
+    }
+}
