@@ -145,6 +145,7 @@ mod stack;
 mod tasks;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod tiers;
 mod warnings;
 
 #[doc(no_inline)]

@@ -187,20 +187,26 @@ impl<C: Codec> Sealer<C> {
         is_first.then(|| format!("only L1 keeps values of this type, and no backend could be added later: {error}"))
     }
 
-    /// The value in a frame that was stored under the key text `key`, and what the frame says of it.
-    pub(crate) fn open<T: Value>(&self, key: &str, bytes: &[u8]) -> Result<(T, Dates, Marks), Unreadable> {
-        let (header, head, body) = Header::split(bytes).ok_or(Unreadable::Foreign)?;
+    /// What the header of a frame says that was stored under the key text `key`, whatever its type.
+    pub(crate) fn head(&self, key: &str, bytes: &[u8]) -> Result<Head, Unreadable> {
+        let (header, head, _) = Header::split(bytes).ok_or(Unreadable::Foreign)?;
         if header.key != frame::fingerprint(key) {
             return Err(Unreadable::Unauthentic);
         }
         if header.stack != self.stack {
             return Err(Unreadable::Stack);
         }
-        if header.schema != self.schema::<T>() {
+        Ok(Head { header, length: head.len() })
+    }
+
+    /// The value in the same frame.
+    pub(crate) fn open<T: Value>(&self, key: &str, bytes: &[u8], head: &Head) -> Result<T, Unreadable> {
+        if head.header.schema != self.schema::<T>() {
             return Err(Unreadable::Schema);
         }
+        let (head, body) = bytes.split_at_checked(head.length).ok_or(Unreadable::Foreign)?;
         match guarded(|| self.codec.decode(body, self.context(key, head))) {
-            Some(Ok(value)) => Ok((value, dates(&header), marks(header))),
+            Some(Ok(value)) => Ok(value),
             Some(Err(error)) => Err(match error.kind() {
                 ErrorKind::Unauthentic => Unreadable::Unauthentic,
                 ErrorKind::TooLarge => Unreadable::TooLarge,
@@ -219,25 +225,32 @@ impl<C: Codec> Sealer<C> {
         Header::split(bytes).is_some_and(|(header, ..)| is_known(header.schema ^ self.version))
     }
 
-    /// What a frame that this cache could open under the key text `key` says, whatever its type.
-    pub(crate) fn peek(&self, key: &str, bytes: &[u8]) -> Option<(Dates, Marks)> {
-        let (header, ..) = Header::split(bytes)?;
-        let is_ours = header.key == frame::fingerprint(key) && header.stack == self.stack;
-        is_ours.then(|| (dates(&header), marks(header)))
-    }
-
     fn schema<T: Value>(&self) -> u64 {
         schema_of::<T>().fingerprint() ^ self.version
     }
 }
 
-fn dates(header: &Header) -> Dates {
-    let fresh_for = header.fresh_for.min(header.ttl);
-    Dates { created: header.created, fresh_for, ttl: header.ttl, grace: header.grace, clock: header.clock }
+/// What the header of a frame says.
+#[derive(Debug, Clone)]
+pub(crate) struct Head {
+    header: Header,
+    /// The bytes of the header.
+    length: usize,
 }
 
-fn marks(header: Header) -> Marks {
-    Marks { stamp: header.stamp, tags: header.tags }
+impl Head {
+    pub(crate) fn dates(&self) -> Dates {
+        let Header { created, fresh_for, ttl, grace, clock, .. } = self.header;
+        Dates { created, fresh_for: fresh_for.min(ttl), ttl, grace, clock }
+    }
+
+    pub(crate) fn stamp(&self) -> Stamp {
+        self.header.stamp
+    }
+
+    pub(crate) fn tags(&self) -> &Tags {
+        &self.header.tags
+    }
 }
 
 /// Runs the user's serde code. `None` if it panics: stored bytes must not bring a program down.

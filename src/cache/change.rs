@@ -10,17 +10,17 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::Inner;
-use super::large::Sealing;
-use super::recovery::{Target, Work};
 use crate::backends::{Backend, join};
 use crate::codec::Codec;
 use crate::error::{Error, ErrorKind};
 use crate::event::{Effect, Event, Origin, Scope};
 use crate::fence::{Fence, Turn};
 use crate::frame::Tags;
+use crate::invalidate::{Target, Work};
 use crate::key::Key;
 use crate::message::Message;
 use crate::seal::{Marks, Value};
+use crate::tiers::Sealing;
 
 /// How many messages are on their way at once.
 const WIDTH: usize = 32;
@@ -43,9 +43,9 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             parts.iter().for_each(|part| later(part, work));
             return Err(error);
         }
-        parts.iter().for_each(|part| self.recovery.settle(&part.target, part.begun));
+        parts.iter().for_each(|part| self.tiers.l2.retries.settle(&part.target, part.begun));
         self.see_to_recovery();
-        let width = self.policy.backpressure.map_or(WIDTH, |rules| rules.max_concurrent.clamp(1, WIDTH));
+        let width = self.policy().backpressure.map_or(WIDTH, |rules| rules.max_concurrent.clamp(1, WIDTH));
         let mut told = Ok(());
         for few in parts.chunks(width) {
             if told.is_err() && self.recovers() {
@@ -53,7 +53,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
                 few.iter().for_each(|part| later(part, Work::Tell));
                 continue;
             }
-            let results = join::all(few.iter().map(|part| self.tell_others(part.key, &part.message))).await;
+            let results = join::all(few.iter().map(|part| self.shared.tell_others(part.key, &part.message))).await;
             for (part, result) in few.iter().zip(results) {
                 if result.is_err() {
                     later(part, Work::Tell);
@@ -78,7 +78,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         };
         async move {
             // A closed cache spawns nothing: the call does its own work.
-            if let Err(task) = self.tasks.spawn(task) {
+            if let Err(task) = self.shared.tasks.spawn(task) {
                 task.await;
             }
             told.await.unwrap_or_else(|_| {
@@ -99,7 +99,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     /// Removes what a task wrote whose turn others did not wait for, if one of them changed the key meanwhile: which of
     /// the writes the backend has is not known.
     pub(super) async fn make_way(&self, key: &Key, fence: &Fence, turn: &Turn<'_>) {
-        let Some(guard) = self.guard.as_ref().filter(|_| turn.was_passed() && !fence.holds()) else { return };
+        let Some(guard) = self.tiers.l2.guard.as_ref().filter(|_| turn.was_passed() && !fence.holds()) else { return };
         if guard.remove(key).await.is_err() {
             self.recover(Target::Key(key.clone()), key, turn.made(), Work::Remove);
         }
@@ -119,7 +119,7 @@ pub(super) struct Change<B: Backend, C: Codec> {
 
 impl<B: Backend, C: Codec> Change<B, C> {
     pub(super) fn begin(cache: &Arc<Inner<B, C>>, key: Key, effect: Option<Effect>) -> Self {
-        let fence = cache.local.fence(&key);
+        let fence = cache.tiers.local.fence(&key);
         let begun = fence.raise();
         let change = Self { cache: Arc::clone(cache), key, fence, effect, begun, ended: AtomicBool::new(false) };
         change.leave_l1();
@@ -134,10 +134,10 @@ impl<B: Backend, C: Codec> Change<B, C> {
         tags: &Tags,
         sealing: &Sealing<T, C>,
     ) -> Result<(), Error> {
-        let Some(guard) = &self.cache.guard else { return Ok(()) };
+        let Some(guard) = &self.cache.tiers.l2.guard else { return Ok(()) };
         let mut frame = frame.clone();
         if !is_stamped {
-            let stamp = self.cache.stamp(&self.key).await?;
+            let stamp = self.cache.tiers.stamp(&self.key).await?;
             // If an order to forget came in between, the frame keeps the stamp of no ledger: the older entry must go, too.
             if !self.fence.forgot(tags) && !self.fence.expired() {
                 frame = sealing.seal(Marks { stamp, tags: Arc::clone(tags) }).await?;
@@ -163,7 +163,9 @@ impl<B: Backend, C: Codec> Change<B, C> {
 
     /// Ends a `set` that was overtaken. What a later expiry left to stand in is older than its value, so it goes.
     pub(super) async fn end_overtaken(&self, turn: &Turn<'_>) -> Result<(), Error> {
-        let Some(guard) = self.cache.guard.as_ref().filter(|_| self.fence.kept(turn.made())) else { return Ok(()) };
+        let Some(guard) = self.cache.tiers.l2.guard.as_ref().filter(|_| self.fence.kept(turn.made())) else {
+            return Ok(());
+        };
         let removed = guard.remove(&self.key).await;
         self.cache.conclude(&[self.part()], removed, Work::Remove).await
     }
@@ -188,7 +190,7 @@ impl<B: Backend, C: Codec> Change<B, C> {
         let told = self.ended.swap(true, SeqCst);
         self.fence.end(self.begun);
         self.leave_l1();
-        self.cache.throttle.succeeded(&self.key);
+        self.cache.shared.throttle.succeeded(&self.key);
         if let Some(effect) = self.effect.filter(|_| !told) {
             self.cache.tell_invalidated(Scope::Key(&self.key), effect);
         }
@@ -196,9 +198,9 @@ impl<B: Backend, C: Codec> Change<B, C> {
 
     fn leave_l1(&self) {
         if self.effect == Some(Effect::Expired) {
-            self.cache.local.expire(&self.key, self.cache.clock.ticks());
+            self.cache.tiers.local.expire(&self.key, self.cache.clock.ticks());
         } else {
-            self.cache.local.evict(&self.key);
+            self.cache.tiers.local.evict(&self.key);
         }
     }
 }

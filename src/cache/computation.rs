@@ -9,7 +9,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 
-use super::options::Computed;
+use super::computed::Computed;
 use crate::error::panic_message;
 use crate::event::{CallerSpan, Complaint};
 use crate::flight::Context;
@@ -38,12 +38,13 @@ where
     })
 }
 
-/// Who starts a flight.
-pub(super) struct Leader {
+/// The call that starts a flight.
+pub(super) struct Leader<T, E> {
     pub(super) context: Context,
     /// The parent of what the computation does.
     pub(super) span: CallerSpan,
     pub(super) complaint: Complaint,
+    pub(super) compute: Computation<T, E>,
 }
 
 /// Runs a future. If it panics, what it said.

@@ -1,8 +1,6 @@
 //! What both tiers have.
 
 use super::Inner;
-use super::options::Options;
-use super::tiers::Found;
 use super::turn::Asking;
 use crate::backends::Backend;
 use crate::codec::Codec;
@@ -11,6 +9,7 @@ use crate::fence::Fence;
 use crate::key::Key;
 use crate::memory::Age;
 use crate::seal::Value;
+use crate::tiers::{Found, Options, Reading};
 
 impl<B: Backend, C: Codec> Inner<B, C> {
     /// The best that L1 and the backend have, and the backend's failure.
@@ -24,14 +23,15 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         mut asking: Asking<'_, B>,
     ) -> (Option<Found<T>>, Option<Error>) {
         for _ in 0..3 {
-            let fence = self.local.fence(key);
+            let fence = self.tiers.local.fence(key);
             let (found, failure) = self.consult_under(key, options, &fence, &mut asking).await;
             if failure.is_some() || fence.is_current() && !fence.forgot(tags_of(&found)) {
                 return (found, failure);
             }
             asking.anew().await;
         }
-        self.consult_in_turn(key, options, asking).await
+        // Boxed: rare, and as deep as a read.
+        Box::pin(self.consult_in_turn(key, options, asking)).await
     }
 
     /// Like [`consult`](Self::consult), while no change of this process can end.
@@ -42,10 +42,10 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         options: Options,
         mut asking: Asking<'_, B>,
     ) -> (Option<Found<T>>, Option<Error>) {
-        let lane = self.local.fence(key);
+        let lane = self.tiers.local.fence(key);
         let turn = lane.turn().await;
-        let fence = self.local.fence(key);
-        let (found, failure) = Box::pin(self.consult_under(key, options, &fence, &mut asking)).await;
+        let fence = self.tiers.local.fence(key);
+        let (found, failure) = self.consult_under(key, options, &fence, &mut asking).await;
         let is_valid = |found: &Found<T>| !fence.forgot(found.tags()) && (!turn.was_passed() || fence.is_current());
         (found.filter(is_valid), failure)
     }
@@ -57,13 +57,43 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         fence: &Fence,
         asking: &mut Asking<'_, B>,
     ) -> (Option<Found<T>>, Option<Error>) {
-        let found = if options.skip_l1_read { None } else { self.look_l1_tagged::<T>(key, asking.complaint).await };
+        let complaint = asking.complaint;
+        let found = if options.skip_l1_read { None } else { self.tiers.look_tagged::<T>(key, complaint).await };
         if options.skip_l2_read || found.as_ref().is_some_and(|found| found.age == Age::Fresh) {
             return (found, None);
         }
-        match self.read(key, options, found.as_ref(), (fence, asking), || fence.is_current()).await {
+        let reading = Reading { key, options, known: found.as_ref(), fence, complaint };
+        match self.read(reading, asking, || fence.is_current()).await {
             Err(error) => (found, Some(error)),
             Ok(in_l2) => (in_l2.or(found), None),
+        }
+    }
+
+    /// What the backend has, if it is newer than what is known.
+    pub(super) async fn read<T: Value>(
+        &self,
+        reading: Reading<'_, T>,
+        asking: &mut Asking<'_, B>,
+        admit: impl Fn() -> bool,
+    ) -> Result<Option<Found<T>>, Error> {
+        // Before the question: a change that waits now may be made again before the answer is judged.
+        let is_hidden = self.tiers.l2.retries.hides(reading.key, &[]);
+        let bytes = match &mut asking.turn {
+            None if is_hidden => None,
+            None => self.tiers.fetch(reading.key, reading.complaint).await?,
+            // Boxed: what finds a value by a plain read needs no room for the question.
+            Some(turn) if !turn.reads_first => Box::pin(self.ask_whole(reading.key, turn, reading.complaint)).await?,
+            Some(turn) => {
+                // The question for the lease follows, if what is found is of no use.
+                turn.reads_first = false;
+                let bytes = self.tiers.fetch(reading.key, reading.complaint).await?;
+                turn.saw(bytes.as_ref());
+                bytes
+            }
+        };
+        match bytes.filter(|_| !is_hidden) {
+            Some(bytes) => self.tiers.accept(reading, bytes, admit).await,
+            None => Ok(None),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::Cache;
 use super::computation;
-use super::options::{Computed, Options, add_tags};
+use super::computed::{Computed, add_tags};
 use super::path::Look;
 use crate::backends::Backend;
 use crate::codec::Codec;
@@ -16,6 +16,7 @@ use crate::frame::Tags;
 use crate::key::IntoKey;
 use crate::seal::Value;
 use crate::sensitive::Storable;
+use crate::tiers::Options;
 
 /// A call under way: a key, and what this call asks for beyond the cache's policy.
 ///

@@ -9,11 +9,7 @@ use bytes::Bytes;
 
 use super::Inner;
 use super::change::Change;
-use super::large::{Bulk, Sealing};
-use super::options::{Options, check_tags};
 use super::path::Look;
-use super::recovery::Work;
-use super::tiers::{Found, Origin};
 use super::turn::Asking;
 use crate::backends::Backend;
 use crate::clock::{check_time, millis, within};
@@ -22,16 +18,17 @@ use crate::error::{Error, ErrorKind};
 use crate::event::{Complaint, Event, Outcome};
 use crate::frame::Tags;
 use crate::guard::check_size;
-use crate::invalidate::Subscription;
+use crate::invalidate::{Subscription, Work};
 use crate::key::{IntoKey, Key};
 use crate::ledger::Stamp;
 use crate::memory::Age;
 use crate::seal::{Marks, Value};
+use crate::tiers::{Bulk, Found, Options, Origin, Sealing, check_tags};
 
 impl<B: Backend, C: Codec> Inner<B, C> {
     pub(super) async fn fetch<T: Value>(&self, key: &impl IntoKey, options: Options) -> Result<Option<Arc<T>>, Error> {
         options.check()?;
-        let (key, stale, complaint) = if self.local.l1.is_none() {
+        let (key, stale, complaint) = if self.tiers.local.l1.is_none() {
             (self.key(key)?, None, Complaint::default())
         } else {
             match self.look(key, &options)? {
@@ -71,13 +68,13 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             check_time(&*self.clock)?;
         }
         let key = self.key(key)?;
-        let dates = self.plan(options, None, &*value)?;
+        let dates = self.tiers.plan(options, None, &*value)?;
         // Before the versions are looked at: an invalidation that comes in between voids the value in both tiers.
-        let origin = Origin { dates, epoch: self.local.epochs.now(), tags: Tags::from(tags) };
-        let to_l2 = self.guard.is_some() && !options.skip_l2_write;
+        let origin = Origin { dates, epoch: self.tiers.local.epochs.now(), tags: Tags::from(tags) };
+        let to_l2 = self.tiers.l2.guard.is_some() && !options.skip_l2_write;
         // Of a tag that others may have forgotten unheard, the time of now is asked for.
-        let asks = !tags.is_empty() && self.ledgers.as_ref().is_some_and(|ledgers| !ledgers.hears());
-        let known = if !to_l2 { Some(Stamp::default()) } else { self.known_stamp(&key).filter(|_| !asks) };
+        let asks = !tags.is_empty() && self.tiers.l2.ledgers.as_ref().is_some_and(|ledgers| !ledgers.hears());
+        let known = if !to_l2 { Some(Stamp::default()) } else { self.tiers.known_stamp(&key).filter(|_| !asks) };
         let bulk = Bulk::of(&*value);
         let stored = Arc::clone(self).store_set(key, options, origin, known, value, bulk);
         // Sealing a large one takes a while, in which the caller may leave.
@@ -94,9 +91,9 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         bulk: Bulk,
     ) -> Result<(), Error> {
         let dates = origin.dates;
-        let to_l2 = self.guard.is_some() && !options.skip_l2_write;
+        let to_l2 = self.tiers.l2.guard.is_some() && !options.skip_l2_write;
         // Sealed here, so that a value that cannot be written changes nothing; once more where the time of its ledger is not known.
-        let (sealer, cost) = (Arc::clone(&self.sealer), Duration::ZERO);
+        let (sealer, cost) = (Arc::clone(&self.tiers.sealer), Duration::ZERO);
         let sealing = Sealing { sealer, key: key.clone(), value: Arc::clone(&value), bulk, dates, cost };
         let frame = if to_l2 || C::CONFIDENTIAL {
             let marks = Marks { stamp: known.unwrap_or_default(), tags: Arc::clone(&origin.tags) };
@@ -104,16 +101,16 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         } else {
             None
         };
-        let weight = if self.keeps_values() || frame.is_none() { bulk.weigh(&value).await } else { 0 };
+        let weight = if self.tiers.keeps_values() || frame.is_none() { bulk.weigh(&value).await } else { 0 };
         let size = frame.as_ref().map_or(weight, Bytes::len);
-        check_size(size, self.policy.max_value_size)?;
+        check_size(size, self.policy().max_value_size)?;
         let change = Change::begin(&self, key, None);
         if self.is_alone() {
             change.void();
             if options.skip_l1_write {
                 return Ok(());
             }
-            return self.keep(&change.key, &value, weight, frame, origin, || change.may_keep()).map(|_| ());
+            return self.tiers.keep(&change.key, &value, weight, frame, origin, || change.may_keep()).map(|_| ());
         }
         self.change(async move {
             let cache = Arc::clone(&change.cache);
@@ -131,49 +128,41 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             let mut kept = Ok(());
             if !options.skip_l1_write {
                 let admit = || change.may_keep();
-                kept = cache.keep(&change.key, &value, weight, frame, origin, admit).map(drop);
+                kept = cache.tiers.keep(&change.key, &value, weight, frame, origin, admit).map(drop);
             }
-            if cache.guard.is_some() && !to_l2 {
+            if cache.tiers.l2.guard.is_some() && !to_l2 {
                 return Ok(());
             }
             let told = cache.conclude(&[change.part()], written, Work::Remove).await;
             // Too large for L1 is no failure where there is a backend.
-            if cache.guard.is_some() { told } else { kept.and(told) }
+            if cache.tiers.l2.guard.is_some() { told } else { kept.and(told) }
         })
         .await
     }
 
     pub(super) async fn exists(&self, key: &impl IntoKey) -> Result<bool, Error> {
-        let key = self.key(key)?;
-        match (&self.guard, &self.local.l1) {
-            (Some(guard), _) => self.has(guard, &key).await,
-            (None, Some(l1)) => {
-                let hit = l1.get(key.hash64(), key.as_str(), self.clock.ticks());
-                Ok(hit.is_some_and(|hit| hit.age != Age::Expired))
-            }
-            (None, None) => Ok(false),
-        }
+        self.tiers.has(&self.key(key)?).await
     }
 
     pub(super) async fn ping(&self) -> Result<(), Error> {
-        let Some(guard) = &self.guard else { return Ok(()) };
+        let Some(guard) = &self.tiers.l2.guard else { return Ok(()) };
         guard.ping(&self.key(&"ping")?).await
     }
 
     pub(super) async fn close(&self, deadline: Duration) -> Result<(), Error> {
-        self.tasks.close();
-        let mut drained = self.tasks.len() == 0;
+        self.shared.tasks.close();
+        let mut drained = self.shared.tasks.len() == 0;
         if !drained && self.clock.can_sleep() {
-            drained = within(&*self.clock, deadline, self.tasks.drained()).await.is_some();
+            drained = within(&*self.clock, deadline, self.shared.tasks.drained()).await.is_some();
         }
-        if let Some(Subscription(bulletin)) = &self.subscription {
+        if let Some(Subscription(bulletin)) = &self.shared.subscription {
             bulletin.stop();
         }
-        let lost = self.recovery.len();
+        let lost = self.tiers.l2.retries.len();
         if drained && lost == 0 {
             return Ok(());
         }
-        let left = self.tasks.stop();
+        let left = self.shared.tasks.stop();
         let message = format!(
             "{left} tasks had not ended {} ms after close and were stopped; {lost} changes never reached the backend",
             millis(deadline)

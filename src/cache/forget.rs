@@ -1,7 +1,6 @@
 //! Forgetting, at all its ranges: what users call.
 //!
-//! One key is changed in `keys`, all of a tag or of the namespace in `sweep`; what an expiry of one key leaves in the
-//! backend is in `fallback`.
+//! One key is changed in `keys`, all of a tag or of the namespace in `sweep`.
 
 use super::Cache;
 use crate::backends::Backend;
@@ -10,7 +9,6 @@ use crate::error::Error;
 use crate::event::Effect;
 use crate::key::{IntoKey, Key};
 
-mod fallback;
 mod keys;
 mod sweep;
 

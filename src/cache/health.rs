@@ -4,13 +4,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::Inner;
-use super::options::Options;
 use crate::backends::Backend;
 use crate::clock::millis;
 use crate::codec::Codec;
 use crate::error::Error;
 use crate::event::BreakerState;
 use crate::guard::Guard;
+use crate::tiers::Options;
 
 /// How a cache is, told by [`Cache::health`](crate::Cache::health).
 ///
@@ -52,32 +52,33 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     pub(super) async fn health(self: &Arc<Self>) -> Health {
         Health {
             backend: self.checked().await,
-            breaker: self.guard.as_ref().and_then(|guard| guard.breaker()),
-            waiting_changes: self.recovery.len(),
+            breaker: self.tiers.l2.guard.as_ref().and_then(|guard| guard.breaker()),
+            waiting_changes: self.tiers.l2.retries.len(),
         }
     }
 
     async fn checked(&self) -> Option<Error> {
-        let last = self.checked.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let last = self.shared.checked.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some((tick, found)) = last
             && self.clock.ticks().saturating_sub(tick) < millis(FOR)
         {
             return found;
         }
         let found = self.ping().await.err();
-        *self.checked.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((self.clock.ticks(), found.clone()));
+        *self.shared.checked.0.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some((self.clock.ticks(), found.clone()));
         found
     }
 
     /// Whether a computed value could be stored nowhere at the moment.
     pub(super) fn keeps_nothing(&self, options: Options) -> bool {
-        let in_l1 = self.local.l1.is_some() && !options.skip_l1_write;
-        !in_l1 && self.guard.as_ref().is_some_and(Guard::refuses_writes)
+        let in_l1 = self.tiers.local.l1.is_some() && !options.skip_l1_write;
+        !in_l1 && self.tiers.l2.guard.as_ref().is_some_and(Guard::refuses_writes)
     }
 
     /// A backend that refuses writes is asked for no lease and given no value.
     pub(super) fn without_refused_write(&self, options: Options) -> Options {
-        let refused = !options.skip_l2_write && self.guard.as_ref().is_some_and(|guard| !guard.admits_write());
+        let refused = !options.skip_l2_write && self.tiers.l2.guard.as_ref().is_some_and(|guard| !guard.admits_write());
         Options { skip_l2_write: options.skip_l2_write || refused, ..options }
     }
 }

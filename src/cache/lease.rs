@@ -56,7 +56,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         let keeper = Keeper {
             shared: Arc::clone(&self.shared),
             clock: Arc::clone(&self.clock),
-            epochs: Arc::clone(&self.local.epochs),
+            epochs: Arc::clone(&self.tiers.local.epochs),
             key: key.clone(),
             flight: Arc::downgrade(flight),
             term: Arc::clone(&term),
@@ -64,7 +64,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         };
         // A cache that was closed meanwhile renews nothing: the lease then holds for as long as it was asked for.
         // One that was asked for longer than the way needs, as it turns out, is shortened by its first renewal.
-        let keeper = self.tasks.spawn_beside(keeper.keep(asked, hold.min(self.hold_for(leases.hold))));
+        let keeper = self.shared.tasks.spawn_beside(keeper.keep(asked, hold.min(self.shared.hold_for(leases.hold))));
         Leased { shared: Arc::clone(&self.shared), key: key.clone(), flight: Arc::clone(flight), term, keeper }
     }
 }
@@ -75,7 +75,7 @@ impl<B: Backend> Shared<B> {
     /// computation the process renews 3,000 a second at most.
     pub(super) fn hold_for(&self, least: Duration) -> Duration {
         let hold = least.max(Duration::from_millis(self.flights.len() as u64).min(LONGEST));
-        self.guard.as_ref().map_or(hold, |guard| guard.hold(hold))
+        self.l2.guard.as_ref().map_or(hold, |guard| guard.hold(hold))
     }
 }
 
@@ -96,7 +96,7 @@ impl<B: Backend> Leased<B> {
     pub(super) async fn release(self) {
         let turn = self.term.turn.lock().await;
         self.stop();
-        if let (Some(guard), Some(token)) = (&self.shared.guard, self.flight.lease()) {
+        if let (Some(guard), Some(token)) = (&self.shared.l2.guard, self.flight.lease()) {
             // A lease that cannot be given back ends by itself.
             let _ = guard.release(&self.key, token).await;
             self.flight.take_lease();
@@ -157,7 +157,7 @@ impl<B: Backend> Keeper<B> {
                 continue;
             }
             let asked = self.clock.ticks();
-            if let Some(guard) = &self.shared.guard {
+            if let Some(guard) = &self.shared.l2.guard {
                 guard.note_delay(asked.saturating_sub(due));
             }
             let Some(renewed) = self.renew(asked, hold).await else { return };
@@ -182,7 +182,7 @@ impl<B: Backend> Keeper<B> {
     async fn renew(&self, asked: u64, before: Duration) -> Option<Duration> {
         let _turn = self.term.turn.lock().await;
         let token = self.flight.upgrade()?.lease()?;
-        let guard = self.shared.guard.as_ref()?;
+        let guard = self.shared.l2.guard.as_ref()?;
         let hold = self.shared.hold_for(self.least);
         match guard.renew(&self.key, hold, token).await {
             Ok(true) => {

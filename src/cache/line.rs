@@ -6,8 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Inner;
-use super::computation::{Computation, Leader};
-use super::options::Options;
+use super::computation::Leader;
 use super::turn::Asking;
 use crate::backends::Backend;
 use crate::clock::within;
@@ -17,6 +16,7 @@ use crate::event::{Complaint, Event, Outcome};
 use crate::flight::{Landing, Pass, Ticket};
 use crate::key::Key;
 use crate::seal::Value;
+use crate::tiers::Options;
 
 /// A flight that is ready to be spawned.
 pub(super) type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -28,15 +28,14 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         mut pass: Pass<T, E>,
         key: Key,
         options: Options,
-        leader: Leader,
-        compute: Computation<T, E>,
+        leader: Leader<T, E>,
     ) -> Task {
         let cache = Arc::clone(self);
         match pass.ticket() {
-            None => Box::pin(cache.fly(pass, key, options, leader, compute)),
+            None => Box::pin(cache.fly(pass, key, options, leader)),
             Some(ticket) => Box::pin(async move {
                 if cache.line_up(ticket, &mut pass, &key, options).await {
-                    Box::pin(cache.fly(pass, key, options, leader, compute)).await;
+                    Box::pin(cache.fly(pass, key, options, leader)).await;
                 }
             }),
         }

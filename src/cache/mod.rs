@@ -1,18 +1,16 @@
 //! The cache: what users hold.
 //!
-//! [`Cache`] is a handle; the path of a call is in `path`, the tiers it passes in `tiers`.
+//! [`Cache`] is a handle; the path of a call is in `path`, what it does where L1 has nothing fresh in `fly`.
 
 use std::fmt;
-use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
 use crate::backends::Backend;
 use crate::bus::AnyBus;
-use crate::clock::{Clock, millis};
+use crate::clock::Clock;
 use crate::codec::Codec;
 use crate::config::Policy;
 use crate::epochs::Belief;
@@ -26,44 +24,37 @@ use crate::memory::L1;
 use crate::seal::{Sealer, Value};
 use crate::sensitive::Storable;
 use crate::tasks::Tasks;
+use crate::tiers::{L2, Options, Tiers};
 
 mod change;
-mod clocks;
 mod computation;
+mod computed;
 mod consult;
 mod entry;
 mod explicit;
 mod fly;
 mod forget;
-mod habit;
 mod health;
-mod large;
 mod lease;
 mod line;
-mod options;
 mod orphans;
 mod others;
 mod path;
-mod plan;
 mod recovery;
+mod store;
 #[cfg(feature = "encryption")]
 mod tenant;
-mod tiers;
 mod turn;
 
-use self::clocks::Clocks;
-use self::habit::Habit;
-use self::options::Options;
 use self::orphans::Orphans;
 use self::path::Look;
-use self::recovery::Recovery;
 
 /// Leases that are given back at once; further ones end by themselves.
 const MOST_RETURNS: usize = 1_024;
 
+pub use self::computed::Computed;
 pub use self::entry::Entry;
 pub use self::health::Health;
-pub use self::options::Computed;
 
 /// A two-tier cache: process memory, then `B`, then your closure, once.
 ///
@@ -97,44 +88,26 @@ pub struct Cache<B: Backend, C: Codec> {
 /// What clones of a cache share.
 pub(crate) struct Inner<B: Backend, C: Codec> {
     namespace: Namespace,
-    sealer: Arc<Sealer<C>>,
+    tiers: Tiers<B, C>,
     clock: Arc<dyn Clock>,
     observers: Observers,
-    local: Arc<Local>,
     shared: Arc<Shared<B>>,
 }
 
 /// What the tenants of a cache share, too; what a hit in L1 needs is not behind this.
 pub(crate) struct Shared<B: Backend> {
-    policy: Policy,
-    guard: Option<Guard<B>>,
+    l2: Arc<L2<B>>,
     /// The way to the bus, if there is one.
     post: Option<Post>,
-    /// What was forgotten in the backend.
-    ledgers: Option<Arc<Ledgers>>,
     subscription: Option<Subscription>,
     flights: Arc<Flights>,
     throttle: Throttle,
-    habit: Habit,
     refreshes: Arc<Semaphore>,
     orphans: Orphans,
     /// Leases that are given back at once.
     returns: Arc<Semaphore>,
-    recovery: Recovery,
-    clocks: Clocks,
     checked: health::Checked,
-    /// The longest that an entry was given to be kept, in milliseconds.
-    longest: AtomicU64,
     tasks: Arc<Tasks>,
-}
-
-impl<B: Backend, C: Codec> Deref for Inner<B, C> {
-    type Target = Shared<B>;
-
-    #[inline]
-    fn deref(&self) -> &Shared<B> {
-        &self.shared
-    }
 }
 
 /// What a builder decided.
@@ -181,25 +154,21 @@ impl<B: Backend, C: Codec> Cache<B, C> {
             Subscription(Bulletin::new(bus, [name, root], wait, local, ledgers.clone(), clock, observers.clone()))
         });
         let sealer = Arc::new(Sealer::new(codec, &policy));
-        let shared = Arc::new(Shared {
-            guard,
+        let shared = Shared {
             post,
-            ledgers,
             subscription,
             flights: Flights::new(Places::new(policy.max_flights, policy.max_queued_flights)),
             throttle: Throttle::new(policy.throttle),
-            habit: Habit::default(),
             refreshes: Arc::new(Semaphore::new(policy.max_refreshes.min(Semaphore::MAX_PERMITS))),
             orphans: Orphans::default(),
             returns: Arc::new(Semaphore::new(MOST_RETURNS)),
-            recovery: Recovery::default(),
-            clocks: Clocks::new(&*clock),
             checked: health::Checked::default(),
-            longest: AtomicU64::new(millis(policy.ttl.saturating_add(policy.stale_if_error.of(policy.ttl)))),
             tasks,
-            policy,
-        });
-        let inner = Inner { namespace, sealer, clock, observers, local, shared };
+            l2: Arc::new(L2::new(policy, guard, ledgers, &*clock)),
+        };
+        let l2 = Arc::clone(&shared.l2);
+        let tiers = Tiers { sealer, clock: Arc::clone(&clock), observers: observers.clone(), local, l2 };
+        let inner = Inner { namespace, tiers, clock, observers, shared: Arc::new(shared) };
         Self { inner: Arc::new(inner) }
     }
 
@@ -395,23 +364,23 @@ impl<B: Backend, C: Codec> Cache<B, C> {
 
     /// How the cache behaves.
     pub fn policy(&self) -> &Policy {
-        &self.inner.policy
+        self.inner.policy()
     }
 
     /// Bytes that L1 accounts for: values, keys and what it needs for itself. Zero where L1 is off.
     pub fn l1_bytes(&self) -> usize {
-        self.inner.local.l1.as_deref().map_or(0, L1::weight)
+        self.inner.tiers.local.l1.as_deref().map_or(0, L1::weight)
     }
 
     /// Entries held in L1, gone ones not yet removed included. Zero where L1 is off.
     pub fn l1_len(&self) -> usize {
-        self.inner.local.l1.as_deref().map_or(0, L1::len)
+        self.inner.tiers.local.l1.as_deref().map_or(0, L1::len)
     }
 
     /// How many tasks of this cache have not ended: computations, their writes, renewals, and the one that gives the
     /// memory of forgotten entries back.
     pub fn pending(&self) -> usize {
-        self.inner.tasks.len()
+        self.inner.shared.tasks.len()
     }
 
     /// Waits until everything the cache has begun is done, at most `deadline`, and begins nothing more.
@@ -437,17 +406,21 @@ impl<B: Backend, C: Codec> fmt::Debug for Cache<B, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let inner = &*self.inner;
         f.debug_struct("Cache")
-            .field("l1", &inner.local.l1)
-            .field("l2", &inner.guard)
-            .field("flights", &inner.flights.len())
-            .field("lanes", &inner.local.fences.len())
-            .field("tasks", &inner.tasks.len())
-            .field("renewals", &(inner.policy.max_refreshes - inner.refreshes.available_permits()))
+            .field("l1", &inner.tiers.local.l1)
+            .field("l2", &inner.tiers.l2.guard)
+            .field("flights", &inner.shared.flights.len())
+            .field("lanes", &inner.tiers.local.fences.len())
+            .field("tasks", &inner.shared.tasks.len())
+            .field("renewals", &(inner.policy().max_refreshes - inner.shared.refreshes.available_permits()))
             .finish_non_exhaustive()
     }
 }
 
 impl<B: Backend, C: Codec> Inner<B, C> {
+    fn policy(&self) -> &Policy {
+        &self.tiers.l2.policy
+    }
+
     /// Tells caches apart; the tenants of one are one.
     fn id(&self) -> usize {
         Arc::as_ptr(&self.shared).addr()

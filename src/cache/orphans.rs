@@ -76,7 +76,7 @@ struct Orphan<B: Backend> {
 
 impl<B: Backend> Orphan<B> {
     async fn give_back(mut self) {
-        if let (Some(guard), Some((key, token))) = (&self.shared.guard, &self.lease) {
+        if let (Some(guard), Some((key, token))) = (&self.shared.l2.guard, &self.lease) {
             // What cannot be given back ends by itself.
             let _ = guard.release(key, *token).await;
         }
@@ -110,7 +110,7 @@ impl<B: Backend> Shared<B> {
             if leases.is_empty() {
                 return;
             }
-            if let (Some(runtime), Some(guard)) = (&runtime, &self.guard) {
+            if let (Some(runtime), Some(guard)) = (&runtime, &self.l2.guard) {
                 let all = async { join::all(leases.iter().map(|(key, token)| guard.release(key, *token))).await };
                 // What cannot be given back ends by itself.
                 let _ = runtime.block_on(async { tokio::time::timeout(PATIENCE, all).await });
@@ -128,7 +128,7 @@ impl<B: Backend> Shared<B> {
         // Where nothing can be spawned, it ends by itself.
         let _ = self.tasks.spawn(async move {
             let _place = place;
-            let Some(guard) = &shared.guard else { return };
+            let Some(guard) = &shared.l2.guard else { return };
             loop {
                 times -= u8::from(guard.release(&key, token).await.is_ok());
                 if times == 0 || clock.ticks() >= until {

@@ -12,18 +12,13 @@ use crate::message::Message;
 impl<B: Backend, C: Codec> Inner<B, C> {
     /// Whether there is nobody to tell of a change: no backend, and no bus.
     pub(super) fn is_alone(&self) -> bool {
-        self.guard.is_none() && self.subscription.is_none()
-    }
-
-    /// Whether this process no longer hears of what others change, so that L1 must hold nothing.
-    pub(super) fn is_deaf(&self) -> bool {
-        self.subscription.as_ref().is_some_and(|Subscription(bulletin)| bulletin.is_stopped())
+        self.tiers.l2.guard.is_none() && self.shared.subscription.is_none()
     }
 
     /// Sees to it that this process hears of what others change, before it reads or computes what they may.
     #[inline]
     pub(super) async fn listen(&self) {
-        if let Some(Subscription(bulletin)) = &self.subscription {
+        if let Some(Subscription(bulletin)) = &self.shared.subscription {
             bulletin.listen().await;
         }
     }
@@ -32,7 +27,9 @@ impl<B: Backend, C: Codec> Inner<B, C> {
 impl<B: Backend> Shared<B> {
     /// Forgets in the backend, if there is one, and takes note of when that was.
     pub(super) async fn forget_stored(&self, change: &Change) -> Result<Reached, Error> {
-        let (Some(guard), Some(ledgers)) = (&self.guard, &self.ledgers) else { return Ok(Reached::Backend(None)) };
+        let (Some(guard), Some(ledgers)) = (&self.l2.guard, &self.l2.ledgers) else {
+            return Ok(Reached::Backend(None));
+        };
         let source = self.subscription.as_ref().map_or(0, |Subscription(bulletin)| bulletin.source());
         ledgers.forget(guard, change, source).await
     }

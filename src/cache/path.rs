@@ -8,8 +8,6 @@ use std::time::Duration;
 
 use super::Inner;
 use super::computation::{Computation, Leader};
-use super::options::Options;
-use super::tiers::Found;
 use crate::backends::Backend;
 use crate::clock::{check_time, millis, within};
 use crate::codec::Codec;
@@ -22,6 +20,7 @@ use crate::key::{IntoKey, Key};
 use crate::memory::Age;
 use crate::random;
 use crate::seal::Value;
+use crate::tiers::{Found, Options};
 
 /// What L1 says of a key.
 pub(super) enum Look<T> {
@@ -61,7 +60,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             let Other { key, stale, tags, complaint, is_stand_in } = *other;
             let options = if is_stand_in { options.unfindable() } else { options };
             match stale {
-                Some(value) if self.policy.background => {
+                Some(value) if self.policy().background => {
                     self.observers.tell(Event::Answered { key: &key, outcome: Outcome::Stale });
                     self.renew(key, options, tags, compute);
                     Ok(value)
@@ -92,9 +91,9 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     pub(super) fn look<T: Value>(&self, key: &impl IntoKey, options: &Options) -> Result<Look<T>, Error> {
         self.namespace.with(key, |text, hash| {
             let complaint = Complaint::default();
-            let found = if options.skip_l1_read { None } else { self.look_l1::<T>(hash, text, &complaint) };
+            let found = if options.skip_l1_read { None } else { self.tiers.look::<T>(hash, text, &complaint) };
             if found.as_ref().is_some_and(|found| found.age != Age::Expired)
-                && let Some(staleness) = self.local.epochs.staleness(|| self.clock.ticks())
+                && let Some(staleness) = self.tiers.local.epochs.staleness(|| self.clock.ticks())
             {
                 self.observers.served(staleness);
             }
@@ -125,21 +124,22 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         tags: Tags,
         compute: Computation<T, E>,
     ) {
-        if self.throttle.holds(&key, self.clock.ticks()) || !self.clock.can_sleep() {
+        if self.shared.throttle.holds(&key, self.clock.ticks()) || !self.clock.can_sleep() {
             return;
         }
         match self.board::<T, E>(&key, options, &tags, Asker::Renewal) {
             Role::Lead(pass) => {
-                let Ok(permit) = Arc::clone(&self.refreshes).try_acquire_owned() else { return };
+                let Ok(permit) = Arc::clone(&self.shared.refreshes).try_acquire_owned() else { return };
                 pass.flight.renew_with(permit);
                 // No computation waits for this one.
                 let context = Context::default().enter(Arc::clone(&pass.flight.node), self.id(), key.clone(), false);
-                let leader = Leader { context, span: CallerSpan::current(), complaint: Complaint::default() };
+                let (span, complaint) = (CallerSpan::current(), Complaint::default());
+                let leader = Leader { context, span, complaint, compute };
                 // Where nothing can be spawned, the next stale hit tries again.
-                let _ = self.tasks.spawn(self.task(pass, key, options, leader, compute));
+                let _ = self.shared.tasks.spawn(self.task(pass, key, options, leader));
             }
             Role::Join(flight) if flight.needs_watch() => {
-                let _ = self.tasks.spawn(async move { flight.watch().await });
+                let _ = self.shared.tasks.spawn(async move { flight.watch().await });
             }
             Role::Join(_) | Role::Alone(_) | Role::Full => {}
         }
@@ -162,7 +162,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         }
         let context = Context::current();
         let asker = if context.is_empty() { Asker::Caller } else { Asker::Computation };
-        let joined = Joined { epoch: self.local.epochs.now(), context: &context };
+        let joined = Joined { epoch: self.tiers.local.epochs.now(), context: &context };
         loop {
             let (pass, alone) = match self.board::<T, E>(&key, options, &tags, asker) {
                 Role::Lead(pass) => (pass, false),
@@ -178,14 +178,14 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             };
             // A call that computes for itself is too many, or late: nothing may go on behind it.
             options.skip_l2_write |= alone;
-            options.skip_l1_write |= self.tasks.closed();
+            options.skip_l1_write |= self.shared.tasks.closed();
             let flight = Arc::clone(&pass.flight);
             // Nothing waits for a new flight's computation yet, so this closes no ring.
             let _wait = context.wait_for(&flight.node);
             let context = context.clone().enter(Arc::clone(&flight.node), self.id(), key.clone(), alone);
-            let leader = Leader { context, span: CallerSpan::current(), complaint };
-            let task = self.task(pass, key.clone(), options, leader, compute);
-            let left = if alone { Err(task) } else { self.tasks.spawn(task) };
+            let leader = Leader { context, span: CallerSpan::current(), complaint, compute };
+            let task = self.task(pass, key.clone(), options, leader);
+            let left = if alone { Err(task) } else { self.shared.tasks.spawn(task) };
             if let Err(task) = left {
                 task.await;
             }
@@ -214,28 +214,28 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         asker: Asker,
     ) -> Role<T, E> {
         let now = self.clock.ticks();
-        self.local.epochs.check(now);
-        let fence = || self.local.fence(key);
-        let computing = millis(options.deadline.unwrap_or(self.policy.deadline));
+        self.tiers.local.epochs.check(now);
+        let fence = || self.tiers.local.fence(key);
+        let computing = millis(options.deadline.unwrap_or(self.policy().deadline));
         let limits = Limits { reading: self.reading_time(), computing };
-        if self.tasks.closed() {
+        if self.shared.tasks.closed() {
             return Flights::alone(fence(), tags, now, limits);
         }
-        match self.flights.board(fence(), (key, asker), (options.reads(), tags), now, limits) {
-            Role::Full if self.policy.overload == Overload::Compute => Flights::alone(fence(), tags, now, limits),
+        match self.shared.flights.board(fence(), (key, asker), (options.reads(), tags), now, limits) {
+            Role::Full if self.policy().overload == Overload::Compute => Flights::alone(fence(), tags, now, limits),
             role => role,
         }
     }
 
     /// The longest that a flight can be busy with the backend before it computes.
     fn reading_time(&self) -> u64 {
-        if self.guard.is_none() {
+        if self.tiers.l2.guard.is_none() {
             return 0;
         }
         // The head of the ledger is read and perhaps made; an entry is asked for, joined if it was split, and judged by
         // records: twice, where what was found first is of no use.
-        let operations = millis(self.policy.operation_timeout).saturating_mul(14);
-        operations.saturating_add(self.policy.leases.map_or(0, |leases| millis(leases.wait)))
+        let operations = millis(self.policy().operation_timeout).saturating_mul(14);
+        operations.saturating_add(self.policy().leases.map_or(0, |leases| millis(leases.wait)))
     }
 
     /// Waits for the flight of another call, unless that waits for this one. `None` if it is of no use to this call.
@@ -300,7 +300,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
                 if now >= flight.deadline() {
                     flight.give_up();
                 }
-                self.local.epochs.check(now);
+                self.tiers.local.epochs.check(now);
                 match flight.fallback() {
                     Some(Fallback { value, tags, .. }) if !forgot(tags) => (Outcome::Stale, Ok(Arc::clone(value))),
                     // One that never had its place has not looked.

@@ -5,15 +5,8 @@
 //! process has written since; removing that, too, costs a computation. Until then nothing is read from the backend that
 //! such a change was about.
 
-use std::num::NonZeroUsize;
-use std::sync::atomic::{
-    AtomicUsize,
-    Ordering::{Relaxed, SeqCst},
-};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
-
-use lru::LruCache;
 
 use super::{Inner, Shared};
 use crate::backends::Backend;
@@ -21,142 +14,14 @@ use crate::clock::Clock;
 use crate::codec::Codec;
 use crate::error::{Error, ErrorKind};
 use crate::event::{Event, Observers};
-use crate::fence::Fence;
-use crate::invalidate::Reached;
+use crate::invalidate::{Pending, Reached, Target, Work};
 use crate::key::Key;
 use crate::ledger::Change;
 use crate::message::Message;
 
-/// What is to be made again, the oldest first.
-#[derive(Default)]
-pub(super) struct Recovery {
-    queue: Mutex<Queue>,
-    /// How many there are.
-    len: AtomicUsize,
-}
-
-struct Queue {
-    all: LruCache<Target, Arc<Pending>>,
-    running: bool,
-}
-
-/// What a change is about.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) enum Target {
-    Key(Key),
-    Tag(u64),
-    Namespace,
-}
-
-/// What is left to do for a change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Work {
-    Remove,
-    /// The backend has it; others have not heard.
-    Tell,
-    Sweep,
-    /// All parts of the backend have it but some that are away.
-    Repeat,
-}
-
-impl Work {
-    /// Whether what can be read from the backend may be older than the change.
-    fn is_undone(self) -> bool {
-        matches!(self, Self::Remove | Self::Sweep)
-    }
-}
-
-struct Pending {
-    work: Work,
-    /// Since the change ended.
-    fence: Fence,
-    /// The version or epoch at which the change began, or the last of several.
-    begun: u64,
-    /// The tick from which on the backend has forgotten by itself what this is about.
-    until: u64,
-}
-
-/// Changes that may wait. Of further ones the oldest is given up.
-const MOST: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
 /// Pauses between attempts.
 const SHORTEST: Duration = Duration::from_millis(50);
 const LONGEST: Duration = Duration::from_secs(1);
-
-impl Default for Queue {
-    fn default() -> Self {
-        Self { all: LruCache::sparse(MOST), running: false }
-    }
-}
-
-impl Recovery {
-    /// How many changes wait.
-    pub(super) fn len(&self) -> usize {
-        self.len.load(SeqCst)
-    }
-
-    /// Whether what the backend has under `key`, with these tags, is older than a change that waits.
-    #[inline]
-    pub(super) fn hides(&self, key: &Key, tags: &[u64]) -> bool {
-        self.len() > 0 && self.hides_one(key, tags)
-    }
-
-    #[cold]
-    fn hides_one(&self, key: &Key, tags: &[u64]) -> bool {
-        let all = &self.lock().all;
-        let hides = |target: &Target| all.peek(target).is_some_and(|pending| pending.work.is_undone());
-        hides(&Target::Key(key.clone()))
-            || hides(&Target::Namespace)
-            || tags.iter().any(|tag| hides(&Target::Tag(*tag)))
-    }
-
-    /// Adds a change, in place of an older one of its target. Returns one that is given up for it.
-    fn add(&self, target: Target, mut pending: Pending) -> Option<Arc<Pending>> {
-        let mut queue = self.lock();
-        if let Some(other) = queue.all.peek(&target) {
-            pending.begun = pending.begun.max(other.begun);
-        }
-        let gone = queue.all.push(target.clone(), Arc::new(pending));
-        self.len.store(queue.all.len(), SeqCst);
-        gone.filter(|(gone, _)| *gone != target).map(|(_, pending)| pending)
-    }
-
-    /// Whether nobody works on the changes. Then the caller does.
-    fn begin(&self) -> bool {
-        !std::mem::replace(&mut self.lock().running, true)
-    }
-
-    /// Takes off what a change of its target has made good that began later, at `begun`.
-    pub(super) fn settle(&self, target: &Target, begun: u64) {
-        if self.len() > 0 {
-            let mut queue = self.lock();
-            if queue.all.peek(target).is_some_and(|pending| pending.begun < begun) {
-                queue.all.pop(target);
-            }
-            self.len.store(queue.all.len(), SeqCst);
-        }
-    }
-
-    fn first(&self) -> Option<(Target, Arc<Pending>)> {
-        let mut queue = self.lock();
-        let first = queue.all.peek_lru().map(|(target, pending)| (target.clone(), Arc::clone(pending)));
-        queue.running &= first.is_some();
-        first
-    }
-
-    /// Takes a change off, unless a later one has its place.
-    fn remove(&self, target: &Target, done: &Arc<Pending>) {
-        let mut queue = self.lock();
-        if queue.all.peek(target).is_some_and(|pending| Arc::ptr_eq(pending, done)) {
-            queue.all.pop(target);
-        }
-        self.len.store(queue.all.len(), SeqCst);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Queue> {
-        // Nothing under the lock panics half way through a change.
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 impl<B: Backend, C: Codec> Inner<B, C> {
     /// Notes what is left to do for a change that began the version `begun` of its key, and sees to it.
@@ -164,9 +29,9 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         if !self.recovers() {
             return;
         }
-        let until = self.clock.ticks().saturating_add(self.longest.load(Relaxed));
-        let pending = Pending { work, fence: self.local.fence(key), begun, until };
-        if let Some(gone) = self.recovery.add(target, pending) {
+        let until = self.tiers.l2.gone_by(self.clock.ticks());
+        let pending = Pending { work, fence: self.tiers.local.fence(key), begun, until };
+        if let Some(gone) = self.tiers.l2.retries.add(target, pending) {
             self.observers.tell(Event::GivenUp { key: gone.fence.key() });
         }
         self.see_to_recovery();
@@ -174,17 +39,17 @@ impl<B: Backend, C: Codec> Inner<B, C> {
 
     /// Whether what the backend did not take is made again.
     pub(super) fn recovers(&self) -> bool {
-        self.policy.background && !self.tasks.closed()
+        self.policy().background && !self.shared.tasks.closed()
     }
 
     /// Sees to it that somebody works on what waits, if anything does.
     #[inline]
     pub(super) fn see_to_recovery(&self) {
-        if self.recovery.len() > 0 && self.clock.can_sleep() && self.recovery.begin() {
+        if self.tiers.l2.retries.len() > 0 && self.clock.can_sleep() && self.tiers.l2.retries.begin() {
             let (clock, observers) = (Arc::clone(&self.clock), self.observers.clone());
             let worker = Worker { cache: Arc::downgrade(&self.shared), clock, observers, ended: false };
             // Where nothing can be spawned, the next call tries again.
-            let _ = self.tasks.spawn(worker.run());
+            let _ = self.shared.tasks.spawn(worker.run());
         }
     }
 }
@@ -198,7 +63,7 @@ impl<B: Backend> Shared<B> {
         }
         let change = match target {
             Target::Key(text) => {
-                if let (Work::Remove, Some(guard)) = (pending.work, &self.guard) {
+                if let (Work::Remove, Some(guard)) = (pending.work, &self.l2.guard) {
                     guard.remove(key).await?;
                     turn.make(pending.begun);
                 }
@@ -219,16 +84,6 @@ impl<B: Backend> Shared<B> {
             pending.fence.forget_tag(*tag);
         }
         self.tell_of_order(key, &change, reached).await
-    }
-}
-
-impl Target {
-    /// What an order is about. What expired is gone if that is made again.
-    pub(super) fn all(change: &Change) -> Vec<Self> {
-        match change {
-            Change::Tags(tags) => tags.iter().map(|tag| Self::Tag(*tag)).collect(),
-            Change::Nothing | Change::Everything | Change::Expiry { .. } => vec![Self::Namespace],
-        }
     }
 }
 
@@ -256,13 +111,13 @@ impl<B: Backend> Worker<B> {
 
     /// Until one fails that may not fail later. Says whether any is left.
     async fn make_all_again(&self, cache: &Shared<B>) -> bool {
-        while let Some((target, pending)) = cache.recovery.first() {
+        while let Some((target, pending)) = cache.l2.retries.first() {
             match cache.make_again(&target, &pending).await {
                 Err(error) if error.is_temporary() && self.clock.ticks() < pending.until => return true,
                 Err(_) => self.observers.tell(Event::GivenUp { key: pending.fence.key() }),
                 Ok(()) => {}
             }
-            cache.recovery.remove(&target, &pending);
+            cache.l2.retries.remove(&target, &pending);
         }
         false
     }
@@ -274,7 +129,7 @@ impl<B: Backend> Drop for Worker<B> {
         if !self.ended
             && let Some(cache) = self.cache.upgrade()
         {
-            cache.recovery.lock().running = false;
+            cache.l2.retries.end();
         }
     }
 }

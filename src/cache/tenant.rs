@@ -43,13 +43,12 @@ impl<B: Backend, C: Codec> Cache<B, Encrypted<C>> {
     /// ```
     pub fn tenant(&self, id: &str) -> Result<Self, Error> {
         let (inner, tenant) = (&*self.inner, Tenant::new(id)?);
-        let codec = inner.sealer.codec().tenant(&tenant)?;
+        let codec = inner.tiers.sealer.codec().tenant(&tenant)?;
         let inner = Inner {
             namespace: inner.namespace.tenant(&tenant, codec.names()?),
-            sealer: Arc::new(inner.sealer.with_codec(codec)),
+            tiers: inner.tiers.with_sealer(inner.tiers.sealer.with_codec(codec)),
             clock: Arc::clone(&inner.clock),
             observers: inner.observers.clone(),
-            local: Arc::clone(&inner.local),
             shared: Arc::clone(&inner.shared),
         };
         Ok(Self { inner: Arc::new(inner) })

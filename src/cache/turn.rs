@@ -11,7 +11,6 @@ use bytes::Bytes;
 
 use super::Inner;
 use super::lease::Leased;
-use super::options::Options;
 use super::orphans::Unneeded;
 use crate::backends::{Backend, Lease, LeaseToken};
 use crate::clock::millis;
@@ -22,6 +21,7 @@ use crate::flight::Standing;
 use crate::guard::{Guard, Unleased};
 use crate::key::Key;
 use crate::ledger::Stamp;
+use crate::tiers::Options;
 
 /// Whether and how this process computes, as far as it is known.
 pub(super) struct Turn<B: Backend> {
@@ -103,7 +103,7 @@ impl<B: Backend> Turn<B> {
 impl<B: Backend, C: Codec> Inner<B, C> {
     /// The turn of a flight that has asked for nothing yet.
     pub(super) fn turn(&self, options: Options, flight: Arc<dyn Standing>) -> Turn<B> {
-        let has_leases = self.policy.leases.is_some() && self.guard.as_ref().is_some_and(has_leases);
+        let has_leases = self.policy().leases.is_some() && self.tiers.l2.guard.as_ref().is_some_and(has_leases);
         let is_over = options.skip_l2_write || !has_leases;
         let (stamp, seen, begun, lease) = (None, None, None, None);
         Turn { flight, stamp, seen, reads_first: false, begun, waits: false, lease, is_over, to_l2: true }
@@ -113,7 +113,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     /// before.
     pub(super) async fn is_stamped(&self, key: &Key, turn: &mut Turn<B>) -> bool {
         if turn.stamp.is_none() {
-            turn.stamp = self.stamp(key).await.ok();
+            turn.stamp = self.tiers.stamp(key).await.ok();
         }
         turn.stamp.is_some()
     }
@@ -121,28 +121,32 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     /// Whether the first question of a flight is the one for the lease. It would be in vain where nothing may be computed
     /// or stored, or where a value is likely to be there.
     pub(super) fn begins_with_lease(&self, key: &Key) -> bool {
-        let is_idle = self.throttle.holds(key, self.clock.ticks());
-        !is_idle && !self.habit.is_to_find() && self.guard.as_ref().is_some_and(|guard| !guard.doubts_writes())
+        let is_idle = self.shared.throttle.holds(key, self.clock.ticks());
+        !is_idle
+            && !self.tiers.l2.is_mostly_found()
+            && self.tiers.l2.guard.as_ref().is_some_and(|guard| !guard.doubts_writes())
     }
 
     /// The value under `key`, joined if it was split, by the question for the lease.
     pub(super) async fn ask_whole(
         &self,
-        guard: &Guard<B>,
         key: &Key,
         turn: &mut Turn<B>,
         complaint: &Complaint,
     ) -> Result<Option<Bytes>, Error> {
-        match self.ask(guard, key, turn).await {
-            Ok(found) => guard.whole(key, found, complaint).await,
-            // Boxed: rare, and as deep as a read.
-            Err(error) if is_of_writes(&error) => Box::pin(self.frame(guard, key, &mut Asking::plain(complaint))).await,
-            Err(error) => Err(error),
-        }
+        let Some(guard) = &self.tiers.l2.guard else { return Ok(None) };
+        let found = match self.ask(key, turn).await {
+            Ok(found) => guard.whole(key, found, complaint).await?,
+            Err(error) if is_of_writes(&error) => return self.tiers.fetch(key, complaint).await,
+            Err(error) => return Err(error),
+        };
+        self.tiers.l2.note_found(found.is_some());
+        Ok(found)
     }
 
     /// Asks for the lease. What the backend has under the key, if that is another than was seen.
-    pub(super) async fn ask(&self, guard: &Guard<B>, key: &Key, turn: &mut Turn<B>) -> Result<Option<Bytes>, Error> {
+    pub(super) async fn ask(&self, key: &Key, turn: &mut Turn<B>) -> Result<Option<Bytes>, Error> {
+        let Some(guard) = &self.tiers.l2.guard else { return Ok(None) };
         let answer = self.question(guard, key, turn).await;
         if answer.is_err() {
             // Without a lease nothing tells a newer value in the backend from an older one, unless it has none.
@@ -152,9 +156,9 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     }
 
     async fn question(&self, guard: &Guard<B>, key: &Key, turn: &mut Turn<B>) -> Result<Option<Bytes>, Error> {
-        let Some(leases) = self.policy.leases else { return Ok(None) };
+        let Some(leases) = self.policy().leases else { return Ok(None) };
         if turn.stamp.is_none() {
-            turn.stamp = Some(self.stamp(key).await?);
+            turn.stamp = Some(self.tiers.stamp(key).await?);
         }
         if !has_leases(guard) {
             return Err(Error::new(ErrorKind::Unsupported, "the backend was found to have no leases"));
@@ -165,7 +169,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         }
         let asked = self.clock.ticks();
         turn.begun.get_or_insert(asked);
-        let (token, hold) = (LeaseToken::random(), self.hold_for(leases.hold));
+        let (token, hold) = (LeaseToken::random(), self.shared.hold_for(leases.hold));
         match guard.lease(key, hold, token, turn.seen.as_ref()).await {
             Ok(Lease::Granted) => {
                 turn.lease = Some(self.hold(key, &turn.flight, (token, asked), (hold, leases)));
@@ -192,7 +196,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     /// Waits until the question may be asked again, if there is something to wait for. False if it has been asked for
     /// long enough.
     pub(super) async fn pause(&self, turn: &mut Turn<B>) -> bool {
-        let (Some(begun), Some(leases), true) = (turn.begun, self.policy.leases, turn.waits) else { return true };
+        let (Some(begun), Some(leases), true) = (turn.begun, self.policy().leases, turn.waits) else { return true };
         let waited = self.clock.ticks().saturating_sub(begun);
         let left = millis(leases.wait).saturating_sub(waited);
         if left == 0 {
@@ -221,6 +225,7 @@ fn is_of_writes(error: &Error) -> bool {
 /// Gives a lease back, if there is one.
 pub(super) async fn release<B: Backend>(lease: Option<Leased<B>>) {
     if let Some(lease) = lease {
-        lease.release().await;
+        // Boxed: a flight without a lease needs no room for it.
+        Box::pin(lease.release()).await;
     }
 }

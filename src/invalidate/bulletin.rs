@@ -291,12 +291,8 @@ impl Bulletin {
     pub(crate) fn stop(&self) {
         self.reader.stop();
         let _ = self.tried.set(());
+        self.local.shut();
         self.miss();
-    }
-
-    /// Whether this process listens no more.
-    pub(crate) fn is_stopped(&self) -> bool {
-        self.reader.is_stopped()
     }
 }
 

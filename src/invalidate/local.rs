@@ -3,6 +3,7 @@
 //! L1, and the fences of what is under way: whoever forgets one without the other lets an old value back in.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use super::reclaim::Reclaim;
 use crate::clock::Clock;
@@ -19,6 +20,8 @@ pub(crate) struct Local {
     pub(crate) epochs: Arc<Epochs>,
     /// Of L1.
     reclaim: Option<Reclaim>,
+    /// Whether L1 holds nothing more.
+    shut: AtomicBool,
 }
 
 impl Local {
@@ -31,7 +34,7 @@ impl Local {
         let epochs = Epochs::new(belief, clock.ticks());
         let l1 = l1_max_size.map(|size| Arc::new(L1::new(size, Arc::clone(&epochs))));
         let reclaim = l1.as_ref().map(|l1| Reclaim::new(l1, &epochs, tasks, clock));
-        Arc::new(Self { l1, fences: Fences::new(&epochs), epochs, reclaim })
+        Arc::new(Self { l1, fences: Fences::new(&epochs), epochs, reclaim, shut: AtomicBool::new(false) })
     }
 
     /// Takes the present version of `key`.
@@ -91,6 +94,15 @@ impl Local {
     /// Believes nothing that L1 holds: what others told may have been missed.
     pub(crate) fn miss(&self) {
         self.epochs.miss();
+    }
+
+    /// What others change is no longer heard, so L1 is to hold nothing more.
+    pub(crate) fn shut(&self) {
+        self.shut.store(true, SeqCst);
+    }
+
+    pub(crate) fn is_shut(&self) -> bool {
+        self.shut.load(SeqCst)
     }
 
     /// Gives the memory of what L1 has forgotten back, in the background.

@@ -160,10 +160,6 @@ impl Reader {
         }
     }
 
-    pub(super) fn is_stopped(&self) -> bool {
-        self.lock().stopped
-    }
-
     fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing between lock and unlock can panic half way through a change.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)

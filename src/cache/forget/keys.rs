@@ -5,10 +5,10 @@ use std::sync::Arc;
 use crate::backends::Backend;
 use crate::cache::Inner;
 use crate::cache::change::{Change, Part};
-use crate::cache::recovery::Work;
 use crate::codec::Codec;
 use crate::error::Error;
 use crate::event::Effect;
+use crate::invalidate::Work;
 use crate::key::{IntoKey, Key};
 
 /// How many keys the backend is told of at once.
@@ -34,12 +34,9 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             if change.is_overtaken(&turn) {
                 return Ok(());
             }
-            let made = match (&cache.guard, effect) {
+            let made = match (&cache.tiers.l2.guard, effect) {
                 (None, _) => Ok(()),
-                // What an earlier change was to remove, and has not, stands in for nothing.
-                (Some(guard), Effect::Expired) if !cache.recovery.hides(&change.key, &[]) => {
-                    cache.expire_stored(guard, &change.key).await
-                }
+                (Some(_), Effect::Expired) => cache.tiers.expire(&change.key).await,
                 (Some(guard), _) => guard.remove(&change.key).await,
             };
             cache.make_way(&change.key, &change.fence, &turn).await;
@@ -84,7 +81,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             }
         }
         let keys: Vec<Key> = due.iter().map(|(change, _)| change.key.clone()).collect();
-        let removed = match &self.guard {
+        let removed = match &self.tiers.l2.guard {
             Some(guard) => guard.remove_many(&keys).await,
             None => Ok(()),
         };

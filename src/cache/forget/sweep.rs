@@ -5,12 +5,11 @@ use std::sync::Arc;
 
 use crate::backends::Backend;
 use crate::cache::Inner;
-use crate::cache::recovery::{Target, Work};
 use crate::codec::Codec;
 use crate::error::{Error, ErrorKind};
 use crate::event::{Effect, Scope};
 use crate::frame;
-use crate::invalidate::Reached;
+use crate::invalidate::{Reached, Target, Work};
 use crate::ledger::{Change, MAX_TAGS};
 
 /// What is swept.
@@ -42,7 +41,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     }
 
     pub(super) async fn sweep(self: &Arc<Self>, what: Swept) -> Result<(), Error> {
-        if self.guard.is_some() && self.ledgers.is_none() {
+        if self.tiers.l2.guard.is_some() && self.tiers.l2.ledgers.is_none() {
             let message = "this cache keeps no ledger, so it cannot tell which entries of the backend are meant: build it with \
                            the setting namespace_index";
             return Err(Error::new(ErrorKind::Unsupported, message));
@@ -59,7 +58,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             let (cache, begun) = (Arc::clone(&sweep.cache), sweep.begun);
             let mut made = Vec::with_capacity(changes.len());
             for change in &changes {
-                made.push(cache.forget_stored(change).await);
+                made.push(cache.shared.forget_stored(change).await);
             }
             drop(sweep);
             let mut answer = Ok(());
@@ -79,10 +78,10 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         let reached = made.inspect_err(|_| later(Work::Sweep))?;
         // What an expiry leaves as fallbacks may be what an invalidation was to remove that failed.
         if !matches!(change, Change::Expiry { .. }) {
-            targets.iter().for_each(|target| self.recovery.settle(target, begun));
+            targets.iter().for_each(|target| self.tiers.l2.retries.settle(target, begun));
         }
         self.see_to_recovery();
-        let told = self.tell_of_order(root, change, reached).await;
+        let told = self.shared.tell_of_order(root, change, reached).await;
         if reached == Reached::Parts {
             later(Work::Repeat);
         } else if told.is_err() {
@@ -117,7 +116,7 @@ struct Sweep<B: Backend, C: Codec> {
 
 impl<B: Backend, C: Codec> Sweep<B, C> {
     fn begin(cache: &Arc<Inner<B, C>>, what: Swept) -> Self {
-        let begun = cache.local.epochs.now();
+        let begun = cache.tiers.local.epochs.now();
         let mut sweep = Self { cache: Arc::clone(cache), what, begun, has_begun: false };
         sweep.forget();
         sweep.has_begun = true;
@@ -125,7 +124,8 @@ impl<B: Backend, C: Codec> Sweep<B, C> {
     }
 
     fn forget(&self) {
-        let Inner { local, clock, shared, .. } = &*self.cache;
+        let Inner { tiers, clock, shared, .. } = &*self.cache;
+        let local = &tiers.local;
         match &self.what {
             Swept::Tags(tags) => return tags.iter().for_each(|tag| local.forget_tag(tag.fingerprint)),
             Swept::Namespace(Effect::Expired) if self.has_begun => local.end_expiry(clock.ticks()),
@@ -152,7 +152,7 @@ impl<B: Backend, C: Codec> Sweep<B, C> {
 impl<B: Backend, C: Codec> Drop for Sweep<B, C> {
     fn drop(&mut self) {
         self.forget();
-        self.cache.local.reclaim();
+        self.cache.tiers.local.reclaim();
         self.tell();
     }
 }

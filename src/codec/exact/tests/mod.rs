@@ -76,7 +76,9 @@ fn carries<T: Value + Debug, C: Codec>(sealer: &Sealer<C>, value: &T) -> bool {
     let dates = Dates { created: 0, fresh_for: 1, ttl: 1, grace: 0, clock: 0 };
     match sealer.seal(&key, value, dates, Duration::ZERO, &Marks::default()) {
         Ok(frame) => {
-            let opened = sealer.open::<T>(key.as_str(), &frame).map(|(value, ..)| format!("{value:?}"));
+            let opened =
+                sealer.head(key.as_str(), &frame).and_then(|head| sealer.open::<T>(key.as_str(), &frame, &head));
+            let opened = opened.map(|value| format!("{value:?}"));
             assert_eq!(opened, Ok(format!("{value:?}")), "{sealer:?}");
             true
         }

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use super::Inner;
+use super::Tiers;
 use super::options::Options;
 use crate::backends::Backend;
 use crate::clock::millis;
@@ -13,21 +13,21 @@ use crate::error::{Error, ErrorKind};
 use crate::negative;
 use crate::seal::{Dates, Value};
 
-impl<B: Backend, C: Codec> Inner<B, C> {
+impl<B: Backend, C: Codec> Tiers<B, C> {
     /// Decides the dates of a new entry.
-    pub(super) fn plan<T: Value>(
+    pub(crate) fn plan<T: Value>(
         &self,
         options: Options,
         decided: Option<Duration>,
         value: &T,
     ) -> Result<Dates, Error> {
-        let negative = self.policy.negative_ttl.filter(|_| negative::is_none(value));
-        let ttl = decided.or(options.ttl).or(negative).unwrap_or(self.policy.ttl);
+        let negative = self.l2.policy.negative_ttl.filter(|_| negative::is_none(value));
+        let ttl = decided.or(options.ttl).or(negative).unwrap_or(self.l2.policy.ttl);
         let grace = self.grace(options, ttl);
         if ttl.is_zero() {
             return Err(Error::new(ErrorKind::Argument, "the ttl is zero: give the entry a life, or do not store it"));
         }
-        let longest = self.guard.as_ref().map_or(LONGEST, |guard| guard.capabilities().max_ttl.min(LONGEST));
+        let longest = self.l2.guard.as_ref().map_or(LONGEST, |guard| guard.capabilities().max_ttl.min(LONGEST));
         if ttl.saturating_add(Duration::from_millis(grace)) > longest {
             let message = format!(
                 "a ttl of {} s and {} s of grace are longer than the {} s an entry can be kept here",
@@ -38,15 +38,15 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             return Err(Error::new(ErrorKind::Argument, message));
         }
         let whole = millis(ttl);
-        self.longest.fetch_max(whole.saturating_add(grace), Relaxed);
-        let drawn = self.policy.jitter.then(fastrand::f64);
-        let (fresh_for, ttl) = ends(whole, self.policy.swr_threshold_ratio, drawn);
-        Ok(Dates { created: self.clock.wall(), fresh_for, ttl, grace, clock: self.clocks.own(&*self.clock) })
+        self.l2.longest.fetch_max(whole.saturating_add(grace), Relaxed);
+        let drawn = self.l2.policy.jitter.then(fastrand::f64);
+        let (fresh_for, ttl) = ends(whole, self.l2.policy.swr_threshold_ratio, drawn);
+        Ok(Dates { created: self.clock.wall(), fresh_for, ttl, grace, clock: self.l2.clocks.own(&*self.clock) })
     }
 
     /// How long after its expiry an entry of this TTL may stand in for a failing computation, in milliseconds.
     pub(super) fn grace(&self, options: Options, ttl: Duration) -> u64 {
-        millis(options.stale_if_error.unwrap_or(self.policy.stale_if_error).of(ttl))
+        millis(options.stale_if_error.unwrap_or(self.l2.policy.stale_if_error).of(ttl))
     }
 }
 

@@ -10,14 +10,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::runtime::Handle;
 
-use super::Inner;
+use super::Tiers;
 use crate::backends::Backend;
 use crate::codec::Codec;
 use crate::error::Error;
 use crate::event::Unreadable;
 use crate::key::Key;
 use crate::memory;
-use crate::seal::{Dates, Marks, Sealer, Value};
+use crate::seal::{Dates, Head, Marks, Sealer, Value};
 
 /// The most bytes that a value takes which is walked and sealed in place.
 const LARGE: usize = 256 << 10;
@@ -31,7 +31,7 @@ pub(super) fn is_opened_apart(sealed: &[u8]) -> bool {
 
 /// How many bytes a value is.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Bulk {
+pub(crate) enum Bulk {
     /// So many.
     Small(usize),
     /// Too many to walk all of them in place.
@@ -41,7 +41,7 @@ pub(super) enum Bulk {
 }
 
 impl Bulk {
-    pub(super) fn of<T: Value>(value: &T) -> Self {
+    pub(crate) fn of<T: Value>(value: &T) -> Self {
         match catch_unwind(AssertUnwindSafe(|| memory::weigh_up_to(value, LARGE))) {
             Ok(Some(weight)) => Self::Small(weight),
             Ok(None) => Self::Large,
@@ -49,12 +49,12 @@ impl Bulk {
         }
     }
 
-    pub(super) fn is_large(self) -> bool {
+    pub(crate) fn is_large(self) -> bool {
         matches!(self, Self::Large)
     }
 
     /// What [`memory::weigh`] says of the value.
-    pub(super) async fn weigh<T: Value>(self, value: &Arc<T>) -> usize {
+    pub(crate) async fn weigh<T: Value>(self, value: &Arc<T>) -> usize {
         match self {
             Self::Small(weight) => weight,
             Self::Unknown => memory::weigh(&**value),
@@ -68,18 +68,18 @@ impl Bulk {
 
 /// A value that is to be sealed, and what its header says.
 #[derive(Debug)]
-pub(super) struct Sealing<T, C> {
-    pub(super) sealer: Arc<Sealer<C>>,
-    pub(super) key: Key,
-    pub(super) value: Arc<T>,
-    pub(super) bulk: Bulk,
-    pub(super) dates: Dates,
-    pub(super) cost: Duration,
+pub(crate) struct Sealing<T, C> {
+    pub(crate) sealer: Arc<Sealer<C>>,
+    pub(crate) key: Key,
+    pub(crate) value: Arc<T>,
+    pub(crate) bulk: Bulk,
+    pub(crate) dates: Dates,
+    pub(crate) cost: Duration,
 }
 
 impl<T: Value, C: Codec> Sealing<T, C> {
     /// Seals the value as one that was computed under these marks.
-    pub(super) async fn seal(&self, marks: Marks) -> Result<Bytes, Error> {
+    pub(crate) async fn seal(&self, marks: Marks) -> Result<Bytes, Error> {
         let Self { sealer, key, value, bulk, dates, cost } = self;
         if !bulk.is_large() {
             return sealer.seal(key, &**value, *dates, *cost, &marks);
@@ -89,14 +89,15 @@ impl<T: Value, C: Codec> Sealing<T, C> {
     }
 }
 
-impl<B: Backend, C: Codec> Inner<B, C> {
-    /// Opens what was stored under `key`.
-    pub(super) async fn open<T: Value>(&self, key: &Key, sealed: &Bytes) -> Result<(T, Dates, Marks), Unreadable> {
+impl<B: Backend, C: Codec> Tiers<B, C> {
+    /// Opens what was stored under `key`, which begins with this head.
+    pub(super) async fn open<T: Value>(&self, key: &Key, sealed: &Bytes, head: &Head) -> Result<T, Unreadable> {
         if !is_opened_apart(sealed) {
-            return self.sealer.open(key.as_str(), sealed);
+            return self.sealer.open(key.as_str(), sealed, head);
         }
-        let (sealer, key, sealed) = (Arc::clone(&self.sealer), key.clone(), sealed.clone());
-        apart(move || sealer.open(key.as_str(), &sealed)).await
+        let (sealer, key, sealed, head) = (Arc::clone(&self.sealer), key.clone(), sealed.clone(), head.clone());
+        // Boxed: long work has room to wait, and a read of a small value needs none for it.
+        Box::pin(apart(move || sealer.open(key.as_str(), &sealed, &head))).await
     }
 }
 

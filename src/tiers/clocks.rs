@@ -12,7 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
-use super::Inner;
+use super::Tiers;
 use crate::backends::Backend;
 use crate::clock::{Clock, millis};
 use crate::codec::Codec;
@@ -56,7 +56,7 @@ struct Sight {
     gone: u64,
 }
 
-impl<B: Backend, C: Codec> Inner<B, C> {
+impl<B: Backend, C: Codec> Tiers<B, C> {
     /// The dates of an entry that was just read as `bytes`, by the clock of this process. `None` if the entry was
     /// replaced meanwhile, so that its age cannot be told.
     ///
@@ -69,7 +69,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         bytes: &Bytes,
         dates: Dates,
     ) -> Result<Option<Dates>, Error> {
-        if self.clocks.believes(&*self.clock, &dates) {
+        if self.l2.clocks.believes(&*self.clock, &dates) {
             return Ok(Some(dates));
         }
         let asked = self.clock.ticks();
@@ -77,7 +77,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         let left = match Box::pin(guard.ttl(key)).await {
             Ok(left) => left,
             Err(error) if error.kind() == ErrorKind::Unsupported => {
-                return Ok(Some(self.clocks.compare(&*self.clock, key.hash64(), dates, None)));
+                return Ok(Some(self.l2.clocks.compare(&*self.clock, key.hash64(), dates, None)));
             }
             Err(error) => return Err(error),
         };
@@ -86,7 +86,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         // Answers may be long on their way, and nothing tells when they were true.
         let waited = self.clock.ticks().saturating_sub(asked);
         let left = left.map(|left| millis(left).saturating_sub(waited));
-        Ok(is_there.then(|| self.clocks.compare(&*self.clock, key.hash64(), dates, Some(left))))
+        Ok(is_there.then(|| self.l2.clocks.compare(&*self.clock, key.hash64(), dates, Some(left))))
     }
 }
 

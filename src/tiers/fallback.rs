@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::Tiers;
 use crate::backends::{Backend, Lease, LeaseToken};
-use crate::cache::Inner;
 use crate::codec::Codec;
 use crate::error::Error;
 use crate::frame;
@@ -26,9 +26,14 @@ struct Fallback {
     stored: Bytes,
 }
 
-impl<B: Backend, C: Codec> Inner<B, C> {
+impl<B: Backend, C: Codec> Tiers<B, C> {
     /// Replaces what the backend has under `key` by a fallback, or removes it if there is none.
-    pub(super) async fn expire_stored(&self, guard: &Guard<B>, key: &Key) -> Result<(), Error> {
+    pub(crate) async fn expire(&self, key: &Key) -> Result<(), Error> {
+        let Some(guard) = &self.l2.guard else { return Ok(()) };
+        // What a change that waits is to remove stands in for nothing.
+        if self.l2.retries.hides(key, &[]) {
+            return guard.remove(key).await;
+        }
         if !guard.capabilities().leases {
             let Some(Fallback { bytes, keep, .. }) = self.fallback(guard, key).await? else {
                 return guard.remove(key).await;
@@ -68,13 +73,13 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         let Some(stored) = guard.get(key).await? else { return Ok(None) };
         let now = self.clock.wall();
         let (entry, ended) = frame::strip_expiry(stored.clone());
-        let Some((dates, _)) = self.sealer.peek(key.as_str(), &entry) else { return Ok(None) };
+        let Ok(head) = self.sealer.head(key.as_str(), &entry) else { return Ok(None) };
         let Some(left) = guard.ttl(key).await? else { return Ok(None) };
         // The backend alone knows with what grace it was stored.
-        let dates = dates.ended(ended, now);
+        let dates = head.dates().ended(ended, now);
         let keep = left.saturating_sub(Duration::from_millis(dates.left(dates.ttl, now)));
         let bytes = frame::expire(&entry, ended.unwrap_or(now).min(now));
-        let fits = check_size(bytes.len(), self.policy.max_value_size).is_ok();
+        let fits = check_size(bytes.len(), self.l2.policy.max_value_size).is_ok();
         Ok((fits && !keep.is_zero()).then_some(Fallback { bytes, keep, stored }))
     }
 }

@@ -1,52 +1,10 @@
-//! What one call asks for beyond the cache's policy.
+//! A computed value, with what its computation decided.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::Grace;
-use crate::error::{Error, ErrorKind};
-use crate::flight::Reads;
-use crate::frame::{self, MAX_TAGS};
-
-/// The options of one call; what is `None` or false is as the policy says.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Options {
-    pub(super) ttl: Option<Duration>,
-    pub(super) stale_if_error: Option<Grace>,
-    pub(super) soft_timeout: Option<Duration>,
-    pub(super) deadline: Option<Duration>,
-    pub(super) wait_for_write: Option<bool>,
-    pub(super) skip_l1_read: bool,
-    pub(super) skip_l2_read: bool,
-    pub(super) skip_l1_write: bool,
-    pub(super) skip_l2_write: bool,
-}
-
-impl Options {
-    /// Which tiers are read. Calls that read differently do not share a flight.
-    pub(super) fn reads(self) -> Reads {
-        Reads { l1: !self.skip_l1_read, l2: !self.skip_l2_read }
-    }
-
-    /// These options for a call that no other can find: nothing is read or kept.
-    pub(super) fn unfindable(self) -> Self {
-        let (skip_l1_read, skip_l2_read, skip_l1_write, skip_l2_write) = (true, true, true, true);
-        Self { skip_l1_read, skip_l2_read, skip_l1_write, skip_l2_write, ..self }
-    }
-
-    /// Refuses what no call can mean.
-    #[inline]
-    pub(super) fn check(&self) -> Result<(), Error> {
-        for (name, duration) in [("ttl", self.ttl), ("deadline", self.deadline), ("soft_timeout", self.soft_timeout)] {
-            if duration == Some(Duration::ZERO) {
-                let message = format!("the {name} of this call is zero: give it a length, or leave it out");
-                return Err(Error::new(ErrorKind::Argument, message));
-            }
-        }
-        Ok(())
-    }
-}
+use crate::frame;
 
 /// A computed value and what its computation decided about keeping it.
 ///
@@ -79,19 +37,6 @@ pub(super) fn add_tags<'a>(known: &mut Vec<u64>, tags: impl IntoIterator<Item = 
 fn unite(tags: &mut Vec<u64>) {
     tags.sort_unstable();
     tags.dedup();
-}
-
-/// Refuses more tags than an entry can carry: an entry without some of them would outlive their invalidation.
-pub(super) fn check_tags(tags: &[u64]) -> Result<(), Error> {
-    if tags.len() <= MAX_TAGS {
-        return Ok(());
-    }
-    let message = format!(
-        "an entry cannot have {} tags: it may have up to {MAX_TAGS}, those of the call and of the computation together; \
-         give several entries one tag that they share",
-        tags.len()
-    );
-    Err(Error::new(ErrorKind::Argument, message))
 }
 
 impl<T> Computed<T> {

@@ -1,0 +1,190 @@
+//! Keeping what was computed: in L1, then in the backend.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::Inner;
+use super::computed::Computed;
+use super::lease::Leased;
+use super::turn::release;
+use crate::backends::Backend;
+use crate::codec::Codec;
+use crate::error::{Error, ErrorKind};
+use crate::event::{Event, Outcome};
+use crate::flight::{Flight, Landing, Pass};
+use crate::frame::Tags;
+use crate::guard;
+use crate::key::Key;
+use crate::ledger::Stamp;
+use crate::seal::{Dates, Marks, Value};
+use crate::tiers::{Bulk, Options, Origin, Sealing, check_tags};
+
+/// What a computation that ended leaves to [`Inner::store`].
+pub(super) struct Terms<B: Backend> {
+    pub(super) cost: Duration,
+    /// What held when it started.
+    pub(super) stamp: Stamp,
+    pub(super) lease: Option<Leased<B>>,
+    pub(super) to_l2: bool,
+    pub(super) read_failed: bool,
+}
+
+impl<B: Backend, C: Codec> Inner<B, C> {
+    /// Keeps what was computed: L1 first, then the callers' answer, then the backend.
+    pub(super) async fn store<T: Value, E: Send + Sync + 'static>(
+        &self,
+        pass: &mut Pass<T, E>,
+        key: &Key,
+        options: Options,
+        computed: Computed<Arc<T>>,
+        terms: Terms<B>,
+    ) {
+        let flight = Arc::clone(&pass.flight);
+        let Computed { value, ttl, tags, store } = computed;
+        let tags = Tags::from(tags);
+        let landing = |expires| {
+            let (value, tags) = (Arc::clone(&value), Arc::clone(&tags));
+            Landing::Value { value, source: Outcome::Computed, expires, tags }
+        };
+        let dates = check_tags(&tags).and_then(|()| self.tiers.plan(options, ttl, &*value));
+        let Some(dates) = self.claim(&flight, key, dates, store) else {
+            pass.leave();
+            flight.land(landing(0));
+            return release(terms.lease).await;
+        };
+        let bulk = Bulk::of(&*value);
+        let (sealer, cost) = (Arc::clone(&self.tiers.sealer), terms.cost);
+        let sealing = Sealing { sealer, key: key.clone(), value: Arc::clone(&value), bulk, dates, cost };
+        let marks = Marks { stamp: terms.stamp, tags: Arc::clone(&tags) };
+        let sealed = if C::CONFIDENTIAL { Some(sealing.seal(marks.clone()).await) } else { None };
+        let frame = sealed.as_ref().and_then(|sealed| sealed.as_ref().ok()).cloned();
+        let kept = self.keep(&flight, options, &sealing, frame, &tags).await;
+        let landing = landing(self.clock.ticks().saturating_add(dates.ttl));
+        if !self.writes(options, &terms) {
+            flight.land(landing);
+            if let Some(error) = sealed.and_then(Result::err).or(kept.err()) {
+                self.observers.tell(Event::NotStored { key, error: &error });
+            }
+            return;
+        }
+        let in_l1 = matches!(kept, Ok(true));
+        let waits = options.wait_for_write.unwrap_or(self.policy().wait_for_write || !in_l1) && !terms.read_failed;
+        if waits {
+            flight.touch_down(landing);
+        } else {
+            flight.land(landing);
+        }
+        let sealed = match sealed {
+            Some(sealed) => sealed,
+            None => sealing.seal(marks).await,
+        };
+        self.write(&flight, key, sealed, (dates, waits), terms.lease).await;
+    }
+
+    /// The dates of a value that may be kept. If it may not, observers hear why, unless its computation said so.
+    fn claim<T: Value, E: Send + Sync>(
+        &self,
+        flight: &Flight<T, E>,
+        key: &Key,
+        dates: Result<Dates, Error>,
+        store: bool,
+    ) -> Option<Dates> {
+        match dates {
+            Err(error) => self.observers.tell(Event::NotStored { key, error: &error }),
+            Ok(_) if !store => {}
+            Ok(dates) if flight.claim() => return Some(dates),
+            Ok(_) => self.observers.tell(Event::Fenced { key }),
+        }
+        None
+    }
+
+    /// Keeps a computed value in L1. Whether it is there now.
+    async fn keep<T: Value, E: Send + Sync>(
+        &self,
+        flight: &Flight<T, E>,
+        options: Options,
+        sealing: &Sealing<T, C>,
+        frame: Option<Bytes>,
+        tags: &Tags,
+    ) -> Result<bool, Error> {
+        let Sealing { key, value, bulk, dates, .. } = sealing;
+        if options.skip_l1_write {
+            self.tiers.local.evict(key);
+            return Ok(false);
+        }
+        let weight = if self.tiers.keeps_values() { bulk.weigh(value).await } else { 0 };
+        let origin = Origin { dates: *dates, epoch: flight.fence.epoch(), tags: Arc::clone(tags) };
+        self.tiers.keep(key, value, weight, frame, origin, || flight.may_store())
+    }
+
+    /// Whether a computed entry goes to the backend. After a failed read only where nobody pays for a failed write,
+    /// too.
+    fn writes(&self, options: Options, terms: &Terms<B>) -> bool {
+        let may = self.tiers.l2.guard.is_some() && terms.to_l2 && !options.skip_l2_write;
+        may && (!terms.read_failed || self.policy().background)
+    }
+
+    /// Writes a computed entry to the backend, if the flight's fence and its lease hold. The lease is renewed while the
+    /// write waits for its turn, which it does for as long as it takes, unless a caller waits for it.
+    async fn write<T: Value, E: Send + Sync>(
+        &self,
+        flight: &Flight<T, E>,
+        key: &Key,
+        sealed: Result<Bytes, Error>,
+        (dates, is_waited_for): (Dates, bool),
+        lease: Option<Leased<B>>,
+    ) {
+        let Some(guard) = &self.tiers.l2.guard else { return };
+        let stored = match sealed {
+            Err(error) => Err(error),
+            Ok(bytes) => match guard.queue_write(key, bytes.len(), is_waited_for).await {
+                Ok(permit) => self.write_next(permit, flight, (key, bytes, dates), lease.as_ref()).await,
+                Err(error) => Err(error),
+            },
+        };
+        match stored {
+            Ok(true) => return lease.into_iter().for_each(Leased::filled),
+            Ok(false) => {
+                self.observers.tell(Event::Fenced { key });
+                // A lease that has not run out was ended: another process knows better.
+                if lease.as_ref().is_some_and(|lease| lease.lasts(self.clock.ticks())) && flight.may_store() {
+                    flight.give_up();
+                    self.tiers.local.evict(key);
+                }
+            }
+            Err(error) => self.not_stored(key, &error),
+        }
+        release(lease).await;
+    }
+
+    async fn write_next<T: Value, E: Send + Sync>(
+        &self,
+        permit: guard::WritePermit<'_>,
+        flight: &Flight<T, E>,
+        (key, bytes, dates): (&Key, Bytes, Dates),
+        lease: Option<&Leased<B>>,
+    ) -> Result<bool, Error> {
+        let Some(guard) = &self.tiers.l2.guard else { return Ok(false) };
+        let turn = flight.fence.turn().await;
+        let token = if let Some(lease) = lease { lease.settle().await } else { None };
+        // Without a lease nothing but the bus would have told of a change by another process.
+        let may = token.is_some() || (lease.is_none() && !flight.fence.has_missed());
+        if !may || !flight.may_store() {
+            return Ok(false);
+        }
+        let stored = guard.put_next(&permit, key, bytes, dates.keep(), token).await?;
+        if stored {
+            self.make_way(key, &flight.fence, &turn).await;
+        }
+        Ok(stored)
+    }
+
+    /// Tells of a value that cannot be stored; what the backend refused was told by the guard.
+    pub(super) fn not_stored(&self, key: &Key, error: &Error) {
+        if matches!(error.kind(), ErrorKind::TooLarge | ErrorKind::Encode | ErrorKind::Argument) {
+            self.observers.tell(Event::NotStored { key, error });
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! The two tiers as one: look in L1, read the backend, keep and write what was computed.
+//!
+//! What is found is judged before it is believed: by the ledger, by its dates, and by what this process has changed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use bytes::Bytes;
+
+use crate::backends::Backend;
+use crate::clock::{Clock, millis};
+use crate::codec::Codec;
+use crate::config::Policy;
+use crate::error::{Error, ErrorKind};
+use crate::event::{Complaint, Event, Observers, Unreadable};
+use crate::frame::Tags;
+use crate::guard::{Guard, check_size};
+use crate::invalidate::{Ledgers, Local, RetryQueue};
+use crate::key::Key;
+use crate::memory::{self, Age, Held, Hit, L1};
+use crate::seal::{Dates, Sealer, Value};
+
+mod clocks;
+mod fallback;
+mod habit;
+mod large;
+mod options;
+mod plan;
+mod read;
+
+use self::clocks::Clocks;
+use self::habit::Habit;
+use self::large::is_opened_apart;
+pub(crate) use self::large::{Bulk, Sealing};
+pub(crate) use self::options::{Options, check_tags};
+pub(crate) use self::read::Reading;
+
+/// L1 and the backend, as one cache or one tenant of it sees them.
+#[derive(Debug)]
+pub(crate) struct Tiers<B: Backend, C> {
+    pub(crate) sealer: Arc<Sealer<C>>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) observers: Observers,
+    pub(crate) local: Arc<Local>,
+    pub(crate) l2: Arc<L2<B>>,
+}
+
+/// The backend, if there is one, and what this process knows of it. The tenants of a cache share it.
+#[derive(Debug)]
+pub(crate) struct L2<B: Backend> {
+    pub(crate) policy: Policy,
+    pub(crate) guard: Option<Guard<B>>,
+    /// What was forgotten in the backend.
+    pub(crate) ledgers: Option<Arc<Ledgers>>,
+    /// Changes that it did not take.
+    pub(crate) retries: RetryQueue,
+    habit: Habit,
+    clocks: Clocks,
+    /// The longest that an entry was given to be kept, in milliseconds.
+    longest: AtomicU64,
+}
+
+/// An entry found in a tier.
+pub(crate) struct Found<T> {
+    pub(crate) value: Arc<T>,
+    pub(crate) age: Age,
+    pub(crate) in_l1: bool,
+    /// The tick from which it is expired.
+    pub(crate) expires: u64,
+    /// `None` is none, or that nobody asked for them.
+    pub(crate) tags: Option<Tags>,
+}
+
+impl<T> Found<T> {
+    pub(crate) fn tags(&self) -> &[u64] {
+        self.tags.as_deref().unwrap_or_default()
+    }
+}
+
+/// What L1 must know of an entry to forget it.
+#[derive(Debug, Clone)]
+pub(crate) struct Origin {
+    pub(crate) dates: Dates,
+    /// The epoch in which its making began.
+    pub(crate) epoch: u64,
+    pub(crate) tags: Tags,
+}
+
+impl<B: Backend> L2<B> {
+    pub(crate) fn new(
+        policy: Policy,
+        guard: Option<Guard<B>>,
+        ledgers: Option<Arc<Ledgers>>,
+        clock: &dyn Clock,
+    ) -> Self {
+        let longest = policy.ttl.saturating_add(policy.stale_if_error.of(policy.ttl));
+        Self {
+            policy,
+            guard,
+            ledgers,
+            retries: RetryQueue::default(),
+            habit: Habit::default(),
+            clocks: Clocks::new(clock),
+            longest: AtomicU64::new(millis(longest)),
+        }
+    }
+
+    /// Whether what is asked of the backend is mostly there.
+    pub(crate) fn is_mostly_found(&self) -> bool {
+        self.habit.is_to_find()
+    }
+
+    /// Notes whether the backend had a value.
+    pub(crate) fn note_found(&self, found: bool) {
+        self.habit.note(found);
+    }
+
+    /// The tick from which on the backend has no entry any more that it was given by the tick `now`.
+    pub(crate) fn gone_by(&self, now: u64) -> u64 {
+        now.saturating_add(self.longest.load(Relaxed))
+    }
+}
+
+impl<B: Backend, C: Codec> Tiers<B, C> {
+    /// The same tiers, for values that are sealed in another way.
+    #[cfg(feature = "encryption")]
+    pub(crate) fn with_sealer(&self, sealer: Sealer<C>) -> Self {
+        Self {
+            sealer: Arc::new(sealer),
+            clock: Arc::clone(&self.clock),
+            observers: self.observers.clone(),
+            local: Arc::clone(&self.local),
+            l2: Arc::clone(&self.l2),
+        }
+    }
+
+    /// What L1 holds for a key, if it is a `T`, without its tags.
+    #[inline]
+    pub(crate) fn look<T: Value>(&self, hash: u64, text: &str, complaint: &Complaint) -> Option<Found<T>> {
+        let Hit { held, age, expires, tags } = self.local.l1.as_ref()?.get(hash, text, self.clock.ticks())?;
+        let value = if C::CONFIDENTIAL {
+            let sealed = held.downcast_ref::<Bytes>();
+            if sealed.is_some_and(|sealed| is_opened_apart(sealed)) {
+                // The flight opens it.
+                return None;
+            }
+            let open = |sealed: &Bytes| self.sealer.open(text, sealed, &self.sealer.head(text, sealed)?);
+            sealed.ok_or(Unreadable::Foreign).and_then(open).map(Arc::new)
+        } else {
+            held.downcast().map_err(|_| Unreadable::Schema)
+        };
+        let value = self.readable(hash, text, value, complaint)?;
+        Some(Found { value, age, in_l1: true, expires, tags })
+    }
+
+    /// What L1 holds for a key, if it is a `T`, with its tags.
+    pub(crate) async fn look_tagged<T: Value>(&self, key: &Key, complaint: &Complaint) -> Option<Found<T>> {
+        let (hash, text) = (key.hash64(), key.as_str());
+        let Hit { held, age, expires, tags } = self.local.l1.as_ref()?.get_tagged(hash, text, self.clock.ticks())?;
+        let value = if C::CONFIDENTIAL {
+            match held.downcast_ref::<Bytes>().ok_or(Unreadable::Foreign) {
+                Ok(sealed) => self.open_alone(key, sealed).await.map(Arc::new),
+                Err(reason) => Err(reason),
+            }
+        } else {
+            held.downcast().map_err(|_| Unreadable::Schema)
+        };
+        let value = self.readable(hash, text, value, complaint)?;
+        Some(Found { value, age, in_l1: true, expires, tags })
+    }
+
+    async fn open_alone<T: Value>(&self, key: &Key, sealed: &Bytes) -> Result<T, Unreadable> {
+        let head = self.sealer.head(key.as_str(), sealed)?;
+        self.open(key, sealed, &head).await
+    }
+
+    /// The value of a hit in L1, or nothing and an event.
+    #[inline]
+    fn readable<T>(
+        &self,
+        hash: u64,
+        text: &str,
+        value: Result<Arc<T>, Unreadable>,
+        complaint: &Complaint,
+    ) -> Option<Arc<T>> {
+        match value {
+            Ok(value) => Some(value),
+            Err(reason) => {
+                complaint.tell(&self.observers, &Key::from_parts(text, hash), reason);
+                if reason == Unreadable::Schema {
+                    self.tell_types_in_turns();
+                }
+                None
+            }
+        }
+    }
+
+    /// Warns of a key that this process itself uses for values of two types. A type that has changed since the entry was
+    /// stored is none of this: the process knows the new one alone.
+    #[cold]
+    fn tell_types_in_turns(&self) {
+        let message = "a key holds values of two types in turns, so each replaces the other and is computed anew: give each \
+                       type a namespace of its own, or a part of the key";
+        self.observers.tell(Event::Warning { message });
+    }
+
+    /// Warns of a type that L1 keeps and no backend could, so that one can be added without a surprise.
+    fn probe<T: Value>(&self, key: &Key, value: &T, weight: usize) {
+        if self.l2.guard.is_some() || C::CONFIDENTIAL || weight > MAX_PROBED {
+            return;
+        }
+        if let Some(message) = self.sealer.probe(key, value) {
+            self.observers.tell(Event::Warning { message: &message });
+        }
+    }
+
+    /// Whether L1 holds values as they are, and so wants their weight.
+    pub(crate) fn keeps_values(&self) -> bool {
+        !C::CONFIDENTIAL && self.local.l1.is_some()
+    }
+
+    /// Puts an entry into L1, if L1 is on and has room for it. `sealed` is its frame, where there is one already.
+    ///
+    /// Returns whether L1 holds it now. If not, an older entry of the key stays only where `admit` said no.
+    ///
+    /// # Errors
+    /// If the value is too large for L1 or for the policy.
+    pub(crate) fn keep<T: Value>(
+        &self,
+        key: &Key,
+        value: &Arc<T>,
+        weight: usize,
+        sealed: Option<Bytes>,
+        origin: Origin,
+        admit: impl Fn() -> bool,
+    ) -> Result<bool, Error> {
+        let Some(l1) = self.local.l1.as_ref().filter(|_| !self.local.is_shut()) else { return Ok(false) };
+        let (held, weight, handle) = match sealed {
+            Some(bytes) if C::CONFIDENTIAL => {
+                let weight = bytes.len();
+                (Arc::new(bytes) as Held, weight, SEALED_HANDLE)
+            }
+            _ if C::CONFIDENTIAL => return Ok(false),
+            _ => (Arc::clone(value) as Held, weight, 0),
+        };
+        let Origin { dates, epoch, tags } = origin;
+        let handle = handle + tags.len() * size_of::<u64>();
+        let size = check_size(weight, self.l2.policy.max_value_size)
+            .and_then(|()| check_fits(l1, key, weight.saturating_add(handle)));
+        let weight = if size.is_ok() { weight.saturating_add(handle) } else { usize::MAX };
+        let (now, ticks) = (self.clock.wall(), self.clock.ticks());
+        let entry = memory::Entry {
+            held,
+            weight,
+            fresh_until: dates.end(dates.fresh_for, now, ticks),
+            expires: dates.end(dates.ttl, now, ticks),
+            gone: dates.end(dates.kept(), now, ticks),
+            epoch,
+            tags,
+        };
+        let held = l1.put(key, entry, ticks, admit);
+        self.probe(key, &**value, weight);
+        size.map(|()| held)
+    }
+}
+
+fn check_fits(l1: &L1, key: &Key, weight: usize) -> Result<(), Error> {
+    if l1.fits(key, weight) {
+        return Ok(());
+    }
+    let message = format!("a value of {weight} bytes is too large for L1: raise l1_max_size_mb to eight times that");
+    Err(Error::new(ErrorKind::TooLarge, message))
+}
+
+/// Larger values are not written for a trial.
+const MAX_PROBED: usize = 64 * 1024;
+
+/// What the two handles of a sealed entry's bytes take beside them, with what the allocator adds.
+const SEALED_HANDLE: usize = 120;

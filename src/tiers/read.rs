@@ -1,0 +1,201 @@
+//! Reading the backend: its bytes, and what they are worth.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::large::Bulk;
+use super::{Found, Options, Origin, Tiers};
+use crate::backends::Backend;
+use crate::codec::Codec;
+use crate::error::{Error, ErrorKind};
+use crate::event::{Complaint, Unreadable};
+use crate::fence::Fence;
+use crate::frame::{self, Tags};
+use crate::guard::Guard;
+use crate::invalidate::{Boxed, Verdict};
+use crate::key::Key;
+use crate::ledger::Stamp;
+use crate::memory::Age;
+use crate::seal::{Dates, Head, Value};
+
+/// What a read is for.
+pub(crate) struct Reading<'a, T> {
+    pub(crate) key: &'a Key,
+    pub(crate) options: Options,
+    /// What L1 has.
+    pub(crate) known: Option<&'a Found<T>>,
+    /// Taken before the read began.
+    pub(crate) fence: &'a Fence,
+    pub(crate) complaint: &'a Complaint,
+}
+
+/// An entry that the backend has.
+struct Stored<T> {
+    /// As they were sealed.
+    bytes: Bytes,
+    value: Arc<T>,
+    /// What it takes in L1 as a value.
+    weight: usize,
+    dates: Dates,
+    tags: Tags,
+}
+
+impl<B: Backend, C: Codec> Tiers<B, C> {
+    /// The bytes that the backend has under `key`, and with them the head of the ledger where that is due.
+    pub(crate) async fn fetch(&self, key: &Key, complaint: &Complaint) -> Result<Option<Bytes>, Error> {
+        let Some(guard) = &self.l2.guard else { return Ok(None) };
+        let part = guard.part(key);
+        let due = self.l2.ledgers.as_ref().and_then(|ledgers| Some((ledgers, ledgers.due(part)?)));
+        let found = match due {
+            None => guard.read(key, complaint).await?,
+            Some((ledgers, (head, asked))) => {
+                let both: Boxed<'_, _> = Box::pin(guard.read_with(key, head, complaint));
+                let (bytes, found) = both.await?;
+                if bytes.is_some() || found.is_some() {
+                    ledgers.learn(guard, part, found.as_ref(), asked).await?;
+                }
+                bytes
+            }
+        };
+        self.l2.note_found(found.is_some());
+        Ok(found)
+    }
+
+    /// The entry in bytes that the backend has, which is kept in L1 for the rest of its life if `admit` says so. `None` if
+    /// it is of no use, or not newer than what is known.
+    pub(crate) async fn accept<T: Value>(
+        &self,
+        reading: Reading<'_, T>,
+        bytes: Bytes,
+        admit: impl Fn() -> bool,
+    ) -> Result<Option<Found<T>>, Error> {
+        let (Some(guard), key) = (&self.l2.guard, reading.key) else { return Ok(None) };
+        let (bytes, ended) = frame::strip_expiry(bytes);
+        let opened = match self.sealer.head(key.as_str(), &bytes) {
+            Err(reason) => Err(reason),
+            // Judged by its head, so that a value that was forgotten is not decoded.
+            Ok(head) => match self.judge(guard, key, &head).await? {
+                Verdict::Forgotten => return Ok(None),
+                verdict => self.open::<T>(key, &bytes, &head).await.map(|value| (value, head, verdict)),
+            },
+        };
+        let (value, head, verdict) = match opened {
+            Ok(opened) => opened,
+            Err(reason) => {
+                // Boxed: rare, and as deep as the backend's removal.
+                Box::pin(self.reject(guard, &reading, &bytes, reason)).await?;
+                return Ok(None);
+            }
+        };
+        let dates = head.dates();
+        let judged = if ended.is_none() { self.by_own_clock(guard, key, &bytes, dates).await? } else { Some(dates) };
+        let Some(dates) = judged else { return Ok(None) };
+        let (grace, now) = (self.grace(reading.options, Duration::from_millis(dates.ttl)), self.clock.wall());
+        let swept = if let Verdict::Expired(at) = verdict { Some(at) } else { None };
+        let dates = Dates { grace, ..dates.ended(ended, now).ended(swept, now) };
+        let value = Arc::new(value);
+        let weight = if self.keeps_values() { Bulk::of(&*value).weigh(&value).await } else { 0 };
+        Ok(self.promote(reading, Stored { bytes, value, weight, dates, tags: Tags::clone(head.tags()) }, admit))
+    }
+
+    /// Takes what the backend has, if it is not gone and newer than what is `known`, and keeps it in L1.
+    fn promote<T: Value>(
+        &self,
+        reading: Reading<'_, T>,
+        stored: Stored<T>,
+        admit: impl Fn() -> bool,
+    ) -> Option<Found<T>> {
+        let Reading { key, options, known, fence, .. } = reading;
+        let Stored { bytes, value, weight, dates, tags } = stored;
+        let now = self.clock.wall();
+        if dates.left(dates.kept(), now) == 0 {
+            return None;
+        }
+        let age = match (dates.left(dates.fresh_for, now), dates.left(dates.ttl, now)) {
+            (_, 0) => Age::Expired,
+            (0, _) => Age::Stale,
+            _ => Age::Fresh,
+        };
+        let expires = dates.end(dates.ttl, now, self.clock.ticks());
+        let is_older = known.is_some_and(|known| expires < known.expires);
+        if is_older || self.l2.retries.hides(key, &tags) {
+            return None;
+        }
+        // One that is a little ahead would live longer in L1 by as much.
+        if dates.created <= now && !options.skip_l1_write {
+            // What does not fit into L1 is read again.
+            let origin = Origin { dates, epoch: fence.epoch(), tags: Arc::clone(&tags) };
+            let _ = self.keep(key, &value, weight, Some(bytes), origin, admit);
+        }
+        Some(Found { value, age, in_l1: false, expires, tags: Some(tags) })
+    }
+
+    /// Deals with an entry that cannot be read. One that is not authentic leaves the backend, unless the cache is set to
+    /// fail closed.
+    async fn reject<T: Value>(
+        &self,
+        guard: &Guard<B>,
+        reading: &Reading<'_, T>,
+        bytes: &Bytes,
+        reason: Unreadable,
+    ) -> Result<(), Error> {
+        reading.complaint.tell(&self.observers, reading.key, reason);
+        if reason == Unreadable::Schema && self.sealer.is_of_a_type_in_use(bytes) {
+            self.tell_types_in_turns();
+        }
+        if reason != Unreadable::Unauthentic || !C::CONFIDENTIAL {
+            return Ok(());
+        }
+        if self.l2.policy.fail_closed {
+            let message = "the stored entry is not authentic, and the cache is set to fail closed: \
+                           invalidate the key once you know why";
+            return Err(Error::new(ErrorKind::Unauthentic, message));
+        }
+        // A failure is told by the guard, and is none of the read: the entry is a miss either way.
+        let _ = guard.remove(reading.key).await;
+        Ok(())
+    }
+
+    /// What the ledger says of an entry under `key`.
+    async fn judge(&self, guard: &Guard<B>, key: &Key, head: &Head) -> Result<Verdict, Error> {
+        match &self.l2.ledgers {
+            Some(ledgers) => ledgers.judge(guard, guard.part(key), head.stamp(), head.tags()).await,
+            None => Ok(Verdict::Valid),
+        }
+    }
+
+    /// Whether there is an entry under `key` that has not expired, of whatever type.
+    pub(crate) async fn has(&self, key: &Key) -> Result<bool, Error> {
+        let Some(guard) = &self.l2.guard else {
+            let hit = self.local.l1.as_ref().and_then(|l1| l1.get(key.hash64(), key.as_str(), self.clock.ticks()));
+            return Ok(hit.is_some_and(|hit| hit.age != Age::Expired));
+        };
+        let Some(bytes) = self.fetch(key, &Complaint::default()).await? else { return Ok(false) };
+        // One that expired ahead of its time has no head of its own.
+        let Ok(head) = self.sealer.head(key.as_str(), &bytes) else { return Ok(false) };
+        if self.l2.retries.hides(key, head.tags()) {
+            return Ok(false);
+        }
+        let Some(dates) = self.by_own_clock(guard, key, &bytes, head.dates()).await? else { return Ok(true) };
+        let lives = dates.left(dates.ttl, self.clock.wall()) > 0;
+        Ok(lives && self.judge(guard, key, &head).await? == Verdict::Valid)
+    }
+
+    /// The time of the ledger, for an entry of `key` whose making begins now.
+    pub(crate) async fn stamp(&self, key: &Key) -> Result<Stamp, Error> {
+        match (&self.l2.guard, &self.l2.ledgers) {
+            (Some(guard), Some(ledgers)) => ledgers.stamp(guard, guard.part(key)).await,
+            _ => Ok(Stamp::default()),
+        }
+    }
+
+    /// The same, if it is known without asking.
+    pub(crate) fn known_stamp(&self, key: &Key) -> Option<Stamp> {
+        match (&self.l2.guard, &self.l2.ledgers) {
+            (Some(guard), Some(ledgers)) => ledgers.known(guard.part(key)),
+            _ => Some(Stamp::default()),
+        }
+    }
+}
