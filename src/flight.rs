@@ -15,9 +15,9 @@ use self::places::Place;
 use crate::backends::LeaseToken;
 use crate::error::ComputeError;
 use crate::event::Outcome;
-use crate::fence::Fence;
 use crate::frame::Tags;
 use crate::home::Home;
+use crate::order::Fence;
 
 mod context;
 mod places;

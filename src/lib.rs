@@ -111,10 +111,8 @@ mod chunks;
 mod clock;
 pub mod codec;
 mod config;
-mod epochs;
 mod error;
 mod event;
-mod fence;
 mod flight;
 mod frame;
 #[cfg(all(
@@ -137,6 +135,7 @@ mod ledger;
 mod memory;
 mod message;
 mod negative;
+mod order;
 mod random;
 mod schema;
 mod seal;

@@ -14,11 +14,11 @@ use crate::backends::{Backend, join};
 use crate::codec::Codec;
 use crate::error::{Error, ErrorKind};
 use crate::event::{Effect, Event, Origin, Scope};
-use crate::fence::{Fence, Turn};
 use crate::frame::Tags;
 use crate::invalidate::{Target, Work};
 use crate::key::Key;
 use crate::message::Message;
+use crate::order::{Fence, Moment, Turn};
 use crate::seal::{Marks, Value};
 use crate::tiers::Sealing;
 
@@ -30,8 +30,8 @@ pub(super) struct Part<'a> {
     pub(super) target: Target,
     /// The key, or the name of the namespace.
     pub(super) key: &'a Key,
-    /// The version of the key that the change began, or the epoch that it ended.
-    pub(super) begun: u64,
+    /// When the change of the key began; of several keys, the last order before it.
+    pub(super) begun: Moment,
     pub(super) message: Message<'a>,
 }
 
@@ -113,7 +113,7 @@ pub(super) struct Change<B: Backend, C: Codec> {
     pub(super) fence: Fence,
     /// None of a `set`.
     effect: Option<Effect>,
-    begun: u64,
+    begun: Moment,
     ended: AtomicBool,
 }
 

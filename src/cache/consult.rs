@@ -5,9 +5,9 @@ use super::turn::Asking;
 use crate::backends::Backend;
 use crate::codec::Codec;
 use crate::error::Error;
-use crate::fence::Fence;
 use crate::key::Key;
 use crate::memory::Age;
+use crate::order::Fence;
 use crate::seal::Value;
 use crate::tiers::{Found, Options, Reading};
 
@@ -42,8 +42,8 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         options: Options,
         mut asking: Asking<'_, B>,
     ) -> (Option<Found<T>>, Option<Error>) {
-        let lane = self.tiers.local.fence(key);
-        let turn = lane.turn().await;
+        let before = self.tiers.local.fence(key);
+        let turn = before.turn().await;
         let fence = self.tiers.local.fence(key);
         let (found, failure) = self.consult_under(key, options, &fence, &mut asking).await;
         let is_valid = |found: &Found<T>| !fence.forgot(found.tags()) && (!turn.was_passed() || fence.is_current());

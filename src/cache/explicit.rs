@@ -70,7 +70,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         let key = self.key(key)?;
         let dates = self.tiers.plan(options, None, &*value)?;
         // Before the versions are looked at: an invalidation that comes in between voids the value in both tiers.
-        let origin = Origin { dates, epoch: self.tiers.local.epochs.now(), tags: Tags::from(tags) };
+        let origin = Origin { dates, since: self.tiers.local.orders.latest(), tags: Tags::from(tags) };
         let to_l2 = self.tiers.l2.guard.is_some() && !options.skip_l2_write;
         // Of a tag that others may have forgotten unheard, the time of now is asked for.
         let asks = !tags.is_empty() && self.tiers.l2.ledgers.as_ref().is_some_and(|ledgers| !ledgers.hears());

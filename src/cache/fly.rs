@@ -215,7 +215,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             if let Some(result) = within(&*self.clock, soft, computation.as_mut()).await {
                 return result.map_err(|message| ComputeError::Panicked { message });
             }
-            self.tiers.local.epochs.check(self.clock.ticks());
+            self.tiers.local.orders.check(self.clock.ticks());
             flight.answer_early(u64::MAX);
         }
         let left = Duration::from_millis(flight.deadline().saturating_sub(self.clock.ticks()));
@@ -228,7 +228,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
 
     /// The flight's older value as its landing.
     fn stand_in<T: Value, E: Send + Sync>(&self, flight: &Flight<T, E>) -> Option<Landing<T, E>> {
-        self.tiers.local.epochs.check(self.clock.ticks());
+        self.tiers.local.orders.check(self.clock.ticks());
         let Fallback { value, tags, .. } = flight.fallback()?;
         let (value, tags) = (Arc::clone(value), Arc::clone(tags));
         Some(Landing::Value { value, source: Outcome::Stale, expires: 0, tags })

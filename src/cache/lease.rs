@@ -15,9 +15,9 @@ use crate::backends::{Backend, LeaseToken};
 use crate::clock::{Clock, millis, within};
 use crate::codec::Codec;
 use crate::config::Leases;
-use crate::epochs::Epochs;
 use crate::flight::Standing;
 use crate::key::Key;
+use crate::order::Orders;
 
 /// The longest hold that many computations are the reason for: so long others wait for a process that died.
 const LONGEST: Duration = Duration::from_secs(30);
@@ -56,7 +56,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         let keeper = Keeper {
             shared: Arc::clone(&self.shared),
             clock: Arc::clone(&self.clock),
-            epochs: Arc::clone(&self.tiers.local.epochs),
+            orders: Arc::clone(&self.tiers.local.orders),
             key: key.clone(),
             flight: Arc::downgrade(flight),
             term: Arc::clone(&term),
@@ -130,7 +130,7 @@ impl<B: Backend> Drop for Leased<B> {
 struct Keeper<B: Backend> {
     shared: Arc<Shared<B>>,
     clock: Arc<dyn Clock>,
-    epochs: Arc<Epochs>,
+    orders: Arc<Orders>,
     key: Key,
     /// Not kept alive: what the flight keeps is gone once its own task and its callers are.
     flight: Weak<dyn Standing>,
@@ -148,7 +148,7 @@ impl<B: Backend> Keeper<B> {
         let mut due = asked.saturating_add(third(hold));
         loop {
             // Made before the look, so that nothing that is forgotten falls between.
-            let forgot = self.epochs.changed();
+            let forgot = self.orders.changed();
             if self.gives_back(hold) {
                 return;
             }

@@ -13,7 +13,6 @@ use crate::bus::AnyBus;
 use crate::clock::Clock;
 use crate::codec::Codec;
 use crate::config::Policy;
-use crate::epochs::Belief;
 use crate::error::{ComputeError, Error};
 use crate::event::{Observers, Stats};
 use crate::flight::{Flights, Places};
@@ -21,6 +20,7 @@ use crate::guard::{Guard, Post, Throttle};
 use crate::invalidate::{Bulletin, Ledgers, Local, Subscription};
 use crate::key::{IntoKey, Namespace};
 use crate::memory::L1;
+use crate::order::Belief;
 use crate::seal::{Sealer, Value};
 use crate::sensitive::Storable;
 use crate::tasks::Tasks;
@@ -409,7 +409,7 @@ impl<B: Backend, C: Codec> fmt::Debug for Cache<B, C> {
             .field("l1", &inner.tiers.local.l1)
             .field("l2", &inner.tiers.l2.guard)
             .field("flights", &inner.shared.flights.len())
-            .field("lanes", &inner.tiers.local.fences.len())
+            .field("fences", &inner.tiers.local.fences.len())
             .field("tasks", &inner.shared.tasks.len())
             .field("renewals", &(inner.policy().max_refreshes - inner.shared.refreshes.available_permits()))
             .finish_non_exhaustive()

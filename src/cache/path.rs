@@ -18,6 +18,7 @@ use crate::flight::{Answer, Asker, Context, Fallback, Flight, Flights, Landing, 
 use crate::frame::Tags;
 use crate::key::{IntoKey, Key};
 use crate::memory::Age;
+use crate::order::Moment;
 use crate::random;
 use crate::seal::Value;
 use crate::tiers::{Found, Options};
@@ -42,8 +43,8 @@ pub(super) struct Other<T> {
 /// A call that joins a flight.
 #[derive(Clone, Copy)]
 struct Joined<'a> {
-    /// The epoch in which it came.
-    epoch: u64,
+    /// The last order before it came.
+    since: Moment,
     context: &'a Context,
 }
 
@@ -93,7 +94,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             let complaint = Complaint::default();
             let found = if options.skip_l1_read { None } else { self.tiers.look::<T>(hash, text, &complaint) };
             if found.as_ref().is_some_and(|found| found.age != Age::Expired)
-                && let Some(staleness) = self.tiers.local.epochs.staleness(|| self.clock.ticks())
+                && let Some(staleness) = self.tiers.local.orders.staleness(|| self.clock.ticks())
             {
                 self.observers.served(staleness);
             }
@@ -162,7 +163,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         }
         let context = Context::current();
         let asker = if context.is_empty() { Asker::Caller } else { Asker::Computation };
-        let joined = Joined { epoch: self.tiers.local.epochs.now(), context: &context };
+        let joined = Joined { since: self.tiers.local.orders.latest(), context: &context };
         loop {
             let (pass, alone) = match self.board::<T, E>(&key, options, &tags, asker) {
                 Role::Lead(pass) => (pass, false),
@@ -214,7 +215,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         asker: Asker,
     ) -> Role<T, E> {
         let now = self.clock.ticks();
-        self.tiers.local.epochs.check(now);
+        self.tiers.local.orders.check(now);
         let fence = || self.tiers.local.fence(key);
         let computing = millis(options.deadline.unwrap_or(self.policy().deadline));
         let limits = Limits { reading: self.reading_time(), computing };
@@ -268,7 +269,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         joined: Option<Joined<'_>>,
     ) -> Option<Result<Arc<T>, ComputeError<E>>> {
         // An invalidation after this call may hide one before it, so any counts.
-        let came_later = joined.is_some_and(|joined| flight.fence.epoch() < joined.epoch);
+        let came_later = joined.is_some_and(|joined| flight.fence.since() < joined.since);
         let forgot = |tags: &Tags| came_later && flight.fence.forgot(tags);
         let freed = || joined.is_some_and(|joined| joined.context.is_free_of(&flight.node));
         // Pinned here, and below: what is handed to an async function by value takes its room twice.
@@ -300,7 +301,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
                 if now >= flight.deadline() {
                     flight.give_up();
                 }
-                self.tiers.local.epochs.check(now);
+                self.tiers.local.orders.check(now);
                 match flight.fallback() {
                     Some(Fallback { value, tags, .. }) if !forgot(tags) => (Outcome::Stale, Ok(Arc::clone(value))),
                     // One that never had its place has not looked.

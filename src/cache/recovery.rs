@@ -18,14 +18,15 @@ use crate::invalidate::{Pending, Reached, Target, Work};
 use crate::key::Key;
 use crate::ledger::Change;
 use crate::message::Message;
+use crate::order::Moment;
 
 /// Pauses between attempts.
 const SHORTEST: Duration = Duration::from_millis(50);
 const LONGEST: Duration = Duration::from_secs(1);
 
 impl<B: Backend, C: Codec> Inner<B, C> {
-    /// Notes what is left to do for a change that began the version `begun` of its key, and sees to it.
-    pub(super) fn recover(&self, target: Target, key: &Key, begun: u64, work: Work) {
+    /// Notes what is left to do for a change that `begun` then, and sees to it.
+    pub(super) fn recover(&self, target: Target, key: &Key, begun: Moment, work: Work) {
         if !self.recovers() {
             return;
         }

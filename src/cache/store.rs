@@ -115,7 +115,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             return Ok(false);
         }
         let weight = if self.tiers.keeps_values() { bulk.weigh(value).await } else { 0 };
-        let origin = Origin { dates: *dates, epoch: flight.fence.epoch(), tags: Arc::clone(tags) };
+        let origin = Origin { dates: *dates, since: flight.fence.since(), tags: Arc::clone(tags) };
         self.tiers.keep(key, value, weight, frame, origin, || flight.may_store())
     }
 

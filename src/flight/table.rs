@@ -12,9 +12,9 @@ use foldhash::fast::RandomState;
 
 use super::places::{Admission, Asker, Place, Places, Ticket};
 use super::{Flight, Landing, Limits, Reads};
-use crate::fence::Fence;
 use crate::frame::Tags;
 use crate::key::Key;
+use crate::order::Fence;
 
 const SHARDS: usize = 64;
 

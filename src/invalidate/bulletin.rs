@@ -87,7 +87,7 @@ impl Bulletin {
     /// Lets L1 be believed on where the bus knows at once that there is nothing to hear.
     fn vouch(self: &Arc<Self>) {
         let bulletin = Arc::downgrade(self);
-        self.local.epochs.vouched_by(move || bulletin.upgrade().is_some_and(|bulletin| bulletin.is_quiet()));
+        self.local.orders.vouched_by(move || bulletin.upgrade().is_some_and(|bulletin| bulletin.is_quiet()));
     }
 
     pub(crate) fn bus(&self) -> &AnyBus {
@@ -135,7 +135,7 @@ impl Bulletin {
                     if !self.take(batch, turn) {
                         return;
                     }
-                    self.local.epochs.heard(asked);
+                    self.local.orders.heard(asked);
                     if let Some(ledgers) = &self.ledgers {
                         ledgers.heard(asked);
                     }
@@ -185,7 +185,7 @@ impl Bulletin {
         if self.reader.position(turn).is_none() {
             return false;
         }
-        let epoch = self.local.epochs.now();
+        let before = self.local.orders.latest();
         let mut gap = batch.gap;
         for message in &batch.messages {
             match Message::read(message) {
@@ -199,7 +199,7 @@ impl Bulletin {
                 }
             }
         }
-        if self.local.epochs.now() != epoch {
+        if self.local.orders.latest() != before {
             self.local.reclaim();
         }
         if gap {

@@ -13,12 +13,12 @@ use tokio::sync::{Notify, Semaphore};
 use super::known::{Asked, Known, Learned, Unknown, Verdict};
 use crate::backends::{Backend, join};
 use crate::clock::{Clock, millis, within};
-use crate::epochs::Belief;
 use crate::error::{Error, ErrorKind};
 use crate::guard::Guard;
 use crate::key::Key;
 use crate::ledger::{Announcement, Change, Forgotten, Head, Order, Stamp};
 use crate::message::Message;
+use crate::order::Belief;
 
 /// How long a head is believed that was read.
 const BELIEVED: Duration = Duration::from_secs(1);

@@ -7,17 +7,16 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use super::reclaim::Reclaim;
 use crate::clock::Clock;
-use crate::epochs::{Belief, Epochs};
-use crate::fence::{Fence, Fences};
 use crate::key::Key;
 use crate::memory::L1;
+use crate::order::{Belief, Fence, Fences, Orders};
 use crate::tasks::Tasks;
 
 #[derive(Debug)]
 pub(crate) struct Local {
     pub(crate) l1: Option<Arc<L1>>,
     pub(crate) fences: Fences,
-    pub(crate) epochs: Arc<Epochs>,
+    pub(crate) orders: Arc<Orders>,
     /// Of L1.
     reclaim: Option<Reclaim>,
     /// Whether L1 holds nothing more.
@@ -31,10 +30,10 @@ impl Local {
         tasks: &Arc<Tasks>,
         clock: &Arc<dyn Clock>,
     ) -> Arc<Self> {
-        let epochs = Epochs::new(belief, clock.ticks());
-        let l1 = l1_max_size.map(|size| Arc::new(L1::new(size, Arc::clone(&epochs))));
-        let reclaim = l1.as_ref().map(|l1| Reclaim::new(l1, &epochs, tasks, clock));
-        Arc::new(Self { l1, fences: Fences::new(&epochs), epochs, reclaim, shut: AtomicBool::new(false) })
+        let orders = Orders::new(belief, clock.ticks());
+        let l1 = l1_max_size.map(|size| Arc::new(L1::new(size, Arc::clone(&orders))));
+        let reclaim = l1.as_ref().map(|l1| Reclaim::new(l1, &orders, tasks, clock));
+        Arc::new(Self { l1, fences: Fences::new(&orders), orders, reclaim, shut: AtomicBool::new(false) })
     }
 
     /// Takes the present version of `key`.
@@ -70,17 +69,17 @@ impl Local {
 
     /// Lets everything expire at the tick `now`, and voids all that is under way.
     pub(crate) fn expire_all(&self, now: u64) {
-        self.epochs.expire_all(now);
+        self.orders.expire_all(now);
     }
 
     /// Lets what was made since an expiry began expire with it.
     pub(crate) fn end_expiry(&self, now: u64) {
-        self.epochs.end_expiry(now);
+        self.orders.end_expiry(now);
     }
 
     /// Forgets everything, what flights under way would fall back on included, and gives the memory of L1 back.
     pub(crate) fn clear(&self) {
-        self.epochs.clear();
+        self.orders.clear();
         if let Some(l1) = &self.l1 {
             l1.clear();
         }
@@ -88,12 +87,12 @@ impl Local {
 
     /// Forgets everything, and voids all that is under way. What L1 holds goes when it is next looked at.
     pub(crate) fn forget_all(&self) {
-        self.epochs.raise_all();
+        self.orders.forget_all();
     }
 
     /// Believes nothing that L1 holds: what others told may have been missed.
     pub(crate) fn miss(&self) {
-        self.epochs.miss();
+        self.orders.miss();
     }
 
     /// What others change is no longer heard, so L1 is to hold nothing more.
@@ -114,6 +113,6 @@ impl Local {
 
     /// Forgets what has this tag, and voids what is under way if it turns out to have it.
     pub(crate) fn forget_tag(&self, tag: u64) {
-        self.epochs.raise_tag(tag);
+        self.orders.forget_tag(tag);
     }
 }

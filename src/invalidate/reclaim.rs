@@ -10,8 +10,8 @@ use std::time::Duration;
 use tokio::task::yield_now;
 
 use crate::clock::Clock;
-use crate::epochs::Epochs;
 use crate::memory::{L1, Progress};
+use crate::order::{Moment, Orders};
 use crate::tasks::Tasks;
 
 /// How many locks the task takes before it lets others run.
@@ -27,7 +27,7 @@ const NAP: Duration = Duration::from_millis(20);
 #[derive(Debug, Clone)]
 pub(super) struct Reclaim {
     l1: Weak<L1>,
-    epochs: Arc<Epochs>,
+    orders: Arc<Orders>,
     /// Ended with the cache.
     tasks: Weak<Tasks>,
     clock: Arc<dyn Clock>,
@@ -35,9 +35,9 @@ pub(super) struct Reclaim {
 }
 
 impl Reclaim {
-    pub(super) fn new(l1: &Arc<L1>, epochs: &Arc<Epochs>, tasks: &Arc<Tasks>, clock: &Arc<dyn Clock>) -> Self {
+    pub(super) fn new(l1: &Arc<L1>, orders: &Arc<Orders>, tasks: &Arc<Tasks>, clock: &Arc<dyn Clock>) -> Self {
         let (l1, tasks) = (Arc::downgrade(l1), Arc::downgrade(tasks));
-        Self { l1, epochs: Arc::clone(epochs), tasks, clock: Arc::clone(clock), running: Arc::default() }
+        Self { l1, orders: Arc::clone(orders), tasks, clock: Arc::clone(clock), running: Arc::default() }
     }
 
     /// Sees to it that the memory of what was forgotten by now is given back. Outside of a runtime, and in a cache that
@@ -61,12 +61,12 @@ impl Reclaim {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the task may end, because nothing was forgotten since the epoch `begun`. If so, the next order starts
+    /// Whether the task may end, because there was no order since the last one that `begun` knew. If so, the next order starts
     /// another.
-    fn end(&self, begun: u64) -> bool {
+    fn end(&self, begun: Moment) -> bool {
         let mut running = self.running();
-        // Under the lock: an order raises the epoch before it looks whether a task runs.
-        let ends = self.epochs.now() == begun;
+        // Under the lock: an order counts before it looks whether a task runs.
+        let ends = self.orders.latest() == begun;
         *running = !ends;
         ends
     }
@@ -80,7 +80,7 @@ struct Task {
 impl Task {
     async fn run(mut self) {
         loop {
-            let (begun, started) = (self.reclaim.epochs.now(), self.reclaim.clock.ticks());
+            let (begun, started) = (self.reclaim.orders.latest(), self.reclaim.clock.ticks());
             if !self.pass().await {
                 return;
             }

@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lru::LruCache;
 
-use crate::fence::Fence;
 use crate::key::Key;
 use crate::ledger::Change;
+use crate::order::{Fence, Moment};
 
 /// What is to be made again, the oldest first.
 #[derive(Debug, Default)]
@@ -57,8 +57,8 @@ pub(crate) struct Pending {
     pub(crate) work: Work,
     /// Since the change ended.
     pub(crate) fence: Fence,
-    /// The version or epoch at which the change began, or the last of several.
-    pub(crate) begun: u64,
+    /// When the change began, or the last of several.
+    pub(crate) begun: Moment,
     /// The tick from which on the backend has forgotten by itself what this is about.
     pub(crate) until: u64,
 }
@@ -109,7 +109,7 @@ impl RetryQueue {
     }
 
     /// Takes off what a change of its target has made good that began later, at `begun`.
-    pub(crate) fn settle(&self, target: &Target, begun: u64) {
+    pub(crate) fn settle(&self, target: &Target, begun: Moment) {
         if self.len() > 0 {
             let mut queue = self.lock();
             if queue.all.peek(target).is_some_and(|pending| pending.begun < begun) {

@@ -10,11 +10,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::available_parallelism;
 
-use crate::epochs::Epochs;
 use crate::frame::Tags;
 use crate::key::Key;
+use crate::order::{Moment, Orders};
 
-use self::node::{Dropped, Moment, Node};
+use self::node::{Dropped, Node, Now};
 use self::shard::Shard;
 
 mod ghost;
@@ -44,8 +44,8 @@ pub(crate) struct Entry {
     pub(crate) expires: u64,
     /// From here on gone.
     pub(crate) gone: u64,
-    /// The epoch in which its making began.
-    pub(crate) epoch: u64,
+    /// The last order before its making began.
+    pub(crate) since: Moment,
     pub(crate) tags: Tags,
 }
 
@@ -92,7 +92,7 @@ pub(crate) struct L1 {
     pool: AtomicUsize,
     /// An entry over this is refused.
     max_entry: usize,
-    epochs: Arc<Epochs>,
+    orders: Arc<Orders>,
 }
 
 /// How far a walk over all entries has come.
@@ -109,19 +109,19 @@ struct Line(Mutex<Shard>);
 
 impl L1 {
     /// An empty store of at most `max_bytes`.
-    pub(crate) fn new(max_bytes: usize, epochs: Arc<Epochs>) -> Self {
+    pub(crate) fn new(max_bytes: usize, orders: Arc<Orders>) -> Self {
         let cores = available_parallelism().map_or(1, usize::from);
-        Self::with_shards(max_bytes, shard_count(max_bytes, cores), epochs)
+        Self::with_shards(max_bytes, shard_count(max_bytes, cores), orders)
     }
 
-    fn with_shards(max_bytes: usize, count: usize, epochs: Arc<Epochs>) -> Self {
+    fn with_shards(max_bytes: usize, count: usize, orders: Arc<Orders>) -> Self {
         let share = max_bytes / count;
         Self {
             shards: (0..count).map(|_| Line(Mutex::new(Shard::new(share)))).collect(),
             share,
             pool: AtomicUsize::new(max_bytes % count),
             max_entry: (max_bytes / 8).min(Node::MAX_WEIGHT),
-            epochs,
+            orders,
         }
     }
 
@@ -139,10 +139,10 @@ impl L1 {
     #[inline(always)]
     fn find(&self, hash: u64, text: &str, now: u64, tagged: bool) -> Option<Hit> {
         // By readers alone: what else looks at entries depends on which of them share a shard.
-        self.epochs.check(now);
+        self.orders.check(now);
         let shard = self.lock(hash);
         let node = shard.peek(hash).filter(|node| node.is_of(text))?;
-        if let Some((age, expires)) = node.life(Moment { tick: now, epochs: &self.epochs }) {
+        if let Some((age, expires)) = node.life(Now { tick: now, orders: &self.orders }) {
             node.touch();
             let tags = if tagged { node.tags() } else { None };
             return Some(Hit { held: Arc::clone(&node.held), age, expires, tags });
@@ -162,7 +162,7 @@ impl L1 {
     /// If refused, an older entry of the key stays only when `admit` said no.
     pub(crate) fn put(&self, key: &Key, entry: Entry, now: u64, admit: impl FnOnce() -> bool) -> bool {
         let (hash, text) = (key.hash64(), key.as_str());
-        let moment = Moment { tick: now, epochs: &self.epochs };
+        let moment = Now { tick: now, orders: &self.orders };
         let weight = entry.weight.saturating_add(text.len()).saturating_add(OVERHEAD);
         let mut dropped = Dropped::default();
         if weight > self.max_entry || entry.gone <= now {
@@ -223,7 +223,7 @@ impl L1 {
     /// What comes in meanwhile counts as a little older than it is when something has to give way.
     pub(crate) fn reclaim(&self, progress: &mut Progress, now: u64) -> bool {
         let mut dropped = Dropped::default();
-        let moment = Moment { tick: now, epochs: &self.epochs };
+        let moment = Now { tick: now, orders: &self.orders };
         let Some(line) = self.shards.get(progress.shard) else { return true };
         let mut shard = line.lock();
         let mut left = progress.left.take().unwrap_or_else(|| shard.lengths());
@@ -277,7 +277,7 @@ impl L1 {
     /// Collects allowance for the shard of a hash: from the pool, then evenly from the others, then from any.
     ///
     /// Holds one lock at a time. Another shard keeps an eighth of its share.
-    fn borrow(&self, hash: u64, amount: usize, now: Moment<'_>, dropped: &mut Dropped) -> usize {
+    fn borrow(&self, hash: u64, amount: usize, now: Now<'_>, dropped: &mut Dropped) -> usize {
         let home = self.index(hash);
         let mut loan = self.draw(amount);
         let even = (amount - loan).div_ceil(self.shards.len());

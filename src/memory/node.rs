@@ -1,17 +1,17 @@
 //! One entry of L1, and where victims wait.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use super::{Age, Entry, Held};
-use crate::epochs::Epochs;
 use crate::frame::Tags;
+use crate::order::{AtomicMoment, Moment, Orders};
 
 /// A tick, and what is forgotten by then.
 #[derive(Clone, Copy)]
-pub(super) struct Moment<'a> {
+pub(super) struct Now<'a> {
     pub(super) tick: u64,
-    pub(super) epochs: &'a Epochs,
+    pub(super) orders: &'a Orders,
 }
 
 /// What a shard keeps for a key.
@@ -21,8 +21,8 @@ pub(super) struct Node {
     fresh_until: u64,
     expires: u64,
     pub(super) gone: u64,
-    /// The epoch in which its making began, or in which it was last found good.
-    epoch: AtomicU64,
+    /// The last order before its making began, or before it was last found good.
+    since: AtomicMoment,
     /// Boxed: few entries have any, and a wide pointer would cost all of them eight bytes.
     tags: Option<Box<Tags>>,
     /// Everything the entry costs; 32 bits keep the node in 96 bytes.
@@ -67,14 +67,14 @@ impl Node {
 
     /// `weight` is at most [`Node::MAX_WEIGHT`].
     pub(super) fn new(text: &Arc<str>, entry: Entry, weight: usize) -> Self {
-        let Entry { held, fresh_until, expires, gone, epoch, tags, .. } = entry;
+        let Entry { held, fresh_until, expires, gone, since, tags, .. } = entry;
         Self {
             text: Text::new(text),
             held,
             fresh_until,
             expires,
             gone,
-            epoch: AtomicU64::new(epoch),
+            since: AtomicMoment::new(since),
             tags: (!tags.is_empty()).then(|| Box::new(tags)),
             weight: u32::try_from(weight).unwrap_or(u32::MAX),
             reads: AtomicU8::new(0),
@@ -103,12 +103,12 @@ impl Node {
     /// How old the entry is, and from which tick it is expired. `None` once it is gone, was forgotten,
     /// or is not believed any more.
     #[inline]
-    pub(super) fn life(&self, now: Moment<'_>) -> Option<(Age, u64)> {
+    pub(super) fn life(&self, now: Now<'_>) -> Option<(Age, u64)> {
         if now.tick >= self.gone {
             return None;
         }
-        let (current, epoch) = (now.epochs.now(), self.epoch.load(Ordering::Relaxed));
-        if epoch != current && !self.is_still_good(now, epoch, current)? {
+        let (latest, since) = (now.orders.latest(), self.since.load());
+        if since != latest && !self.is_still_good(now, since, latest)? {
             return Some((Age::Expired, self.expires.min(now.tick)));
         }
         if now.tick < self.fresh_until.min(self.expires) {
@@ -119,16 +119,16 @@ impl Node {
 
     /// Whether nothing has forgotten the entry since its making began, nor let it expire. `None` if it is gone for it.
     #[cold]
-    fn is_still_good(&self, now: Moment<'_>, epoch: u64, current: u64) -> Option<bool> {
+    fn is_still_good(&self, now: Now<'_>, since: Moment, latest: Moment) -> Option<bool> {
         let tags = self.tags.as_deref().map_or(&[][..], |tags| tags);
-        if now.epochs.doubts(epoch) || now.epochs.forgot(epoch, tags) {
+        if now.orders.doubts(since) || now.orders.forgot(since, tags) {
             return None;
         }
-        if let Some(at) = now.epochs.expired_at(epoch) {
+        if let Some(at) = now.orders.expired_at(since) {
             return (now.tick < self.gone_if_expired(at)).then_some(false);
         }
-        // Of several readers any may win: each epoch written here was found good.
-        self.epoch.store(current, Ordering::Relaxed);
+        // Of several readers any may win: each that is written here was found good.
+        self.since.store(latest);
         Some(true)
     }
 
@@ -145,7 +145,7 @@ impl Node {
     }
 
     /// Whether the entry is neither gone nor forgotten.
-    pub(super) fn is_live(&self, now: Moment<'_>) -> bool {
+    pub(super) fn is_live(&self, now: Now<'_>) -> bool {
         self.life(now).is_some()
     }
 

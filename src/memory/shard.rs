@@ -9,7 +9,7 @@
 //! twice what comes back after leaving `main`.
 
 use super::ghost::Ghost;
-use super::node::{Dropped, Moment, Node};
+use super::node::{Dropped, Node, Now};
 use super::store::{Listed, Store};
 
 /// How many entries from each tail a sweep looks at.
@@ -96,7 +96,7 @@ impl<S: Store> Shard<S> {
 
     /// Removes what is gone or was forgotten among the next entries, of which so many are `left` in each queue. Returns
     /// whether none is left.
-    pub(super) fn reclaim(&mut self, left: &mut [usize; 2], now: Moment<'_>, dropped: &mut Dropped) -> bool {
+    pub(super) fn reclaim(&mut self, left: &mut [usize; 2], now: Now<'_>, dropped: &mut Dropped) -> bool {
         let mut step = STEP;
         for (queue, left) in [&mut self.small, &mut self.main].into_iter().zip(left.iter_mut()) {
             let few = step.min(*left);
@@ -123,7 +123,7 @@ impl<S: Store> Shard<S> {
     }
 
     /// Stores a node, evicting what it takes. Returns whether it is held; if not, nothing of its hash is.
-    pub(super) fn put(&mut self, hash: u64, node: Node, now: Moment<'_>, dropped: &mut Dropped) -> bool {
+    pub(super) fn put(&mut self, hash: u64, node: Node, now: Now<'_>, dropped: &mut Dropped) -> bool {
         self.sweep(now, dropped);
         if node.weight() > self.allowance {
             self.pop(hash, dropped);
@@ -138,7 +138,7 @@ impl<S: Store> Shard<S> {
     }
 
     /// Gives up to `amount` of the allowance away, but keeps `floor`. Returns how much.
-    pub(super) fn give(&mut self, amount: usize, floor: usize, now: Moment<'_>, dropped: &mut Dropped) -> usize {
+    pub(super) fn give(&mut self, amount: usize, floor: usize, now: Now<'_>, dropped: &mut Dropped) -> usize {
         let amount = amount.min(self.allowance.saturating_sub(floor));
         self.allowance -= amount;
         while self.weight() > self.allowance {
@@ -148,7 +148,7 @@ impl<S: Store> Shard<S> {
     }
 
     /// Puts a node in the place of the one of its hash, if there is one.
-    fn replace(&mut self, hash: u64, mut node: Node, now: Moment<'_>, dropped: &mut Dropped) -> Result<(), Node> {
+    fn replace(&mut self, hash: u64, mut node: Node, now: Now<'_>, dropped: &mut Dropped) -> Result<(), Node> {
         loop {
             let weight = self.weight();
             let queue = if self.main.map.peek(hash).is_some() { &mut self.main } else { &mut self.small };
@@ -167,7 +167,7 @@ impl<S: Store> Shard<S> {
         }
     }
 
-    fn insert(&mut self, hash: u64, node: Node, now: Moment<'_>, dropped: &mut Dropped) {
+    fn insert(&mut self, hash: u64, node: Node, now: Now<'_>, dropped: &mut Dropped) {
         let room = |shard: &Self| shard.weight() + node.weight() <= shard.allowance;
         let to_main = self.learn(hash, node.weight()) || room(self);
         while !room(self) {
@@ -195,7 +195,7 @@ impl<S: Store> Shard<S> {
     }
 
     /// Lets one entry go, if there is any.
-    fn evict(&mut self, now: Moment<'_>, dropped: &mut Dropped) {
+    fn evict(&mut self, now: Now<'_>, dropped: &mut Dropped) {
         // What nobody can read gives way before anything else does.
         if let Some(hash) = self.dead_tail(now) {
             return self.pop(hash, dropped);
@@ -224,7 +224,7 @@ impl<S: Store> Shard<S> {
     }
 
     /// The entry at a tail that is gone or forgotten, if one is.
-    fn dead_tail(&self, now: Moment<'_>) -> Option<u64> {
+    fn dead_tail(&self, now: Now<'_>) -> Option<u64> {
         let tails = [&self.main, &self.small].map(|queue| queue.map.oldest().next());
         tails.into_iter().flatten().find(|(_, node)| !node.is_live(now)).map(|(hash, _)| hash)
     }
@@ -241,7 +241,7 @@ impl<S: Store> Shard<S> {
     }
 
     /// Removes what is gone near the tails.
-    fn sweep(&mut self, now: Moment<'_>, dropped: &mut Dropped) {
+    fn sweep(&mut self, now: Now<'_>, dropped: &mut Dropped) {
         if now.tick < self.next_sweep {
             return;
         }
@@ -289,7 +289,7 @@ impl<S: Store> Queue<S> {
 
     /// Removes what is gone among so many of the oldest entries, and moves the others to the head. Once all were moved
     /// they are in the order of before.
-    fn reclaim(&mut self, count: usize, now: Moment<'_>, dropped: &mut Dropped) {
+    fn reclaim(&mut self, count: usize, now: Now<'_>, dropped: &mut Dropped) {
         for _ in 0..count {
             let Some((hash, is_live)) = self.map.oldest().next().map(|(hash, node)| (hash, node.is_live(now))) else {
                 return;
@@ -303,7 +303,7 @@ impl<S: Store> Queue<S> {
     }
 
     /// Removes what is gone among the oldest entries. Returns when to look again.
-    fn sweep(&mut self, now: Moment<'_>, dropped: &mut Dropped) -> u64 {
+    fn sweep(&mut self, now: Now<'_>, dropped: &mut Dropped) -> u64 {
         let mut gone = [None; SWEEP];
         let mut next = u64::MAX;
         for (slot, (hash, node)) in gone.iter_mut().zip(self.map.oldest()) {

@@ -30,7 +30,7 @@ fn entry(n: u64, weight: usize) -> Entry {
         fresh_until: FOREVER,
         expires: FOREVER,
         gone: FOREVER,
-        epoch: 0,
+        since: Moment::default(),
         tags: Tags::default(),
     }
 }
@@ -54,7 +54,7 @@ fn put(l1: &L1, key: &Key, n: u64, weight: usize) -> bool {
 
 #[test]
 fn what_was_put_is_read_replaced_in_place_and_removed() {
-    let l1 = L1::new(MIB, Epochs::new(None, 0));
+    let l1 = L1::new(MIB, Orders::new(None, 0));
     assert!(read(&l1, &key(1)).is_none());
     assert!(put(&l1, &key(1), 10, 100));
     assert!(put(&l1, &key(2), 20, 100));
@@ -70,7 +70,7 @@ fn what_was_put_is_read_replaced_in_place_and_removed() {
 
 #[test]
 fn sealed_bytes_are_shared_not_copied() {
-    let l1 = L1::new(MIB, Epochs::new(None, 0));
+    let l1 = L1::new(MIB, Orders::new(None, 0));
     let bytes = Bytes::from(vec![7; 1_000]);
     l1.put(&key(1), Entry { held: held(bytes.clone()), ..entry(0, 1_000) }, 0, || true);
     let found = l1.get(key(1).hash64(), "t:1", 0).unwrap();
@@ -80,7 +80,7 @@ fn sealed_bytes_are_shared_not_copied() {
 
 #[test]
 fn texts_of_one_hash_never_mix() {
-    let l1 = L1::new(MIB, Epochs::new(None, 0));
+    let l1 = L1::new(MIB, Orders::new(None, 0));
     let [a, b] = ["t:a", "t:b"].map(|text| Key::from_parts(text, 42));
     put(&l1, &a, 1, 100);
     assert_eq!(read(&l1, &b), None);
@@ -94,7 +94,7 @@ fn texts_of_one_hash_never_mix() {
 
 #[test]
 fn an_entry_ages_at_each_of_its_ticks() {
-    let l1 = L1::new(MIB, Epochs::new(None, 0));
+    let l1 = L1::new(MIB, Orders::new(None, 0));
     let key = key(1);
     let age = |now| l1.get(key.hash64(), key.as_str(), now).map(|hit| hit.age);
     l1.put(&key, Entry { fresh_until: 10, expires: 20, gone: 30, ..entry(1, 100) }, 5, || true);
@@ -107,7 +107,7 @@ fn an_entry_ages_at_each_of_its_ticks() {
 
 #[test]
 fn the_last_tick_of_all_does_not_wrap() {
-    let l1 = L1::new(MIB, Epochs::new(None, 0));
+    let l1 = L1::new(MIB, Orders::new(None, 0));
     put(&l1, &key(1), 1, 100);
     let age = l1.get(key(1).hash64(), "t:1", FOREVER - 1).unwrap().age;
     assert_eq!(age, Age::Fresh);
@@ -119,7 +119,7 @@ fn the_last_tick_of_all_does_not_wrap() {
 
 #[test]
 fn an_entry_that_is_gone_already_replaces_the_older_one_by_nothing() {
-    let l1 = L1::new(MIB, Epochs::new(None, 0));
+    let l1 = L1::new(MIB, Orders::new(None, 0));
     put(&l1, &key(1), 1, 100);
     assert!(!l1.put(&key(1), until(7), 7, || true));
     assert_eq!(l1.len(), 0);
@@ -127,7 +127,7 @@ fn an_entry_that_is_gone_already_replaces_the_older_one_by_nothing() {
 
 #[test]
 fn puts_of_other_keys_reclaim_what_is_gone() {
-    let l1 = L1::with_shards(MIB, 1, Epochs::new(None, 0));
+    let l1 = L1::with_shards(MIB, 1, Orders::new(None, 0));
     for n in 0..100 {
         l1.put(&key(n), until(10), 0, || true);
     }
@@ -140,7 +140,7 @@ fn puts_of_other_keys_reclaim_what_is_gone() {
 
 #[test]
 fn what_is_gone_never_outlives_its_turn() {
-    let l1 = L1::with_shards(MIB, 1, Epochs::new(None, 0));
+    let l1 = L1::with_shards(MIB, 1, Orders::new(None, 0));
     for n in 0..100 {
         l1.put(&key(n), until(10), 0, || true);
         read(&l1, &key(n));
@@ -155,7 +155,7 @@ fn what_is_gone_never_outlives_its_turn() {
 #[test]
 fn the_ledger_is_exact_and_the_bound_holds_after_every_put() {
     for (seed, max_bytes, shards) in [(1, 64 * 1024, 1), (2, MIB, 16), (3, 300_007, 8), (4, 16 * MIB, 256)] {
-        let l1 = L1::with_shards(max_bytes, shards, Epochs::new(None, 0));
+        let l1 = L1::with_shards(max_bytes, shards, Orders::new(None, 0));
         let mut rng = Rng::with_seed(seed);
         for now in 0..20_000 {
             let key = key(rng.u64(..4_000));
@@ -186,7 +186,7 @@ fn the_ledger_is_exact_and_the_bound_holds_after_every_put() {
 
 #[test]
 fn an_eighth_of_the_budget_fits_and_what_it_borrowed_comes_back() {
-    let l1 = L1::with_shards(MIB, 16, Epochs::new(None, 0));
+    let l1 = L1::with_shards(MIB, 16, Orders::new(None, 0));
     let fill = |from| (from..from + 4_000).for_each(|n| assert!(put(&l1, &key(n), n, 300)));
     fill(0);
     let full = l1.weight();
@@ -206,7 +206,7 @@ fn an_eighth_of_the_budget_fits_and_what_it_borrowed_comes_back() {
 
 #[test]
 fn a_hot_set_survives_a_scan() {
-    let l1 = L1::new(MIB, Epochs::new(None, 0));
+    let l1 = L1::new(MIB, Orders::new(None, 0));
     let hot: Vec<_> = (0..200).map(key).collect();
     hot.iter().for_each(|key| assert!(put(&l1, key, 1, 400)));
     for _ in 0..2 {
@@ -219,7 +219,7 @@ fn a_hot_set_survives_a_scan() {
 
 #[test]
 fn back_and_forth_access_does_not_freeze_the_store() {
-    let l1 = L1::with_shards(MIB, 1, Epochs::new(None, 0));
+    let l1 = L1::with_shards(MIB, 1, Orders::new(None, 0));
     let weight = MIB / 500 - OVERHEAD - 6;
     let pass: Vec<_> = (0..2_000).chain((0..2_000).rev()).map(key).collect();
     let mut hits = 0;
@@ -236,7 +236,7 @@ fn back_and_forth_access_does_not_freeze_the_store() {
 
 #[test]
 fn a_refusal_removes_the_older_entry_unless_it_was_not_admitted() {
-    let l1 = L1::new(MIB, Epochs::new(None, 0));
+    let l1 = L1::new(MIB, Orders::new(None, 0));
     put(&l1, &key(1), 1, 100);
     put(&l1, &key(2), 2, 100);
     assert!(!l1.put(&key(1), entry(3, 100), 0, || false));
@@ -268,7 +268,7 @@ impl Drop for Nosy {
 
 #[test]
 fn values_are_dropped_outside_of_every_lock() {
-    let l1 = Arc::new(L1::with_shards(MIB, 16, Epochs::new(None, 0)));
+    let l1 = Arc::new(L1::with_shards(MIB, 16, Orders::new(None, 0)));
     let locked = Arc::new(AtomicBool::new(false));
     let nosy = |weight, gone| {
         let held = held(Nosy { l1: Arc::downgrade(&l1), locked: Arc::clone(&locked) });
@@ -290,7 +290,7 @@ fn values_are_dropped_outside_of_every_lock() {
 
 #[test]
 fn threads_share_it_and_never_see_a_value_of_another_key() {
-    let l1 = L1::with_shards(MIB, 16, Epochs::new(None, 0));
+    let l1 = L1::with_shards(MIB, 16, Orders::new(None, 0));
     thread::scope(|scope| {
         for seed in 0..8 {
             let l1 = &l1;
@@ -316,7 +316,7 @@ fn threads_share_it_and_never_see_a_value_of_another_key() {
 
 #[test]
 fn a_hit_and_a_miss_allocate_nothing_an_update_of_known_size_neither() {
-    let l1 = L1::new(MIB, Epochs::new(None, 0));
+    let l1 = L1::new(MIB, Orders::new(None, 0));
     let (known, unknown) = (key(1), key(2));
     put(&l1, &known, 1, 100);
     let renewed = entry(2, 100);
@@ -337,7 +337,7 @@ fn real_memory_stays_near_the_budget() {
         let head = "h".repeat(head);
         let l1 = std::cell::OnceCell::new();
         let info = measure(|| {
-            let l1 = l1.get_or_init(|| L1::with_shards(BUDGET, shards, Epochs::new(None, 0)));
+            let l1 = l1.get_or_init(|| L1::with_shards(BUDGET, shards, Orders::new(None, 0)));
             for n in 0..100_000 {
                 let value = vec![0_u8; size];
                 let weight = weigh(&value);
@@ -356,7 +356,7 @@ fn real_memory_stays_near_the_budget() {
 
 #[test]
 fn an_eviction_does_not_walk_a_shard_full_of_reads() {
-    let l1 = L1::with_shards(MIB, 1, Epochs::new(None, 0));
+    let l1 = L1::with_shards(MIB, 1, Orders::new(None, 0));
     let weight = MIB / 1_024 - OVERHEAD - "t:1234".len();
     (0..1_000).for_each(|n| assert!(put(&l1, &key(n), n, weight)));
     (0..3_000).for_each(|n| assert!(read(&l1, &key(n % 1_000)).is_some()));
@@ -373,7 +373,7 @@ fn an_eviction_does_not_walk_a_shard_full_of_reads() {
 fn tables_shrink_with_the_population() {
     let l1 = std::cell::OnceCell::new();
     let info = measure(|| {
-        let l1 = l1.get_or_init(|| L1::new(4 * MIB, Epochs::new(None, 0)));
+        let l1 = l1.get_or_init(|| L1::new(4 * MIB, Orders::new(None, 0)));
         (0..40_000).for_each(|n| assert!(put(l1, &key(n), n, 16)));
         (0..40_000).for_each(|n| l1.remove(&key(n)));
     });
@@ -394,7 +394,7 @@ fn shards_follow_the_cores_and_the_budget() {
 
 #[test]
 fn a_budget_of_nothing_holds_nothing() {
-    let l1 = L1::new(0, Epochs::new(None, 0));
+    let l1 = L1::new(0, Orders::new(None, 0));
     assert!(!put(&l1, &key(1), 1, 0));
     assert_eq!((l1.len(), l1.weight(), read(&l1, &key(1))), (0, 0, None));
 }

@@ -18,6 +18,7 @@ use crate::guard::{Guard, check_size};
 use crate::invalidate::{Ledgers, Local, RetryQueue};
 use crate::key::Key;
 use crate::memory::{self, Age, Held, Hit, L1};
+use crate::order::Moment;
 use crate::seal::{Dates, Sealer, Value};
 
 mod clocks;
@@ -81,8 +82,8 @@ impl<T> Found<T> {
 #[derive(Debug, Clone)]
 pub(crate) struct Origin {
     pub(crate) dates: Dates,
-    /// The epoch in which its making began.
-    pub(crate) epoch: u64,
+    /// The last order before its making began.
+    pub(crate) since: Moment,
     pub(crate) tags: Tags,
 }
 
@@ -243,7 +244,7 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
             _ if C::CONFIDENTIAL => return Ok(false),
             _ => (Arc::clone(value) as Held, weight, 0),
         };
-        let Origin { dates, epoch, tags } = origin;
+        let Origin { dates, since, tags } = origin;
         let handle = handle + tags.len() * size_of::<u64>();
         let size = check_size(weight, self.l2.policy.max_value_size)
             .and_then(|()| check_fits(l1, key, weight.saturating_add(handle)));
@@ -255,7 +256,7 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
             fresh_until: dates.end(dates.fresh_for, now, ticks),
             expires: dates.end(dates.ttl, now, ticks),
             gone: dates.end(dates.kept(), now, ticks),
-            epoch,
+            since,
             tags,
         };
         let held = l1.put(key, entry, ticks, admit);

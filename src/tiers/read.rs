@@ -11,13 +11,13 @@ use crate::backends::Backend;
 use crate::codec::Codec;
 use crate::error::{Error, ErrorKind};
 use crate::event::{Complaint, Unreadable};
-use crate::fence::Fence;
 use crate::frame::{self, Tags};
 use crate::guard::Guard;
 use crate::invalidate::{Boxed, Verdict};
 use crate::key::Key;
 use crate::ledger::Stamp;
 use crate::memory::Age;
+use crate::order::Fence;
 use crate::seal::{Dates, Head, Value};
 
 /// What a read is for.
@@ -126,7 +126,7 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
         // One that is a little ahead would live longer in L1 by as much.
         if dates.created <= now && !options.skip_l1_write {
             // What does not fit into L1 is read again.
-            let origin = Origin { dates, epoch: fence.epoch(), tags: Arc::clone(&tags) };
+            let origin = Origin { dates, since: fence.since(), tags: Arc::clone(&tags) };
             let _ = self.keep(key, &value, weight, Some(bytes), origin, admit);
         }
         Some(Found { value, age, in_l1: false, expires, tags: Some(tags) })

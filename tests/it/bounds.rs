@@ -367,10 +367,10 @@ async fn a_cache_shows_what_it_holds_and_ends_with_nothing() {
     });
     slow.wait_for_start().await;
     let shown = format!("{cache:?}");
-    assert!(shown.contains("lanes: 1") && shown.contains("flights: 1") && shown.contains("tasks: 1"), "{shown}");
+    assert!(shown.contains("fences: 1") && shown.contains("flights: 1") && shown.contains("tasks: 1"), "{shown}");
     slow.finish(1);
     assert_eq!(caller.await.unwrap().unwrap(), 1);
     settle().await;
     let shown = format!("{cache:?}");
-    assert!(shown.contains("lanes: 0") && shown.contains("flights: 0") && shown.contains("tasks: 0"), "{shown}");
+    assert!(shown.contains("fences: 0") && shown.contains("flights: 0") && shown.contains("tasks: 0"), "{shown}");
 }

@@ -204,7 +204,7 @@ impl Storm {
             });
             self.pass(closing).await;
             let shown = format!("{:?}", process.cache);
-            let left = ["flights: 0", "lanes: 0", "tasks: 0", "renewals: 0"].map(|nothing| shown.contains(nothing));
+            let left = ["flights: 0", "fences: 0", "tasks: 0", "renewals: 0"].map(|nothing| shown.contains(nothing));
             assert_eq!(left, [true; 4], "seed {}: {shown}", self.seed);
             let calls = process.cache.stats().calls();
             assert_eq!(calls, process.answered.load(SeqCst), "seed {}: calls counted", self.seed);

@@ -11,6 +11,7 @@ use crate::event::{Effect, Scope};
 use crate::frame;
 use crate::invalidate::{Reached, Target, Work};
 use crate::ledger::{Change, MAX_TAGS};
+use crate::order::Moment;
 
 /// What is swept.
 pub(super) enum Swept {
@@ -71,7 +72,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     }
 
     /// Tells others of an order that the backend took, if they were not told with it. What failed leaves work for later.
-    async fn conclude_order(&self, change: &Change, begun: u64, made: Result<Reached, Error>) -> Result<(), Error> {
+    async fn conclude_order(&self, change: &Change, begun: Moment, made: Result<Reached, Error>) -> Result<(), Error> {
         let root = &self.namespace.root();
         let targets = Target::all(change);
         let later = |work| targets.iter().for_each(|target| self.recover(target.clone(), root, begun, work));
@@ -109,14 +110,14 @@ impl Swept {
 struct Sweep<B: Backend, C: Codec> {
     cache: Arc<Inner<B, C>>,
     what: Swept,
-    /// The epoch that it ended.
-    begun: u64,
+    /// The last order before it.
+    begun: Moment,
     has_begun: bool,
 }
 
 impl<B: Backend, C: Codec> Sweep<B, C> {
     fn begin(cache: &Arc<Inner<B, C>>, what: Swept) -> Self {
-        let begun = cache.tiers.local.epochs.now();
+        let begun = cache.tiers.local.orders.latest();
         let mut sweep = Self { cache: Arc::clone(cache), what, begun, has_begun: false };
         sweep.forget();
         sweep.has_begun = true;

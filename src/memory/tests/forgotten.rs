@@ -5,8 +5,8 @@ use super::*;
 #[test]
 fn what_was_forgotten_gives_way_before_what_lives() {
     for tagged in [false, true] {
-        let epochs = Epochs::new(None, 0);
-        let l1 = L1::with_shards(MIB, 1, Arc::clone(&epochs));
+        let orders = Orders::new(None, 0);
+        let l1 = L1::with_shards(MIB, 1, Arc::clone(&orders));
         let old = |n: u64| Entry { tags: if tagged { [1].into() } else { Tags::default() }, ..entry(n, 400) };
         (0..).take_while(|n| l1.len() == *n as usize).for_each(|n| assert!(l1.put(&key(n), old(n), 0, || true)));
         let full = l1.len() as u64;
@@ -15,13 +15,13 @@ fn what_was_forgotten_gives_way_before_what_lives() {
             (0..full).for_each(|n| _ = read(&l1, &key(n)));
         }
         if tagged {
-            epochs.raise_tag(1)
+            orders.forget_tag(1)
         } else {
-            epochs.raise_all()
+            orders.forget_all()
         }
         let fresh: Vec<_> = (10_000..10_000 + full).map(key).collect();
         for key in &fresh {
-            assert!(l1.put(key, Entry { epoch: epochs.now(), ..entry(7, 400) }, 0, || true));
+            assert!(l1.put(key, Entry { since: orders.latest(), ..entry(7, 400) }, 0, || true));
         }
         let kept = fresh.iter().filter(|key| read(&l1, key).is_some()).count();
         // The keys of the new ones are a little longer.
@@ -32,7 +32,7 @@ fn what_was_forgotten_gives_way_before_what_lives() {
 
 #[test]
 fn one_key_expires_and_its_grace_begins() {
-    let l1 = L1::new(MIB, Epochs::new(None, 0));
+    let l1 = L1::new(MIB, Orders::new(None, 0));
     let at = |n: u64, now| l1.get(key(n).hash64(), key(n).as_str(), now).map(|hit| (hit.age, hit.expires));
     let with_grace = || Entry { fresh_until: 50, expires: 100, gone: 130, ..entry(1, 100) };
     for n in 1..=3 {
@@ -53,7 +53,7 @@ fn one_key_expires_and_its_grace_begins() {
 
 #[test]
 fn an_expired_text_of_one_hash_is_not_another() {
-    let l1 = L1::new(MIB, Epochs::new(None, 0));
+    let l1 = L1::new(MIB, Orders::new(None, 0));
     let [a, b] = ["t:a", "t:b"].map(|text| Key::from_parts(text, 42));
     put(&l1, &a, 1, 100);
     l1.expire(&b, 0);
@@ -62,23 +62,23 @@ fn an_expired_text_of_one_hash_is_not_another() {
 
 #[test]
 fn everything_expires_at_once_and_the_grace_of_each_begins() {
-    let epochs = Epochs::new(None, 0);
-    let l1 = L1::new(MIB, Arc::clone(&epochs));
+    let orders = Orders::new(None, 0);
+    let l1 = L1::new(MIB, Arc::clone(&orders));
     let at = |n: u64, now| l1.get(key(n).hash64(), key(n).as_str(), now).map(|hit| (hit.age, hit.expires));
-    let with_grace = |epoch| Entry { fresh_until: 50, expires: 100, gone: 130, epoch, ..entry(1, 100) };
-    l1.put(&key(1), with_grace(epochs.now()), 0, || true);
-    l1.put(&key(2), with_grace(epochs.now()), 0, || true);
-    epochs.expire_all(20);
-    l1.put(&key(3), with_grace(epochs.now()), 20, || true);
+    let with_grace = |since| Entry { fresh_until: 50, expires: 100, gone: 130, since, ..entry(1, 100) };
+    l1.put(&key(1), with_grace(orders.latest()), 0, || true);
+    l1.put(&key(2), with_grace(orders.latest()), 0, || true);
+    orders.expire_all(20);
+    l1.put(&key(3), with_grace(orders.latest()), 20, || true);
     assert_eq!((at(1, 25), at(1, 49)), (Some((Age::Expired, 25)), Some((Age::Expired, 49))));
-    epochs.expire_all(40);
+    orders.expire_all(40);
     assert_eq!((at(1, 50), at(2, 50), l1.len()), (None, None, 1));
     assert_eq!((at(3, 69).map(|hit| hit.0), at(3, 70)), (Some(Age::Expired), None));
 }
 
 #[test]
 fn clearing_drops_every_value_outside_of_every_lock_and_returns_what_was_borrowed() {
-    let l1 = Arc::new(L1::with_shards(MIB, 16, Epochs::new(None, 0)));
+    let l1 = Arc::new(L1::with_shards(MIB, 16, Orders::new(None, 0)));
     let locked = Arc::new(AtomicBool::new(false));
     for n in 0..500 {
         let held = held(Nosy { l1: Arc::downgrade(&l1), locked: Arc::clone(&locked) });
@@ -98,13 +98,13 @@ fn clearing_drops_every_value_outside_of_every_lock_and_returns_what_was_borrowe
 
 #[test]
 fn a_walk_takes_out_what_was_forgotten_a_few_under_each_lock_and_leaves_the_others_in_their_order() {
-    let epochs = Epochs::new(None, 0);
-    let l1 = L1::with_shards(MIB, 1, Arc::clone(&epochs));
+    let orders = Orders::new(None, 0);
+    let l1 = L1::with_shards(MIB, 1, Arc::clone(&orders));
     for n in 0..1_000 {
         let tags = if n % 2 == 0 { [1].into() } else { Tags::default() };
         assert!(l1.put(&key(n), Entry { tags, ..entry(n, 400) }, 0, || true));
     }
-    epochs.raise_tag(1);
+    orders.forget_tag(1);
     let (mut progress, mut steps, mut done) = (Progress::default(), 0, false);
     while !done {
         let before = l1.len();
@@ -116,7 +116,7 @@ fn a_walk_takes_out_what_was_forgotten_a_few_under_each_lock_and_leaves_the_othe
     l1.validate(MIB);
     // What came first goes first.
     for n in 1_000.. {
-        l1.put(&key(n), Entry { epoch: epochs.now(), ..entry(n, 400) }, 0, || true);
+        l1.put(&key(n), Entry { since: orders.latest(), ..entry(n, 400) }, 0, || true);
         if l1.len() < 500 + (n as usize - 999) - 100 {
             break;
         }

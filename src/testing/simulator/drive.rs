@@ -307,8 +307,8 @@ impl<B: Backend, C: Codec> Driver<'_, B, C> {
     /// What is left of a cache that was closed.
     fn inspect(&self, process: &Process<B, C>, in_trouble: bool) {
         let shown = format!("{:?}", process.cache);
-        // Who was closed in trouble may have changes left that never reached the backend, and each has a lane.
-        let nothing = ["flights: 0", "tasks: 0", "renewals: 0", "lanes: 0"];
+        // Who was closed in trouble may have changes left that never reached the backend, and each has a fence.
+        let nothing = ["flights: 0", "tasks: 0", "renewals: 0", "fences: 0"];
         let nothing = if in_trouble { &nothing[..3] } else { &nothing };
         if !nothing.iter().all(|nothing| shown.contains(nothing)) {
             self.violate(format!("something is left of cache {}: {shown}", process.id));

@@ -115,7 +115,7 @@ async fn ten_thousand_callers_of_a_thousand_keys_compute_a_thousand_times_while_
     assert_eq!(cache.stats().failed, 0);
     eventually("nothing is under way", async || cache.pending() == 0).await;
     let shown = format!("{cache:?}");
-    assert!(["flights: 0", "lanes: 0", "tasks: 0"].iter().all(|nothing| shown.contains(nothing)), "{shown}");
+    assert!(["flights: 0", "fences: 0", "tasks: 0"].iter().all(|nothing| shown.contains(nothing)), "{shown}");
 }
 
 /// The guard gives operations up long before the backend would.

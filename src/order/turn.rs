@@ -8,6 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Mutex as AsyncMutex, MutexGuard as AsyncMutexGuard};
 
+use super::Moment;
 use crate::home::{Home, while_driven};
 
 /// The turns of one key.
@@ -23,8 +24,8 @@ struct Line {
     homes: Vec<(Home, usize)>,
     /// How many tasks went ahead without a turn.
     passed: u64,
-    /// The version of the youngest change that was made in the backend.
-    made: u64,
+    /// When the youngest change began that was made in the backend.
+    made: Moment,
 }
 
 /// A task's turn, or its leave to go ahead without one.
@@ -80,13 +81,13 @@ impl Turns {
 }
 
 impl Turn<'_> {
-    /// The version that the youngest change began that was made in the backend.
-    pub(crate) fn made(&self) -> u64 {
+    /// When the youngest change began that was made in the backend.
+    pub(crate) fn made(&self) -> Moment {
         self.turns.line().made
     }
 
-    /// Notes that the change was made that began this version.
-    pub(crate) fn make(&self, begun: u64) {
+    /// Notes that the change was made that `begun` then.
+    pub(crate) fn make(&self, begun: Moment) {
         let mut line = self.turns.line();
         line.made = line.made.max(begun);
     }

@@ -1,12 +1,11 @@
-//! Fences: what was begun before an invalidation.
+//! Fences: what was begun before a change of its key.
 //!
-//! A fence is the version of a key, taken before a computation or a backend read begins. Whatever changes the key
-//! raises the version, so what began earlier knows that it must not store its result. Of computations without a change
-//! between them, the one that began last is stored last; what was read before a computation was stored is not kept
-//! after it.
+//! A fence is taken before a computation or a backend read begins. What began before a change of its key must not be
+//! stored. Of computations without a change between them, the one that began last is stored last; what was read before a
+//! computation was stored is not kept after it.
 //!
-//! Only keys that somebody works on have a lane: the table holds one lane per running operation, not one per key ever
-//! seen.
+//! Only keys that a task works on have a state: the table holds one for each running operation, not one for each key
+//! ever seen.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -14,254 +13,247 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use foldhash::fast::RandomState;
 
-use self::turn::Turns;
-use crate::epochs::Epochs;
+use super::Moment;
+use super::orders::Orders;
+use super::turn::{Turn, Turns};
 use crate::key::Key;
-
-mod turn;
-
-pub(crate) use self::turn::Turn;
 
 const SHARDS: usize = 64;
 
-type Lanes = HashMap<Key, Arc<Lane>, RandomState>;
+type Keys = HashMap<Key, Arc<KeyState>, RandomState>;
 
-/// The lanes of all keys being worked on.
+/// The states of all keys being worked on.
 pub(crate) struct Fences(Box<[Arc<Shard>]>);
 
-/// The lanes of some keys. Each fence holds its own shard, so that threads that work on different keys share no
+/// The states of some keys. Each fence holds its own shard, so that threads that work on different keys share no
 /// counter.
 struct Shard {
-    lanes: Mutex<Lanes>,
-    epochs: Arc<Epochs>,
+    keys: Mutex<Keys>,
+    orders: Arc<Orders>,
 }
 
 /// What the fences of one key share. Its state is locked after the shard of the table, never before.
 #[derive(Debug, Default)]
-struct Lane {
+struct KeyState {
     state: Mutex<State>,
     /// Orders this process's writes of the key to the backend.
     turns: Turns,
 }
 
+/// Each field of a moment is zero before the first of its kind.
 #[derive(Debug, Default)]
 struct State {
-    version: u64,
-    /// The fence that raised the version last.
-    owner: u64,
-    /// How often another process changed the key.
-    heard: u64,
-    /// How many computations were stored.
-    stores: u64,
-    /// The youngest fence under which one was.
-    youngest: u64,
-    /// The version that the youngest change began that has ended, well or not.
-    ended: u64,
-    /// The version that the youngest expiry began that left a fallback.
-    kept: u64,
-    /// How many fences were taken.
-    taken: u64,
-    /// How many of them there are.
+    /// When a change of the key began or ended last.
+    changed: Moment,
+    /// When the fence was taken that did so.
+    owner: Moment,
+    /// When another process changed the key last.
+    heard: Moment,
+    /// When a computation was stored last.
+    stored: Moment,
+    /// When the youngest fence was taken under which one was.
+    youngest: Moment,
+    /// When the youngest change began that has ended, well or not.
+    ended: Moment,
+    /// When the youngest expiry began that left a fallback.
+    kept: Moment,
+    /// How many fences there are.
     users: usize,
 }
 
-impl Lane {
-    fn state(&self) -> MutexGuard<'_, State> {
+impl KeyState {
+    fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing between lock and unlock can panic half way through a change.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Fences {
-    pub(crate) fn new(epochs: &Arc<Epochs>) -> Self {
-        let shard = || Arc::new(Shard { lanes: Mutex::default(), epochs: Arc::clone(epochs) });
+    pub(crate) fn new(orders: &Arc<Orders>) -> Self {
+        let shard = || Arc::new(Shard { keys: Mutex::default(), orders: Arc::clone(orders) });
         Self((0..SHARDS).map(|_| shard()).collect())
     }
 
-    /// Takes the present version of `key`.
+    /// Takes a fence of `key`.
     pub(crate) fn take(&self, key: &Key) -> Fence {
         let shard = &self.0[key.hash64() as usize % SHARDS];
-        let epoch = shard.epochs.now();
-        let mut lanes = shard.lanes();
-        let lane = Arc::clone(lanes.entry(key.clone()).or_default());
-        let (id, version, heard, stores) = {
-            let mut state = lane.state();
+        let since = shard.orders.latest();
+        let mut keys = shard.keys();
+        let state = Arc::clone(keys.entry(key.clone()).or_default());
+        let moment = {
+            let mut state = state.lock();
             state.users += 1;
-            state.taken += 1;
-            (state.taken, state.version, state.heard, state.stores)
+            shard.orders.next()
         };
-        drop(lanes);
-        Fence { shard: Arc::clone(shard), key: key.clone(), lane, id, version, heard, stores, epoch }
+        drop(keys);
+        Fence { shard: Arc::clone(shard), key: key.clone(), state, moment, since }
     }
 
-    /// How many lanes there are.
+    /// How many keys have a state.
     pub(crate) fn len(&self) -> usize {
-        self.0.iter().map(|shard| shard.lanes().len()).sum()
+        self.0.iter().map(|shard| shard.keys().len()).sum()
     }
 }
 
 impl Shard {
-    fn lanes(&self) -> MutexGuard<'_, Lanes> {
+    fn keys(&self) -> MutexGuard<'_, Keys> {
         // A map operation that panics leaves the map usable.
-        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl fmt::Debug for Fences {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Fences").field("lanes", &self.len()).finish()
+        f.debug_struct("Fences").field("keys", &self.len()).finish()
     }
 }
 
-/// The version of a key at one moment.
+/// A moment of a key.
 pub(crate) struct Fence {
     shard: Arc<Shard>,
     key: Key,
-    lane: Arc<Lane>,
-    id: u64,
-    version: u64,
-    heard: u64,
-    stores: u64,
-    epoch: u64,
+    state: Arc<KeyState>,
+    /// When it was taken.
+    moment: Moment,
+    /// The last order before.
+    since: Moment,
 }
 
 impl Fence {
     /// Whether nothing else has changed the key since.
     pub(crate) fn holds(&self) -> bool {
-        self.holds_in(&self.lane.state())
+        self.holds_in(&self.state.lock())
     }
 
     /// Whether something with these tags, whose making began with this fence, was forgotten by its tags, or with
     /// everything.
     pub(crate) fn forgot(&self, tags: &[u64]) -> bool {
-        self.shard.epochs.forgot(self.epoch, tags)
+        self.shard.orders.forgot(self.since, tags)
     }
 
     /// Whether what L1 held when the fence was taken is not believed any more.
     pub(crate) fn is_doubted(&self) -> bool {
-        self.shard.epochs.doubts(self.epoch)
+        self.shard.orders.doubts(self.since)
     }
 
     /// Whether another process may have changed the key since, unheard.
     pub(crate) fn has_missed(&self) -> bool {
-        self.shard.epochs.missed(self.epoch)
+        self.shard.orders.missed(self.since)
     }
 
     /// Whether what was begun with this fence, at the tick `begun`, is older at the tick `now` than anything may be
     /// that other processes may have changed since.
     pub(crate) fn is_outdated(&self, begun: u64, now: u64) -> bool {
-        self.is_doubted() && !self.shard.epochs.is_young(begun, now)
+        self.is_doubted() && !self.shard.orders.is_young(begun, now)
     }
 
     /// Whether the fence was taken before everything was cleared.
     pub(crate) fn was_cleared(&self) -> bool {
-        self.shard.epochs.cleared(self.epoch)
+        self.shard.orders.cleared(self.since)
     }
 
     /// Whether the fence was taken before everything expired or was forgotten.
     pub(crate) fn expired(&self) -> bool {
-        self.shard.epochs.voided_all(self.epoch)
+        self.shard.orders.voided_all(self.since)
     }
 
-    /// The key whose version this is.
+    /// The key whose fence this is.
     pub(crate) fn key(&self) -> &Key {
         &self.key
     }
 
-    /// The epoch in which the fence was taken.
-    pub(crate) fn epoch(&self) -> u64 {
-        self.epoch
+    /// The last order before the fence was taken.
+    pub(crate) fn since(&self) -> Moment {
+        self.since
     }
 
     /// Whether this fence holds and no other computation was stored since it was taken, or since it
     /// [claimed](Fence::claim).
     pub(crate) fn is_current(&self) -> bool {
-        let state = self.lane.state();
-        self.holds_in(&state) && (state.stores == self.stores || state.youngest == self.id)
+        let state = self.state.lock();
+        self.holds_in(&state) && (state.stored <= self.moment || state.youngest == self.moment)
     }
 
-    /// Voids every fence of the key but this one. Returns the version that begins.
-    pub(crate) fn raise(&self) -> u64 {
-        let mut state = self.lane.state();
-        state.version += 1;
-        state.owner = self.id;
-        state.version
+    /// Begins a change, which voids every fence of the key but this one. Returns when it began.
+    pub(crate) fn raise(&self) -> Moment {
+        self.change(&mut self.state.lock())
     }
 
-    /// Ends the change that began the version `begun`. Voids every fence of the key but this one.
-    pub(crate) fn end(&self, begun: u64) {
-        let mut state = self.lane.state();
-        state.version += 1;
-        state.owner = self.id;
+    /// Ends the change that `begun` then. Voids every fence of the key but this one.
+    pub(crate) fn end(&self, begun: Moment) {
+        let mut state = self.state.lock();
+        self.change(&mut state);
         state.ended = state.ended.max(begun);
     }
 
-    /// Whether no change has ended that began after the version `begun`.
-    pub(crate) fn is_youngest(&self, begun: u64) -> bool {
-        self.lane.state().ended <= begun
+    fn change(&self, state: &mut State) -> Moment {
+        (state.changed, state.owner) = (self.shard.orders.next(), self.moment);
+        state.changed
     }
 
-    /// Notes that the expiry that began the version `begun` left a fallback.
-    pub(crate) fn keep(&self, begun: u64) {
-        self.lane.state().kept = begun;
+    /// Whether no change has ended that began after `begun`.
+    pub(crate) fn is_youngest(&self, begun: Moment) -> bool {
+        self.state.lock().ended <= begun
     }
 
-    /// Whether the change that began the version `made` left a fallback.
-    pub(crate) fn kept(&self, made: u64) -> bool {
-        self.lane.state().kept == made
+    /// Notes that the expiry that `begun` then left a fallback.
+    pub(crate) fn keep(&self, begun: Moment) {
+        self.state.lock().kept = begun;
+    }
+
+    /// Whether the change that began at `made` left a fallback.
+    pub(crate) fn kept(&self, made: Moment) -> bool {
+        self.state.lock().kept == made
     }
 
     /// Forgets anew what has this tag and began before.
     pub(crate) fn forget_tag(&self, tag: u64) {
-        self.shard.epochs.raise_tag(tag);
+        self.shard.orders.forget_tag(tag);
     }
 
     /// Voids every fence of the key, because another process changed it. What this process changes meanwhile may be the
     /// older of the two.
     pub(crate) fn hear(&self) {
-        let mut state = self.lane.state();
-        state.version += 1;
-        state.owner = self.id;
-        state.heard += 1;
+        let mut state = self.state.lock();
+        state.heard = self.change(&mut state);
     }
 
     /// Whether this fence holds and no other process has changed the key since it was taken.
     pub(crate) fn holds_for_all(&self) -> bool {
-        let state = self.lane.state();
-        self.holds_in(&state) && state.heard == self.heard
+        let state = self.state.lock();
+        self.holds_in(&state) && state.heard <= self.moment
     }
 
     /// Asks to store a computation. Granted if this fence holds and nothing was stored that began later.
     pub(crate) fn claim(&self) -> bool {
-        let mut state = self.lane.state();
-        let granted = self.holds_in(&state) && state.youngest < self.id;
+        let mut state = self.state.lock();
+        let granted = self.holds_in(&state) && state.youngest < self.moment;
         if granted {
-            state.youngest = self.id;
-            state.stores += 1;
+            (state.youngest, state.stored) = (self.moment, self.shard.orders.next());
         }
         granted
     }
 
     /// Waits until no other task of this process writes the key to the backend, unless it stands still.
     pub(crate) async fn turn(&self) -> Turn<'_> {
-        self.lane.turns.take().await
+        self.state.turns.take().await
     }
 
     fn holds_in(&self, state: &State) -> bool {
         if cfg!(cachekit_without = "fence") {
             return true;
         }
-        (state.owner == self.id || state.version == self.version) && !self.shard.epochs.voided_all(self.epoch)
+        (state.owner == self.moment || state.changed <= self.moment) && !self.shard.orders.voided_all(self.since)
     }
 }
 
 impl Drop for Fence {
     fn drop(&mut self) {
-        let mut lanes = self.shard.lanes();
-        let mut state = self.lane.state();
+        let mut keys = self.shard.keys();
+        let mut state = self.state.lock();
         state.users -= 1;
         if state.users == 0 {
-            lanes.remove(&self.key);
+            keys.remove(&self.key);
         }
     }
 }
@@ -277,12 +269,12 @@ mod tests {
     use std::sync::Barrier;
 
     use super::Fences;
-    use crate::epochs::Epochs;
     use crate::key::Key;
+    use crate::order::Orders;
 
     #[test]
     fn whoever_raises_holds_and_nobody_else() {
-        let (fences, key) = (Fences::new(&Epochs::new(None, 0)), Key::new("n", "k").unwrap());
+        let (fences, key) = (Fences::new(&Orders::new(None, 0)), Key::new("n", "k").unwrap());
         let (first, second) = (fences.take(&key), fences.take(&key));
         assert!(first.holds() && second.holds());
         let begun = first.raise();
@@ -295,24 +287,24 @@ mod tests {
 
     #[test]
     fn no_fence_holds_once_everything_is_forgotten() {
-        let epochs = Epochs::new(None, 0);
-        let (fences, key) = (Fences::new(&epochs), Key::new("n", "k").unwrap());
+        let orders = Orders::new(None, 0);
+        let (fences, key) = (Fences::new(&orders), Key::new("n", "k").unwrap());
         let (raised, untouched) = (fences.take(&key), fences.take(&Key::new("n", "other").unwrap()));
         raised.raise();
-        epochs.raise_tag(7);
+        orders.forget_tag(7);
         assert!(raised.holds() && untouched.is_current() && raised.forgot(&[7]) && !raised.forgot(&[8]));
-        epochs.raise_all();
+        orders.forget_all();
         assert!(!raised.holds() && !untouched.holds() && !raised.claim());
         let later = fences.take(&key);
         assert!(later.holds());
-        epochs.expire_all(0);
+        orders.expire_all(0);
         assert!(!later.holds() && !later.forgot(&[]) && !later.was_cleared());
         assert!(fences.take(&key).holds());
     }
 
     #[test]
     fn the_computation_that_began_last_is_stored_last_and_reads_before_it_are_not_kept() {
-        let (fences, key) = (Fences::new(&Epochs::new(None, 0)), Key::new("n", "k").unwrap());
+        let (fences, key) = (Fences::new(&Orders::new(None, 0)), Key::new("n", "k").unwrap());
         let [older, younger, read] = [(); 3].map(|()| fences.take(&key));
         assert!(older.claim() && older.is_current());
         assert!(read.holds() && !read.is_current());
@@ -324,8 +316,8 @@ mod tests {
     }
 
     #[test]
-    fn no_lane_outlives_its_fences_even_if_all_are_dropped_at_once() {
-        let (fences, start) = (Fences::new(&Epochs::new(None, 0)), Barrier::new(2));
+    fn no_state_outlives_its_fences_even_if_all_are_dropped_at_once() {
+        let (fences, start) = (Fences::new(&Orders::new(None, 0)), Barrier::new(2));
         std::thread::scope(|scope| {
             for _ in 0..2 {
                 scope.spawn(|| {
