@@ -121,10 +121,12 @@ impl Router {
         }
     }
 
-    /// The name of something beside `key`, on the same server: its `lock`, say.
+    /// The name of something beside `key`, on the same server: its `lock`, say. What is in braces names the slot there.
     pub(super) fn companion_key(&self, key: &Key, name: &str) -> String {
         match self {
             Self::Pool(_) => format!("{}:{name}", key.as_str()),
+            #[cfg(feature = "redis-cluster")]
+            Self::Cluster(_) if key.as_str().contains('{') => format!("{}:{name}", key.as_str()),
             #[cfg(feature = "redis-cluster")]
             Self::Cluster(_) => format!("{{{}}}:{name}", key.as_str()),
         }

@@ -7,7 +7,7 @@ use cachekit::codec::{Checked, Postcard};
 use cachekit::{Cache, CacheBuilder, Intent};
 
 use super::support::{at_once, listening, patient};
-use crate::servers::{Mood, Proxy, Server, eventually};
+use crate::servers::{Cluster, Mood, Proxy, Server, eventually};
 use crate::support::{Broken, Slow};
 
 type Pages = Cache<Redis, Checked<Postcard>>;
@@ -208,4 +208,26 @@ async fn a_cache_that_is_dropped_leaves_no_connection() {
     assert!(server.connections() > before);
     drop(cache);
     eventually("its connections are closed", async || server.connections() == before).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_forgets_by_tag_and_by_namespace() {
+    let cluster = Cluster::start();
+    for namespace in ["pages", "books", "users", "a:b/c"] {
+        let cache = || {
+            let builder = CacheBuilder::new().namespace(namespace).backend(patient(&cluster.url()));
+            builder.l1_enabled(false).swr_enabled(false).build().unwrap()
+        };
+        let (one, two) = (cache(), cache());
+        one.entry(1usize).tags(["eu"]).set(1u64).await.unwrap();
+        one.entry(2usize).tags(["uk"]).set(2u64).await.unwrap();
+        one.invalidate_tag("eu").await.unwrap();
+        assert_eq!((two.get::<u64>(1usize).await.unwrap(), two.get(2usize).await.unwrap()), (None, Some(2u64)));
+        two.invalidate_namespace().await.unwrap();
+        eventually("it is known", async || one.get::<u64>(2usize).await.unwrap().is_none()).await;
+        assert_eq!(one.entry(3usize).tags(["uk"]).get_or_compute(async || Ok::<_, Broken>(3u64)).await.unwrap(), 3);
+        eventually("what was computed is stored", async || two.get(3usize).await.unwrap() == Some(3u64)).await;
+    }
+    let owners = cluster.nodes.iter().filter(|node| !node.cli(&["KEYS", "*ledger-*"]).is_empty()).count();
+    assert!(owners > 1, "the ledgers are on {owners} nodes");
 }

@@ -18,9 +18,13 @@ pub(super) struct Range {
 /// The last slot of every cluster.
 const LAST: u16 = 16_383;
 
-/// The slot of a key, and of its lock. Keys hold no braces, so that all of the key counts.
+/// The slot of a key, and of what is kept beside it. Of a key with braces only what is in the first pair counts, so that
+/// all of a ledger is in one slot. Keys of entries have none.
 pub(super) fn slot(key: &Key) -> u16 {
-    checksum(key.as_str().as_bytes()) & LAST
+    let text = key.as_str();
+    let in_braces = text.split_once('{').and_then(|(_, rest)| rest.split_once('}'));
+    let counts = in_braces.map(|(inside, _)| inside).filter(|inside| !inside.is_empty());
+    checksum(counts.unwrap_or(text).as_bytes()) & LAST
 }
 
 /// CRC-16/XMODEM, which the cluster specification names.
@@ -112,6 +116,11 @@ mod tests {
         assert_eq!(checksum(b""), 0);
         let key = Key::new("users", 42).unwrap();
         assert_eq!(slot(&key), checksum(b"users:42") % 16_384);
+        for (name, counts) in
+            [("{ledger-7}:0", "ledger-7"), ("{a}{b}", "a"), ("{}a", "users:42:{}a"), ("{a", "users:42:{a")]
+        {
+            assert_eq!(slot(&key.reserved(name)), checksum(counts.as_bytes()) % 16_384, "{name}");
+        }
     }
 
     #[test]
