@@ -103,6 +103,16 @@ pub(crate) fn longest_lease(hold: Duration) -> Duration {
 /// that way. Then the caller computes once more: it gets a lease where it could have read, and the value that it fills
 /// in is newer than both.
 ///
+/// # Orders to forget
+/// A ledger is a head and records under reserved keys, in each part of the backend. [`forget`](Backend::forget) changes
+/// that of the part which the [`Order`] names, and answers with its head once readers find the same. An order takes
+/// effect as a whole: who finds its time in the head finds what it forgot in the records, and of many orders at once each
+/// counts. What is lost, head or record, is made anew by the next order, and then counts as forgotten. An order that was
+/// dropped or has failed may have been carried out, and can be given again.
+///
+/// A backend whose [`Capabilities::announces`] is true tells its [bus](Backend::bus) of an order in the same step, in
+/// the order of the times, which then have no gaps.
+///
 /// # Errors
 /// [`ErrorKind::Unavailable`] and [`ErrorKind::Timeout`] where trying again may help, [`ErrorKind::ReadOnly`] where reads
 /// still work and writes do not, [`ErrorKind::TooLarge`] for a value above the item limit, [`ErrorKind::Backend`]

@@ -15,6 +15,8 @@ use cachekit::backends::{AnyBackend, File, Memory};
 use cachekit::testing::conformance::{BackendOptions, backend};
 use cachekit::testing::{Chaos, ManualClock};
 
+use crate::support::contract;
+
 fn memory(clock: &ManualClock) -> Memory {
     Memory::with_clock(4 << 20, Arc::new(clock.clone()))
 }
@@ -23,7 +25,7 @@ fn memory(clock: &ManualClock) -> Memory {
 async fn memory_keeps_the_contract() {
     let clock = ManualClock::new();
     let kept = backend(|| async { memory(&clock) }, BackendOptions::manual(clock.clone())).await;
-    assert_eq!(kept.len(), 52);
+    assert_eq!(kept.len(), 66);
     assert!(kept.contains(&"A lease ends after `hold`."));
     assert!(kept.contains(&"A value above the item limit is `TooLarge`, and the old one stays."));
 }
@@ -40,14 +42,14 @@ async fn file_keeps_the_contract() {
     };
     let options = BackendOptions::manual(clock.clone()).precision(Duration::from_secs(1));
     let kept = backend(make, options).await;
-    assert_eq!(kept.len(), 52);
+    assert_eq!(kept, contract(false).await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn memory_keeps_the_contract_on_many_threads() {
     let clock = ManualClock::new();
     let kept = backend(|| async { memory(&clock) }, BackendOptions::manual(clock.clone())).await;
-    assert_eq!(kept.len(), 52);
+    assert_eq!(kept.len(), 66);
 }
 
 #[tokio::test]
@@ -59,28 +61,28 @@ async fn one_memory_serves_every_check() {
         let clock = moved.clone();
         async move { clock.advance(duration) }
     });
-    assert_eq!(backend(|| async { shared.clone() }, options.clone()).await.len(), 52);
-    assert_eq!(backend(|| async { shared.clone() }, options).await.len(), 52, "a second run over the same store");
+    assert_eq!(backend(|| async { shared.clone() }, options.clone()).await.len(), 66);
+    assert_eq!(backend(|| async { shared.clone() }, options).await.len(), 66, "a second run over the same store");
 }
 
 #[tokio::test]
 async fn memory_keeps_the_contract_in_real_time() {
     let options = BackendOptions::real().precision(Duration::from_millis(10));
-    assert_eq!(backend(|| async { Memory::new(4 << 20) }, options).await.len(), 52);
+    assert_eq!(backend(|| async { Memory::new(4 << 20) }, options).await.len(), 66);
 }
 
 #[tokio::test]
 async fn an_erased_backend_keeps_the_contract() {
     let clock = ManualClock::new();
     let make = || async { AnyBackend::new(memory(&clock)) };
-    assert_eq!(backend(make, BackendOptions::manual(clock.clone())).await.len(), 52);
+    assert_eq!(backend(make, BackendOptions::manual(clock.clone())).await.len(), 66);
 }
 
 #[tokio::test]
 async fn chaos_without_faults_keeps_the_contract() {
     let clock = ManualClock::new();
     let make = || async { Chaos::new(memory(&clock)) };
-    assert_eq!(backend(make, BackendOptions::manual(clock.clone())).await.len(), 52);
+    assert_eq!(backend(make, BackendOptions::manual(clock.clone())).await.len(), 66);
     let make = || async { AnyBackend::new(Chaos::new(AnyBackend::new(memory(&clock)))) };
-    assert_eq!(backend(make, BackendOptions::manual(clock.clone())).await.len(), 52);
+    assert_eq!(backend(make, BackendOptions::manual(clock.clone())).await.len(), 66);
 }

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cachekit::backends::{Memory, forget_by_set};
+use cachekit::testing::ManualClock;
+use cachekit::testing::conformance::{self, BackendOptions};
 use cachekit::{
     Backend, Capabilities, Error, ErrorKind, Event, Forgotten, Key, Lease, LeaseToken, Observer, Operation, Order,
     Outcome,
@@ -119,6 +121,18 @@ impl Observer for Journal {
         };
         self.0.lock().unwrap().push(note);
     }
+}
+
+/// The sentences of the contract that a backend keeps that has leases, and that announces orders or does not.
+pub(crate) async fn contract(announces: bool) -> Vec<&'static str> {
+    let clock = ManualClock::new();
+    let memory = || async { Memory::with_clock(4 << 20, Arc::new(clock.clone())) };
+    let mut kept = conformance::backend(memory, BackendOptions::manual(clock.clone())).await;
+    if !announces {
+        kept.truncate(kept.len() - 2);
+        kept.push("A backend that does not announce tells of no order.");
+    }
+    kept
 }
 
 /// Asks for a lease under a fresh token, over the value that there is, if any. The token, if it was granted.

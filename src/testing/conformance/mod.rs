@@ -26,8 +26,10 @@ mod concurrency;
 mod found;
 mod keys;
 mod leases;
+mod ledgers;
 mod life;
 mod limits;
+mod orders;
 mod shapes;
 mod time;
 mod values;
@@ -118,7 +120,8 @@ impl fmt::Debug for BackendOptions {
 /// make the checks of concurrency sharper.
 ///
 /// What a backend's [`Capabilities`](crate::backends::Capabilities) exclude is not checked and not returned: leases
-/// it does not have, and the refusal of values above a limit that is beyond `largest`.
+/// it does not have, orders to forget that change no more than they must where there are none, and the refusal of values
+/// above a limit that is beyond `largest`.
 ///
 /// # Panics
 /// At the first sentence the backend breaks. The message has the backend's name, the sentence, and what happened
@@ -149,6 +152,8 @@ where
     concurrency::check(&mut suite).await;
     leases::check(&mut suite).await;
     found::check(&mut suite).await;
+    ledgers::check(&mut suite).await;
+    orders::check(&mut suite).await;
     suite.kept
 }
 

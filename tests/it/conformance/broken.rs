@@ -1,5 +1,6 @@
 //! Backends with one defect each, and the sentence that finds it.
 
+mod orders;
 mod store;
 
 use std::time::Duration;
@@ -77,6 +78,21 @@ enum Defect {
     RemoveManySparesLease,
     TrustsUnknownTokens,
     ReleasesForAnyone,
+    NamesNoPart,
+    MakesLedgersAnew,
+    ForgetsHeads,
+    ForgetsNothing,
+    RevivesLedgers,
+    BelievesOldLedgers,
+    HoldsDroppedOrders,
+    ForgetsTooMuch,
+    LowersFloors,
+    TrustsLostRecords,
+    RacesOrders,
+    WritesTheHeadFirst,
+    AnnouncesNothing,
+    TellsManyBackwards,
+    TellsWithoutSayingSo,
 }
 
 use Defect as D;
@@ -146,6 +162,21 @@ const DEFECTS: &[(Defect, &str)] = &[
     (D::HidesWhatWasFilled, "Who is told that a lease is held finds its value by the same question."),
     (D::GrantsInARaceForAValue, "Of many who saw a value and ask at once, one gets the lease."),
     (D::LooksBeforeItTakes, "Of many who ask until they have a lease or a value, one fills."),
+    (D::NamesNoPart, "`part` names the part of a key and of each ledger, below the number of parts."),
+    (D::MakesLedgersAnew, "`forget` makes a ledger where there is none, and keeps one that there is."),
+    (D::ForgetsHeads, "The answer to an order is the head that readers find."),
+    (D::ForgetsNothing, "What an order forgets stays forgotten, and what begins after it is not."),
+    (D::RevivesLedgers, "A ledger that was lost is made anew with another lineage."),
+    (D::BelievesOldLedgers, "A ledger that is not believed any more is made anew, once."),
+    (D::HoldsDroppedOrders, "A dropped order leaves the ledger usable."),
+    (D::ForgetsTooMuch, "An order forgets nothing but what it is about."),
+    (D::LowersFloors, "A tag for which a record has no room left stays forgotten."),
+    (D::TrustsLostRecords, "What a record knew that was lost counts as forgotten."),
+    (D::RacesOrders, "Of many orders at once, each counts."),
+    (D::WritesTheHeadFirst, "Who finds the time of an order finds what it forgot."),
+    (D::AnnouncesNothing, "An order that is announced is told by the bus in the same step."),
+    (D::TellsManyBackwards, "The bus tells of orders in the order of their times, which have no gaps."),
+    (D::TellsWithoutSayingSo, "A backend that does not announce tells of no order."),
 ];
 
 #[test]
@@ -160,7 +191,7 @@ fn every_defect_is_found() {
 #[test]
 fn every_sentence_finds_a_defect() {
     let kept = [run(D::None).unwrap(), run(D::NoLeases).unwrap()].concat();
-    assert_eq!(kept.len(), 52 + 31);
+    assert_eq!(kept.len(), 66 + 39);
     for sentence in kept {
         assert!(DEFECTS.iter().any(|(_, found_by)| *found_by == sentence), "no defect proves: {sentence}");
     }

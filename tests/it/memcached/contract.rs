@@ -1,14 +1,14 @@
 //! The contract of backends, on one server and on three.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use cachekit::backends::{AnyBackend, Memcached, Memory};
+use cachekit::backends::{AnyBackend, Memcached};
+use cachekit::testing::Chaos;
 use cachekit::testing::conformance::{BackendOptions, backend};
-use cachekit::testing::{Chaos, ManualClock};
 
 use super::support::{patient, with};
 use crate::servers;
+use crate::support::contract;
 
 /// Whole seconds, and one more, of a clock that moves once a second, and later on a busy machine.
 const PRECISION: Duration = Duration::from_secs(3);
@@ -17,16 +17,9 @@ fn options() -> BackendOptions {
     BackendOptions::real().precision(PRECISION).patience(Duration::from_secs(120))
 }
 
-/// The sentences that `Memory` keeps.
-async fn expected() -> Vec<&'static str> {
-    let clock = ManualClock::new();
-    let memory = || async { Memory::with_clock(4 << 20, Arc::new(clock.clone())) };
-    backend(memory, BackendOptions::manual(clock.clone())).await
-}
-
 async fn keeps_the_contract(memcached: Memcached) {
     let kept = backend(|| async { memcached.clone() }, options()).await;
-    assert_eq!(kept, expected().await);
+    assert_eq!(kept, contract(false).await);
 }
 
 /// Much of it is waiting, so the ways are tried at once.
@@ -53,5 +46,5 @@ async fn wrappers_keep_it() {
     let wrapped = async || backend(|| async { any.clone() }, options()).await;
     let tamed = async || backend(|| async { chaos.clone() }, options()).await;
     let (wrapped, tamed) = tokio::join!(wrapped(), tamed());
-    assert_eq!((wrapped, tamed), (expected().await, expected().await));
+    assert_eq!((wrapped, tamed), (contract(false).await, contract(false).await));
 }

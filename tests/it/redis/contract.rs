@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 
 use super::support::{MINUTE, with};
 use crate::servers::{Authority, Cluster, Sentinels, Server};
+use crate::support::contract;
 
 /// Servers keep time to a millisecond; what they are told of it is later on a busy machine.
 const PRECISION: Duration = Duration::from_millis(50);
@@ -26,11 +27,11 @@ async fn keeps_the_contract(url: &str, change: impl Fn(&mut RedisSettings) + Sen
     // A bus waits for half as long as a command may take.
     let (entries, messages) = (redis(MINUTE / 2), redis(MINUTE / 30));
     let clock = ManualClock::new();
-    let memory = || async { Memory::with_clock(4 << 20, Arc::new(clock.clone())) };
-    let mut expected = backend(memory, BackendOptions::manual(clock.clone())).await;
+    let memory = Memory::with_clock(4 << 20, Arc::new(clock.clone()));
+    let mut expected = contract(entries.capabilities().announces).await;
     // The limit of Redis is beyond what is tried.
     expected.retain(|sentence| !sentence.contains("`TooLarge`"));
-    let expected = (expected, sentences(&memory().await, BackendOptions::manual(clock)).await);
+    let expected = (expected, sentences(&memory, BackendOptions::manual(clock)).await);
     let real = BackendOptions::real().precision(PRECISION).patience(MINUTE * 2);
     let kept = tokio::join!(backend(|| async { entries.clone() }, real.clone()), sentences(&messages, real));
     assert_eq!(kept, expected);

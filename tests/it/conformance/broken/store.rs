@@ -10,6 +10,7 @@ use cachekit::testing::ManualClock;
 use cachekit::{AnyBus, Backend, Error, ErrorKind, Forgotten, Key, Order};
 use tokio::task::yield_now;
 
+use super::orders::{Backwards, Orders};
 use super::{D, Defect};
 
 #[derive(Debug)]
@@ -25,6 +26,7 @@ pub(super) struct Broken {
     told_held: Mutex<HashSet<Key>>,
     /// Tokens whose lease the defect failed to end.
     spared: Mutex<HashSet<LeaseToken>>,
+    orders: Orders,
 }
 
 const YEARS: Duration = Duration::from_secs(100_000_000);
@@ -41,6 +43,7 @@ impl Broken {
             ever_granted: Mutex::default(),
             told_held: Mutex::default(),
             spared: Mutex::default(),
+            orders: Orders::default(),
         }
     }
 
@@ -149,7 +152,9 @@ impl Backend for Broken {
     fn capabilities(&self) -> Capabilities {
         let name = if self.defect == D::ShoutsItsName { "BROKEN" } else { "broken" };
         let leases = !matches!(self.defect, D::NoLeases | D::WorksWithoutSayingSo);
-        Capabilities::new(name).leases(leases).max_value(self.inner.capabilities().max_value)
+        let announces = !matches!(self.defect, D::NoLeases | D::TellsWithoutSayingSo);
+        let max_value = self.inner.capabilities().max_value;
+        Capabilities::new(name).leases(leases).announces(announces).max_value(max_value)
     }
 
     async fn get(&self, key: &Key) -> Result<Option<Bytes>, Error> {
@@ -262,11 +267,13 @@ impl Backend for Broken {
     }
 
     fn part(&self, _: &Key) -> u16 {
-        0
+        if self.defect == D::NamesNoPart { 7 } else { 0 }
     }
+
     async fn forget(&self, order: &Order) -> Result<Forgotten, Error> {
-        self.inner.forget(order).await
+        self.orders.carry_out(self.defect, &self.inner, order).await
     }
+
     async fn lease(&self, key: &Key, hold: Duration, token: LeaseToken, seen: Option<&Bytes>) -> Result<Lease, Error> {
         let is_own = self.granted.lock().unwrap().get(key) == Some(&token);
         let held_before = self.granted.lock().unwrap().contains_key(key);
@@ -350,7 +357,8 @@ impl Backend for Broken {
     }
 
     fn bus(&self, name: &Key) -> Option<AnyBus> {
-        self.inner.bus(name)
+        let bus = self.inner.bus(name)?;
+        Some(if self.defect == D::TellsManyBackwards { AnyBus::new(Backwards(bus)) } else { bus })
     }
 }
 
