@@ -26,7 +26,7 @@ mod table;
 pub use self::context::Context;
 pub(crate) use self::context::Node;
 pub(crate) use self::places::{Asker, Places, Ticket};
-pub(crate) use self::table::{Flights, Pass, Role};
+pub(crate) use self::table::{Flights, Leader, Role};
 
 /// Which tiers a call looks in before it computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -54,7 +54,7 @@ pub(crate) struct Flight<T, E> {
     pub(crate) patience: u64,
     /// The tick after which this flight is given up.
     deadline: AtomicU64,
-    landed: SetOnce<Landing<T, E>>,
+    ending: SetOnce<Ending<T, E>>,
     written: SetOnce<()>,
     fallback: OnceLock<Fallback<T>>,
     /// Who asks before this tick is answered with the fallback while the computation goes on.
@@ -78,14 +78,14 @@ pub(crate) struct Flight<T, E> {
 #[derive(Debug, Default)]
 struct Holdings {
     lease: Option<LeaseToken>,
-    /// The lease of a void flight in whose place this one flies.
+    /// The lease of the void flight that this one replaces.
     inherited: Option<LeaseToken>,
     /// One of the renewals that may be under way.
     permit: Option<OwnedSemaphorePermit>,
 }
 
 /// A flight, whatever it computes, as the keeper of its lease sees it.
-pub(crate) trait Standing: Send + Sync {
+pub(crate) trait LeaseHolder: Send + Sync {
     /// Whether its result is of no use to anybody who comes now.
     fn is_void(&self) -> bool;
     fn lease(&self) -> Option<LeaseToken>;
@@ -102,7 +102,7 @@ pub(crate) trait Standing: Send + Sync {
 pub(crate) struct Fallback<T> {
     pub(crate) value: Arc<T>,
     pub(crate) tags: Tags,
-    /// Whether nobody but L1 has it.
+    /// Whether only L1 has it.
     pub(crate) in_l1: bool,
 }
 
@@ -117,7 +117,7 @@ pub(crate) struct Limits {
 
 /// How a flight ended.
 #[derive(Debug)]
-pub(crate) enum Landing<T, E> {
+pub(crate) enum Ending<T, E> {
     Value {
         value: Arc<T>,
         source: Outcome,
@@ -139,7 +139,7 @@ impl<T: Send + Sync, E: Send + Sync> Flight<T, E> {
             limit: limits.computing,
             patience,
             deadline: AtomicU64::new(now.saturating_add(patience)),
-            landed: SetOnce::new(),
+            ending: SetOnce::new(),
             written: SetOnce::new(),
             fallback: OnceLock::new(),
             early: AtomicU64::new(0),
@@ -160,9 +160,9 @@ impl<T: Send + Sync, E: Send + Sync> Flight<T, E> {
         if self.fence.has_missed() || self.fence.is_outdated(self.begun, now) {
             return false;
         }
-        match self.landed.get() {
+        match self.ending.get() {
             None => now < self.deadline() && !self.is_void() && !self.forgot_fallback() && !self.fence.forgot(tags),
-            Some(Landing::Value { expires, tags, .. }) => {
+            Some(Ending::Value { expires, tags, .. }) => {
                 reads.older() && now < *expires && self.may_store() && !self.fence.forgot(tags)
             }
             Some(_) => false,
@@ -194,7 +194,7 @@ impl<T: Send + Sync, E: Send + Sync> Flight<T, E> {
     }
 
     /// The flight has its place at the tick `now`: its wait in line does not count against what it does.
-    pub(crate) fn depart(&self, now: u64) {
+    pub(crate) fn take_place(&self, now: u64) {
         self.deadline.store(now.saturating_add(self.patience), SeqCst);
     }
 
@@ -226,7 +226,7 @@ impl<T: Send + Sync, E: Send + Sync> Flight<T, E> {
 
     /// What a flight in place of this one takes over: the lease, if this one cannot store any more.
     fn bequeath(&self, now: u64) -> Option<LeaseToken> {
-        if self.landed.get().is_none() && now >= self.deadline() {
+        if self.ending.get().is_none() && now >= self.deadline() {
             self.give_up();
         }
         let mut holdings = self.holdings();
@@ -253,9 +253,9 @@ impl<T: Send + Sync, E: Send + Sync> Flight<T, E> {
         self.home.is_elsewhere() && !self.watched.swap(true, SeqCst)
     }
 
-    /// Gives the flight up if its runtime stands still before it lands.
+    /// Gives the flight up if its runtime stands still before it ends.
     pub(crate) async fn watch(&self) {
-        if self.while_driven(self.landed.wait()).await.is_none() {
+        if self.while_driven(self.ending.wait()).await.is_none() {
             self.give_up();
         }
     }
@@ -270,7 +270,7 @@ impl<T: Send + Sync, E: Send + Sync> Flight<T, E> {
         let _ = self.fallback.set(fallback);
     }
 
-    /// The older value, unless everything was cleared since, or nobody but L1 has it and L1 is not believed any more.
+    /// The older value, unless everything was cleared since, or only L1 has it and L1 is not believed any more.
     pub(crate) fn fallback(&self) -> Option<&Fallback<T>> {
         let holds = |fallback: &&Fallback<T>| !(fallback.in_l1 && self.fence.is_doubted());
         self.fallback.get().filter(holds).filter(|_| !self.fence.was_cleared())
@@ -284,18 +284,18 @@ impl<T: Send + Sync, E: Send + Sync> Flight<T, E> {
         }
     }
 
-    /// Answers everybody. Only the first landing counts.
-    pub(crate) fn land(&self, landing: Landing<T, E>) {
-        self.touch_down(landing);
+    /// Ends the flight: answers all who wait. Only the first ending counts.
+    pub(crate) fn complete(&self, ending: Ending<T, E>) {
+        self.complete_before_write(ending);
         let _ = self.written.set(());
     }
 
-    /// Like [`land`](Flight::land), but callers stay until the flight lands for good or ends.
-    pub(crate) fn touch_down(&self, landing: Landing<T, E>) {
-        let _ = self.landed.set(landing);
+    /// Like [`complete`](Flight::complete), but callers wait until [`complete`](Flight::complete) is called or the flight is dropped.
+    pub(crate) fn complete_before_write(&self, ending: Ending<T, E>) {
+        let _ = self.ending.set(ending);
     }
 
-    /// Waits until there is nothing left to wait for after the landing.
+    /// Waits until what was computed is written, where callers wait for that.
     pub(crate) async fn written(&self) {
         self.written.wait().await;
     }
@@ -312,14 +312,14 @@ impl<T: Send + Sync, E: Send + Sync> Flight<T, E> {
         }
     }
 
-    /// Waits for the landing, or for an early answer that is good enough for a caller who asks at the tick `now`.
+    /// Waits for the ending, or for an early answer that is good enough for a caller who asks at the tick `now`.
     pub(crate) async fn wait(&self, now: u64) -> Answer<'_, T, E> {
-        let mut landed = pin!(self.landed.wait());
+        let mut ending = pin!(self.ending.wait());
         let mut early = pin!(self.early_after(now));
         let mut early_is_over = false;
         poll_fn(|context| {
-            if let Poll::Ready(landing) = landed.as_mut().poll(context) {
-                return Poll::Ready(Answer::Landed(landing));
+            if let Poll::Ready(ending) = ending.as_mut().poll(context) {
+                return Poll::Ready(Answer::Final(ending));
             }
             if !early_is_over && early.as_mut().poll(context).is_ready() {
                 early_is_over = true;
@@ -333,7 +333,7 @@ impl<T: Send + Sync, E: Send + Sync> Flight<T, E> {
     }
 }
 
-impl<T: Send + Sync, E: Send + Sync> Standing for Flight<T, E> {
+impl<T: Send + Sync, E: Send + Sync> LeaseHolder for Flight<T, E> {
     fn is_void(&self) -> bool {
         Self::is_void(self)
     }
@@ -357,6 +357,6 @@ impl<T: Send + Sync, E: Send + Sync> Standing for Flight<T, E> {
 
 /// What [`Flight::wait`] waited for.
 pub(crate) enum Answer<'a, T, E> {
-    Landed(&'a Landing<T, E>),
+    Final(&'a Ending<T, E>),
     Early(&'a Fallback<T>),
 }

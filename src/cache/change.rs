@@ -26,7 +26,7 @@ use crate::tiers::Sealing;
 const WIDTH: usize = 32;
 
 /// One of the things that changed: what others are told of it, and what is to be made again if that fails.
-pub(super) struct Part<'a> {
+pub(super) struct Announcement<'a> {
     pub(super) target: Target,
     /// The key, or the name of the namespace.
     pub(super) key: &'a Key,
@@ -37,26 +37,31 @@ pub(super) struct Part<'a> {
 
 impl<B: Backend, C: Codec> Inner<B, C> {
     /// Tells others of a change that the backend took. What failed leaves work for later.
-    pub(super) async fn conclude(&self, parts: &[Part<'_>], made: Result<(), Error>, work: Work) -> Result<(), Error> {
-        let later = |part: &Part<'_>, work| self.recover(part.target.clone(), part.key, part.begun, work);
+    pub(super) async fn finish(
+        &self,
+        parts: &[Announcement<'_>],
+        made: Result<(), Error>,
+        work: Work,
+    ) -> Result<(), Error> {
+        let later = |part: &Announcement<'_>, work| self.retry_later(part.target.clone(), part.key, part.begun, work);
         if let Err(error) = made {
             parts.iter().for_each(|part| later(part, work));
             return Err(error);
         }
         parts.iter().for_each(|part| self.tiers.l2.retries.settle(&part.target, part.begun));
-        self.see_to_recovery();
+        self.ensure_retries();
         let width = self.policy().backpressure.map_or(WIDTH, |rules| rules.max_concurrent.clamp(1, WIDTH));
         let mut told = Ok(());
         for few in parts.chunks(width) {
-            if told.is_err() && self.recovers() {
+            if told.is_err() && self.retries_changes() {
                 // Nor would the bus take these.
-                few.iter().for_each(|part| later(part, Work::Tell));
+                few.iter().for_each(|part| later(part, Work::Publish));
                 continue;
             }
-            let results = join::all(few.iter().map(|part| self.shared.tell_others(part.key, &part.message))).await;
+            let results = join::all(few.iter().map(|part| self.shared.publish(part.key, &part.message))).await;
             for (part, result) in few.iter().zip(results) {
                 if result.is_err() {
-                    later(part, Work::Tell);
+                    later(part, Work::Publish);
                 }
                 told = told.and(result);
             }
@@ -64,7 +69,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         told
     }
 
-    /// Runs a change on a task: a caller who leaves does not cut it short, and one who is parked keeps nobody waiting.
+    /// Runs a change on a task: a caller who leaves does not cut it short, and one who is parked makes no other wait.
     pub(super) fn change(
         &self,
         work: impl Future<Output = Result<(), Error>> + Send + 'static,
@@ -73,7 +78,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         // Boxed, because it is large and would be moved several times.
         let work = Box::pin(work);
         let task = async move {
-            // Whoever asked may have left.
+            // The caller may have left.
             let _ = tell.send(work.await);
         };
         async move {
@@ -98,10 +103,10 @@ impl<B: Backend, C: Codec> Inner<B, C> {
 
     /// Removes what a task wrote whose turn others did not wait for, if one of them changed the key meanwhile: which of
     /// the writes the backend has is not known.
-    pub(super) async fn make_way(&self, key: &Key, fence: &Fence, turn: &Turn<'_>) {
+    pub(super) async fn remove_if_raced(&self, key: &Key, fence: &Fence, turn: &Turn<'_>) {
         let Some(guard) = self.tiers.l2.guard.as_ref().filter(|_| turn.was_passed() && !fence.holds()) else { return };
         if guard.remove(key).await.is_err() {
-            self.recover(Target::Key(key.clone()), key, turn.made(), Work::Remove);
+            self.retry_later(Target::Key(key.clone()), key, turn.made(), Work::Remove);
         }
     }
 }
@@ -147,10 +152,10 @@ impl<B: Backend, C: Codec> Change<B, C> {
     }
 
     /// What there is to be told of this change.
-    pub(super) fn part(&self) -> Part<'_> {
+    pub(super) fn part(&self) -> Announcement<'_> {
         let text = self.key.as_str();
         let message = if self.effect == Some(Effect::Expired) { Message::ExpiredKey(text) } else { Message::Key(text) };
-        Part { target: Target::Key(self.key.clone()), key: &self.key, begun: self.begun, message }
+        Announcement { target: Target::Key(self.key.clone()), key: &self.key, begun: self.begun, message }
     }
 
     /// Whether a change that began later has been made already: this one would undo it. What a later expiry left may
@@ -167,7 +172,7 @@ impl<B: Backend, C: Codec> Change<B, C> {
             return Ok(());
         };
         let removed = guard.remove(&self.key).await;
-        self.cache.conclude(&[self.part()], removed, Work::Remove).await
+        self.cache.finish(&[self.part()], removed, Work::Remove).await
     }
 
     /// Whether L1 may hold what this change has made: nothing newer has come from elsewhere, nor from here, even if the

@@ -39,7 +39,7 @@ where
 }
 
 /// The call that starts a flight.
-pub(super) struct Leader<T, E> {
+pub(super) struct Job<T, E> {
     pub(super) context: Context,
     /// The parent of what the computation does.
     pub(super) span: CallerSpan,

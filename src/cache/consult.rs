@@ -1,7 +1,7 @@
 //! What both tiers have.
 
 use super::Inner;
-use super::turn::Asking;
+use super::election::Question;
 use crate::backends::Backend;
 use crate::codec::Codec;
 use crate::error::Error;
@@ -20,18 +20,18 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         &self,
         key: &Key,
         options: Options,
-        mut asking: Asking<'_, B>,
+        mut question: Question<'_, B>,
     ) -> (Option<Found<T>>, Option<Error>) {
         for _ in 0..3 {
             let fence = self.tiers.local.fence(key);
-            let (found, failure) = self.consult_under(key, options, &fence, &mut asking).await;
+            let (found, failure) = self.consult_under(key, options, &fence, &mut question).await;
             if failure.is_some() || fence.is_current() && !fence.forgot(tags_of(&found)) {
                 return (found, failure);
             }
-            asking.anew().await;
+            question.anew().await;
         }
         // Boxed: rare, and as deep as a read.
-        Box::pin(self.consult_in_turn(key, options, asking)).await
+        Box::pin(self.consult_in_turn(key, options, question)).await
     }
 
     /// Like [`consult`](Self::consult), while no change of this process can end.
@@ -40,12 +40,12 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         &self,
         key: &Key,
         options: Options,
-        mut asking: Asking<'_, B>,
+        mut question: Question<'_, B>,
     ) -> (Option<Found<T>>, Option<Error>) {
         let before = self.tiers.local.fence(key);
         let turn = before.turn().await;
         let fence = self.tiers.local.fence(key);
-        let (found, failure) = self.consult_under(key, options, &fence, &mut asking).await;
+        let (found, failure) = self.consult_under(key, options, &fence, &mut question).await;
         let is_valid = |found: &Found<T>| !fence.forgot(found.tags()) && (!turn.was_passed() || fence.is_current());
         (found.filter(is_valid), failure)
     }
@@ -55,15 +55,15 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         key: &Key,
         options: Options,
         fence: &Fence,
-        asking: &mut Asking<'_, B>,
+        question: &mut Question<'_, B>,
     ) -> (Option<Found<T>>, Option<Error>) {
-        let complaint = asking.complaint;
+        let complaint = question.complaint;
         let found = if options.skip_l1_read { None } else { self.tiers.look_tagged::<T>(key, complaint).await };
         if options.skip_l2_read || found.as_ref().is_some_and(|found| found.age == Age::Fresh) {
             return (found, None);
         }
         let reading = Reading { key, options, known: found.as_ref(), fence, complaint };
-        match self.read(reading, asking, || fence.is_current()).await {
+        match self.read(reading, question, || fence.is_current()).await {
             Err(error) => (found, Some(error)),
             Ok(in_l2) => (in_l2.or(found), None),
         }
@@ -73,21 +73,23 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     pub(super) async fn read<T: Value>(
         &self,
         reading: Reading<'_, T>,
-        asking: &mut Asking<'_, B>,
+        question: &mut Question<'_, B>,
         admit: impl Fn() -> bool,
     ) -> Result<Option<Found<T>>, Error> {
         // Before the question: a change that waits now may be made again before the answer is judged.
         let is_hidden = self.tiers.l2.retries.hides(reading.key, &[]);
-        let bytes = match &mut asking.turn {
+        let bytes = match &mut question.election {
             None if is_hidden => None,
             None => self.tiers.fetch(reading.key, reading.complaint).await?,
             // Boxed: what finds a value by a plain read needs no room for the question.
-            Some(turn) if !turn.reads_first => Box::pin(self.ask_whole(reading.key, turn, reading.complaint)).await?,
-            Some(turn) => {
+            Some(election) if !election.reads_first => {
+                Box::pin(self.ask_whole(reading.key, election, reading.complaint)).await?
+            }
+            Some(election) => {
                 // The question for the lease follows, if what is found is of no use.
-                turn.reads_first = false;
+                election.reads_first = false;
                 let bytes = self.tiers.fetch(reading.key, reading.complaint).await?;
-                turn.saw(bytes.as_ref());
+                election.saw(bytes.as_ref());
                 bytes
             }
         };

@@ -168,12 +168,12 @@ impl<'a, B: Backend, C: Codec, K: IntoKey> Entry<'a, B, C, K> {
         async move {
             self.options.check()?;
             let form = match self.cache.inner.seek(&self.key, &self.options) {
-                Look::Fresh(form) => T::Form::clone(&form),
-                Look::Other(mut other) => {
-                    other.tags = Tags::from(self.tags.as_slice());
+                Look::Hit(form) => T::Form::clone(&form),
+                Look::Miss(mut miss) => {
+                    miss.tags = Tags::from(self.tags.as_slice());
                     let finish = |value: T| Computed::new(value.into_form()).also(self.tags);
                     let compute = computation::boxed(compute, finish);
-                    self.cache.inner.answer(other, self.options, compute).await.map(Arc::unwrap_or_clone)?
+                    self.cache.inner.answer(miss, self.options, compute).await.map(Arc::unwrap_or_clone)?
                 }
             };
             Ok(T::from_form(form))
@@ -224,11 +224,11 @@ impl<'a, B: Backend, C: Codec, K: IntoKey> Entry<'a, B, C, K> {
         async move {
             self.options.check()?;
             match self.cache.inner.seek(&self.key, &self.options) {
-                Look::Fresh(value) => Ok(value),
-                Look::Other(mut other) => {
-                    other.tags = Tags::from(self.tags.as_slice());
+                Look::Hit(value) => Ok(value),
+                Look::Miss(mut miss) => {
+                    miss.tags = Tags::from(self.tags.as_slice());
                     let compute = computation::boxed(compute, |value| decide(value).also(self.tags));
-                    self.cache.inner.answer(other, self.options, compute).await
+                    self.cache.inner.answer(miss, self.options, compute).await
                 }
             }
         }

@@ -9,8 +9,8 @@ use bytes::Bytes;
 
 use super::Inner;
 use super::change::Change;
+use super::election::Question;
 use super::path::Look;
-use super::turn::Asking;
 use crate::backends::Backend;
 use crate::clock::{check_time, millis, within};
 use crate::codec::Codec;
@@ -23,7 +23,7 @@ use crate::key::{IntoKey, Key};
 use crate::ledger::Stamp;
 use crate::memory::Age;
 use crate::seal::{Marks, Value};
-use crate::tiers::{Bulk, Found, Options, Origin, Sealing, check_tags};
+use crate::tiers::{Bulk, Found, Options, Sealing, Validity, check_tags};
 
 impl<B: Backend, C: Codec> Inner<B, C> {
     pub(super) async fn fetch<T: Value>(&self, key: &impl IntoKey, options: Options) -> Result<Option<Arc<T>>, Error> {
@@ -32,8 +32,8 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             (self.key(key)?, None, Complaint::default())
         } else {
             match self.look(key, &options)? {
-                Look::Fresh(value) => return Ok(Some(value)),
-                Look::Other(other) => (other.key, other.stale, other.complaint),
+                Look::Hit(value) => return Ok(Some(value)),
+                Look::Miss(other) => (other.key, other.stale, other.complaint),
             }
         };
         if stale.is_some() {
@@ -43,7 +43,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         if !options.skip_l2_read {
             self.listen().await;
         }
-        let (found, failure) = self.consult::<T>(&key, options, Asking::plain(&complaint)).await;
+        let (found, failure) = self.consult::<T>(&key, options, Question::plain(&complaint)).await;
         let (outcome, value) = match (found, failure) {
             (Some(Found { value, age: Age::Fresh, in_l1: true, .. }), _) => (Outcome::L1Hit, Ok(Some(value))),
             (Some(Found { value, age: Age::Fresh, .. }), _) => (Outcome::L2Hit, Ok(Some(value))),
@@ -70,13 +70,13 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         let key = self.key(key)?;
         let dates = self.tiers.plan(options, None, &*value)?;
         // Before the versions are looked at: an invalidation that comes in between voids the value in both tiers.
-        let origin = Origin { dates, since: self.tiers.local.orders.latest(), tags: Tags::from(tags) };
+        let validity = Validity { dates, since: self.tiers.local.orders.latest(), tags: Tags::from(tags) };
         let to_l2 = self.tiers.l2.guard.is_some() && !options.skip_l2_write;
         // Of a tag that others may have forgotten unheard, the time of now is asked for.
         let asks = !tags.is_empty() && self.tiers.l2.ledgers.as_ref().is_some_and(|ledgers| !ledgers.hears());
         let known = if !to_l2 { Some(Stamp::default()) } else { self.tiers.known_stamp(&key).filter(|_| !asks) };
         let bulk = Bulk::of(&*value);
-        let stored = Arc::clone(self).store_set(key, options, origin, known, value, bulk);
+        let stored = Arc::clone(self).store_set(key, options, validity, known, value, bulk);
         // Sealing a large one takes a while, in which the caller may leave.
         if bulk.is_large() { self.change(stored).await } else { stored.await }
     }
@@ -85,18 +85,18 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         self: Arc<Self>,
         key: Key,
         options: Options,
-        origin: Origin,
+        validity: Validity,
         known: Option<Stamp>,
         value: Arc<T>,
         bulk: Bulk,
     ) -> Result<(), Error> {
-        let dates = origin.dates;
+        let dates = validity.dates;
         let to_l2 = self.tiers.l2.guard.is_some() && !options.skip_l2_write;
         // Sealed here, so that a value that cannot be written changes nothing; once more where the time of its ledger is not known.
         let (sealer, cost) = (Arc::clone(&self.tiers.sealer), Duration::ZERO);
         let sealing = Sealing { sealer, key: key.clone(), value: Arc::clone(&value), bulk, dates, cost };
         let frame = if to_l2 || C::CONFIDENTIAL {
-            let marks = Marks { stamp: known.unwrap_or_default(), tags: Arc::clone(&origin.tags) };
+            let marks = Marks { stamp: known.unwrap_or_default(), tags: Arc::clone(&validity.tags) };
             Some(sealing.seal(marks).await?)
         } else {
             None
@@ -110,7 +110,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             if options.skip_l1_write {
                 return Ok(());
             }
-            return self.tiers.keep(&change.key, &value, weight, frame, origin, || change.may_keep()).map(|_| ());
+            return self.tiers.keep(&change.key, &value, weight, frame, validity, || change.may_keep()).map(|_| ());
         }
         self.change(async move {
             let cache = Arc::clone(&change.cache);
@@ -120,20 +120,20 @@ impl<B: Backend, C: Codec> Inner<B, C> {
                 return change.end_overtaken(&turn).await;
             }
             let written = match &frame {
-                Some(frame) if to_l2 => change.write(frame, known.is_some(), &origin.tags, &sealing).await,
+                Some(frame) if to_l2 => change.write(frame, known.is_some(), &validity.tags, &sealing).await,
                 _ => Ok(()),
             };
-            cache.make_way(&change.key, &change.fence, &turn).await;
+            cache.remove_if_raced(&change.key, &change.fence, &turn).await;
             change.end(&turn, &written);
             let mut kept = Ok(());
             if !options.skip_l1_write {
                 let admit = || change.may_keep();
-                kept = cache.tiers.keep(&change.key, &value, weight, frame, origin, admit).map(drop);
+                kept = cache.tiers.keep(&change.key, &value, weight, frame, validity, admit).map(drop);
             }
             if cache.tiers.l2.guard.is_some() && !to_l2 {
                 return Ok(());
             }
-            let told = cache.conclude(&[change.part()], written, Work::Remove).await;
+            let told = cache.finish(&[change.part()], written, Work::Remove).await;
             // Too large for L1 is no failure where there is a backend.
             if cache.tiers.l2.guard.is_some() { told } else { kept.and(told) }
         })

@@ -1,6 +1,6 @@
 //! Forgetting, at all its ranges: what users call.
 //!
-//! One key is changed in `keys`, all of a tag or of the namespace in `sweep`.
+//! One key is changed in `keys`, all of a tag or of the namespace in `many`.
 
 use super::Cache;
 use crate::backends::Backend;
@@ -10,9 +10,9 @@ use crate::event::Effect;
 use crate::key::{IntoKey, Key};
 
 mod keys;
-mod sweep;
+mod many;
 
-use self::sweep::Swept;
+use self::many::Selection;
 
 impl<B: Backend, C: Codec> Cache<B, C> {
     /// Forgets `key` in both tiers.
@@ -52,7 +52,7 @@ impl<B: Backend, C: Codec> Cache<B, C> {
     /// # Ok::<(), cachekit::Error>(()) }).unwrap();
     /// ```
     pub async fn invalidate_namespace(&self) -> Result<(), Error> {
-        self.inner.sweep(Swept::Namespace(Effect::Invalidated)).await
+        self.inner.forget(Selection::Namespace(Effect::Invalidated)).await
     }
 
     /// Forgets every entry of the namespace that was stored with this tag, as
@@ -66,7 +66,7 @@ impl<B: Backend, C: Codec> Cache<B, C> {
     /// # Errors
     /// As [`invalidate_namespace`](Cache::invalidate_namespace).
     pub async fn invalidate_tag(&self, tag: &str) -> Result<(), Error> {
-        self.inner.sweep_tags([tag]).await
+        self.inner.forget_tags([tag]).await
     }
 
     /// Forgets many keys in both tiers, with the promise of [`invalidate`](Cache::invalidate) for each.
@@ -129,7 +129,7 @@ impl<B: Backend, C: Codec> Cache<B, C> {
         tags: impl IntoIterator<Item = &'t str>,
     ) -> impl Future<Output = Result<(), Error>> + Send {
         let tags: Vec<&str> = tags.into_iter().collect();
-        async move { self.inner.sweep_tags(tags).await }
+        async move { self.inner.forget_tags(tags).await }
     }
 
     /// Forgets every entry of the namespace as [`invalidate_namespace`](Cache::invalidate_namespace) does, and leaves
@@ -158,13 +158,13 @@ impl<B: Backend, C: Codec> Cache<B, C> {
     /// # Ok::<(), cachekit::Error>(()) }).unwrap();
     /// ```
     pub async fn clear(&self) -> Result<(), Error> {
-        self.inner.sweep(Swept::Namespace(Effect::Cleared)).await
+        self.inner.forget(Selection::Namespace(Effect::Cleared)).await
     }
 
     /// Lets the entry of `key` expire now. It is not read any more, but stands in for a computation that fails or is
     /// slow, as an entry does that expired by itself, as long as its grace (`stale_if_error`) lasts from now.
     ///
-    /// So the next call computes, and an origin that is down costs nobody the last known value. In this process, in
+    /// So the next call computes, and while the origin is down callers keep the last known value. In this process, in
     /// the backend and in others. Computations under way store nothing, as with [`invalidate`](Cache::invalidate).
     /// While somebody computes the key the backend keeps no fallback, as nothing would tell there of a change by
     /// another process at the same moment; L1 does. Where the backend has no leases, a `set` of another process at
@@ -222,6 +222,6 @@ impl<B: Backend, C: Codec> Cache<B, C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
     /// ```
     pub async fn expire_all(&self) -> Result<(), Error> {
-        self.inner.sweep(Swept::Namespace(Effect::Expired)).await
+        self.inner.forget(Selection::Namespace(Effect::Expired)).await
     }
 }

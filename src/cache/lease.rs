@@ -15,7 +15,7 @@ use crate::backends::{Backend, LeaseToken};
 use crate::clock::{Clock, millis, within};
 use crate::codec::Codec;
 use crate::config::Leases;
-use crate::flight::Standing;
+use crate::flight::LeaseHolder;
 use crate::key::Key;
 use crate::order::Orders;
 
@@ -25,12 +25,12 @@ const LONGEST: Duration = Duration::from_secs(30);
 /// A lease that this process holds for a flight, and renews until this is dropped.
 ///
 /// The flight knows the token, so that the first task that finds the flight void can give the lease back.
-pub(super) struct Leased<B: Backend> {
+pub(super) struct HeldLease<B: Backend> {
     shared: Arc<Shared<B>>,
     key: Key,
-    flight: Arc<dyn Standing>,
+    flight: Arc<dyn LeaseHolder>,
     term: Arc<Term>,
-    keeper: Option<tokio::task::AbortHandle>,
+    renewer: Option<tokio::task::AbortHandle>,
 }
 
 /// For how long a lease holds.
@@ -46,14 +46,14 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     pub(super) fn hold(
         &self,
         key: &Key,
-        flight: &Arc<dyn Standing>,
+        flight: &Arc<dyn LeaseHolder>,
         (token, asked): (LeaseToken, u64),
         (hold, leases): (Duration, Leases),
-    ) -> Leased<B> {
+    ) -> HeldLease<B> {
         flight.hold(token);
         let ends = AtomicU64::new(asked.saturating_add(millis(hold)));
         let term = Arc::new(Term { ends, turn: AsyncMutex::new(()) });
-        let keeper = Keeper {
+        let renewer = Renewer {
             shared: Arc::clone(&self.shared),
             clock: Arc::clone(&self.clock),
             orders: Arc::clone(&self.tiers.local.orders),
@@ -64,8 +64,8 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         };
         // A cache that was closed meanwhile renews nothing: the lease then holds for as long as it was asked for.
         // One that was asked for longer than the way needs, as it turns out, is shortened by its first renewal.
-        let keeper = self.shared.tasks.spawn_beside(keeper.keep(asked, hold.min(self.shared.hold_for(leases.hold))));
-        Leased { shared: Arc::clone(&self.shared), key: key.clone(), flight: Arc::clone(flight), term, keeper }
+        let renewer = self.shared.tasks.spawn_beside(renewer.keep(asked, hold.min(self.shared.hold_for(leases.hold))));
+        HeldLease { shared: Arc::clone(&self.shared), key: key.clone(), flight: Arc::clone(flight), term, renewer }
     }
 }
 
@@ -79,7 +79,7 @@ impl<B: Backend> Shared<B> {
     }
 }
 
-impl<B: Backend> Leased<B> {
+impl<B: Backend> HeldLease<B> {
     /// Ends the renewals, one under way included. The token, unless the lease was given back for its flight.
     pub(super) async fn settle(&self) -> Option<LeaseToken> {
         let _turn = self.term.turn.lock().await;
@@ -110,13 +110,13 @@ impl<B: Backend> Leased<B> {
     }
 
     fn stop(&self) {
-        if let Some(keeper) = &self.keeper {
-            keeper.abort();
+        if let Some(renewer) = &self.renewer {
+            renewer.abort();
         }
     }
 }
 
-impl<B: Backend> Drop for Leased<B> {
+impl<B: Backend> Drop for HeldLease<B> {
     /// A flight whose task is dropped, such as by the end of its runtime, has its lease given back.
     fn drop(&mut self) {
         self.stop();
@@ -127,19 +127,19 @@ impl<B: Backend> Drop for Leased<B> {
 }
 
 /// Renews the lease of one flight.
-struct Keeper<B: Backend> {
+struct Renewer<B: Backend> {
     shared: Arc<Shared<B>>,
     clock: Arc<dyn Clock>,
     orders: Arc<Orders>,
     key: Key,
     /// Not kept alive: what the flight keeps is gone once its own task and its callers are.
-    flight: Weak<dyn Standing>,
+    flight: Weak<dyn LeaseHolder>,
     term: Arc<Term>,
     /// The shortest time that is asked for.
     least: Duration,
 }
 
-impl<B: Backend> Keeper<B> {
+impl<B: Backend> Renewer<B> {
     /// Until the lease has ended, which was asked for at the tick `asked`, to hold that long. Gives it back as soon as
     /// the flight is void.
     async fn keep(self, asked: u64, mut hold: Duration) {

@@ -1,6 +1,6 @@
 //! The cache: what users hold.
 //!
-//! [`Cache`] is a handle; the path of a call is in `path`, what it does where L1 has nothing fresh in `fly`.
+//! [`Cache`] is a handle; the path of a call is in `path`, what it does where L1 has nothing fresh in `run`.
 
 use std::fmt;
 use std::sync::Arc;
@@ -30,21 +30,21 @@ mod change;
 mod computation;
 mod computed;
 mod consult;
+mod election;
 mod entry;
 mod explicit;
-mod fly;
 mod forget;
 mod health;
 mod lease;
-mod line;
 mod orphans;
-mod others;
 mod path;
-mod recovery;
+mod publish;
+mod queue;
+mod retry;
+mod run;
 mod store;
 #[cfg(feature = "encryption")]
 mod tenant;
-mod turn;
 
 use self::orphans::Orphans;
 use self::path::Look;
@@ -174,7 +174,7 @@ impl<B: Backend, C: Codec> Cache<B, C> {
 
     /// The value of `key`: from L1, else from the backend, else from `compute`, which then runs once for all who ask.
     ///
-    /// Nobody owns the computation: it runs on a task, so dropping this future, or never polling it again, neither
+    /// No caller owns the computation: it runs on a task, so dropping this future, or never polling it again, neither
     /// stops nor repeats it. A stale value is returned at once while a background task renews it. A cache or backend
     /// failure is never returned: the call goes on without the tier that failed.
     ///
@@ -184,7 +184,7 @@ impl<B: Backend, C: Codec> Cache<B, C> {
     /// A computation may ask for other keys. One that would wait for itself, directly or by way of the computations of
     /// other keys, of whatever cache of the process, is refused at once, and those that waited for it go on without it.
     /// The cache tells by the task which computation a call comes from: what a computation gives to `tokio::spawn`
-    /// counts as nobody's, unless it runs in the [`Context`](crate::Context) of the computation; a ring by way of it ends
+    /// belongs to no computation, unless it runs in the [`Context`](crate::Context) of the computation; a ring by way of it ends
     /// at the deadline only.
     ///
     /// Callers on a tokio runtime that is driven do not wait for a computation on one that is not: within about a second
@@ -241,8 +241,8 @@ impl<B: Backend, C: Codec> Cache<B, C> {
         async move {
             let look = self.inner.seek(&key, &Options::default());
             let form = match look {
-                Look::Fresh(form) => T::Form::clone(&form),
-                Look::Other(other) => {
+                Look::Hit(form) => T::Form::clone(&form),
+                Look::Miss(other) => {
                     let compute = computation::boxed(compute, |value: T| Computed::new(value.into_form()));
                     self.inner.answer(other, Options::default(), compute).await.map(Arc::unwrap_or_clone)?
                 }
@@ -271,8 +271,8 @@ impl<B: Backend, C: Codec> Cache<B, C> {
         async move {
             let look = self.inner.seek(&key, &Options::default());
             match look {
-                Look::Fresh(value) => Ok(value),
-                Look::Other(other) => {
+                Look::Hit(value) => Ok(value),
+                Look::Miss(other) => {
                     self.inner.answer(other, Options::default(), computation::boxed(compute, Computed::new)).await
                 }
             }

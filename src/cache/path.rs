@@ -1,20 +1,20 @@
 //! The path of one call, as its caller goes it.
 //!
-//! Look in L1; join or start the flight of the key; wait for its answer. What the flight does is in `fly`.
+//! Look in L1; join or start the flight of the key; wait for its answer. What the flight does is in `run`.
 
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Inner;
-use super::computation::{Computation, Leader};
+use super::computation::{Computation, Job};
 use crate::backends::Backend;
 use crate::clock::{check_time, millis, within};
 use crate::codec::Codec;
 use crate::config::Overload;
 use crate::error::{ComputeError, Error, ErrorKind};
 use crate::event::{CallerSpan, Complaint, Event, Outcome};
-use crate::flight::{Answer, Asker, Context, Fallback, Flight, Flights, Landing, Limits, Role};
+use crate::flight::{Answer, Asker, Context, Ending, Fallback, Flight, Flights, Limits, Role};
 use crate::frame::Tags;
 use crate::key::{IntoKey, Key};
 use crate::memory::Age;
@@ -25,12 +25,12 @@ use crate::tiers::{Found, Options};
 
 /// What L1 says of a key.
 pub(super) enum Look<T> {
-    Fresh(Arc<T>),
-    Other(Box<Other<T>>),
+    Hit(Arc<T>),
+    Miss(Box<Miss<T>>),
 }
 
 /// Nothing fresh, perhaps something stale.
-pub(super) struct Other<T> {
+pub(super) struct Miss<T> {
     pub(super) key: Key,
     pub(super) stale: Option<Arc<T>>,
     /// The tags that the call names.
@@ -52,13 +52,13 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     /// Answers a call that found nothing fresh in L1, by computing if need be.
     pub(super) fn answer<T: Value, E: Send + Sync + 'static>(
         self: &Arc<Self>,
-        other: Box<Other<T>>,
+        miss: Box<Miss<T>>,
         options: Options,
         compute: Computation<T, E>,
     ) -> impl Future<Output = Result<Arc<T>, ComputeError<E>>> + Send {
         // Boxed, so that the future of a hit is small.
         Box::pin(async move {
-            let Other { key, stale, tags, complaint, is_stand_in } = *other;
+            let Miss { key, stale, tags, complaint, is_stand_in } = *miss;
             let options = if is_stand_in { options.unfindable() } else { options };
             match stale {
                 Some(value) if self.policy().background => {
@@ -84,7 +84,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         let key = self.namespace.root().reserved(&format!("unnamed:{:x}", random::number()));
         self.observers.tell(Event::NotStored { key: &key, error });
         let (tags, complaint) = (Tags::default(), Complaint::default());
-        Look::Other(Box::new(Other { key, stale: None, tags, complaint, is_stand_in: true }))
+        Look::Miss(Box::new(Miss { key, stale: None, tags, complaint, is_stand_in: true }))
     }
 
     /// Looks in L1. A fresh hit is counted here; it makes no key unless somebody listens.
@@ -106,18 +106,18 @@ impl<B: Backend, C: Codec> Inner<B, C> {
                     } else {
                         self.observers.count(Outcome::L1Hit);
                     }
-                    Look::Fresh(value)
+                    Look::Hit(value)
                 }
                 found => {
                     let stale = found.filter(|found| found.age == Age::Stale).map(|found| found.value);
                     let (key, tags) = (Key::from_parts(text, hash), Tags::default());
-                    Look::Other(Box::new(Other { key, stale, tags, complaint, is_stand_in: false }))
+                    Look::Miss(Box::new(Miss { key, stale, tags, complaint, is_stand_in: false }))
                 }
             }
         })
     }
 
-    /// Starts a flight nobody waits for, unless one is under way, the key is throttled or enough are renewing.
+    /// Starts a flight that no caller waits for, unless one is under way, the key is throttled or enough are renewing.
     fn renew<T: Value, E: Send + Sync + 'static>(
         self: &Arc<Self>,
         key: Key,
@@ -128,21 +128,21 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         if self.shared.throttle.holds(&key, self.clock.ticks()) || !self.clock.can_sleep() {
             return;
         }
-        match self.board::<T, E>(&key, options, &tags, Asker::Renewal) {
-            Role::Lead(pass) => {
+        match self.join_flight::<T, E>(&key, options, &tags, Asker::Renewal) {
+            Role::Lead(leader) => {
                 let Ok(permit) = Arc::clone(&self.shared.refreshes).try_acquire_owned() else { return };
-                pass.flight.renew_with(permit);
+                leader.flight.renew_with(permit);
                 // No computation waits for this one.
-                let context = Context::default().enter(Arc::clone(&pass.flight.node), self.id(), key.clone(), false);
+                let context = Context::default().enter(Arc::clone(&leader.flight.node), self.id(), key.clone(), false);
                 let (span, complaint) = (CallerSpan::current(), Complaint::default());
-                let leader = Leader { context, span, complaint, compute };
+                let job = Job { context, span, complaint, compute };
                 // Where nothing can be spawned, the next stale hit tries again.
-                let _ = self.shared.tasks.spawn(self.task(pass, key, options, leader));
+                let _ = self.shared.tasks.spawn(self.task(leader, key, options, job));
             }
-            Role::Join(flight) if flight.needs_watch() => {
+            Role::Follow(flight) if flight.needs_watch() => {
                 let _ = self.shared.tasks.spawn(async move { flight.watch().await });
             }
-            Role::Join(_) | Role::Alone(_) | Role::Full => {}
+            Role::Follow(_) | Role::Unshared(_) | Role::Full => {}
         }
     }
 
@@ -165,27 +165,27 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         let asker = if context.is_empty() { Asker::Caller } else { Asker::Computation };
         let joined = Joined { since: self.tiers.local.orders.latest(), context: &context };
         loop {
-            let (pass, alone) = match self.board::<T, E>(&key, options, &tags, asker) {
-                Role::Lead(pass) => (pass, false),
-                Role::Alone(pass) => match context.check_unshared(self.id(), &key) {
-                    Ok(()) => (pass, true),
+            let (leader, alone) = match self.join_flight::<T, E>(&key, options, &tags, asker) {
+                Role::Lead(leader) => (leader, false),
+                Role::Unshared(leader) => match context.check_unshared(self.id(), &key) {
+                    Ok(()) => (leader, true),
                     Err(error) => return self.refuse(&key, error),
                 },
-                Role::Join(flight) => match self.join(&flight, &key, options, joined).await {
+                Role::Follow(flight) => match self.follow(&flight, &key, options, joined).await {
                     Some(answer) => return answer,
                     None => continue,
                 },
-                Role::Full => return self.turn_away(&key, options, asker == Asker::Computation).await,
+                Role::Full => return self.refuse_for_room(&key, options, asker == Asker::Computation).await,
             };
             // A call that computes for itself is too many, or late: nothing may go on behind it.
             options.skip_l2_write |= alone;
             options.skip_l1_write |= self.shared.tasks.closed();
-            let flight = Arc::clone(&pass.flight);
+            let flight = Arc::clone(&leader.flight);
             // Nothing waits for a new flight's computation yet, so this closes no ring.
             let _wait = context.wait_for(&flight.node);
             let context = context.clone().enter(Arc::clone(&flight.node), self.id(), key.clone(), alone);
-            let leader = Leader { context, span: CallerSpan::current(), complaint, compute };
-            let task = self.task(pass, key.clone(), options, leader);
+            let job = Job { context, span: CallerSpan::current(), complaint, compute };
+            let task = self.task(leader, key.clone(), options, job);
             let left = if alone { Err(task) } else { self.shared.tasks.spawn(task) };
             if let Err(task) = left {
                 task.await;
@@ -207,7 +207,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     }
 
     /// Joins the flight of the key, or makes one.
-    fn board<T: Value, E: Send + Sync + 'static>(
+    fn join_flight<T: Value, E: Send + Sync + 'static>(
         &self,
         key: &Key,
         options: Options,
@@ -220,10 +220,10 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         let computing = millis(options.deadline.unwrap_or(self.policy().deadline));
         let limits = Limits { reading: self.reading_time(), computing };
         if self.shared.tasks.closed() {
-            return Flights::alone(fence(), tags, now, limits);
+            return Flights::unshared(fence(), tags, now, limits);
         }
-        match self.shared.flights.board(fence(), (key, asker), (options.reads(), tags), now, limits) {
-            Role::Full if self.policy().overload == Overload::Compute => Flights::alone(fence(), tags, now, limits),
+        match self.shared.flights.join(fence(), (key, asker), (options.reads(), tags), now, limits) {
+            Role::Full if self.policy().overload == Overload::Compute => Flights::unshared(fence(), tags, now, limits),
             role => role,
         }
     }
@@ -240,7 +240,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     }
 
     /// Waits for the flight of another call, unless that waits for this one. `None` if it is of no use to this call.
-    async fn join<T: Value, E: Send + Sync>(
+    async fn follow<T: Value, E: Send + Sync>(
         &self,
         flight: &Flight<T, E>,
         key: &Key,
@@ -279,15 +279,13 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             return None;
         };
         let (outcome, answer) = match answer {
-            Some(Answer::Landed(Landing::Lost)) => return None,
-            Some(Answer::Landed(Landing::Error(_))) if freed() => return None,
-            Some(Answer::Landed(Landing::Error(error))) => (Outcome::Failed, Err(error.clone())),
-            Some(Answer::Landed(Landing::Value { tags, .. }) | Answer::Early(Fallback { tags, .. }))
-                if forgot(tags) =>
-            {
+            Some(Answer::Final(Ending::Lost)) => return None,
+            Some(Answer::Final(Ending::Error(_))) if freed() => return None,
+            Some(Answer::Final(Ending::Error(error))) => (Outcome::Failed, Err(error.clone())),
+            Some(Answer::Final(Ending::Value { tags, .. }) | Answer::Early(Fallback { tags, .. })) if forgot(tags) => {
                 return None;
             }
-            Some(Answer::Landed(Landing::Value { value, source, .. })) => {
+            Some(Answer::Final(Ending::Value { value, source, .. })) => {
                 // It has the value, so a backend that hangs, or a task that is stuck, costs it no more than this.
                 let written = pin!(flight.written());
                 let written = pin!(within(&*self.clock, Duration::from_millis(flight.limit), written));

@@ -7,26 +7,26 @@ use bytes::Bytes;
 
 use super::Inner;
 use super::computed::Computed;
-use super::lease::Leased;
-use super::turn::release;
+use super::election::release;
+use super::lease::HeldLease;
 use crate::backends::Backend;
 use crate::codec::Codec;
 use crate::error::{Error, ErrorKind};
 use crate::event::{Event, Outcome};
-use crate::flight::{Flight, Landing, Pass};
+use crate::flight::{Ending, Flight, Leader};
 use crate::frame::Tags;
 use crate::guard;
 use crate::key::Key;
 use crate::ledger::Stamp;
 use crate::seal::{Dates, Marks, Value};
-use crate::tiers::{Bulk, Options, Origin, Sealing, check_tags};
+use crate::tiers::{Bulk, Options, Sealing, Validity, check_tags};
 
 /// What a computation that ended leaves to [`Inner::store`].
-pub(super) struct Terms<B: Backend> {
+pub(super) struct WritePlan<B: Backend> {
     pub(super) cost: Duration,
     /// What held when it started.
     pub(super) stamp: Stamp,
-    pub(super) lease: Option<Leased<B>>,
+    pub(super) lease: Option<HeldLease<B>>,
     pub(super) to_l2: bool,
     pub(super) read_failed: bool,
 }
@@ -35,52 +35,52 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     /// Keeps what was computed: L1 first, then the callers' answer, then the backend.
     pub(super) async fn store<T: Value, E: Send + Sync + 'static>(
         &self,
-        pass: &mut Pass<T, E>,
+        leader: &mut Leader<T, E>,
         key: &Key,
         options: Options,
         computed: Computed<Arc<T>>,
-        terms: Terms<B>,
+        plan: WritePlan<B>,
     ) {
-        let flight = Arc::clone(&pass.flight);
+        let flight = Arc::clone(&leader.flight);
         let Computed { value, ttl, tags, store } = computed;
         let tags = Tags::from(tags);
-        let landing = |expires| {
+        let ending = |expires| {
             let (value, tags) = (Arc::clone(&value), Arc::clone(&tags));
-            Landing::Value { value, source: Outcome::Computed, expires, tags }
+            Ending::Value { value, source: Outcome::Computed, expires, tags }
         };
         let dates = check_tags(&tags).and_then(|()| self.tiers.plan(options, ttl, &*value));
         let Some(dates) = self.claim(&flight, key, dates, store) else {
-            pass.leave();
-            flight.land(landing(0));
-            return release(terms.lease).await;
+            leader.leave();
+            flight.complete(ending(0));
+            return release(plan.lease).await;
         };
         let bulk = Bulk::of(&*value);
-        let (sealer, cost) = (Arc::clone(&self.tiers.sealer), terms.cost);
+        let (sealer, cost) = (Arc::clone(&self.tiers.sealer), plan.cost);
         let sealing = Sealing { sealer, key: key.clone(), value: Arc::clone(&value), bulk, dates, cost };
-        let marks = Marks { stamp: terms.stamp, tags: Arc::clone(&tags) };
+        let marks = Marks { stamp: plan.stamp, tags: Arc::clone(&tags) };
         let sealed = if C::CONFIDENTIAL { Some(sealing.seal(marks.clone()).await) } else { None };
         let frame = sealed.as_ref().and_then(|sealed| sealed.as_ref().ok()).cloned();
         let kept = self.keep(&flight, options, &sealing, frame, &tags).await;
-        let landing = landing(self.clock.ticks().saturating_add(dates.ttl));
-        if !self.writes(options, &terms) {
-            flight.land(landing);
+        let ending = ending(self.clock.ticks().saturating_add(dates.ttl));
+        if !self.writes(options, &plan) {
+            flight.complete(ending);
             if let Some(error) = sealed.and_then(Result::err).or(kept.err()) {
                 self.observers.tell(Event::NotStored { key, error: &error });
             }
             return;
         }
         let in_l1 = matches!(kept, Ok(true));
-        let waits = options.wait_for_write.unwrap_or(self.policy().wait_for_write || !in_l1) && !terms.read_failed;
+        let waits = options.wait_for_write.unwrap_or(self.policy().wait_for_write || !in_l1) && !plan.read_failed;
         if waits {
-            flight.touch_down(landing);
+            flight.complete_before_write(ending);
         } else {
-            flight.land(landing);
+            flight.complete(ending);
         }
         let sealed = match sealed {
             Some(sealed) => sealed,
             None => sealing.seal(marks).await,
         };
-        self.write(&flight, key, sealed, (dates, waits), terms.lease).await;
+        self.write(&flight, key, sealed, (dates, waits), plan.lease).await;
     }
 
     /// The dates of a value that may be kept. If it may not, observers hear why, unless its computation said so.
@@ -115,15 +115,15 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             return Ok(false);
         }
         let weight = if self.tiers.keeps_values() { bulk.weigh(value).await } else { 0 };
-        let origin = Origin { dates: *dates, since: flight.fence.since(), tags: Arc::clone(tags) };
-        self.tiers.keep(key, value, weight, frame, origin, || flight.may_store())
+        let validity = Validity { dates: *dates, since: flight.fence.since(), tags: Arc::clone(tags) };
+        self.tiers.keep(key, value, weight, frame, validity, || flight.may_store())
     }
 
-    /// Whether a computed entry goes to the backend. After a failed read only where nobody pays for a failed write,
+    /// Whether a computed entry goes to the backend. After a failed read only where no caller waits for a failed write,
     /// too.
-    fn writes(&self, options: Options, terms: &Terms<B>) -> bool {
-        let may = self.tiers.l2.guard.is_some() && terms.to_l2 && !options.skip_l2_write;
-        may && (!terms.read_failed || self.policy().background)
+    fn writes(&self, options: Options, plan: &WritePlan<B>) -> bool {
+        let may = self.tiers.l2.guard.is_some() && plan.to_l2 && !options.skip_l2_write;
+        may && (!plan.read_failed || self.policy().background)
     }
 
     /// Writes a computed entry to the backend, if the flight's fence and its lease hold. The lease is renewed while the
@@ -134,7 +134,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         key: &Key,
         sealed: Result<Bytes, Error>,
         (dates, is_waited_for): (Dates, bool),
-        lease: Option<Leased<B>>,
+        lease: Option<HeldLease<B>>,
     ) {
         let Some(guard) = &self.tiers.l2.guard else { return };
         let stored = match sealed {
@@ -145,7 +145,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             },
         };
         match stored {
-            Ok(true) => return lease.into_iter().for_each(Leased::filled),
+            Ok(true) => return lease.into_iter().for_each(HeldLease::filled),
             Ok(false) => {
                 self.observers.tell(Event::Fenced { key });
                 // A lease that has not run out was ended: another process knows better.
@@ -164,7 +164,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         permit: guard::WritePermit<'_>,
         flight: &Flight<T, E>,
         (key, bytes, dates): (&Key, Bytes, Dates),
-        lease: Option<&Leased<B>>,
+        lease: Option<&HeldLease<B>>,
     ) -> Result<bool, Error> {
         let Some(guard) = &self.tiers.l2.guard else { return Ok(false) };
         let turn = flight.fence.turn().await;
@@ -176,7 +176,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         }
         let stored = guard.put_next(&permit, key, bytes, dates.keep(), token).await?;
         if stored {
-            self.make_way(key, &flight.fence, &turn).await;
+            self.remove_if_raced(key, &flight.fence, &turn).await;
         }
         Ok(stored)
     }

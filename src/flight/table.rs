@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use foldhash::fast::RandomState;
 
 use super::places::{Admission, Asker, Place, Places, Ticket};
-use super::{Flight, Landing, Limits, Reads};
+use super::{Ending, Flight, Limits, Reads};
 use crate::frame::Tags;
 use crate::key::Key;
 use crate::order::Fence;
@@ -37,18 +37,18 @@ struct Name {
 
 /// What a caller is to a flight.
 pub(crate) enum Role<T: Send + Sync + 'static, E: Send + Sync + 'static> {
-    /// The caller starts it; the pass takes it off the table when dropped.
-    Lead(Pass<T, E>),
+    /// The caller starts it, and takes it off the table when it drops this.
+    Lead(Leader<T, E>),
     /// Another call did.
-    Join(Arc<Flight<T, E>>),
+    Follow(Arc<Flight<T, E>>),
     /// No other call shares the flight, and the caller alone keeps it going.
-    Alone(Pass<T, E>),
+    Unshared(Leader<T, E>),
     /// There is no room for a flight.
     Full,
 }
 
 /// A flight's place in the table.
-pub(crate) struct Pass<T: Send + Sync + 'static, E: Send + Sync + 'static> {
+pub(crate) struct Leader<T: Send + Sync + 'static, E: Send + Sync + 'static> {
     pub(crate) flight: Arc<Flight<T, E>>,
     listed: Option<(Arc<Flights>, Name)>,
     /// While the flight waits in line.
@@ -65,7 +65,7 @@ impl Flights {
 
     /// Joins the flight of `key` that still stands at the tick `now`, or makes one for who asks, whose result will have
     /// the `tags`.
-    pub(crate) fn board<T, E>(
+    pub(crate) fn join<T, E>(
         self: &Arc<Self>,
         fence: Fence,
         (key, asker): (&Key, Asker),
@@ -87,7 +87,7 @@ impl Flights {
             Entry::Vacant(_) => None,
         };
         if let Some(flight) = other.as_ref().filter(|flight| flight.stands(now, reads, tags)) {
-            return Role::Join(Arc::clone(flight));
+            return Role::Follow(Arc::clone(flight));
         }
         let Some(admission) = self.places.admit(asker) else { return Role::Full };
         let inherited = other.and_then(|flight| flight.bequeath(now));
@@ -107,17 +107,17 @@ impl Flights {
             Admission::Ticket(ticket) => (Some(ticket), None),
             Admission::Place(place) => (None, Some(place)),
         };
-        Role::Lead(Pass { flight, listed, ticket, place })
+        Role::Lead(Leader { flight, listed, ticket, place })
     }
 
-    /// Makes a flight that nobody can join.
-    pub(crate) fn alone<T, E>(fence: Fence, tags: &Tags, now: u64, limits: Limits) -> Role<T, E>
+    /// Makes a flight that no other call can join.
+    pub(crate) fn unshared<T, E>(fence: Fence, tags: &Tags, now: u64, limits: Limits) -> Role<T, E>
     where
         T: Send + Sync + 'static,
         E: Send + Sync + 'static,
     {
         let flight = Arc::new(Flight::new(fence, now, limits, Arc::clone(tags)));
-        Role::Alone(Pass { flight, listed: None, ticket: None, place: None })
+        Role::Unshared(Leader { flight, listed: None, ticket: None, place: None })
     }
 
     /// How many flights the table holds.
@@ -137,7 +137,7 @@ impl fmt::Debug for Flights {
     }
 }
 
-impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Pass<T, E> {
+impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Leader<T, E> {
     /// The position in the line of a flight that has to wait for its place.
     pub(crate) fn ticket(&mut self) -> Option<Ticket> {
         self.ticket.take()
@@ -163,11 +163,11 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Pass<T, E> {
     }
 }
 
-impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Drop for Pass<T, E> {
+impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Drop for Leader<T, E> {
     fn drop(&mut self) {
         self.leave();
         drop(self.flight.holdings().permit.take());
-        self.flight.land(Landing::Lost);
+        self.flight.complete(Ending::Lost);
         drop(self.place.take());
     }
 }

@@ -39,8 +39,8 @@ pub(crate) enum Target {
 pub(crate) enum Work {
     Remove,
     /// The backend has it; others have not heard.
-    Tell,
-    Sweep,
+    Publish,
+    Forget,
     /// All parts of the backend have it but some that are away.
     Repeat,
 }
@@ -48,7 +48,7 @@ pub(crate) enum Work {
 impl Work {
     /// Whether what can be read from the backend may be older than the change.
     fn is_undone(self) -> bool {
-        matches!(self, Self::Remove | Self::Sweep)
+        matches!(self, Self::Remove | Self::Forget)
     }
 }
 

@@ -31,11 +31,11 @@ pub(crate) use self::weigh::{weigh, weigh_up_to};
 /// What L1 keeps for a key: a value, or where the codec hides it the `Bytes` of a whole frame.
 ///
 /// Which of the two, the codec's type says; a variant here would cost each hit a copy and each entry 16 bytes.
-pub(crate) type Held = Arc<dyn Any + Send + Sync>;
+pub(crate) type AnyValue = Arc<dyn Any + Send + Sync>;
 
 /// An entry on its way into L1. Moments are ticks of the cache's clock.
 pub(crate) struct Entry {
-    pub(crate) held: Held,
+    pub(crate) held: AnyValue,
     /// Bytes the value takes, beyond what L1 itself needs for an entry.
     pub(crate) weight: usize,
     /// From here on stale.
@@ -73,7 +73,7 @@ const MIN_SHARE: usize = 32 * 1024;
 
 /// What L1 found.
 pub(crate) struct Hit {
-    pub(crate) held: Held,
+    pub(crate) held: AnyValue,
     pub(crate) age: Age,
     /// The tick from which it is expired.
     pub(crate) expires: u64,

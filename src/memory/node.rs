@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use super::{Age, Entry, Held};
+use super::{Age, AnyValue, Entry};
 use crate::frame::Tags;
 use crate::order::{AtomicMoment, Moment, Orders};
 
@@ -17,7 +17,7 @@ pub(super) struct Now<'a> {
 /// What a shard keeps for a key.
 pub(super) struct Node {
     text: Text,
-    pub(super) held: Held,
+    pub(super) held: AnyValue,
     fresh_until: u64,
     expires: u64,
     pub(super) gone: u64,

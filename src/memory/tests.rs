@@ -19,7 +19,7 @@ fn key(n: u64) -> Key {
     Key::new("t", n).unwrap()
 }
 
-fn held(value: impl Any + Send + Sync) -> Held {
+fn held(value: impl Any + Send + Sync) -> AnyValue {
     Arc::new(value)
 }
 
@@ -39,7 +39,7 @@ fn until(gone: u64) -> Entry {
     Entry { fresh_until: gone, expires: gone, gone, ..entry(0, 100) }
 }
 
-fn number(held: &Held) -> u64 {
+fn number(held: &AnyValue) -> u64 {
     *held.downcast_ref().unwrap()
 }
 

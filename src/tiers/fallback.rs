@@ -19,7 +19,7 @@ use crate::key::Key;
 const HOLD: Duration = Duration::from_secs(5);
 
 /// What stands in the backend for an entry that expired.
-struct Fallback {
+struct Expired {
     bytes: Bytes,
     keep: Duration,
     /// What is there now.
@@ -35,7 +35,7 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
             return guard.remove(key).await;
         }
         if !guard.capabilities().leases {
-            let Some(Fallback { bytes, keep, .. }) = self.fallback(guard, key).await? else {
+            let Some(Expired { bytes, keep, .. }) = self.fallback(guard, key).await? else {
                 return guard.remove(key).await;
             };
             return guard.put(key, bytes, keep, None).await.map(drop);
@@ -55,7 +55,7 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
 
     /// While this process holds the lease of the key, so that nobody writes unseen.
     async fn expire_under(&self, guard: &Guard<B>, key: &Key, token: LeaseToken) -> Result<(), Error> {
-        let Some(Fallback { bytes, keep, stored }) = self.fallback(guard, key).await? else {
+        let Some(Expired { bytes, keep, stored }) = self.fallback(guard, key).await? else {
             return guard.remove(key).await;
         };
         if guard.put(key, bytes, keep, Some(token)).await? {
@@ -69,7 +69,7 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
     }
 
     /// The fallback that is left of what the backend has under `key`.
-    async fn fallback(&self, guard: &Guard<B>, key: &Key) -> Result<Option<Fallback>, Error> {
+    async fn fallback(&self, guard: &Guard<B>, key: &Key) -> Result<Option<Expired>, Error> {
         let Some(stored) = guard.get(key).await? else { return Ok(None) };
         let now = self.clock.wall();
         let (entry, ended) = frame::strip_expiry(stored.clone());
@@ -80,7 +80,7 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
         let keep = left.saturating_sub(Duration::from_millis(dates.left(dates.ttl, now)));
         let bytes = frame::expire(&entry, ended.unwrap_or(now).min(now));
         let fits = check_size(bytes.len(), self.l2.policy.max_value_size).is_ok();
-        Ok((fits && !keep.is_zero()).then_some(Fallback { bytes, keep, stored }))
+        Ok((fits && !keep.is_zero()).then_some(Expired { bytes, keep, stored }))
     }
 }
 

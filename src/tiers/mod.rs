@@ -17,7 +17,7 @@ use crate::frame::Tags;
 use crate::guard::{Guard, check_size};
 use crate::invalidate::{Ledgers, Local, RetryQueue};
 use crate::key::Key;
-use crate::memory::{self, Age, Held, Hit, L1};
+use crate::memory::{self, Age, AnyValue, Hit, L1};
 use crate::order::Moment;
 use crate::seal::{Dates, Sealer, Value};
 
@@ -80,7 +80,7 @@ impl<T> Found<T> {
 
 /// What L1 must know of an entry to forget it.
 #[derive(Debug, Clone)]
-pub(crate) struct Origin {
+pub(crate) struct Validity {
     pub(crate) dates: Dates,
     /// The last order before its making began.
     pub(crate) since: Moment,
@@ -232,19 +232,19 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
         value: &Arc<T>,
         weight: usize,
         sealed: Option<Bytes>,
-        origin: Origin,
+        validity: Validity,
         admit: impl Fn() -> bool,
     ) -> Result<bool, Error> {
         let Some(l1) = self.local.l1.as_ref().filter(|_| !self.local.is_shut()) else { return Ok(false) };
         let (held, weight, handle) = match sealed {
             Some(bytes) if C::CONFIDENTIAL => {
                 let weight = bytes.len();
-                (Arc::new(bytes) as Held, weight, SEALED_HANDLE)
+                (Arc::new(bytes) as AnyValue, weight, SEALED_HANDLE)
             }
             _ if C::CONFIDENTIAL => return Ok(false),
-            _ => (Arc::clone(value) as Held, weight, 0),
+            _ => (Arc::clone(value) as AnyValue, weight, 0),
         };
-        let Origin { dates, since, tags } = origin;
+        let Validity { dates, since, tags } = validity;
         let handle = handle + tags.len() * size_of::<u64>();
         let size = check_size(weight, self.l2.policy.max_value_size)
             .and_then(|()| check_fits(l1, key, weight.saturating_add(handle)));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::large::Bulk;
-use super::{Found, Options, Origin, Tiers};
+use super::{Found, Options, Tiers, Validity};
 use crate::backends::Backend;
 use crate::codec::Codec;
 use crate::error::{Error, ErrorKind};
@@ -126,8 +126,8 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
         // One that is a little ahead would live longer in L1 by as much.
         if dates.created <= now && !options.skip_l1_write {
             // What does not fit into L1 is read again.
-            let origin = Origin { dates, since: fence.since(), tags: Arc::clone(&tags) };
-            let _ = self.keep(key, &value, weight, Some(bytes), origin, admit);
+            let validity = Validity { dates, since: fence.since(), tags: Arc::clone(&tags) };
+            let _ = self.keep(key, &value, weight, Some(bytes), validity, admit);
         }
         Some(Found { value, age, in_l1: false, expires, tags: Some(tags) })
     }

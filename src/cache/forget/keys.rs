@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::backends::Backend;
 use crate::cache::Inner;
-use crate::cache::change::{Change, Part};
+use crate::cache::change::{Announcement, Change};
 use crate::codec::Codec;
 use crate::error::Error;
 use crate::event::Effect;
@@ -39,9 +39,9 @@ impl<B: Backend, C: Codec> Inner<B, C> {
                 (Some(_), Effect::Expired) => cache.tiers.expire(&change.key).await,
                 (Some(guard), _) => guard.remove(&change.key).await,
             };
-            cache.make_way(&change.key, &change.fence, &turn).await;
+            cache.remove_if_raced(&change.key, &change.fence, &turn).await;
             change.end(&turn, &made);
-            cache.conclude(&[change.part()], made, Work::Remove).await
+            cache.finish(&[change.part()], made, Work::Remove).await
         })
         .await
     }
@@ -60,9 +60,9 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         self.change(async move {
             let mut result = Ok(());
             for batch in changes.chunks(BATCH) {
-                if result.is_err() && cache.recovers() {
+                if result.is_err() && cache.retries_changes() {
                     // Nor would the backend take these.
-                    cache.recover_all(batch);
+                    cache.retry_all_later(batch);
                 } else {
                     result = result.and(cache.remove_all(batch).await);
                 }
@@ -88,15 +88,15 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         for (change, turn) in &due {
             change.end(turn, &removed);
         }
-        let parts: Vec<Part<'_>> = due.iter().map(|(change, _)| change.part()).collect();
-        self.conclude(&parts, removed, Work::Remove).await
+        let parts: Vec<Announcement<'_>> = due.iter().map(|(change, _)| change.part()).collect();
+        self.finish(&parts, removed, Work::Remove).await
     }
 
-    fn recover_all(&self, batch: &[Change<B, C>]) {
+    fn retry_all_later(&self, batch: &[Change<B, C>]) {
         for change in batch {
             change.void();
-            let Part { target, key, begun, .. } = change.part();
-            self.recover(target, key, begun, Work::Remove);
+            let Announcement { target, key, begun, .. } = change.part();
+            self.retry_later(target, key, begun, Work::Remove);
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::ledger::Change;
 use crate::message::Message;
 
 impl<B: Backend, C: Codec> Inner<B, C> {
-    /// Whether there is nobody to tell of a change: no backend, and no bus.
+    /// Whether no other process can be affected by a change: there is no backend, and no bus.
     pub(super) fn is_alone(&self) -> bool {
         self.tiers.l2.guard.is_none() && self.shared.subscription.is_none()
     }
@@ -26,7 +26,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
 
 impl<B: Backend> Shared<B> {
     /// Forgets in the backend, if there is one, and takes note of when that was.
-    pub(super) async fn forget_stored(&self, change: &Change) -> Result<Reached, Error> {
+    pub(super) async fn forget_in_backend(&self, change: &Change) -> Result<Reached, Error> {
         let (Some(guard), Some(ledgers)) = (&self.l2.guard, &self.l2.ledgers) else {
             return Ok(Reached::Backend(None));
         };
@@ -35,16 +35,16 @@ impl<B: Backend> Shared<B> {
     }
 
     /// Tells other processes of an order, unless the backend has told them.
-    pub(super) async fn tell_of_order(&self, root: &Key, change: &Change, reached: Reached) -> Result<(), Error> {
+    pub(super) async fn publish_order(&self, root: &Key, change: &Change, reached: Reached) -> Result<(), Error> {
         match reached {
             Reached::All => Ok(()),
-            Reached::Backend(Some(stamp)) => self.tell_others(root, &Message::Order(change.clone(), stamp)).await,
-            Reached::Backend(None) | Reached::Parts => self.tell_others(root, &Message::order(change)).await,
+            Reached::Backend(Some(stamp)) => self.publish(root, &Message::Order(change.clone(), stamp)).await,
+            Reached::Backend(None) | Reached::Parts => self.publish(root, &Message::order(change)).await,
         }
     }
 
     /// Tells other processes what to forget. The backend has forgotten it by then, so they cannot read it again.
-    pub(super) async fn tell_others(&self, key: &Key, what: &Message<'_>) -> Result<(), Error> {
+    pub(super) async fn publish(&self, key: &Key, what: &Message<'_>) -> Result<(), Error> {
         let (Some(Subscription(bulletin)), Some(post)) = (&self.subscription, &self.post) else { return Ok(()) };
         post.publish(key, bulletin.bus(), what.to_bytes(bulletin.source())).await
     }

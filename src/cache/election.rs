@@ -1,4 +1,4 @@
-//! Turns: processes agree on who computes.
+//! The election: processes agree on which of them computes.
 //!
 //! A flight that may compute asks the backend for the value and for the lease in one question. It is answered with the
 //! value, or it may compute, or it learns that another process does: then it repeats the question until the value of
@@ -10,22 +10,22 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::Inner;
-use super::lease::Leased;
+use super::lease::HeldLease;
 use super::orphans::Unneeded;
 use crate::backends::{Backend, Lease, LeaseToken};
 use crate::clock::millis;
 use crate::codec::Codec;
 use crate::error::{Error, ErrorKind};
 use crate::event::Complaint;
-use crate::flight::Standing;
+use crate::flight::LeaseHolder;
 use crate::guard::{Guard, Unleased};
 use crate::key::Key;
 use crate::ledger::Stamp;
 use crate::tiers::Options;
 
 /// Whether and how this process computes, as far as it is known.
-pub(super) struct Turn<B: Backend> {
-    flight: Arc<dyn Standing>,
+pub(super) struct Election<B: Backend> {
+    flight: Arc<dyn LeaseHolder>,
     /// The time of the ledger before the first question for the lease.
     stamp: Option<Stamp>,
     /// What the backend has under the key. It was the answer before, and was of no use.
@@ -37,7 +37,7 @@ pub(super) struct Turn<B: Backend> {
     /// Whether there is something to wait for before the next question.
     waits: bool,
     /// That of the flight, once it was granted.
-    pub(super) lease: Option<Leased<B>>,
+    pub(super) lease: Option<HeldLease<B>>,
     /// Whether no lease is asked for, or no more.
     is_over: bool,
     /// Whether what is computed goes to the backend. False where another process holds the lease, or the backend fails:
@@ -45,38 +45,38 @@ pub(super) struct Turn<B: Backend> {
     to_l2: bool,
 }
 
-/// What is left of a turn when the computation begins.
-pub(super) struct Agreed<B: Backend> {
+/// What an election has decided when the computation begins.
+pub(super) struct Elected<B: Backend> {
     pub(super) stamp: Option<Stamp>,
-    pub(super) lease: Option<Leased<B>>,
+    pub(super) lease: Option<HeldLease<B>>,
     /// Whether what is computed goes to the backend.
     pub(super) to_l2: bool,
 }
 
 /// How an entry is asked for.
-pub(super) struct Asking<'a, B: Backend> {
+pub(super) struct Question<'a, B: Backend> {
     pub(super) complaint: &'a Complaint,
-    /// That of the flight, if the question is one for the lease, too. Without, it is a plain read.
-    pub(super) turn: Option<&'a mut Turn<B>>,
+    /// That of the flight, if the question is one for the lease, too. Without one, it is a plain read.
+    pub(super) election: Option<&'a mut Election<B>>,
 }
 
-impl<'a, B: Backend> Asking<'a, B> {
+impl<'a, B: Backend> Question<'a, B> {
     pub(super) fn plain(complaint: &'a Complaint) -> Self {
-        Self { complaint, turn: None }
+        Self { complaint, election: None }
     }
 
     /// What was answered is overtaken, and is asked for anew.
     pub(super) async fn anew(&mut self) {
-        let Some(turn) = &mut self.turn else { return };
-        release(turn.lease.take()).await;
-        (turn.seen, turn.stamp) = (None, None);
+        let Some(election) = &mut self.election else { return };
+        release(election.lease.take()).await;
+        (election.seen, election.stamp) = (None, None);
     }
 }
 
 /// The shortest pause between two questions about what another process does.
 const SHORTEST: Duration = Duration::from_millis(10);
 
-impl<B: Backend> Turn<B> {
+impl<B: Backend> Election<B> {
     /// Whether nothing more is to be asked before the computation.
     pub(super) fn is_settled(&self) -> bool {
         self.is_over || self.lease.is_some() || self.flight.is_void()
@@ -88,8 +88,8 @@ impl<B: Backend> Turn<B> {
     }
 
     /// Nothing more is asked before the computation: what the backend has need not be remembered.
-    pub(super) fn end(self) -> Agreed<B> {
-        Agreed { stamp: self.stamp, lease: self.lease, to_l2: self.to_l2 }
+    pub(super) fn end(self) -> Elected<B> {
+        Elected { stamp: self.stamp, lease: self.lease, to_l2: self.to_l2 }
     }
 
     /// Asks for no lease any more, if one was to be asked for.
@@ -101,21 +101,21 @@ impl<B: Backend> Turn<B> {
 }
 
 impl<B: Backend, C: Codec> Inner<B, C> {
-    /// The turn of a flight that has asked for nothing yet.
-    pub(super) fn turn(&self, options: Options, flight: Arc<dyn Standing>) -> Turn<B> {
+    /// The election of a flight that has asked for nothing yet.
+    pub(super) fn election(&self, options: Options, flight: Arc<dyn LeaseHolder>) -> Election<B> {
         let has_leases = self.policy().leases.is_some() && self.tiers.l2.guard.as_ref().is_some_and(has_leases);
         let is_over = options.skip_l2_write || !has_leases;
         let (stamp, seen, begun, lease) = (None, None, None, None);
-        Turn { flight, stamp, seen, reads_first: false, begun, waits: false, lease, is_over, to_l2: true }
+        Election { flight, stamp, seen, reads_first: false, begun, waits: false, lease, is_over, to_l2: true }
     }
 
     /// Whether the time of the ledger is known, with which a value that is computed is stored. Asks, if it was not asked
     /// before.
-    pub(super) async fn is_stamped(&self, key: &Key, turn: &mut Turn<B>) -> bool {
-        if turn.stamp.is_none() {
-            turn.stamp = self.tiers.stamp(key).await.ok();
+    pub(super) async fn is_stamped(&self, key: &Key, election: &mut Election<B>) -> bool {
+        if election.stamp.is_none() {
+            election.stamp = self.tiers.stamp(key).await.ok();
         }
-        turn.stamp.is_some()
+        election.stamp.is_some()
     }
 
     /// Whether the first question of a flight is the one for the lease. It would be in vain where nothing may be computed
@@ -131,11 +131,11 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     pub(super) async fn ask_whole(
         &self,
         key: &Key,
-        turn: &mut Turn<B>,
+        election: &mut Election<B>,
         complaint: &Complaint,
     ) -> Result<Option<Bytes>, Error> {
         let Some(guard) = &self.tiers.l2.guard else { return Ok(None) };
-        let found = match self.ask(key, turn).await {
+        let found = match self.ask(key, election).await {
             Ok(found) => guard.whole(key, found, complaint).await?,
             Err(error) if is_of_writes(&error) => return self.tiers.fetch(key, complaint).await,
             Err(error) => return Err(error),
@@ -145,43 +145,43 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     }
 
     /// Asks for the lease. What the backend has under the key, if that is another than was seen.
-    pub(super) async fn ask(&self, key: &Key, turn: &mut Turn<B>) -> Result<Option<Bytes>, Error> {
+    pub(super) async fn ask(&self, key: &Key, election: &mut Election<B>) -> Result<Option<Bytes>, Error> {
         let Some(guard) = &self.tiers.l2.guard else { return Ok(None) };
-        let answer = self.question(guard, key, turn).await;
+        let answer = self.question(guard, key, election).await;
         if answer.is_err() {
             // Without a lease nothing tells a newer value in the backend from an older one, unless it has none.
-            turn.forgo(!guard.capabilities().leases);
+            election.forgo(!guard.capabilities().leases);
         }
         answer
     }
 
-    async fn question(&self, guard: &Guard<B>, key: &Key, turn: &mut Turn<B>) -> Result<Option<Bytes>, Error> {
+    async fn question(&self, guard: &Guard<B>, key: &Key, election: &mut Election<B>) -> Result<Option<Bytes>, Error> {
         let Some(leases) = self.policy().leases else { return Ok(None) };
-        if turn.stamp.is_none() {
-            turn.stamp = Some(self.tiers.stamp(key).await?);
+        if election.stamp.is_none() {
+            election.stamp = Some(self.tiers.stamp(key).await?);
         }
         if !has_leases(guard) {
             return Err(Error::new(ErrorKind::Unsupported, "the backend was found to have no leases"));
         }
-        if let Some(token) = turn.flight.inherited() {
+        if let Some(token) = election.flight.inherited() {
             // What cannot be given back ends by itself.
             let _ = guard.release(key, token).await;
         }
         let asked = self.clock.ticks();
-        turn.begun.get_or_insert(asked);
+        election.begun.get_or_insert(asked);
         let (token, hold) = (LeaseToken::random(), self.shared.hold_for(leases.hold));
-        match guard.lease(key, hold, token, turn.seen.as_ref()).await {
+        match guard.lease(key, hold, token, election.seen.as_ref()).await {
             Ok(Lease::Granted) => {
-                turn.lease = Some(self.hold(key, &turn.flight, (token, asked), (hold, leases)));
+                election.lease = Some(self.hold(key, &election.flight, (token, asked), (hold, leases)));
                 Ok(None)
             }
             Ok(Lease::Held) => {
-                turn.waits = true;
+                election.waits = true;
                 Ok(None)
             }
             Ok(Lease::Found(bytes)) => {
                 // The first that is of no use is asked about at once.
-                turn.waits = turn.seen.replace(bytes.clone()).is_some();
+                election.waits = election.seen.replace(bytes.clone()).is_some();
                 Ok(Some(bytes))
             }
             Err(Unleased { perhaps_granted, error }) => {
@@ -195,8 +195,10 @@ impl<B: Backend, C: Codec> Inner<B, C> {
 
     /// Waits until the question may be asked again, if there is something to wait for. False if it has been asked for
     /// long enough.
-    pub(super) async fn pause(&self, turn: &mut Turn<B>) -> bool {
-        let (Some(begun), Some(leases), true) = (turn.begun, self.policy().leases, turn.waits) else { return true };
+    pub(super) async fn pause(&self, election: &mut Election<B>) -> bool {
+        let (Some(begun), Some(leases), true) = (election.begun, self.policy().leases, election.waits) else {
+            return true;
+        };
         let waited = self.clock.ticks().saturating_sub(begun);
         let left = millis(leases.wait).saturating_sub(waited);
         if left == 0 {
@@ -223,7 +225,7 @@ fn is_of_writes(error: &Error) -> bool {
 }
 
 /// Gives a lease back, if there is one.
-pub(super) async fn release<B: Backend>(lease: Option<Leased<B>>) {
+pub(super) async fn release<B: Backend>(lease: Option<HeldLease<B>>) {
     if let Some(lease) = lease {
         // Boxed: a flight without a lease needs no room for it.
         Box::pin(lease.release()).await;

@@ -7,89 +7,89 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Inner;
-use super::computation::{Leader, caught};
+use super::computation::{Job, caught};
 use super::computed::Computed;
-use super::store::Terms;
-use super::turn::{Agreed, Asking, Turn, release};
+use super::election::{Elected, Election, Question, release};
+use super::store::WritePlan;
 use crate::backends::Backend;
 use crate::clock::within;
 use crate::codec::Codec;
 use crate::error::{ComputeError, Error, ErrorKind};
 use crate::event::{Complaint, Event, Failure, Outcome};
-use crate::flight::{Fallback, Flight, Landing, Pass};
+use crate::flight::{Ending, Fallback, Flight, Leader};
 use crate::key::Key;
 use crate::memory::Age;
 use crate::seal::Value;
 use crate::tiers::{Found, Options, Reading};
 
 impl<B: Backend, C: Codec> Inner<B, C> {
-    /// Flies. Nobody owns the flight, everybody who waits is answered by it; a panic anywhere in it is an answer, too.
-    pub(super) async fn fly<T: Value, E: Send + Sync + 'static>(
+    /// Runs a flight to its end, by which all callers that wait are answered; a panic anywhere in it is an answer, too.
+    pub(super) async fn run<T: Value, E: Send + Sync + 'static>(
         self: Arc<Self>,
-        mut pass: Pass<T, E>,
+        mut leader: Leader<T, E>,
         key: Key,
         options: Options,
-        leader: Leader<T, E>,
+        job: Job<T, E>,
     ) {
-        self.see_to_recovery();
-        if let Err(message) = caught(self.route(&mut pass, &key, options, leader)).await {
-            pass.leave();
-            pass.flight.land(Landing::Error(ComputeError::Panicked { message }));
+        self.ensure_retries();
+        if let Err(message) = caught(self.route(&mut leader, &key, options, job)).await {
+            leader.leave();
+            leader.flight.complete(Ending::Error(ComputeError::Panicked { message }));
         }
     }
 
     async fn route<T: Value, E: Send + Sync + 'static>(
         &self,
-        pass: &mut Pass<T, E>,
+        leader: &mut Leader<T, E>,
         key: &Key,
         options: Options,
-        leader: Leader<T, E>,
+        job: Job<T, E>,
     ) {
         self.listen().await;
-        let mut turn = self.turn(options, Arc::clone(&pass.flight) as _);
-        match self.ask_tiers(pass, key, options, (&mut turn, &leader.complaint)).await {
-            None => release(turn.lease.take()).await,
+        let mut election = self.election(options, Arc::clone(&leader.flight) as _);
+        match self.ask_tiers(leader, key, options, (&mut election, &job.complaint)).await {
+            None => release(election.lease.take()).await,
             // Boxed: a flight that finds its value needs no room for the rest.
-            Some(read_failed) => Box::pin(self.lead(pass, key, options, leader, (turn, read_failed))).await,
+            Some(read_failed) => Box::pin(self.lead(leader, key, options, job, (election, read_failed))).await,
         }
     }
 
     /// Computes, unless another process delivers.
     async fn lead<T: Value, E: Send + Sync + 'static>(
         &self,
-        pass: &mut Pass<T, E>,
+        leader: &mut Leader<T, E>,
         key: &Key,
         options: Options,
-        leader: Leader<T, E>,
-        (mut turn, read_failed): (Turn<B>, bool),
+        job: Job<T, E>,
+        (mut election, read_failed): (Election<B>, bool),
     ) {
-        let flight = Arc::clone(&pass.flight);
+        let flight = Arc::clone(&leader.flight);
         let options = self.without_refused_write(options);
-        let read_failed = read_failed || (!options.skip_l2_write && !self.is_stamped(key, &mut turn).await);
+        let read_failed = read_failed || (!options.skip_l2_write && !self.is_stamped(key, &mut election).await);
         if read_failed || options.skip_l2_write {
             // Nothing is stored by a lease. One that was granted by then is given back.
-            turn.forgo(false);
-            release(turn.lease.take()).await;
+            election.forgo(false);
+            release(election.lease.take()).await;
         }
-        if let Some(found) = self.take_turn(&flight, key, options, (&mut turn, &leader.complaint)).await {
-            flight.land(landing(&found));
-            return release(turn.lease.take()).await;
+        if let Some(found) = self.elect(&flight, key, options, (&mut election, &job.complaint)).await {
+            flight.complete(ending(&found));
+            return release(election.lease.take()).await;
         }
-        let Agreed { stamp, lease, to_l2 } = turn.end();
+        let Elected { stamp, lease, to_l2 } = election.end();
         let to_l2 = to_l2 && (stamp.is_some() || self.tiers.l2.ledgers.is_none());
         let (started, stamp) = (self.clock.precise(), stamp.unwrap_or_default());
-        let result = self.compute(&flight, options, leader).await;
+        let result = self.compute(&flight, options, job).await;
         let cost = self.clock.precise().saturating_sub(started);
         match result {
             Ok(computed) => {
                 self.tell_computed(key, cost, None, false);
                 self.shared.throttle.succeeded(key);
-                self.store(pass, key, options, computed, Terms { cost, stamp, lease, to_l2, read_failed }).await;
+                self.store(leader, key, options, computed, WritePlan { cost, stamp, lease, to_l2, read_failed }).await;
             }
             Err(failure) => {
                 let hidden = flight.renews() || flight.fallback().is_some();
                 self.tell_computed(key, cost, Some(Failure::of(&failure)), hidden);
-                self.fail(pass, key, failure);
+                self.fail(leader, key, failure);
                 release(lease).await;
             }
         }
@@ -100,23 +100,23 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         &self,
         flight: &Flight<T, E>,
         options: Options,
-        leader: Leader<T, E>,
+        job: Job<T, E>,
     ) -> Result<Computed<Arc<T>>, ComputeError<E>> {
-        let Leader { context, span, compute, .. } = leader;
+        let Job { context, span, compute, .. } = job;
         flight.start(self.clock.ticks());
         let computation = context.scope(span.around(caught(async move { compute().await })));
         self.bounded(flight, options, computation).await?.map_err(|error| ComputeError::Failed(Arc::new(error)))
     }
 
     /// Answers with an older value, or with the failure.
-    fn fail<T: Value, E: Send + Sync + 'static>(&self, pass: &mut Pass<T, E>, key: &Key, failure: ComputeError<E>) {
-        let flight = Arc::clone(&pass.flight);
+    fn fail<T: Value, E: Send + Sync + 'static>(&self, leader: &mut Leader<T, E>, key: &Key, failure: ComputeError<E>) {
+        let flight = Arc::clone(&leader.flight);
         if flight.fallback().is_some() {
             self.shared.throttle.failed(key, self.clock.ticks());
         }
         // Off the table first: a call that comes after the answer tries again.
-        pass.leave();
-        flight.land(self.stand_in(&flight).unwrap_or(Landing::Error(failure)));
+        leader.leave();
+        flight.complete(self.stand_in(&flight).unwrap_or(Ending::Error(failure)));
     }
 
     fn tell_computed(&self, key: &Key, elapsed: Duration, failure: Option<Failure<'_>>, hidden: bool) {
@@ -126,24 +126,24 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     /// Answers from the tiers if they suffice. Otherwise remembers what they have, and says whether the backend failed.
     async fn ask_tiers<T: Value, E: Send + Sync + 'static>(
         &self,
-        pass: &mut Pass<T, E>,
+        leader: &mut Leader<T, E>,
         key: &Key,
         options: Options,
-        (turn, complaint): (&mut Turn<B>, &Complaint),
+        (election, complaint): (&mut Election<B>, &Complaint),
     ) -> Option<bool> {
-        let flight = Arc::clone(&pass.flight);
-        turn.reads_first = !self.begins_with_lease(key);
-        let turn = if turn.is_settled() { None } else { Some(turn) };
-        let (found, failure) = self.consult::<T>(key, options, Asking { complaint, turn }).await;
+        let flight = Arc::clone(&leader.flight);
+        election.reads_first = !self.begins_with_lease(key);
+        let election = if election.is_settled() { None } else { Some(election) };
+        let (found, failure) = self.consult::<T>(key, options, Question { complaint, election }).await;
         let closed = |error: &&Error| self.policy().fail_closed && error.kind() == ErrorKind::Unauthentic;
         if let Some(error) = failure.as_ref().filter(closed) {
-            pass.leave();
-            flight.land(Landing::Error(error.clone().into()));
+            leader.leave();
+            flight.complete(Ending::Error(error.clone().into()));
             return None;
         }
         if let Some(found) = found {
             if found.age == Age::Fresh {
-                flight.land(landing(&found));
+                flight.complete(ending(&found));
                 return None;
             }
             let (value, tags) = (Arc::clone(&found.value), found.tags.clone().unwrap_or_default());
@@ -156,38 +156,38 @@ impl<B: Backend, C: Codec> Inner<B, C> {
                     flight.renew_with(permit);
                 }
                 if !flight.renews() || self.keeps_nothing(options) {
-                    flight.land(landing(&found));
+                    flight.complete(ending(&found));
                     return None;
                 }
             }
         }
         if self.shared.throttle.holds(key, self.clock.ticks())
-            && let Some(landing) = self.stand_in(&flight)
+            && let Some(ending) = self.stand_in(&flight)
         {
-            flight.land(landing);
+            flight.complete(ending);
             return None;
         }
         Some(failure.is_some())
     }
 
     /// Asks what the backend has until this process may compute, or another process has delivered, which is the answer.
-    async fn take_turn<T: Value, E: Send + Sync + 'static>(
+    async fn elect<T: Value, E: Send + Sync + 'static>(
         &self,
         flight: &Flight<T, E>,
         key: &Key,
         options: Options,
-        (turn, complaint): (&mut Turn<B>, &Complaint),
+        (election, complaint): (&mut Election<B>, &Complaint),
     ) -> Option<Found<T>> {
-        while !turn.is_settled() {
-            if !self.pause(turn).await {
+        while !election.is_settled() {
+            if !self.pause(election).await {
                 break;
             }
             let found = if options.skip_l2_read {
-                self.ask(key, turn).await.map(|_| None)
+                self.ask(key, election).await.map(|_| None)
             } else {
                 let reading = Reading { key, options, known: None, fence: &flight.fence, complaint };
-                let mut asking = Asking { complaint, turn: Some(&mut *turn) };
-                self.read::<T>(reading, &mut asking, || flight.may_store()).await
+                let mut question = Question { complaint, election: Some(&mut *election) };
+                self.read::<T>(reading, &mut question, || flight.may_store()).await
             };
             match found {
                 Ok(Some(found)) if found.age == Age::Fresh && !flight.is_void() => return Some(found),
@@ -195,8 +195,8 @@ impl<B: Backend, C: Codec> Inner<B, C> {
                 Err(_) => break,
             }
         }
-        if turn.lease.is_none() {
-            turn.forgo(false);
+        if election.lease.is_none() {
+            election.forgo(false);
         }
         None
     }
@@ -226,21 +226,21 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         result.map_err(|message| ComputeError::Panicked { message })
     }
 
-    /// The flight's older value as its landing.
-    fn stand_in<T: Value, E: Send + Sync>(&self, flight: &Flight<T, E>) -> Option<Landing<T, E>> {
+    /// The older value that the flight falls back on, as its ending.
+    fn stand_in<T: Value, E: Send + Sync>(&self, flight: &Flight<T, E>) -> Option<Ending<T, E>> {
         self.tiers.local.orders.check(self.clock.ticks());
         let Fallback { value, tags, .. } = flight.fallback()?;
         let (value, tags) = (Arc::clone(value), Arc::clone(tags));
-        Some(Landing::Value { value, source: Outcome::Stale, expires: 0, tags })
+        Some(Ending::Value { value, source: Outcome::Stale, expires: 0, tags })
     }
 }
 
-fn landing<T, E>(found: &Found<T>) -> Landing<T, E> {
+fn ending<T, E>(found: &Found<T>) -> Ending<T, E> {
     let source = match found.age {
         Age::Fresh if found.in_l1 => Outcome::L1Hit,
         Age::Fresh => Outcome::L2Hit,
         _ => Outcome::Stale,
     };
     let tags = found.tags.clone().unwrap_or_default();
-    Landing::Value { value: Arc::clone(&found.value), source, expires: found.expires, tags }
+    Ending::Value { value: Arc::clone(&found.value), source, expires: found.expires, tags }
 }

@@ -14,7 +14,7 @@ use crate::ledger::{Change, MAX_TAGS};
 use crate::order::Moment;
 
 /// What is swept.
-pub(super) enum Swept {
+pub(super) enum Selection {
     Namespace(Effect),
     Tags(Vec<Tag>),
 }
@@ -27,7 +27,7 @@ pub(super) struct Tag {
 }
 
 impl<B: Backend, C: Codec> Inner<B, C> {
-    pub(super) async fn sweep_tags<'t>(
+    pub(super) async fn forget_tags<'t>(
         self: &Arc<Self>,
         tags: impl IntoIterator<Item = &'t str> + Send,
     ) -> Result<(), Error> {
@@ -38,10 +38,10 @@ impl<B: Backend, C: Codec> Inner<B, C> {
                 all.push(Tag { fingerprint, name: self.observers.listen().then(|| name.into()) });
             }
         }
-        self.sweep(Swept::Tags(all)).await
+        self.forget(Selection::Tags(all)).await
     }
 
-    pub(super) async fn sweep(self: &Arc<Self>, what: Swept) -> Result<(), Error> {
+    pub(super) async fn forget(self: &Arc<Self>, what: Selection) -> Result<(), Error> {
         if self.tiers.l2.guard.is_some() && self.tiers.l2.ledgers.is_none() {
             let message = "this cache keeps no ledger, so it cannot tell which entries of the backend are meant: build it with \
                            the setting namespace_index";
@@ -51,20 +51,20 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         if changes.is_empty() {
             return Ok(());
         }
-        let sweep = Sweep::begin(self, what);
+        let change = BulkChange::begin(self, what);
         if self.is_alone() {
             return Ok(());
         }
         self.change(async move {
-            let (cache, begun) = (Arc::clone(&sweep.cache), sweep.begun);
+            let (cache, begun) = (Arc::clone(&change.cache), change.begun);
             let mut made = Vec::with_capacity(changes.len());
             for change in &changes {
-                made.push(cache.shared.forget_stored(change).await);
+                made.push(cache.shared.forget_in_backend(change).await);
             }
-            drop(sweep);
+            drop(change);
             let mut answer = Ok(());
             for (change, made) in changes.iter().zip(made) {
-                answer = answer.and(cache.conclude_order(change, begun, made).await);
+                answer = answer.and(cache.finish_order(change, begun, made).await);
             }
             answer
         })
@@ -72,27 +72,27 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     }
 
     /// Tells others of an order that the backend took, if they were not told with it. What failed leaves work for later.
-    async fn conclude_order(&self, change: &Change, begun: Moment, made: Result<Reached, Error>) -> Result<(), Error> {
+    async fn finish_order(&self, change: &Change, begun: Moment, made: Result<Reached, Error>) -> Result<(), Error> {
         let root = &self.namespace.root();
         let targets = Target::all(change);
-        let later = |work| targets.iter().for_each(|target| self.recover(target.clone(), root, begun, work));
-        let reached = made.inspect_err(|_| later(Work::Sweep))?;
+        let later = |work| targets.iter().for_each(|target| self.retry_later(target.clone(), root, begun, work));
+        let reached = made.inspect_err(|_| later(Work::Forget))?;
         // What an expiry leaves as fallbacks may be what an invalidation was to remove that failed.
         if !matches!(change, Change::Expiry { .. }) {
             targets.iter().for_each(|target| self.tiers.l2.retries.settle(target, begun));
         }
-        self.see_to_recovery();
-        let told = self.shared.tell_of_order(root, change, reached).await;
+        self.ensure_retries();
+        let told = self.shared.publish_order(root, change, reached).await;
         if reached == Reached::Parts {
             later(Work::Repeat);
         } else if told.is_err() {
-            later(Work::Tell);
+            later(Work::Publish);
         }
         told
     }
 }
 
-impl Swept {
+impl Selection {
     /// The orders that it takes.
     fn changes(&self, now: u64) -> Vec<Change> {
         match self {
@@ -107,40 +107,40 @@ impl Swept {
 }
 
 /// An order to forget more than one key. Whatever begins before its end is void.
-struct Sweep<B: Backend, C: Codec> {
+struct BulkChange<B: Backend, C: Codec> {
     cache: Arc<Inner<B, C>>,
-    what: Swept,
+    what: Selection,
     /// The last order before it.
     begun: Moment,
     has_begun: bool,
 }
 
-impl<B: Backend, C: Codec> Sweep<B, C> {
-    fn begin(cache: &Arc<Inner<B, C>>, what: Swept) -> Self {
+impl<B: Backend, C: Codec> BulkChange<B, C> {
+    fn begin(cache: &Arc<Inner<B, C>>, what: Selection) -> Self {
         let begun = cache.tiers.local.orders.latest();
-        let mut sweep = Self { cache: Arc::clone(cache), what, begun, has_begun: false };
-        sweep.forget();
-        sweep.has_begun = true;
-        sweep
+        let mut change = Self { cache: Arc::clone(cache), what, begun, has_begun: false };
+        change.forget();
+        change.has_begun = true;
+        change
     }
 
     fn forget(&self) {
         let Inner { tiers, clock, shared, .. } = &*self.cache;
         let local = &tiers.local;
         match &self.what {
-            Swept::Tags(tags) => return tags.iter().for_each(|tag| local.forget_tag(tag.fingerprint)),
-            Swept::Namespace(Effect::Expired) if self.has_begun => local.end_expiry(clock.ticks()),
-            Swept::Namespace(Effect::Expired) => local.expire_all(clock.ticks()),
-            Swept::Namespace(Effect::Cleared) => local.clear(),
-            Swept::Namespace(_) => return local.forget_all(),
+            Selection::Tags(tags) => return tags.iter().for_each(|tag| local.forget_tag(tag.fingerprint)),
+            Selection::Namespace(Effect::Expired) if self.has_begun => local.end_expiry(clock.ticks()),
+            Selection::Namespace(Effect::Expired) => local.expire_all(clock.ticks()),
+            Selection::Namespace(Effect::Cleared) => local.clear(),
+            Selection::Namespace(_) => return local.forget_all(),
         }
         shared.throttle.forget();
     }
 
     fn tell(&self) {
         match &self.what {
-            Swept::Namespace(effect) => self.cache.tell_invalidated(Scope::Namespace, *effect),
-            Swept::Tags(tags) => {
+            Selection::Namespace(effect) => self.cache.tell_invalidated(Scope::Namespace, *effect),
+            Selection::Tags(tags) => {
                 for Tag { fingerprint, name } in tags {
                     let scope = Scope::Tag { name: name.as_deref(), fingerprint: *fingerprint };
                     self.cache.tell_invalidated(scope, Effect::Invalidated);
@@ -150,7 +150,7 @@ impl<B: Backend, C: Codec> Sweep<B, C> {
     }
 }
 
-impl<B: Backend, C: Codec> Drop for Sweep<B, C> {
+impl<B: Backend, C: Codec> Drop for BulkChange<B, C> {
     fn drop(&mut self) {
         self.forget();
         self.cache.tiers.local.reclaim();

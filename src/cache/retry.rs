@@ -26,8 +26,8 @@ const LONGEST: Duration = Duration::from_secs(1);
 
 impl<B: Backend, C: Codec> Inner<B, C> {
     /// Notes what is left to do for a change that `begun` then, and sees to it.
-    pub(super) fn recover(&self, target: Target, key: &Key, begun: Moment, work: Work) {
-        if !self.recovers() {
+    pub(super) fn retry_later(&self, target: Target, key: &Key, begun: Moment, work: Work) {
+        if !self.retries_changes() {
             return;
         }
         let until = self.tiers.l2.gone_by(self.clock.ticks());
@@ -35,17 +35,17 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         if let Some(gone) = self.tiers.l2.retries.add(target, pending) {
             self.observers.tell(Event::GivenUp { key: gone.fence.key() });
         }
-        self.see_to_recovery();
+        self.ensure_retries();
     }
 
     /// Whether what the backend did not take is made again.
-    pub(super) fn recovers(&self) -> bool {
+    pub(super) fn retries_changes(&self) -> bool {
         self.policy().background && !self.shared.tasks.closed()
     }
 
     /// Sees to it that somebody works on what waits, if anything does.
     #[inline]
-    pub(super) fn see_to_recovery(&self) {
+    pub(super) fn ensure_retries(&self) {
         if self.tiers.l2.retries.len() > 0 && self.clock.can_sleep() && self.tiers.l2.retries.begin() {
             let (clock, observers) = (Arc::clone(&self.clock), self.observers.clone());
             let worker = Worker { cache: Arc::downgrade(&self.shared), clock, observers, ended: false };
@@ -56,7 +56,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
 }
 
 impl<B: Backend> Shared<B> {
-    async fn make_again(&self, target: &Target, pending: &Pending) -> Result<(), Error> {
+    async fn retry(&self, target: &Target, pending: &Pending) -> Result<(), Error> {
         let key = pending.fence.key();
         let turn = pending.fence.turn().await;
         if turn.made() > pending.begun && !pending.fence.kept(turn.made()) {
@@ -68,23 +68,23 @@ impl<B: Backend> Shared<B> {
                     guard.remove(key).await?;
                     turn.make(pending.begun);
                 }
-                return self.tell_others(key, &Message::Key(text.as_str())).await;
+                return self.publish(key, &Message::Key(text.as_str())).await;
             }
             Target::Tag(tag) => Change::Tags(vec![*tag]),
             Target::Namespace => Change::Everything,
         };
         let reached = match pending.work {
-            Work::Sweep | Work::Repeat => self.forget_stored(&change).await?,
-            Work::Tell | Work::Remove => Reached::Backend(None),
+            Work::Forget | Work::Repeat => self.forget_in_backend(&change).await?,
+            Work::Publish | Work::Remove => Reached::Backend(None),
         };
         if reached == Reached::Parts {
             return Err(Error::new(ErrorKind::Unavailable, "a part of the backend is away"));
         }
-        if let (Work::Sweep, Target::Tag(tag)) = (pending.work, target) {
+        if let (Work::Forget, Target::Tag(tag)) = (pending.work, target) {
             // A read may have asked the ledger before, and ends when nothing hides what it found.
             pending.fence.forget_tag(*tag);
         }
-        self.tell_of_order(key, &change, reached).await
+        self.publish_order(key, &change, reached).await
     }
 }
 
@@ -102,7 +102,7 @@ impl<B: Backend> Worker<B> {
         loop {
             self.clock.sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
             let Some(cache) = self.cache.upgrade() else { return };
-            if !self.make_all_again(&cache).await {
+            if !self.retry_all(&cache).await {
                 self.ended = true;
                 return;
             }
@@ -111,9 +111,9 @@ impl<B: Backend> Worker<B> {
     }
 
     /// Until one fails that may not fail later. Says whether any is left.
-    async fn make_all_again(&self, cache: &Shared<B>) -> bool {
+    async fn retry_all(&self, cache: &Shared<B>) -> bool {
         while let Some((target, pending)) = cache.l2.retries.first() {
-            match cache.make_again(&target, &pending).await {
+            match cache.retry(&target, &pending).await {
                 Err(error) if error.is_temporary() && self.clock.ticks() < pending.until => return true,
                 Err(_) => self.observers.tell(Event::GivenUp { key: pending.fence.key() }),
                 Ok(()) => {}

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Inner;
-use super::computation::Leader;
-use super::turn::Asking;
+use super::computation::Job;
+use super::election::Question;
 use crate::backends::Backend;
 use crate::clock::within;
 use crate::codec::Codec;
 use crate::error::{ComputeError, Error, ErrorKind};
 use crate::event::{Complaint, Event, Outcome};
-use crate::flight::{Landing, Pass, Ticket};
+use crate::flight::{Ending, Leader, Ticket};
 use crate::key::Key;
 use crate::seal::Value;
 use crate::tiers::Options;
@@ -22,20 +22,20 @@ use crate::tiers::Options;
 pub(super) type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl<B: Backend, C: Codec> Inner<B, C> {
-    /// The flight of a pass; one that has to wait for its place takes the room that it needs only then.
+    /// The task of a flight. One that has to wait for its place takes the memory that it needs only then.
     pub(super) fn task<T: Value, E: Send + Sync + 'static>(
         self: &Arc<Self>,
-        mut pass: Pass<T, E>,
+        mut leader: Leader<T, E>,
         key: Key,
         options: Options,
-        leader: Leader<T, E>,
+        job: Job<T, E>,
     ) -> Task {
         let cache = Arc::clone(self);
-        match pass.ticket() {
-            None => Box::pin(cache.fly(pass, key, options, leader)),
+        match leader.ticket() {
+            None => Box::pin(cache.run(leader, key, options, job)),
             Some(ticket) => Box::pin(async move {
-                if cache.line_up(ticket, &mut pass, &key, options).await {
-                    Box::pin(cache.fly(pass, key, options, leader)).await;
+                if cache.wait_for_place(ticket, &mut leader, &key, options).await {
+                    Box::pin(cache.run(leader, key, options, job)).await;
                 }
             }),
         }
@@ -43,33 +43,33 @@ impl<B: Backend, C: Codec> Inner<B, C> {
 
     /// Waits for the flight's place, at most until its deadline. Past that its callers are answered as those of a
     /// computation that is late. Returns whether the flight has its place.
-    async fn line_up<T: Value, E: Send + Sync + 'static>(
+    async fn wait_for_place<T: Value, E: Send + Sync + 'static>(
         &self,
         ticket: Ticket,
-        pass: &mut Pass<T, E>,
+        leader: &mut Leader<T, E>,
         key: &Key,
         options: Options,
     ) -> bool {
-        let flight = Arc::clone(&pass.flight);
+        let flight = Arc::clone(&leader.flight);
         let left = Duration::from_millis(flight.deadline().saturating_sub(self.clock.ticks()));
         let place = pin!(flight.place(&ticket));
         if let Some(place) = within(&*self.clock, left, place).await {
-            flight.depart(self.clock.ticks());
-            pass.take(place);
+            flight.take_place(self.clock.ticks());
+            leader.take(place);
             return true;
         }
-        let landing = match self.stale_in_l1(key, options).await {
-            Some(value) => Landing::Value { value, source: Outcome::Stale, expires: 0, tags: Arc::default() },
-            None => Landing::Error(ComputeError::TimedOut),
+        let ending = match self.stale_in_l1(key, options).await {
+            Some(value) => Ending::Value { value, source: Outcome::Stale, expires: 0, tags: Arc::default() },
+            None => Ending::Error(ComputeError::TimedOut),
         };
-        pass.leave();
+        leader.leave();
         flight.give_up();
-        flight.land(landing);
+        flight.complete(ending);
         false
     }
 
     /// Answers a call for whose flight there is no room.
-    pub(super) async fn turn_away<T: Value, E>(
+    pub(super) async fn refuse_for_room<T: Value, E>(
         &self,
         key: &Key,
         options: Options,
@@ -88,7 +88,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     pub(super) async fn stale_in_l1<T: Value>(&self, key: &Key, options: Options) -> Option<Arc<T>> {
         let (options, complaint) = (Options { skip_l2_read: true, ..options }, Complaint::default());
         // Boxed: rare, and as deep as a read of the backend.
-        let (found, _) = Box::pin(self.consult::<T>(key, options, Asking::plain(&complaint))).await;
+        let (found, _) = Box::pin(self.consult::<T>(key, options, Question::plain(&complaint))).await;
         found.map(|found| found.value)
     }
 }
