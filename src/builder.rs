@@ -87,9 +87,6 @@ impl<B> From<Option<B>> for Chosen<B> {
 const NOBODY_CHOSE: &str = "no variable selects a backend, and Redis at redis://localhost:6379/0, the default, does not answer: the \
                             cache goes on with L1 alone; set CACHEKIT_REDIS_URL, or call .l1_only()";
 
-const KEY_WITHOUT_SECURE: &str = "CACHEKIT_MASTER_KEY is set or .keyring(..) named, but this cache does not encrypt: a key is \
-                                  no switch, use Intent::Secure";
-
 impl CacheBuilder<NoBackend, Postcard, Production> {
     /// A builder that reads no environment: L1 alone, [`Postcard`], [`Production`].
     pub fn new() -> Self {
@@ -279,12 +276,7 @@ impl<B: Backend, C: Codec, P: Preset> CacheBuilder<B, C, P> {
         let backend = backend.map(|backend| backend.filter(|backend| !backend.capabilities().absent));
         if let Ok(Some(backend)) = &backend {
             let can = backend.capabilities();
-            policy.operation_timeout = settings.operation_timeout.unwrap_or(can.timeout);
-            if let Some(bounds) = &mut policy.backpressure {
-                bounds.max_concurrent = settings.max_concurrent.unwrap_or(can.concurrency).max(1);
-                // Flights have a bound of their own.
-                bounds.queue = settings.max_queued.unwrap_or(bounds.queue.max(policy.max_flights));
-            }
+            fittings::suit(&mut policy, &settings, can);
             let own_bus = || namespace.as_ref().is_ok_and(|namespace| backend.bus(&namespace.bus()).is_some());
             let has_bus = bus.is_some() || own_bus();
             check::capabilities(&explicit, &policy, can, has_bus, &mut problems);
@@ -297,16 +289,11 @@ impl<B: Backend, C: Codec, P: Preset> CacheBuilder<B, C, P> {
                 return Err(check::everything_wrong(problems, others.into_iter().flatten()));
             }
         };
-        let mut warnings = environment.map(|environment| environment.warnings.clone()).unwrap_or_default();
-        if has_key && !<P::Codec<C> as Codec>::CONFIDENTIAL {
-            warnings.push(KEY_WITHOUT_SECURE.to_owned());
-        }
-        if backend.is_none() && policy.l1_max_size.is_none() {
-            warnings.push("L1 is off and there is no backend: nothing is cached".to_owned());
-        }
+        let can = backend.as_ref().map(Backend::capabilities);
+        let has_idle_key = has_key && !<P::Codec<C> as Codec>::CONFIDENTIAL;
+        let mut warnings = fittings::warnings(environment, &policy, can, has_idle_key);
         warnings.extend(missing);
-        warnings.extend(backend.as_ref().and_then(|backend| backend.capabilities().warning).map(str::to_owned));
-        if let Some(can) = backend.as_ref().map(Backend::capabilities)
+        if let Some(can) = can
             && let Some(store) = can.store
         {
             let stack = fittings::stack(&codec, &policy);

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use crate::backends::Capabilities;
 use crate::codec::Codec;
-use crate::config::{Alarm, Environment, Policy, Secrets, Setup, Tracing};
+use crate::config::{Alarm, Environment, Policy, Secrets, Settings, Setup, Tracing};
+
 #[cfg(feature = "tracing")]
 use crate::event::TracingObserver;
 use crate::event::{Counters, Event, Observer, Observers};
@@ -32,6 +34,38 @@ pub(super) fn listeners(
     };
     let told = environment.map(|environment| environment.told.clone()).unwrap_or_default();
     Observers::new(counters, listeners, hits).after(told)
+}
+
+/// Sets what depends on the backend, unless a setting says it.
+pub(super) fn suit(policy: &mut Policy, settings: &Settings, can: Capabilities) {
+    policy.operation_timeout = settings.operation_timeout.unwrap_or(can.timeout);
+    if let Some(bounds) = &mut policy.backpressure {
+        bounds.max_concurrent = settings.max_concurrent.unwrap_or(can.concurrency).max(1);
+        // Flights have a bound of their own.
+        bounds.queue = settings.max_queued.unwrap_or(bounds.queue.max(policy.max_flights));
+    }
+}
+
+const KEY_WITHOUT_SECURE: &str = "CACHEKIT_MASTER_KEY is set or .keyring(..) named, but this cache does not encrypt: a key is \
+                                  no switch, use Intent::Secure";
+
+/// What is odd about a cache over a backend that can do this, if there is one. `has_idle_key` says that it has a key and
+/// does not encrypt.
+pub(super) fn warnings(
+    environment: Option<&Environment>,
+    policy: &Policy,
+    can: Option<Capabilities>,
+    has_idle_key: bool,
+) -> Vec<String> {
+    let mut warnings = environment.map(|environment| environment.warnings.clone()).unwrap_or_default();
+    if has_idle_key {
+        warnings.push(KEY_WITHOUT_SECURE.to_owned());
+    }
+    if can.is_none() && policy.l1_max_size.is_none() {
+        warnings.push("L1 is off and there is no backend: nothing is cached".to_owned());
+    }
+    warnings.extend(can.and_then(|can| can.warning).map(str::to_owned));
+    warnings
 }
 
 /// What the bytes of a cache look like: caches that differ in it cannot read one another's.

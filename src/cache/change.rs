@@ -152,7 +152,7 @@ impl<B: Backend, C: Codec> Change<B, C> {
     }
 
     /// What there is to be told of this change.
-    pub(super) fn part(&self) -> Announcement<'_> {
+    pub(super) fn announcement(&self) -> Announcement<'_> {
         let text = self.key.as_str();
         let message = if self.effect == Some(Effect::Expired) { Message::ExpiredKey(text) } else { Message::Key(text) };
         Announcement { target: Target::Key(self.key.clone()), key: &self.key, begun: self.begun, message }
@@ -172,7 +172,7 @@ impl<B: Backend, C: Codec> Change<B, C> {
             return Ok(());
         };
         let removed = guard.remove(&self.key).await;
-        self.cache.finish(&[self.part()], removed, Work::Remove).await
+        self.cache.finish(&[self.announcement()], removed, Work::Remove).await
     }
 
     /// Whether L1 may hold what this change has made: nothing newer has come from elsewhere, nor from here, even if the

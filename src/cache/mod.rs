@@ -42,6 +42,7 @@ mod publish;
 mod queue;
 mod retry;
 mod run;
+mod set;
 mod store;
 #[cfg(feature = "encryption")]
 mod tenant;
@@ -154,21 +155,10 @@ impl<B: Backend, C: Codec> Cache<B, C> {
             Subscription(Bulletin::new(bus, [name, root], wait, local, ledgers.clone(), clock, observers.clone()))
         });
         let sealer = Arc::new(Sealer::new(codec, &policy));
-        let shared = Shared {
-            post,
-            subscription,
-            flights: Flights::new(Places::new(policy.max_flights, policy.max_queued_flights)),
-            throttle: Throttle::new(policy.throttle),
-            refreshes: Arc::new(Semaphore::new(policy.max_refreshes.min(Semaphore::MAX_PERMITS))),
-            orphans: Orphans::default(),
-            returns: Arc::new(Semaphore::new(MOST_RETURNS)),
-            checked: health::Checked::default(),
-            tasks,
-            l2: Arc::new(L2::new(policy, guard, ledgers, &*clock)),
-        };
-        let l2 = Arc::clone(&shared.l2);
+        let l2 = Arc::new(L2::new(policy, guard, ledgers, &*clock));
+        let shared = Arc::new(Shared::new(Arc::clone(&l2), post, subscription, tasks));
         let tiers = Tiers { sealer, clock: Arc::clone(&clock), observers: observers.clone(), local, l2 };
-        let inner = Inner { namespace, tiers, clock, observers, shared: Arc::new(shared) };
+        let inner = Inner { namespace, tiers, clock, observers, shared };
         Self { inner: Arc::new(inner) }
     }
 
@@ -413,6 +403,24 @@ impl<B: Backend, C: Codec> fmt::Debug for Cache<B, C> {
             .field("tasks", &inner.shared.tasks.len())
             .field("renewals", &(inner.policy().max_refreshes - inner.shared.refreshes.available_permits()))
             .finish_non_exhaustive()
+    }
+}
+
+impl<B: Backend> Shared<B> {
+    fn new(l2: Arc<L2<B>>, post: Option<Post>, subscription: Option<Subscription>, tasks: Arc<Tasks>) -> Self {
+        let policy = &l2.policy;
+        Self {
+            post,
+            subscription,
+            flights: Flights::new(Places::new(policy.max_flights, policy.max_queued_flights)),
+            throttle: Throttle::new(policy.throttle),
+            refreshes: Arc::new(Semaphore::new(policy.max_refreshes.min(Semaphore::MAX_PERMITS))),
+            orphans: Orphans::default(),
+            returns: Arc::new(Semaphore::new(MOST_RETURNS)),
+            checked: health::Checked::default(),
+            tasks,
+            l2,
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use crate::codec::Codec;
 use crate::config::Overload;
 use crate::error::{ComputeError, Error, ErrorKind};
 use crate::event::{CallerSpan, Complaint, Event, Outcome};
-use crate::flight::{Answer, Asker, Context, Ending, Fallback, Flight, Flights, Limits, Role};
+use crate::flight::{Answer, Asker, Context, Ending, Fallback, Flight, Flights, Leader, Limits, Role};
 use crate::frame::Tags;
 use crate::key::{IntoKey, Key};
 use crate::memory::Age;
@@ -150,7 +150,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     async fn load<T: Value, E: Send + Sync + 'static>(
         self: &Arc<Self>,
         key: Key,
-        mut options: Options,
+        options: Options,
         tags: Tags,
         (complaint, compute): (Complaint, Computation<T, E>),
     ) -> Result<Arc<T>, ComputeError<E>> {
@@ -164,39 +164,52 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         let context = Context::current();
         let asker = if context.is_empty() { Asker::Caller } else { Asker::Computation };
         let joined = Joined { since: self.tiers.local.orders.latest(), context: &context };
-        loop {
-            let (leader, alone) = match self.join_flight::<T, E>(&key, options, &tags, asker) {
-                Role::Lead(leader) => (leader, false),
+        let (leader, unshared) = loop {
+            match self.join_flight::<T, E>(&key, options, &tags, asker) {
+                Role::Lead(leader) => break (leader, false),
                 Role::Unshared(leader) => match context.check_unshared(self.id(), &key) {
-                    Ok(()) => (leader, true),
+                    Ok(()) => break (leader, true),
                     Err(error) => return self.refuse(&key, error),
                 },
-                Role::Follow(flight) => match self.follow(&flight, &key, options, joined).await {
-                    Some(answer) => return answer,
-                    None => continue,
-                },
-                Role::Full => return self.refuse_for_room(&key, options, asker == Asker::Computation).await,
-            };
-            // A call that computes for itself is too many, or late: nothing may go on behind it.
-            options.skip_l2_write |= alone;
-            options.skip_l1_write |= self.shared.tasks.closed();
-            let flight = Arc::clone(&leader.flight);
-            // Nothing waits for a new flight's computation yet, so this closes no ring.
-            let _wait = context.wait_for(&flight.node);
-            let context = context.clone().enter(Arc::clone(&flight.node), self.id(), key.clone(), alone);
-            let job = Job { context, span: CallerSpan::current(), complaint, compute };
-            let task = self.task(leader, key.clone(), options, job);
-            let left = if alone { Err(task) } else { self.shared.tasks.spawn(task) };
-            if let Err(task) = left {
-                task.await;
-            }
-            return match self.wait(&flight, &key, options, None).await {
-                Some(answer) => answer,
-                None => {
-                    let message = "the runtime that ran the computation shut down before it ended";
-                    self.refuse(&key, Error::new(ErrorKind::Closed, message))
+                Role::Follow(flight) => {
+                    if let Some(answer) = self.follow(&flight, &key, options, joined).await {
+                        return answer;
+                    }
                 }
-            };
+                Role::Full => return self.refuse_for_room(&key, options, asker == Asker::Computation).await,
+            }
+        };
+        let job = Job { context: context.clone(), span: CallerSpan::current(), complaint, compute };
+        self.lead_flight(leader, unshared, key, options, job).await
+    }
+
+    /// Starts the flight, and waits for its answer.
+    async fn lead_flight<T: Value, E: Send + Sync + 'static>(
+        self: &Arc<Self>,
+        leader: Leader<T, E>,
+        unshared: bool,
+        key: Key,
+        mut options: Options,
+        mut job: Job<T, E>,
+    ) -> Result<Arc<T>, ComputeError<E>> {
+        // A call that computes for itself is too many, or late: nothing may go on behind it.
+        options.skip_l2_write |= unshared;
+        options.skip_l1_write |= self.shared.tasks.closed();
+        let (flight, context) = (Arc::clone(&leader.flight), job.context.clone());
+        // No call waits for a new flight's computation yet, so this closes no ring.
+        let _wait = context.wait_for(&flight.node);
+        job.context = job.context.enter(Arc::clone(&flight.node), self.id(), key.clone(), unshared);
+        let task = self.task(leader, key.clone(), options, job);
+        let left = if unshared { Err(task) } else { self.shared.tasks.spawn(task) };
+        if let Err(task) = left {
+            task.await;
+        }
+        match self.wait(&flight, &key, options, None).await {
+            Some(answer) => answer,
+            None => {
+                let message = "the runtime that ran the computation shut down before it ended";
+                self.refuse(&key, Error::new(ErrorKind::Closed, message))
+            }
         }
     }
 
@@ -294,24 +307,33 @@ impl<B: Backend, C: Codec> Inner<B, C> {
                 (outcome, Ok(Arc::clone(value)))
             }
             Some(Answer::Early(Fallback { value, .. })) => (Outcome::Stale, Ok(Arc::clone(value))),
-            None => {
-                let now = self.clock.ticks();
-                if now >= flight.deadline() {
-                    flight.give_up();
-                }
-                self.tiers.local.orders.check(now);
-                match flight.fallback() {
-                    Some(Fallback { value, tags, .. }) if !forgot(tags) => (Outcome::Stale, Ok(Arc::clone(value))),
-                    // One that never had its place has not looked.
-                    _ => match self.stale_in_l1(key, options).await {
-                        Some(value) => (Outcome::Stale, Ok(value)),
-                        None => (Outcome::Failed, Err(ComputeError::TimedOut)),
-                    },
-                }
-            }
+            None => match self.older_value(flight, key, options, forgot).await {
+                Some(value) => (Outcome::Stale, Ok(value)),
+                None => (Outcome::Failed, Err(ComputeError::TimedOut)),
+            },
         };
         self.observers.tell(Event::Answered { key, outcome });
         Some(answer)
+    }
+
+    /// An older value for a caller that waits no longer, unless it was `forgot`ten. A flight past its deadline is given up.
+    async fn older_value<T: Value, E: Send + Sync>(
+        &self,
+        flight: &Flight<T, E>,
+        key: &Key,
+        options: Options,
+        forgot: impl Fn(&Tags) -> bool,
+    ) -> Option<Arc<T>> {
+        let now = self.clock.ticks();
+        if now >= flight.deadline() {
+            flight.give_up();
+        }
+        self.tiers.local.orders.check(now);
+        match flight.fallback() {
+            Some(Fallback { value, tags, .. }) if !forgot(tags) => Some(Arc::clone(value)),
+            // A flight that never had its place has not looked.
+            _ => self.stale_in_l1(key, options).await,
+        }
     }
 
     /// What the flight answers before its deadline, which moves when it has its place, and when its computation begins.

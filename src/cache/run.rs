@@ -141,25 +141,8 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             flight.complete(Ending::Error(error.clone().into()));
             return None;
         }
-        if let Some(found) = found {
-            if found.age == Age::Fresh {
-                flight.complete(ending(&found));
-                return None;
-            }
-            let (value, tags) = (Arc::clone(&found.value), found.tags.clone().unwrap_or_default());
-            flight.fall_back_on(Fallback { value, tags, in_l1: found.in_l1 });
-            if found.age == Age::Stale && self.policy().background {
-                flight.answer_early(found.expires);
-                if !flight.renews()
-                    && let Ok(permit) = Arc::clone(&self.shared.refreshes).try_acquire_owned()
-                {
-                    flight.renew_with(permit);
-                }
-                if !flight.renews() || self.keeps_nothing(options) {
-                    flight.complete(ending(&found));
-                    return None;
-                }
-            }
+        if found.is_some_and(|found| self.suffices(&flight, options, &found)) {
+            return None;
         }
         if self.shared.throttle.holds(key, self.clock.ticks())
             && let Some(ending) = self.stand_in(&flight)
@@ -168,6 +151,30 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             return None;
         }
         Some(failure.is_some())
+    }
+
+    /// Whether what was found ends the flight. If not, it is what the flight falls back on.
+    fn suffices<T: Value, E: Send + Sync>(&self, flight: &Flight<T, E>, options: Options, found: &Found<T>) -> bool {
+        if found.age == Age::Fresh {
+            flight.complete(ending(found));
+            return true;
+        }
+        let (value, tags) = (Arc::clone(&found.value), found.tags.clone().unwrap_or_default());
+        flight.fall_back_on(Fallback { value, tags, in_l1: found.in_l1 });
+        if found.age != Age::Stale || !self.policy().background {
+            return false;
+        }
+        flight.answer_early(found.expires);
+        if !flight.renews()
+            && let Ok(permit) = Arc::clone(&self.shared.refreshes).try_acquire_owned()
+        {
+            flight.renew_with(permit);
+        }
+        if flight.renews() && !self.keeps_nothing(options) {
+            return false;
+        }
+        flight.complete(ending(found));
+        true
     }
 
     /// Asks what the backend has until this process may compute, or another process has delivered, which is the answer.

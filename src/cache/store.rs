@@ -19,7 +19,7 @@ use crate::guard;
 use crate::key::Key;
 use crate::ledger::Stamp;
 use crate::seal::{Dates, Marks, Value};
-use crate::tiers::{Bulk, Options, Sealing, Validity, check_tags};
+use crate::tiers::{Options, Sealing, Validity, check_tags};
 
 /// What a computation that ended leaves to [`Inner::store`].
 pub(super) struct WritePlan<B: Backend> {
@@ -54,9 +54,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             flight.complete(ending(0));
             return release(plan.lease).await;
         };
-        let bulk = Bulk::of(&*value);
-        let (sealer, cost) = (Arc::clone(&self.tiers.sealer), plan.cost);
-        let sealing = Sealing { sealer, key: key.clone(), value: Arc::clone(&value), bulk, dates, cost };
+        let sealing = self.tiers.sealing(key, &value, dates, plan.cost);
         let marks = Marks { stamp: plan.stamp, tags: Arc::clone(&tags) };
         let sealed = if C::CONFIDENTIAL { Some(sealing.seal(marks.clone()).await) } else { None };
         let frame = sealed.as_ref().and_then(|sealed| sealed.as_ref().ok()).cloned();
@@ -70,17 +68,17 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             return;
         }
         let in_l1 = matches!(kept, Ok(true));
-        let waits = options.wait_for_write.unwrap_or(self.policy().wait_for_write || !in_l1) && !plan.read_failed;
-        if waits {
-            flight.complete_before_write(ending);
-        } else {
+        let is_late = plan.read_failed || !options.wait_for_write.unwrap_or(self.policy().wait_for_write || !in_l1);
+        if is_late {
             flight.complete(ending);
+        } else {
+            flight.complete_before_write(ending);
         }
         let sealed = match sealed {
             Some(sealed) => sealed,
             None => sealing.seal(marks).await,
         };
-        self.write(&flight, key, sealed, (dates, waits), plan.lease).await;
+        self.write(&flight, key, sealed, (dates, !is_late), plan.lease).await;
     }
 
     /// The dates of a value that may be kept. If it may not, observers hear why, unless its computation said so.

@@ -18,7 +18,8 @@ use crate::order::Fence;
 
 const SHARDS: usize = 64;
 
-type Table = HashMap<Name, Arc<dyn Any + Send + Sync>, RandomState>;
+type Listed = Arc<dyn Any + Send + Sync>;
+type Table = HashMap<Name, Listed, RandomState>;
 type Shard = Mutex<Table>;
 
 /// The flights under way.
@@ -93,15 +94,7 @@ impl Flights {
         let inherited = other.and_then(|flight| flight.bequeath(now));
         let flight = Arc::new(Flight::new(fence, now, limits, Arc::clone(tags)));
         flight.holdings().inherited = inherited;
-        match slot {
-            Entry::Occupied(mut slot) => {
-                _displaced = slot.insert(Arc::clone(&flight) as _);
-            }
-            Entry::Vacant(slot) => {
-                self.count.fetch_add(1, SeqCst);
-                slot.insert(Arc::clone(&flight) as _);
-            }
-        }
+        _displaced = self.list(slot, Arc::clone(&flight) as _);
         let listed = Some((Arc::clone(self), name));
         let (ticket, place) = match admission {
             Admission::Ticket(ticket) => (Some(ticket), None),
@@ -118,6 +111,18 @@ impl Flights {
     {
         let flight = Arc::new(Flight::new(fence, now, limits, Arc::clone(tags)));
         Role::Unshared(Leader { flight, listed: None, ticket: None, place: None })
+    }
+
+    /// Puts a flight in its slot. The flight that had it, if there is one.
+    fn list(&self, slot: Entry<'_, Name, Listed>, flight: Listed) -> Option<Listed> {
+        match slot {
+            Entry::Occupied(mut slot) => Some(slot.insert(flight)),
+            Entry::Vacant(slot) => {
+                self.count.fetch_add(1, SeqCst);
+                slot.insert(flight);
+                None
+            }
+        }
     }
 
     /// How many flights the table holds.

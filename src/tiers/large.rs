@@ -90,6 +90,12 @@ impl<T: Value, C: Codec> Sealing<T, C> {
 }
 
 impl<B: Backend, C: Codec> Tiers<B, C> {
+    /// What is needed to seal a value that took `cost` to compute.
+    pub(crate) fn sealing<T: Value>(&self, key: &Key, value: &Arc<T>, dates: Dates, cost: Duration) -> Sealing<T, C> {
+        let (sealer, value, bulk) = (Arc::clone(&self.sealer), Arc::clone(value), Bulk::of(&**value));
+        Sealing { sealer, key: key.clone(), value, bulk, dates, cost }
+    }
+
     /// Opens what was stored under `key`, which begins with this head.
     pub(super) async fn open<T: Value>(&self, key: &Key, sealed: &Bytes, head: &Head) -> Result<T, Unreadable> {
         if !is_opened_apart(sealed) {

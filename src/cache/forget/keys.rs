@@ -41,7 +41,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             };
             cache.remove_if_raced(&change.key, &change.fence, &turn).await;
             change.end(&turn, &made);
-            cache.finish(&[change.part()], made, Work::Remove).await
+            cache.finish(&[change.announcement()], made, Work::Remove).await
         })
         .await
     }
@@ -88,14 +88,14 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         for (change, turn) in &due {
             change.end(turn, &removed);
         }
-        let parts: Vec<Announcement<'_>> = due.iter().map(|(change, _)| change.part()).collect();
+        let parts: Vec<Announcement<'_>> = due.iter().map(|(change, _)| change.announcement()).collect();
         self.finish(&parts, removed, Work::Remove).await
     }
 
     fn retry_all_later(&self, batch: &[Change<B, C>]) {
         for change in batch {
             change.void();
-            let Announcement { target, key, begun, .. } = change.part();
+            let Announcement { target, key, begun, .. } = change.announcement();
             self.retry_later(target, key, begun, Work::Remove);
         }
     }

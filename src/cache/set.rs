@@ -1,0 +1,127 @@
+//! Setting a value: it is sealed, then kept and written as a change of its key.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::Inner;
+use super::change::Change;
+use crate::backends::Backend;
+use crate::clock::check_time;
+use crate::codec::Codec;
+use crate::error::Error;
+use crate::frame::Tags;
+use crate::guard::check_size;
+use crate::invalidate::Work;
+use crate::key::{IntoKey, Key};
+use crate::ledger::Stamp;
+use crate::seal::{Marks, Value};
+use crate::tiers::{Options, Sealing, Tiers, Validity, check_tags};
+
+/// A value on its way into the tiers.
+struct Set<T, C> {
+    options: Options,
+    validity: Validity,
+    sealing: Sealing<T, C>,
+    /// Sealed, where it is.
+    frame: Option<Bytes>,
+    /// Whether the stamp in its frame is known to be right.
+    is_stamped: bool,
+    /// What it takes in L1 as a value.
+    weight: usize,
+    to_l2: bool,
+}
+
+impl<B: Backend, C: Codec> Inner<B, C> {
+    pub(super) async fn set<T: Value>(
+        self: &Arc<Self>,
+        key: &impl IntoKey,
+        options: Options,
+        tags: &[u64],
+        value: Arc<T>,
+    ) -> Result<(), Error> {
+        options.check()?;
+        check_tags(tags)?;
+        if !self.is_alone() {
+            check_time(&*self.clock)?;
+        }
+        let key = self.key(key)?;
+        let dates = self.tiers.plan(options, None, &*value)?;
+        // Before the stamp is looked up: an invalidation that comes in between voids the value in both tiers.
+        let validity = Validity { dates, since: self.tiers.local.orders.latest(), tags: Tags::from(tags) };
+        let to_l2 = self.tiers.l2.guard.is_some() && !options.skip_l2_write;
+        // Of a tag that others may have forgotten unheard, the time of now is asked for.
+        let asks = !tags.is_empty() && self.tiers.l2.ledgers.as_ref().is_some_and(|ledgers| !ledgers.hears());
+        let known = if !to_l2 { Some(Stamp::default()) } else { self.tiers.known_stamp(&key).filter(|_| !asks) };
+        let sealing = self.tiers.sealing(&key, &value, dates, Duration::ZERO);
+        let is_large = sealing.bulk.is_large();
+        let stored = Arc::clone(self).store_set(key, options, validity, known, sealing);
+        // Sealing a large one takes a while, in which the caller may leave.
+        if is_large { self.change(stored).await } else { stored.await }
+    }
+
+    async fn store_set<T: Value>(
+        self: Arc<Self>,
+        key: Key,
+        options: Options,
+        validity: Validity,
+        known: Option<Stamp>,
+        sealing: Sealing<T, C>,
+    ) -> Result<(), Error> {
+        let to_l2 = self.tiers.l2.guard.is_some() && !options.skip_l2_write;
+        // Sealed here, so that a value that cannot be written changes nothing; once more where the stamp is not known.
+        let frame = if to_l2 || C::CONFIDENTIAL {
+            let marks = Marks { stamp: known.unwrap_or_default(), tags: Arc::clone(&validity.tags) };
+            Some(sealing.seal(marks).await?)
+        } else {
+            None
+        };
+        let weighs = self.tiers.keeps_values() || frame.is_none();
+        let weight = if weighs { sealing.bulk.weigh(&sealing.value).await } else { 0 };
+        check_size(frame.as_ref().map_or(weight, Bytes::len), self.policy().max_value_size)?;
+        let set = Set { options, validity, sealing, frame, is_stamped: known.is_some(), weight, to_l2 };
+        let change = Change::begin(&self, key, None);
+        if self.is_alone() {
+            change.void();
+            return set.keep(&self.tiers, &change);
+        }
+        self.change(change.set(set)).await
+    }
+}
+
+impl<B: Backend, C: Codec> Change<B, C> {
+    async fn set<T: Value>(self, set: Set<T, C>) -> Result<(), Error> {
+        let cache = Arc::clone(&self.cache);
+        cache.listen().await;
+        let turn = self.fence.turn().await;
+        if self.is_overtaken(&turn) {
+            return self.end_overtaken(&turn).await;
+        }
+        let written = match &set.frame {
+            Some(frame) if set.to_l2 => self.write(frame, set.is_stamped, &set.validity.tags, &set.sealing).await,
+            _ => Ok(()),
+        };
+        cache.remove_if_raced(&self.key, &self.fence, &turn).await;
+        self.end(&turn, &written);
+        let (has_backend, to_l2) = (cache.tiers.l2.guard.is_some(), set.to_l2);
+        let kept = set.keep(&cache.tiers, &self);
+        if has_backend && !to_l2 {
+            return Ok(());
+        }
+        let told = cache.finish(&[self.announcement()], written, Work::Remove).await;
+        // Too large for L1 is no failure where there is a backend.
+        if has_backend { told } else { kept.and(told) }
+    }
+}
+
+impl<T: Value, C: Codec> Set<T, C> {
+    /// Keeps the value in L1.
+    fn keep<B: Backend>(self, tiers: &Tiers<B, C>, change: &Change<B, C>) -> Result<(), Error> {
+        if self.options.skip_l1_write {
+            return Ok(());
+        }
+        let admit = || change.may_keep();
+        tiers.keep(&change.key, &self.sealing.value, self.weight, self.frame, self.validity, admit).map(drop)
+    }
+}
