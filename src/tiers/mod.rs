@@ -32,7 +32,7 @@ mod read;
 use self::clocks::Clocks;
 use self::habit::Habit;
 use self::large::is_opened_apart;
-pub(crate) use self::large::{Bulk, Sealing};
+pub(crate) use self::large::Sealing;
 pub(crate) use self::options::{Options, check_tags};
 pub(crate) use self::read::Reading;
 
