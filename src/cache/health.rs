@@ -1,15 +1,17 @@
-//! Health: how the parts of a cache are.
+//! Health: how the parts of a cache are, and how it ends.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::Inner;
+use super::{Cache, Inner};
 use crate::backends::Backend;
 use crate::clock::millis;
 use crate::codec::Codec;
+use crate::config::Policy;
 use crate::error::Error;
-use crate::event::BreakerState;
+use crate::event::{BreakerState, Stats};
 use crate::guard::Guard;
+use crate::memory::L1;
 use crate::tiers::Options;
 
 /// How a cache is, told by [`Cache::health`](crate::Cache::health).
@@ -38,6 +40,79 @@ impl Health {
     /// Whether the backend answers and is used. A cache whose backend is down goes on from L1 and by computing.
     pub fn is_up(&self) -> bool {
         self.backend.is_none() && self.breaker.is_none_or(|state| state == BreakerState::Closed)
+    }
+}
+
+impl<B: Backend, C: Codec> Cache<B, C> {
+    /// Checks that the backend answers. A cache without one always does.
+    ///
+    /// # Errors
+    /// What the backend says, or a timeout.
+    pub async fn ping(&self) -> Result<(), Error> {
+        self.inner.ping().await
+    }
+
+    /// How the backend, the circuit breaker and what is left to do are. Pings the backend at most once a second.
+    pub async fn health(&self) -> Health {
+        self.inner.health().await
+    }
+
+    /// What the cache has done so far. All zero where the intent keeps no stats.
+    pub fn stats(&self) -> Stats {
+        self.inner.observers.stats()
+    }
+
+    /// What deserves attention in how this cache was set up, the first first: what the environment and `build` found,
+    /// and what its use has shown, such as a default backend that does not answer. Empty if all is well.
+    ///
+    /// For programs without a subscriber or an [`Observer`](crate::Observer): each is also told once, as
+    /// [`Event::Warning`](crate::Event::Warning).
+    ///
+    /// # Examples
+    /// ```
+    /// use cachekit::CacheBuilder;
+    /// let cache = CacheBuilder::from_vars([("CACHE_REDIS_URL", "redis://prod")]).l1_only().build()?;
+    /// for warning in cache.warnings() {
+    ///     eprintln!("warning: {warning}");
+    /// }
+    /// assert!(cache.warnings()[0].starts_with("CACHE_REDIS_URL is ignored"));
+    /// # Ok::<(), cachekit::Error>(())
+    /// ```
+    pub fn warnings(&self) -> Vec<String> {
+        self.inner.observers.warnings()
+    }
+
+    /// How the cache behaves.
+    pub fn policy(&self) -> &Policy {
+        self.inner.policy()
+    }
+
+    /// Bytes that L1 accounts for: values, keys and what it needs for itself. Zero where L1 is off.
+    pub fn l1_bytes(&self) -> usize {
+        self.inner.tiers.local.l1.as_deref().map_or(0, L1::weight)
+    }
+
+    /// Entries held in L1, gone ones not yet removed included. Zero where L1 is off.
+    pub fn l1_len(&self) -> usize {
+        self.inner.tiers.local.l1.as_deref().map_or(0, L1::len)
+    }
+
+    /// How many tasks of this cache have not ended: computations, their writes, renewals, and the one that gives the
+    /// memory of forgotten entries back.
+    pub fn pending(&self) -> usize {
+        self.inner.shared.tasks.len()
+    }
+
+    /// Waits until everything the cache has begun is done, at most `deadline`, and begins nothing more.
+    ///
+    /// Afterwards calls still answer: from the tiers, or by computing for themselves without storing. `set` and
+    /// `invalidate` work as before, but that L1 keeps nothing where other caches can no longer be heard. All clones are
+    /// closed.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) with the number of tasks that were stopped at the deadline.
+    pub async fn close(&self, deadline: Duration) -> Result<(), Error> {
+        self.inner.close(deadline).await
     }
 }
 

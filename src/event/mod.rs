@@ -1,21 +1,17 @@
-//! Events: what happened, for whoever wants to know.
+//! Events: what happened, for those who observe a cache.
 //!
 //! The cache tells; [`Stats`] counts, and an [`Observer`] may log, meter or react.
 
-use std::any::Any;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use crate::error::{Error, panic_message};
+use crate::error::Error;
 use crate::key::Key;
-use crate::warnings::{News, Told, Warnings};
 
 mod complaint;
 mod failure;
 mod invalidation;
+mod observers;
 mod span;
 mod stats;
 #[cfg(test)]
@@ -26,6 +22,7 @@ mod trace;
 pub(crate) use self::complaint::Complaint;
 pub use self::failure::Failure;
 pub use self::invalidation::{Effect, Origin, Scope};
+pub(crate) use self::observers::Observers;
 pub(crate) use self::span::CallerSpan;
 pub(crate) use self::stats::Counters;
 pub use self::stats::{Staleness, Stats};
@@ -298,117 +295,4 @@ pub enum Unreadable {
     Torn,
     /// Larger than [`max_value_size`](crate::Settings::max_value_size), or would be once it is decompressed or decoded.
     TooLarge,
-}
-
-/// The listeners of one cache.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Observers {
-    counters: Option<Arc<Counters>>,
-    listeners: Arc<[Listener]>,
-    hits: bool,
-    warnings: Arc<Warnings>,
-}
-
-impl Observers {
-    /// `hits` says whether a listener wants to hear of L1 hits, for which a key must be made.
-    pub(crate) fn new(counters: Option<Arc<Counters>>, listeners: Vec<Arc<dyn Observer>>, hits: bool) -> Self {
-        let listeners = listeners.into_iter().map(Listener::new).collect();
-        Self { counters, listeners, hits, warnings: Arc::default() }
-    }
-
-    /// The same, but for warnings that caches with the same `told` have told.
-    pub(crate) fn after(self, told: Told) -> Self {
-        Self { warnings: Arc::new(Warnings::new(told)), ..self }
-    }
-
-    /// Whether L1 hits are told of, and not only counted.
-    #[inline]
-    pub(crate) fn tells_hits(&self) -> bool {
-        self.hits
-    }
-
-    /// Whether anybody but the counters hears of events.
-    pub(crate) fn listen(&self) -> bool {
-        !self.listeners.is_empty()
-    }
-
-    /// Counts an outcome without telling anyone. Costs an addition.
-    #[inline]
-    pub(crate) fn count(&self, outcome: Outcome) {
-        if let Some(counters) = &self.counters {
-            counters.outcome(outcome);
-        }
-    }
-
-    /// Counts an answer of L1 that may be so many milliseconds out of date.
-    pub(crate) fn served(&self, staleness: u64) {
-        if let Some(counters) = &self.counters {
-            counters.staleness(staleness);
-        }
-    }
-
-    /// Counts and tells; a warning only if it is news.
-    pub(crate) fn tell(&self, event: Event<'_>) {
-        let news = if let Event::Warning { message } = event { self.warnings.add(message) } else { News::Everywhere };
-        if news == News::None {
-            return;
-        }
-        if let Some(counters) = &self.counters {
-            counters.event(&event);
-        }
-        if news == News::Here {
-            return;
-        }
-        for listener in self.listeners.iter() {
-            if let Some(message) = listener.tell(&event) {
-                self.tell(Event::Warning { message: &message });
-            }
-        }
-    }
-
-    /// Takes back a warning that holds no more.
-    pub(crate) fn withdraw(&self, warning: &str) {
-        self.warnings.withdraw(warning);
-    }
-
-    /// What lives as long as any part of the cache.
-    pub(crate) fn life(&self) -> Weak<Warnings> {
-        Arc::downgrade(&self.warnings)
-    }
-
-    /// The warnings so far.
-    pub(crate) fn warnings(&self) -> Vec<String> {
-        self.warnings.all()
-    }
-
-    pub(crate) fn stats(&self) -> Stats {
-        self.counters.as_ref().map(|counters| counters.read()).unwrap_or_default()
-    }
-}
-
-/// One observer.
-#[derive(Debug)]
-struct Listener {
-    observer: Arc<dyn Observer>,
-    /// Whether it has panicked before.
-    panicked: AtomicBool,
-}
-
-impl Listener {
-    fn new(observer: Arc<dyn Observer>) -> Self {
-        Self { observer, panicked: AtomicBool::new(false) }
-    }
-
-    /// Tells the observer, and returns what to warn of: its first panic.
-    fn tell(&self, event: &Event<'_>) -> Option<String> {
-        let told = catch_unwind(AssertUnwindSafe(|| self.observer.event(event)));
-        self.complaint(told.err()?)
-    }
-
-    #[cold]
-    fn complaint(&self, payload: Box<dyn Any + Send>) -> Option<String> {
-        let message = panic_message(payload);
-        let is_first = !self.panicked.swap(true, Relaxed);
-        is_first.then(|| format!("an observer panicked, and is told of further events all the same: {message}"))
-    }
 }

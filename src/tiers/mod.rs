@@ -31,8 +31,8 @@ mod read;
 
 use self::clocks::Clocks;
 use self::habit::Habit;
-use self::large::is_opened_apart;
 pub(crate) use self::large::Sealing;
+use self::large::is_opened_apart;
 pub(crate) use self::options::{Options, check_tags};
 pub(crate) use self::read::Reading;
 
