@@ -132,7 +132,7 @@ impl Environment {
         let pool = vars.cachekit_connection_pool_size.read(&mut problems, parse::whole(1..=10_000, 10));
         let mut environment = Self {
             redis: RedisSettings::read(&vars, url, pool, &mut problems),
-            settings: settings(&vars, &mut problems),
+            settings: Settings::read(&vars, &mut problems),
             secrets: secrets(&vars, &mut problems),
             log_level: vars.log_level.read(&mut problems, log_level).unwrap_or(LogLevel::Info),
             ca_bundle: ca_bundle(&vars, &mut problems),
@@ -204,21 +204,6 @@ fn redis_url(
             }
             None
         }
-    }
-}
-
-fn settings(vars: &Variables, problems: &mut Vec<Problem>) -> Settings {
-    let levels = u64::from(*parse::LEVELS.start())..=u64::from(*parse::LEVELS.end());
-    Settings {
-        ttl: vars.cachekit_default_ttl.read(problems, parse::seconds("3600")),
-        max_chunk_size_mb: vars.cachekit_max_chunk_size_mb.read(problems, parse::megabytes),
-        max_value_size: vars.cachekit_max_value_size.read(problems, parse::whole(1..=u64::MAX, 104_857_600)),
-        compression_enabled: vars.cachekit_enable_compression.read(problems, parse::boolean),
-        compression_level: vars.cachekit_compression_level.read(problems, parse::whole(levels, 6)),
-        fail_closed: vars.cachekit_encryption_fail_closed.read(problems, parse::boolean),
-        l1_enabled: vars.cachekit_l1_enabled.read(problems, parse::boolean),
-        l1_max_size_mb: vars.cachekit_l1_max_size_mb.read(problems, parse::megabytes_from_one),
-        ..Settings::default()
     }
 }
 

@@ -11,10 +11,12 @@ mod parse;
 mod policy;
 mod problem;
 mod redis;
+mod rules;
 mod secret;
 mod select;
 mod settings;
 mod setup;
+mod table;
 #[cfg(test)]
 mod tests;
 mod variables;
@@ -38,3 +40,4 @@ pub(crate) use self::secret::Secrets;
 pub(crate) use self::select::Selection;
 pub use self::settings::Settings;
 pub(crate) use self::setup::{Alarm, Setup};
+pub(crate) use self::table::each_setting;

@@ -42,6 +42,11 @@ pub(super) fn whole<T: TryFrom<u64>>(
     }
 }
 
+/// A level of zlib.
+pub(super) fn level(text: &str) -> Result<u32, Fault> {
+    whole(u64::from(*LEVELS.start())..=u64::from(*LEVELS.end()), 6)(text)
+}
+
 /// Seconds above zero, with fractions.
 pub(super) fn seconds(example: &'static str) -> impl FnOnce(&str) -> Result<Duration, Fault> {
     move |text| {

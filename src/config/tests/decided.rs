@@ -1,5 +1,7 @@
 //! Settings to policy.
 
+use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use super::super::parse::LONGEST;
@@ -271,6 +273,38 @@ fn what_breaks_a_rule_is_named() {
         let (_, problems) = decide(set);
         let names: Vec<&str> = problems.iter().map(|problem| &*problem.name).collect();
         assert_eq!(names, [*name], "{problems:?}");
+    }
+}
+
+#[test]
+fn each_rule_refuses_something() {
+    let refused = |name: &str| REFUSED.iter().any(|(refused, _)| *refused == name);
+    for (name, rule) in Settings::RULES {
+        assert!(matches!(*rule, "or" | "asked") || refused(name), "add what breaks the rule of `{name}` to REFUSED");
+    }
+}
+
+/// The text of all tests from outside.
+fn tests_from_outside(folder: &Path, text: &mut String) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => tests_from_outside(&path, text),
+            false if path.extension().is_some_and(|end| end == "rs") => *text += &fs::read_to_string(path).unwrap(),
+            false => {}
+        }
+    }
+}
+
+#[test]
+fn each_setting_is_set_by_a_test_from_outside() {
+    let mut tests = String::new();
+    tests_from_outside(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it"), &mut tests);
+    // This version does not act on it.
+    let settings = Settings::RULES.iter().map(|(name, _)| *name).filter(|name| *name != "metrics");
+    for name in settings {
+        let ways = [format!(".{name}("), format!("settings.{name}"), format!("{name}: Some(")];
+        assert!(ways.iter().any(|way| tests.contains(way)), "nothing in tests/it sees what `{name}` does");
     }
 }
 
