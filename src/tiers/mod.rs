@@ -28,6 +28,8 @@ mod large;
 mod options;
 mod plan;
 mod read;
+#[cfg(test)]
+mod tests;
 
 use self::clocks::Clocks;
 use self::habit::Habit;
