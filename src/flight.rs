@@ -108,7 +108,7 @@ pub(crate) struct Fallback<T> {
 
 /// How long a flight may take, in ticks.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Limits {
+pub(crate) struct TimeLimits {
     /// Until it computes: as long as the tiers may take to answer.
     pub(crate) reading: u64,
     /// From then on.
@@ -131,7 +131,7 @@ pub(crate) enum Ending<T, E> {
 }
 
 impl<T: Send + Sync, E: Send + Sync> Flight<T, E> {
-    fn new(fence: Fence, now: u64, limits: Limits, tags: Tags) -> Self {
+    fn new(fence: Fence, now: u64, limits: TimeLimits, tags: Tags) -> Self {
         let patience = limits.reading.saturating_add(limits.computing);
         Self {
             fence,

@@ -188,7 +188,7 @@ impl<C: Codec> Sealer<C> {
     }
 
     /// What the header of a frame says that was stored under the key text `key`, whatever its type.
-    pub(crate) fn head(&self, key: &str, bytes: &[u8]) -> Result<Head, Unreadable> {
+    pub(crate) fn head(&self, key: &str, bytes: &[u8]) -> Result<EntryHead, Unreadable> {
         let (header, head, _) = Header::split(bytes).ok_or(Unreadable::Foreign)?;
         if header.key != frame::fingerprint(key) {
             return Err(Unreadable::Unauthentic);
@@ -196,11 +196,11 @@ impl<C: Codec> Sealer<C> {
         if header.stack != self.stack {
             return Err(Unreadable::Stack);
         }
-        Ok(Head { header, length: head.len() })
+        Ok(EntryHead { header, length: head.len() })
     }
 
     /// The value in the same frame.
-    pub(crate) fn open<T: Value>(&self, key: &str, bytes: &[u8], head: &Head) -> Result<T, Unreadable> {
+    pub(crate) fn open<T: Value>(&self, key: &str, bytes: &[u8], head: &EntryHead) -> Result<T, Unreadable> {
         if head.header.schema != self.schema::<T>() {
             return Err(Unreadable::Schema);
         }
@@ -232,13 +232,13 @@ impl<C: Codec> Sealer<C> {
 
 /// What the header of a frame says.
 #[derive(Debug, Clone)]
-pub(crate) struct Head {
+pub(crate) struct EntryHead {
     header: Header,
     /// The bytes of the header.
     length: usize,
 }
 
-impl Head {
+impl EntryHead {
     pub(crate) fn dates(&self) -> Dates {
         let Header { created, fresh_for, ttl, grace, clock, .. } = self.header;
         Dates { created, fresh_for: fresh_for.min(ttl), ttl, grace, clock }

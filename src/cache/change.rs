@@ -18,7 +18,7 @@ use crate::frame::Tags;
 use crate::invalidate::{Target, Work};
 use crate::key::Key;
 use crate::message::Message;
-use crate::order::{Fence, Moment, Turn};
+use crate::order::{Fence, Moment, WriteTurn};
 use crate::seal::{Marks, Value};
 use crate::tiers::Sealing;
 
@@ -26,7 +26,7 @@ use crate::tiers::Sealing;
 const WIDTH: usize = 32;
 
 /// One of the things that changed: what others are told of it, and what is to be made again if that fails.
-pub(super) struct Announcement<'a> {
+pub(super) struct Notice<'a> {
     pub(super) target: Target,
     /// The key, or the name of the namespace.
     pub(super) key: &'a Key,
@@ -37,13 +37,8 @@ pub(super) struct Announcement<'a> {
 
 impl<B: Backend, C: Codec> Inner<B, C> {
     /// Tells others of a change that the backend took. What failed leaves work for later.
-    pub(super) async fn finish(
-        &self,
-        parts: &[Announcement<'_>],
-        made: Result<(), Error>,
-        work: Work,
-    ) -> Result<(), Error> {
-        let later = |part: &Announcement<'_>, work| self.retry_later(part.target.clone(), part.key, part.begun, work);
+    pub(super) async fn finish(&self, parts: &[Notice<'_>], made: Result<(), Error>, work: Work) -> Result<(), Error> {
+        let later = |part: &Notice<'_>, work| self.retry_later(part.target.clone(), part.key, part.begun, work);
         if let Err(error) = made {
             parts.iter().for_each(|part| later(part, work));
             return Err(error);
@@ -103,7 +98,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
 
     /// Removes what a task wrote whose turn others did not wait for, if one of them changed the key meanwhile: which of
     /// the writes the backend has is not known.
-    pub(super) async fn remove_if_raced(&self, key: &Key, fence: &Fence, turn: &Turn<'_>) {
+    pub(super) async fn remove_if_raced(&self, key: &Key, fence: &Fence, turn: &WriteTurn<'_>) {
         let Some(guard) = self.tiers.l2.guard.as_ref().filter(|_| turn.was_passed() && !fence.holds()) else { return };
         if guard.remove(key).await.is_err() {
             self.retry_later(Target::Key(key.clone()), key, turn.made(), Work::Remove);
@@ -112,7 +107,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
 }
 
 /// A change of a key under way. However it ends, what was read from the tiers meanwhile is void.
-pub(super) struct Change<B: Backend, C: Codec> {
+pub(super) struct KeyChange<B: Backend, C: Codec> {
     pub(super) cache: Arc<Inner<B, C>>,
     pub(super) key: Key,
     pub(super) fence: Fence,
@@ -122,7 +117,7 @@ pub(super) struct Change<B: Backend, C: Codec> {
     ended: AtomicBool,
 }
 
-impl<B: Backend, C: Codec> Change<B, C> {
+impl<B: Backend, C: Codec> KeyChange<B, C> {
     pub(super) fn begin(cache: &Arc<Inner<B, C>>, key: Key, effect: Option<Effect>) -> Self {
         let fence = cache.tiers.local.fence(&key);
         let begun = fence.raise();
@@ -152,27 +147,27 @@ impl<B: Backend, C: Codec> Change<B, C> {
     }
 
     /// What there is to be told of this change.
-    pub(super) fn announcement(&self) -> Announcement<'_> {
+    pub(super) fn notice(&self) -> Notice<'_> {
         let text = self.key.as_str();
         let message = if self.effect == Some(Effect::Expired) { Message::ExpiredKey(text) } else { Message::Key(text) };
-        Announcement { target: Target::Key(self.key.clone()), key: &self.key, begun: self.begun, message }
+        Notice { target: Target::Key(self.key.clone()), key: &self.key, begun: self.begun, message }
     }
 
     /// Whether a change that began later has been made already: this one would undo it. What a later expiry left may
     /// be what an invalidation is to remove.
-    pub(super) fn is_overtaken(&self, turn: &Turn<'_>) -> bool {
+    pub(super) fn is_overtaken(&self, turn: &WriteTurn<'_>) -> bool {
         let removes = self.effect == Some(Effect::Invalidated);
         let made = turn.made();
         made > self.begun && !(removes && self.fence.kept(made))
     }
 
     /// Ends a `set` that was overtaken. What a later expiry left to stand in is older than its value, so it goes.
-    pub(super) async fn end_overtaken(&self, turn: &Turn<'_>) -> Result<(), Error> {
+    pub(super) async fn end_overtaken(&self, turn: &WriteTurn<'_>) -> Result<(), Error> {
         let Some(guard) = self.cache.tiers.l2.guard.as_ref().filter(|_| self.fence.kept(turn.made())) else {
             return Ok(());
         };
         let removed = guard.remove(&self.key).await;
-        self.cache.finish(&[self.announcement()], removed, Work::Remove).await
+        self.cache.finish(&[self.notice()], removed, Work::Remove).await
     }
 
     /// Whether L1 may hold what this change has made: nothing newer has come from elsewhere, nor from here, even if the
@@ -181,7 +176,7 @@ impl<B: Backend, C: Codec> Change<B, C> {
         self.fence.holds_for_all() && self.fence.is_youngest(self.begun)
     }
 
-    pub(super) fn end(&self, turn: &Turn<'_>, result: &Result<(), Error>) {
+    pub(super) fn end(&self, turn: &WriteTurn<'_>, result: &Result<(), Error>) {
         self.void();
         if result.is_ok() {
             if self.effect == Some(Effect::Expired) {
@@ -210,7 +205,7 @@ impl<B: Backend, C: Codec> Change<B, C> {
     }
 }
 
-impl<B: Backend, C: Codec> Drop for Change<B, C> {
+impl<B: Backend, C: Codec> Drop for KeyChange<B, C> {
     fn drop(&mut self) {
         if !self.ended.load(SeqCst) {
             self.void();

@@ -9,7 +9,7 @@ use crate::key::Key;
 use crate::memory::Age;
 use crate::order::Fence;
 use crate::seal::Value;
-use crate::tiers::{Found, Options, Reading};
+use crate::tiers::{Found, Lookup, Options};
 
 impl<B: Backend, C: Codec> Inner<B, C> {
     /// The best that L1 and the backend have, and the backend's failure.
@@ -62,8 +62,8 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         if options.skip_l2_read || found.as_ref().is_some_and(|found| found.age == Age::Fresh) {
             return (found, None);
         }
-        let reading = Reading { key, options, known: found.as_ref(), fence, complaint };
-        match self.read(reading, question, || fence.is_current()).await {
+        let lookup = Lookup { key, options, known: found.as_ref(), fence, complaint };
+        match self.read(lookup, question, || fence.is_current()).await {
             Err(error) => (found, Some(error)),
             Ok(in_l2) => (in_l2.or(found), None),
         }
@@ -72,29 +72,29 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     /// What the backend has, if it is newer than what is known.
     pub(super) async fn read<T: Value>(
         &self,
-        reading: Reading<'_, T>,
+        lookup: Lookup<'_, T>,
         question: &mut Question<'_, B>,
         admit: impl Fn() -> bool,
     ) -> Result<Option<Found<T>>, Error> {
         // Before the question: a change that waits now may be made again before the answer is judged.
-        let is_hidden = self.tiers.l2.retries.hides(reading.key, &[]);
+        let is_hidden = self.tiers.l2.retries.hides(lookup.key, &[]);
         let bytes = match &mut question.election {
             None if is_hidden => None,
-            None => self.tiers.fetch(reading.key, reading.complaint).await?,
+            None => self.tiers.fetch(lookup.key, lookup.complaint).await?,
             // Boxed: what finds a value by a plain read needs no room for the question.
             Some(election) if !election.reads_first => {
-                Box::pin(self.ask_whole(reading.key, election, reading.complaint)).await?
+                Box::pin(self.ask_whole(lookup.key, election, lookup.complaint)).await?
             }
             Some(election) => {
                 // The question for the lease follows, if what is found is of no use.
                 election.reads_first = false;
-                let bytes = self.tiers.fetch(reading.key, reading.complaint).await?;
+                let bytes = self.tiers.fetch(lookup.key, lookup.complaint).await?;
                 election.saw(bytes.as_ref());
                 bytes
             }
         };
         match bytes.filter(|_| !is_hidden) {
-            Some(bytes) => self.tiers.accept(reading, bytes, admit).await,
+            Some(bytes) => self.tiers.accept(lookup, bytes, admit).await,
             None => Ok(None),
         }
     }

@@ -118,7 +118,7 @@ impl<B: Backend, C: Codec> Cache<B, C> {
 
 /// What the last ping found, and when.
 #[derive(Debug, Default)]
-pub(super) struct Checked(Mutex<Option<(u64, Option<Error>)>>);
+pub(super) struct LastPing(Mutex<Option<(u64, Option<Error>)>>);
 
 /// How long a ping is good for.
 const FOR: Duration = Duration::from_secs(1);
@@ -133,14 +133,14 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     }
 
     async fn checked(&self) -> Option<Error> {
-        let last = self.shared.checked.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let last = self.shared.last_ping.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some((tick, found)) = last
             && self.clock.ticks().saturating_sub(tick) < millis(FOR)
         {
             return found;
         }
         let found = self.ping().await.err();
-        *self.shared.checked.0.lock().unwrap_or_else(PoisonError::into_inner) =
+        *self.shared.last_ping.0.lock().unwrap_or_else(PoisonError::into_inner) =
             Some((self.clock.ticks(), found.clone()));
         found
     }

@@ -106,7 +106,7 @@ pub(crate) struct Shared<B: Backend> {
     orphans: Orphans,
     /// Leases that are given back at once.
     returns: Arc<Semaphore>,
-    checked: health::Checked,
+    last_ping: health::LastPing,
     tasks: Arc<Tasks>,
 }
 
@@ -345,7 +345,7 @@ impl<B: Backend> Shared<B> {
             refreshes: Arc::new(Semaphore::new(policy.max_refreshes.min(Semaphore::MAX_PERMITS))),
             orphans: Orphans::default(),
             returns: Arc::new(Semaphore::new(MOST_RETURNS)),
-            checked: health::Checked::default(),
+            last_ping: health::LastPing::default(),
             tasks,
             l2,
         }

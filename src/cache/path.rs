@@ -14,7 +14,7 @@ use crate::codec::Codec;
 use crate::config::Overload;
 use crate::error::{ComputeError, Error, ErrorKind};
 use crate::event::{CallerSpan, Complaint, Event, Outcome};
-use crate::flight::{Answer, Asker, Context, Ending, Fallback, Flight, Flights, Leader, Limits, Role};
+use crate::flight::{Answer, Asker, Context, Ending, Fallback, Flight, Flights, Leader, Role, TimeLimits};
 use crate::frame::Tags;
 use crate::key::{IntoKey, Key};
 use crate::memory::Age;
@@ -231,7 +231,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         self.tiers.local.orders.check(now);
         let fence = || self.tiers.local.fence(key);
         let computing = millis(options.deadline.unwrap_or(self.policy().deadline));
-        let limits = Limits { reading: self.reading_time(), computing };
+        let limits = TimeLimits { reading: self.reading_time(), computing };
         if self.shared.tasks.closed() {
             return Flights::unshared(fence(), tags, now, limits);
         }

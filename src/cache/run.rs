@@ -20,7 +20,7 @@ use crate::flight::{Ending, Fallback, Flight, Leader};
 use crate::key::Key;
 use crate::memory::Age;
 use crate::seal::Value;
-use crate::tiers::{Found, Options, Reading};
+use crate::tiers::{Found, Lookup, Options};
 
 impl<B: Backend, C: Codec> Inner<B, C> {
     /// Runs a flight to its end, by which all callers that wait are answered; a panic anywhere in it is an answer, too.
@@ -192,9 +192,9 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             let found = if options.skip_l2_read {
                 self.ask(key, election).await.map(|_| None)
             } else {
-                let reading = Reading { key, options, known: None, fence: &flight.fence, complaint };
+                let lookup = Lookup { key, options, known: None, fence: &flight.fence, complaint };
                 let mut question = Question { complaint, election: Some(&mut *election) };
-                self.read::<T>(reading, &mut question, || flight.may_store()).await
+                self.read::<T>(lookup, &mut question, || flight.may_store()).await
             };
             match found {
                 Ok(Some(found)) if found.age == Age::Fresh && !flight.is_void() => return Some(found),

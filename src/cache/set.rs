@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::Inner;
-use super::change::Change;
+use super::change::KeyChange;
 use crate::backends::Backend;
 use crate::clock::check_time;
 use crate::codec::Codec;
@@ -81,7 +81,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         let weight = if weighs { sealing.bulk.weigh(&sealing.value).await } else { 0 };
         check_size(frame.as_ref().map_or(weight, Bytes::len), self.policy().max_value_size)?;
         let set = Set { options, validity, sealing, frame, is_stamped: known.is_some(), weight, to_l2 };
-        let change = Change::begin(&self, key, None);
+        let change = KeyChange::begin(&self, key, None);
         if self.is_alone() {
             change.void();
             return set.keep(&self.tiers, &change);
@@ -90,7 +90,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     }
 }
 
-impl<B: Backend, C: Codec> Change<B, C> {
+impl<B: Backend, C: Codec> KeyChange<B, C> {
     async fn set<T: Value>(self, set: Set<T, C>) -> Result<(), Error> {
         let cache = Arc::clone(&self.cache);
         cache.listen().await;
@@ -109,7 +109,7 @@ impl<B: Backend, C: Codec> Change<B, C> {
         if has_backend && !to_l2 {
             return Ok(());
         }
-        let told = cache.finish(&[self.announcement()], written, Work::Remove).await;
+        let told = cache.finish(&[self.notice()], written, Work::Remove).await;
         // Too large for L1 is no failure where there is a backend.
         if has_backend { told } else { kept.and(told) }
     }
@@ -117,7 +117,7 @@ impl<B: Backend, C: Codec> Change<B, C> {
 
 impl<T: Value, C: Codec> Set<T, C> {
     /// Keeps the value in L1.
-    fn keep<B: Backend>(self, tiers: &Tiers<B, C>, change: &Change<B, C>) -> Result<(), Error> {
+    fn keep<B: Backend>(self, tiers: &Tiers<B, C>, change: &KeyChange<B, C>) -> Result<(), Error> {
         if self.options.skip_l1_write {
             return Ok(());
         }

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use foldhash::fast::RandomState;
 
 use super::places::{Admission, Asker, Place, Places, Ticket};
-use super::{Ending, Flight, Limits, Reads};
+use super::{Ending, Flight, Reads, TimeLimits};
 use crate::frame::Tags;
 use crate::key::Key;
 use crate::order::Fence;
@@ -72,7 +72,7 @@ impl Flights {
         (key, asker): (&Key, Asker),
         (reads, tags): (Reads, &Tags),
         now: u64,
-        limits: Limits,
+        limits: TimeLimits,
     ) -> Role<T, E>
     where
         T: Send + Sync + 'static,
@@ -104,7 +104,7 @@ impl Flights {
     }
 
     /// Makes a flight that no other call can join.
-    pub(crate) fn unshared<T, E>(fence: Fence, tags: &Tags, now: u64, limits: Limits) -> Role<T, E>
+    pub(crate) fn unshared<T, E>(fence: Fence, tags: &Tags, now: u64, limits: TimeLimits) -> Role<T, E>
     where
         T: Send + Sync + 'static,
         E: Send + Sync + 'static,

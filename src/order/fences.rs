@@ -15,7 +15,7 @@ use foldhash::fast::RandomState;
 
 use super::Moment;
 use super::orders::Orders;
-use super::turn::{Turn, Turns};
+use super::turn::{Turns, WriteTurn};
 use crate::key::Key;
 
 const SHARDS: usize = 64;
@@ -235,7 +235,7 @@ impl Fence {
     }
 
     /// Waits until no other task of this process writes the key to the backend, unless it stands still.
-    pub(crate) async fn turn(&self) -> Turn<'_> {
+    pub(crate) async fn turn(&self) -> WriteTurn<'_> {
         self.state.turns.take().await
     }
 

@@ -29,7 +29,7 @@ struct Line {
 }
 
 /// A task's turn, or its leave to go ahead without one.
-pub(crate) struct Turn<'a> {
+pub(crate) struct WriteTurn<'a> {
     turns: &'a Turns,
     home: Home,
     /// How many tasks had gone ahead before.
@@ -39,7 +39,7 @@ pub(crate) struct Turn<'a> {
 
 impl Turns {
     /// Waits until no other task has the turn, or one of those that have it or wait is of a runtime that stands still.
-    pub(super) async fn take(&self) -> Turn<'_> {
+    pub(super) async fn take(&self) -> WriteTurn<'_> {
         let mut turn = self.line_up();
         turn.held = self.mutex.try_lock().ok();
         if turn.held.is_some() {
@@ -65,13 +65,13 @@ impl Turns {
         }
     }
 
-    fn line_up(&self) -> Turn<'_> {
+    fn line_up(&self) -> WriteTurn<'_> {
         let (mut line, home) = (self.line(), Home::here());
         match line.homes.iter_mut().find(|(other, _)| other.is(&home)) {
             Some((_, count)) => *count += 1,
             None => line.homes.push((home.clone(), 1)),
         }
-        Turn { turns: self, home, passed: line.passed, held: None }
+        WriteTurn { turns: self, home, passed: line.passed, held: None }
     }
 
     fn line(&self) -> MutexGuard<'_, Line> {
@@ -80,7 +80,7 @@ impl Turns {
     }
 }
 
-impl Turn<'_> {
+impl WriteTurn<'_> {
     /// When the youngest change began that was made in the backend.
     pub(crate) fn made(&self) -> Moment {
         self.turns.line().made
@@ -98,7 +98,7 @@ impl Turn<'_> {
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for WriteTurn<'_> {
     fn drop(&mut self) {
         self.held = None;
         let mut line = self.turns.line();

@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::event::Unreadable;
 use crate::key::Key;
 use crate::memory;
-use crate::seal::{Dates, Head, Marks, Sealer, Value};
+use crate::seal::{Dates, EntryHead, Marks, Sealer, Value};
 
 /// The most bytes that a value takes which is walked and sealed in place.
 const LARGE: usize = 256 << 10;
@@ -97,7 +97,7 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
     }
 
     /// Opens what was stored under `key`, which begins with this head.
-    pub(super) async fn open<T: Value>(&self, key: &Key, sealed: &Bytes, head: &Head) -> Result<T, Unreadable> {
+    pub(super) async fn open<T: Value>(&self, key: &Key, sealed: &Bytes, head: &EntryHead) -> Result<T, Unreadable> {
         if !is_opened_apart(sealed) {
             return self.sealer.open(key.as_str(), sealed, head);
         }

@@ -29,6 +29,7 @@ mod options;
 mod plan;
 mod read;
 #[cfg(test)]
+#[cfg(feature = "testing")]
 mod tests;
 
 use self::clocks::Clocks;
@@ -36,7 +37,7 @@ use self::habit::Habit;
 pub(crate) use self::large::Sealing;
 use self::large::is_opened_apart;
 pub(crate) use self::options::{Options, check_tags};
-pub(crate) use self::read::Reading;
+pub(crate) use self::read::Lookup;
 
 /// L1 and the backend, as one cache or one tenant of it sees them.
 #[derive(Debug)]

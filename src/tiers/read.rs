@@ -18,10 +18,10 @@ use crate::key::Key;
 use crate::ledger::Stamp;
 use crate::memory::Age;
 use crate::order::Fence;
-use crate::seal::{Dates, Head, Value};
+use crate::seal::{Dates, EntryHead, Value};
 
 /// What a read is for.
-pub(crate) struct Reading<'a, T> {
+pub(crate) struct Lookup<'a, T> {
     pub(crate) key: &'a Key,
     pub(crate) options: Options,
     /// What L1 has.
@@ -67,11 +67,11 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
     /// it is of no use, or not newer than what is known.
     pub(crate) async fn accept<T: Value>(
         &self,
-        reading: Reading<'_, T>,
+        lookup: Lookup<'_, T>,
         bytes: Bytes,
         admit: impl Fn() -> bool,
     ) -> Result<Option<Found<T>>, Error> {
-        let (Some(guard), key) = (&self.l2.guard, reading.key) else { return Ok(None) };
+        let (Some(guard), key) = (&self.l2.guard, lookup.key) else { return Ok(None) };
         let (bytes, ended) = frame::strip_expiry(bytes);
         let opened = match self.sealer.head(key.as_str(), &bytes) {
             Err(reason) => Err(reason),
@@ -85,29 +85,29 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
             Ok(opened) => opened,
             Err(reason) => {
                 // Boxed: rare, and as deep as the backend's removal.
-                Box::pin(self.reject(guard, &reading, &bytes, reason)).await?;
+                Box::pin(self.reject(guard, &lookup, &bytes, reason)).await?;
                 return Ok(None);
             }
         };
         let dates = head.dates();
         let judged = if ended.is_none() { self.by_own_clock(guard, key, &bytes, dates).await? } else { Some(dates) };
         let Some(dates) = judged else { return Ok(None) };
-        let (grace, now) = (self.grace(reading.options, Duration::from_millis(dates.ttl)), self.clock.wall());
+        let (grace, now) = (self.grace(lookup.options, Duration::from_millis(dates.ttl)), self.clock.wall());
         let swept = if let Verdict::Expired(at) = verdict { Some(at) } else { None };
         let dates = Dates { grace, ..dates.ended(ended, now).ended(swept, now) };
         let value = Arc::new(value);
         let weight = if self.keeps_values() { Bulk::of(&*value).weigh(&value).await } else { 0 };
-        Ok(self.promote(reading, Stored { bytes, value, weight, dates, tags: Tags::clone(head.tags()) }, admit))
+        Ok(self.promote(lookup, Stored { bytes, value, weight, dates, tags: Tags::clone(head.tags()) }, admit))
     }
 
     /// Takes what the backend has, if it is not gone and newer than what is `known`, and keeps it in L1.
     fn promote<T: Value>(
         &self,
-        reading: Reading<'_, T>,
+        lookup: Lookup<'_, T>,
         stored: Stored<T>,
         admit: impl Fn() -> bool,
     ) -> Option<Found<T>> {
-        let Reading { key, options, known, fence, .. } = reading;
+        let Lookup { key, options, known, fence, .. } = lookup;
         let Stored { bytes, value, weight, dates, tags } = stored;
         let now = self.clock.wall();
         if dates.left(dates.kept(), now) == 0 {
@@ -137,11 +137,11 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
     async fn reject<T: Value>(
         &self,
         guard: &Guard<B>,
-        reading: &Reading<'_, T>,
+        lookup: &Lookup<'_, T>,
         bytes: &Bytes,
         reason: Unreadable,
     ) -> Result<(), Error> {
-        reading.complaint.tell(&self.observers, reading.key, reason);
+        lookup.complaint.tell(&self.observers, lookup.key, reason);
         if reason == Unreadable::Schema && self.sealer.is_of_a_type_in_use(bytes) {
             self.tell_types_in_turns();
         }
@@ -154,12 +154,12 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
             return Err(Error::new(ErrorKind::Unauthentic, message));
         }
         // A failure is told by the guard, and is none of the read: the entry is a miss either way.
-        let _ = guard.remove(reading.key).await;
+        let _ = guard.remove(lookup.key).await;
         Ok(())
     }
 
     /// What the ledger says of an entry under `key`.
-    async fn judge(&self, guard: &Guard<B>, key: &Key, head: &Head) -> Result<Verdict, Error> {
+    async fn judge(&self, guard: &Guard<B>, key: &Key, head: &EntryHead) -> Result<Verdict, Error> {
         match &self.l2.ledgers {
             Some(ledgers) => ledgers.judge(guard, guard.part(key), head.stamp(), head.tags()).await,
             None => Ok(Verdict::Valid),

@@ -69,8 +69,8 @@ impl Setup {
         let (complaint, fence) = (Complaint::default(), self.tiers.local.fence(&self.key));
         let bytes = now(self.tiers.fetch(&self.key, &complaint)).unwrap()?;
         let options = Options { stale_if_error: Some(SECOND.into()), ..Options::default() };
-        let reading = Reading { key: &self.key, options, known, fence: &fence, complaint: &complaint };
-        let found = now(self.tiers.accept(reading, bytes, || fence.is_current())).unwrap();
+        let lookup = Lookup { key: &self.key, options, known, fence: &fence, complaint: &complaint };
+        let found = now(self.tiers.accept(lookup, bytes, || fence.is_current())).unwrap();
         found.map(|found| (*found.value, found.age))
     }
 
@@ -132,8 +132,8 @@ fn what_is_older_than_what_is_known_or_than_a_change_is_not_taken() {
     let bytes = now(setup.tiers.fetch(&setup.key, &complaint)).unwrap().unwrap();
     setup.tiers.local.forget(&setup.key);
     let options = Options::default();
-    let reading = Reading::<u32> { key: &setup.key, options, known: None, fence: &fence, complaint: &complaint };
-    assert!(now(setup.tiers.accept(reading, bytes, || fence.is_current())).unwrap().is_some());
+    let lookup = Lookup::<u32> { key: &setup.key, options, known: None, fence: &fence, complaint: &complaint };
+    assert!(now(setup.tiers.accept(lookup, bytes, || fence.is_current())).unwrap().is_some());
     assert_eq!(setup.l1(), None, "the key was changed while it was read");
 }
 

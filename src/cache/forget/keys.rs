@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::backends::Backend;
 use crate::cache::Inner;
-use crate::cache::change::{Announcement, Change};
+use crate::cache::change::{KeyChange, Notice};
 use crate::codec::Codec;
 use crate::error::Error;
 use crate::event::Effect;
@@ -24,7 +24,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     }
 
     async fn forget_key(self: &Arc<Self>, key: Key, effect: Effect) -> Result<(), Error> {
-        let change = Change::begin(self, key, Some(effect));
+        let change = KeyChange::begin(self, key, Some(effect));
         if self.is_alone() {
             return Ok(());
         }
@@ -41,7 +41,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             };
             cache.remove_if_raced(&change.key, &change.fence, &turn).await;
             change.end(&turn, &made);
-            cache.finish(&[change.announcement()], made, Work::Remove).await
+            cache.finish(&[change.notice()], made, Work::Remove).await
         })
         .await
     }
@@ -51,7 +51,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         // and in every process, unlike that of the hashes, so that one seed of a simulation is one course of events.
         keys.sort_unstable_by(|one, other| one.as_str().cmp(other.as_str()));
         keys.dedup();
-        let changes = keys.into_iter().map(|key| Change::begin(self, key, Some(Effect::Invalidated)));
+        let changes = keys.into_iter().map(|key| KeyChange::begin(self, key, Some(Effect::Invalidated)));
         let changes: Vec<_> = changes.collect();
         if self.is_alone() || changes.is_empty() {
             return Ok(());
@@ -72,7 +72,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         .await
     }
 
-    async fn remove_all(&self, batch: &[Change<B, C>]) -> Result<(), Error> {
+    async fn remove_all(&self, batch: &[KeyChange<B, C>]) -> Result<(), Error> {
         let mut due = Vec::with_capacity(batch.len());
         for change in batch {
             let turn = change.fence.turn().await;
@@ -88,14 +88,14 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         for (change, turn) in &due {
             change.end(turn, &removed);
         }
-        let parts: Vec<Announcement<'_>> = due.iter().map(|(change, _)| change.announcement()).collect();
+        let parts: Vec<Notice<'_>> = due.iter().map(|(change, _)| change.notice()).collect();
         self.finish(&parts, removed, Work::Remove).await
     }
 
-    fn retry_all_later(&self, batch: &[Change<B, C>]) {
+    fn retry_all_later(&self, batch: &[KeyChange<B, C>]) {
         for change in batch {
             change.void();
-            let Announcement { target, key, begun, .. } = change.announcement();
+            let Notice { target, key, begun, .. } = change.notice();
             self.retry_later(target, key, begun, Work::Remove);
         }
     }

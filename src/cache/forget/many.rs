@@ -14,7 +14,7 @@ use crate::ledger::{Change, MAX_TAGS};
 use crate::order::Moment;
 
 /// What is swept.
-pub(super) enum Selection {
+pub(super) enum Extent {
     Namespace(Effect),
     Tags(Vec<Tag>),
 }
@@ -38,10 +38,10 @@ impl<B: Backend, C: Codec> Inner<B, C> {
                 all.push(Tag { fingerprint, name: self.observers.listen().then(|| name.into()) });
             }
         }
-        self.forget(Selection::Tags(all)).await
+        self.forget(Extent::Tags(all)).await
     }
 
-    pub(super) async fn forget(self: &Arc<Self>, what: Selection) -> Result<(), Error> {
+    pub(super) async fn forget(self: &Arc<Self>, what: Extent) -> Result<(), Error> {
         if self.tiers.l2.guard.is_some() && self.tiers.l2.ledgers.is_none() {
             let message = "this cache keeps no ledger, so it cannot tell which entries of the backend are meant: build it with \
                            the setting namespace_index";
@@ -92,7 +92,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     }
 }
 
-impl Selection {
+impl Extent {
     /// The orders that it takes.
     fn changes(&self, now: u64) -> Vec<Change> {
         match self {
@@ -109,14 +109,14 @@ impl Selection {
 /// An order to forget more than one key. Whatever begins before its end is void.
 struct BulkChange<B: Backend, C: Codec> {
     cache: Arc<Inner<B, C>>,
-    what: Selection,
+    what: Extent,
     /// The last order before it.
     begun: Moment,
     has_begun: bool,
 }
 
 impl<B: Backend, C: Codec> BulkChange<B, C> {
-    fn begin(cache: &Arc<Inner<B, C>>, what: Selection) -> Self {
+    fn begin(cache: &Arc<Inner<B, C>>, what: Extent) -> Self {
         let begun = cache.tiers.local.orders.latest();
         let mut change = Self { cache: Arc::clone(cache), what, begun, has_begun: false };
         change.forget();
@@ -128,19 +128,19 @@ impl<B: Backend, C: Codec> BulkChange<B, C> {
         let Inner { tiers, clock, shared, .. } = &*self.cache;
         let local = &tiers.local;
         match &self.what {
-            Selection::Tags(tags) => return tags.iter().for_each(|tag| local.forget_tag(tag.fingerprint)),
-            Selection::Namespace(Effect::Expired) if self.has_begun => local.end_expiry(clock.ticks()),
-            Selection::Namespace(Effect::Expired) => local.expire_all(clock.ticks()),
-            Selection::Namespace(Effect::Cleared) => local.clear(),
-            Selection::Namespace(_) => return local.forget_all(),
+            Extent::Tags(tags) => return tags.iter().for_each(|tag| local.forget_tag(tag.fingerprint)),
+            Extent::Namespace(Effect::Expired) if self.has_begun => local.end_expiry(clock.ticks()),
+            Extent::Namespace(Effect::Expired) => local.expire_all(clock.ticks()),
+            Extent::Namespace(Effect::Cleared) => local.clear(),
+            Extent::Namespace(_) => return local.forget_all(),
         }
         shared.throttle.forget();
     }
 
     fn tell(&self) {
         match &self.what {
-            Selection::Namespace(effect) => self.cache.tell_invalidated(Scope::Namespace, *effect),
-            Selection::Tags(tags) => {
+            Extent::Namespace(effect) => self.cache.tell_invalidated(Scope::Namespace, *effect),
+            Extent::Tags(tags) => {
                 for Tag { fingerprint, name } in tags {
                     let scope = Scope::Tag { name: name.as_deref(), fingerprint: *fingerprint };
                     self.cache.tell_invalidated(scope, Effect::Invalidated);
