@@ -140,6 +140,7 @@ mod random;
 mod schema;
 mod seal;
 mod sensitive;
+mod slots;
 mod stack;
 mod tasks;
 #[cfg(feature = "testing")]

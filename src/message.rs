@@ -1,15 +1,16 @@
 //! Messages: what processes tell one another.
 //!
 //! ```text
-//! 02 | source u64 | kind u8 | 00 key: its text           03 expired key: its text
-//!                           | 01 everything              stamp
-//!                           | 02 tags: up to 120 times u64, stamp
-//!                           | 04 everything expired: u64 milliseconds since the Unix epoch, stamp
-//! stamp: lineage u64 | time u64, of the order in the ledger of the backend; zeros where it has several
+//! 03 | source u64 | kind u8 | 00 key: its text           03 expired key: its text
+//!                           | 01 everything              stamps
+//!                           | 02 tags                    stamps, up to 94 times u64
+//!                           | 04 everything expired      stamps, u64 milliseconds since the Unix epoch
+//! stamps: their number u8, and at the end of the message for each part of the backend, up to 16, lineage u64 | time u64,
+//!         of the order in the ledger of that part; zeros of a part that has not taken the order
 //! ```
-//! Numbers are big-endian, tags are fingerprints. The stamp comes last, so that a server which gives an order its time
-//! can write it. A version or a kind that is not known is passed over: an older process among newer ones forgets what
-//! it understands.
+//! Numbers are big-endian, tags are fingerprints. The stamps come last, so that a server which gives an order its time
+//! can write it. Without any, it is not known which times the order took. A version or a kind that is not known is
+//! passed over: an older process among newer ones forgets what it understands.
 
 use bytes::Bytes;
 
@@ -17,8 +18,10 @@ use crate::frame::Fields;
 use crate::key::Key;
 use crate::ledger::{Change, MAX_TAGS, Stamp};
 
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 const STAMP: usize = 2 * size_of::<u64>();
+/// The most parts of a backend whose times a message tells.
+const MOST_STAMPS: usize = 16;
 
 /// What to forget.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,8 +30,8 @@ pub(crate) enum Message<'a> {
     Key(&'a str),
     /// The key of this text stays as a fallback.
     ExpiredKey(&'a str),
-    /// What an order is about, and when it was given.
-    Order(Change, Stamp),
+    /// What an order is about, and the time that it took in each part of the backend, if that is known.
+    Order(Change, Vec<Stamp>),
 }
 
 /// Why bytes are no message.
@@ -40,25 +43,29 @@ pub(crate) enum Refusal {
 }
 
 impl<'a> Message<'a> {
-    /// The message of an order whose time is not known yet.
-    pub(crate) fn order(change: &Change) -> Self {
-        Self::Order(change.clone(), Stamp::default())
+    /// The message of an order that took these times in the parts of the backend.
+    pub(crate) fn order(change: &Change, times: &[Stamp]) -> Self {
+        let times = if times.len() > MOST_STAMPS { &[] } else { times };
+        Self::Order(change.clone(), times.to_vec())
     }
 
     pub(crate) fn to_bytes(&self, source: u64) -> Bytes {
         let mut out = self.start(source);
-        if let Self::Order(_, stamp) = self {
-            out.extend_from_slice(&stamp.to_bytes());
+        if let Self::Order(_, times) = self {
+            times.iter().for_each(|time| out.extend_from_slice(&time.to_bytes()));
         }
         out.into()
     }
 
-    /// The bytes of an order but its stamp.
+    /// The bytes of a message but its stamps.
     pub(crate) fn start(&self, source: u64) -> Vec<u8> {
         let mut out = Vec::with_capacity(10 + Key::MAX_LEN);
         out.push(VERSION);
         out.extend_from_slice(&source.to_be_bytes());
         out.push(self.kind());
+        if let Self::Order(_, times) = self {
+            out.push(times.len() as u8);
+        }
         match self {
             Self::Key(text) | Self::ExpiredKey(text) => out.extend_from_slice(text.as_bytes()),
             Self::Order(Change::Tags(tags), _) => out.extend(tags.iter().flat_map(|tag| tag.to_be_bytes())),
@@ -108,9 +115,10 @@ fn text(payload: &[u8]) -> Option<&str> {
 }
 
 fn order<'a>(kind: u8, payload: &[u8]) -> Option<Message<'a>> {
-    let (what, stamp) = payload.split_at_checked(payload.len().checked_sub(STAMP)?)?;
-    let mut fields = Fields(stamp);
-    let stamp = fields.stamp()?;
+    let (count, payload) = payload.split_first()?;
+    let count = usize::from(*count).min(MOST_STAMPS + 1);
+    let (what, times) = payload.split_at_checked(payload.len().checked_sub(count * STAMP)?)?;
+    let times: Vec<Stamp> = times.chunks(STAMP).map(|bytes| Fields(bytes).stamp()).collect::<Option<_>>()?;
     let (numbers, rest) = what.as_chunks::<8>();
     let mut numbers = numbers.iter().map(|bytes| u64::from_be_bytes(*bytes));
     let change = match (kind, numbers.len()) {
@@ -119,7 +127,7 @@ fn order<'a>(kind: u8, payload: &[u8]) -> Option<Message<'a>> {
         (4, 1) => Change::Expiry { at: numbers.next()? },
         _ => return None,
     };
-    rest.is_empty().then_some(Message::Order(change, stamp))
+    (rest.is_empty() && count <= MOST_STAMPS).then_some(Message::Order(change, times))
 }
 
 #[cfg(test)]
@@ -134,22 +142,23 @@ mod tests {
         let keys = [Message::Key("users:42"), Message::Key(&long), Message::ExpiredKey("users:42")];
         let most = Change::Tags((0..MAX_TAGS as u64).collect());
         let orders = [Change::Everything, Change::Tags(vec![u64::MAX - 1]), most, Change::Expiry { at: 9 }];
-        let orders = orders.map(|change| Message::Order(change, STAMP));
+        let orders =
+            orders.into_iter().flat_map(|change| [0, 1, 16].map(|parts| Message::order(&change, &vec![STAMP; parts])));
         for message in keys.into_iter().chain(orders) {
             let bytes = message.to_bytes(7);
             assert!(bytes.len() <= 1_024);
             assert_eq!(Message::read(&bytes), Ok((7, message)));
         }
-        let tag = Message::Order(Change::Tags(vec![0x0102]), STAMP);
+        let tag = Message::order(&Change::Tags(vec![0x0102]), &[STAMP]);
         let numbers =
-            [3u64.to_be_bytes().to_vec(), vec![2], [0x0102u64, 0x0506, 0x0708].map(u64::to_be_bytes).concat()];
-        assert_eq!(tag.to_bytes(3), [vec![2], numbers.concat()].concat());
+            [3u64.to_be_bytes().to_vec(), vec![2, 1], [0x0102u64, 0x0506, 0x0708].map(u64::to_be_bytes).concat()];
+        assert_eq!(tag.to_bytes(3), [vec![3], numbers.concat()].concat());
         assert_eq!([tag.start(3), STAMP.to_bytes().to_vec()].concat(), tag.to_bytes(3));
     }
 
     #[test]
     fn what_is_cut_short_too_long_or_not_text_is_malformed() {
-        let bytes = Message::Order(Change::Tags(vec![9]), STAMP).to_bytes(7);
+        let bytes = Message::order(&Change::Tags(vec![9]), &[STAMP]).to_bytes(7);
         for length in 0..bytes.len() {
             assert_eq!(Message::read(&bytes[..length]), Err(Refusal::Malformed), "{length} bytes");
         }
@@ -159,15 +168,16 @@ mod tests {
             (0, &b""[..]),
             (0, &[0xFF]),
             (0, &[b'k'; Key::MAX_LEN + 1]),
-            (1, &[0; 17]),
-            (1, &[0; 24]),
-            (2, &[0; 16]),
-            (2, &[0; 25]),
-            (2, &[0; 8 * MAX_TAGS + 24]),
+            (1, &[0; 9]),
+            (1, &[1; 16]),
+            (1, &[17; 1 + 17 * 16]),
+            (2, &[0; 1]),
+            (2, &[1; 26]),
+            (2, &[0; 1 + 8 * (MAX_TAGS + 1)]),
             (3, &b""[..]),
             (3, &[b'k'; Key::MAX_LEN + 1]),
-            (4, &[0; 16]),
-            (4, &[0; 32]),
+            (4, &[0; 1]),
+            (4, &[0; 17]),
         ] {
             assert_eq!(Message::read(&with(kind, payload)), Err(Refusal::Malformed), "kind {kind}");
         }
@@ -175,8 +185,8 @@ mod tests {
 
     #[test]
     fn later_versions_and_kinds_are_passed_over() {
-        let mut later = Message::Order(Change::Everything, STAMP).to_bytes(7).to_vec();
-        later[0] = 3;
+        let mut later = Message::order(&Change::Everything, &[STAMP]).to_bytes(7).to_vec();
+        later[0] = VERSION + 1;
         assert_eq!(Message::read(&later), Err(Refusal::Unknown));
         let kind = [&[VERSION][..], &[0; 8], &[5, 1, 2]].concat();
         assert_eq!(Message::read(&kind), Err(Refusal::Unknown));

@@ -236,7 +236,7 @@ pub struct Capabilities {
     /// share circuit breaker, adaptive timeout and the bound of operations under way, where those are set alike.
     pub store: Option<u64>,
     /// How many parts there are that fail alone, such as servers. Each keeps a ledger of what was forgotten for its own
-    /// entries.
+    /// entries. An order to forget is one [`Backend::forget`] for each of them, so keep them few.
     pub parts: u16,
     /// Whether [`Backend::forget`] tells the backend's own [bus](Backend::bus) in the same step, so that no order can be
     /// carried out unheard.

@@ -38,9 +38,10 @@ pub(super) struct Notice<'a> {
 impl<B: Backend, C: Codec> Inner<B, C> {
     /// Tells others of a change that the backend took. What failed leaves work for later.
     pub(super) async fn finish(&self, parts: &[Notice<'_>], made: Result<(), Error>, work: Work) -> Result<(), Error> {
-        let later = |part: &Notice<'_>, work| self.retry_later(part.target.clone(), part.key, part.begun, work);
+        let later =
+            |part: &Notice<'_>, work: &Work| self.retry_later(part.target.clone(), part.key, part.begun, work.clone());
         if let Err(error) = made {
-            parts.iter().for_each(|part| later(part, work));
+            parts.iter().for_each(|part| later(part, &work));
             return Err(error);
         }
         parts.iter().for_each(|part| self.tiers.l2.retries.settle(&part.target, part.begun));
@@ -50,13 +51,13 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         for few in parts.chunks(width) {
             if told.is_err() && self.retries_changes() {
                 // Nor would the bus take these.
-                few.iter().for_each(|part| later(part, Work::Publish));
+                few.iter().for_each(|part| later(part, &Work::Publish));
                 continue;
             }
             let results = join::all(few.iter().map(|part| self.shared.publish(part.key, &part.message))).await;
             for (part, result) in few.iter().zip(results) {
                 if result.is_err() {
-                    later(part, Work::Publish);
+                    later(part, &Work::Publish);
                 }
                 told = told.and(result);
             }

@@ -77,7 +77,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         admit: impl Fn() -> bool,
     ) -> Result<Option<Found<T>>, Error> {
         // Before the question: a change that waits now may be made again before the answer is judged.
-        let is_hidden = self.tiers.l2.retries.hides(lookup.key, &[]);
+        let is_hidden = self.tiers.l2.hides(lookup.key, &[]);
         let bytes = match &mut question.election {
             None if is_hidden => None,
             None => self.tiers.fetch(lookup.key, lookup.complaint).await?,

@@ -59,9 +59,9 @@ impl<B: Backend, C: Codec> Cache<B, C> {
     /// [`invalidate_namespace`](Cache::invalidate_namespace) forgets all. Entries without the tag stay. In this process the
     /// order takes the same short time however many entries have the tag, and a task gives their memory back afterwards.
     ///
-    /// In the backend the order is noted in a ledger, which takes at most 17 MB however many tags there are: entries with
-    /// other tags stay, until about a million different tags were forgotten within the life of an entry. Where a part of
-    /// the ledger is lost, entries from before are lost with it.
+    /// In the backend the order is noted in a ledger, which takes at most 17 MB in each part of it, however many tags there
+    /// are: entries with other tags stay, until about a million different tags were forgotten within the life of an entry.
+    /// Where a part of the ledger is lost, entries from before are lost with it.
     ///
     /// # Errors
     /// As [`invalidate_namespace`](Cache::invalidate_namespace).
@@ -111,7 +111,7 @@ impl<B: Backend, C: Codec> Cache<B, C> {
     /// As [`invalidate_namespace`](Cache::invalidate_namespace).
     ///
     /// # Cost
-    /// One write to the backend for each 120 tags, which tells other processes where there is a bus.
+    /// One write to the backend for each 94 tags, which tells other processes where there is a bus.
     ///
     /// # Examples
     /// ```

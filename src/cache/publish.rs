@@ -25,22 +25,19 @@ impl<B: Backend, C: Codec> Inner<B, C> {
 }
 
 impl<B: Backend> Shared<B> {
-    /// Forgets in the backend, if there is one, and takes note of when that was.
-    pub(super) async fn forget_in_backend(&self, change: &Change) -> Result<Reached, Error> {
-        let (Some(guard), Some(ledgers)) = (&self.l2.guard, &self.l2.ledgers) else {
-            return Ok(Reached::Backend(None));
-        };
+    /// Forgets in the backend, if there is one, or in the parts of it that are `left`, and takes note of when that was.
+    pub(super) async fn forget_in_backend(&self, change: &Change, left: Option<&[u16]>) -> Reached {
+        let (Some(guard), Some(ledgers)) = (&self.l2.guard, &self.l2.ledgers) else { return Reached::default() };
         let source = self.subscription.as_ref().map_or(0, |Subscription(bulletin)| bulletin.source());
-        ledgers.forget(guard, change, source).await
+        ledgers.forget(guard, change, source, left).await
     }
 
     /// Tells other processes of an order, unless the backend has told them.
-    pub(super) async fn publish_order(&self, root: &Key, change: &Change, reached: Reached) -> Result<(), Error> {
-        match reached {
-            Reached::All => Ok(()),
-            Reached::Backend(Some(stamp)) => self.publish(root, &Message::Order(change.clone(), stamp)).await,
-            Reached::Backend(None) | Reached::Parts => self.publish(root, &Message::order(change)).await,
+    pub(super) async fn publish_order(&self, root: &Key, change: &Change, reached: &Reached) -> Result<(), Error> {
+        if reached.announced {
+            return Ok(());
         }
+        self.publish(root, &Message::order(change, &reached.times)).await
     }
 
     /// Tells other processes what to forget. The backend has forgotten it by then, so they cannot read it again.

@@ -31,7 +31,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             return;
         }
         let until = self.tiers.l2.gone_by(self.clock.ticks());
-        let pending = Pending { work, fence: self.tiers.local.fence(key), begun, until };
+        let pending = Pending { work, fence: Arc::new(self.tiers.local.fence(key)), begun, until };
         if let Some(gone) = self.tiers.l2.retries.add(target, pending) {
             self.observers.tell(Event::GivenUp { key: gone.fence.key() });
         }
@@ -64,7 +64,7 @@ impl<B: Backend> Shared<B> {
         }
         let change = match target {
             Target::Key(text) => {
-                if let (Work::Remove, Some(guard)) = (pending.work, &self.l2.guard) {
+                if let (Work::Remove, Some(guard)) = (&pending.work, &self.l2.guard) {
                     guard.remove(key).await?;
                     turn.make(pending.begun);
                 }
@@ -73,19 +73,27 @@ impl<B: Backend> Shared<B> {
             Target::Tag(tag) => Change::Tags(vec![*tag]),
             Target::Namespace => Change::Everything,
         };
-        let reached = match pending.work {
-            Work::Forget | Work::Repeat => self.forget_in_backend(&change).await?,
-            Work::Publish | Work::Remove => Reached::Backend(None),
-        };
-        if reached == Reached::Parts {
-            return Err(Error::new(ErrorKind::Unavailable, "a part of the backend is away"));
+        let mut reached = Reached::default();
+        if let Some(left) = pending.work.left() {
+            reached = self.forget_in_backend(&change, Some(left)).await;
         }
-        if let (Work::Forget, Target::Tag(tag)) = (pending.work, target) {
+        if !reached.is_something() {
+            return Err(away(reached.error));
+        }
+        if let (Work::Forget(_), Target::Tag(tag)) = (&pending.work, target) {
             // A read may have asked the ledger before, and ends when nothing hides what it found.
             pending.fence.forget_tag(*tag);
         }
-        self.publish_order(key, &change, reached).await
+        let left = Work::of_order(&reached);
+        self.l2.retries.reduce(target, pending, left.clone().unwrap_or(Work::Publish));
+        self.publish_order(key, &change, &reached).await?;
+        left.map_or(Ok(()), |_| Err(away(reached.error)))
     }
+}
+
+/// Why an order has not reached all parts of the backend.
+fn away(error: Option<Error>) -> Error {
+    error.unwrap_or_else(|| Error::new(ErrorKind::Unavailable, "a part of the backend is away"))
 }
 
 /// The task that makes changes again. It does not keep the cache.

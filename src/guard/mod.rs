@@ -209,9 +209,9 @@ impl<B: Backend> Guard<B> {
         self.door.run(first, Operation::Remove, Manner::PARTS, || self.backend.remove_many(keys)).await
     }
 
-    /// The part of the backend that has `key`.
+    /// The part of the backend that has `key`, below the number of its parts whatever the backend says.
     pub(crate) fn part(&self, key: &Key) -> u16 {
-        self.backend.part(key)
+        self.backend.part(key) % self.capabilities.parts.max(1)
     }
 
     /// Carries an order to forget out. Twice does no harm: each takes a time of its own.

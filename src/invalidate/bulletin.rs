@@ -219,8 +219,8 @@ impl Bulletin {
 
     /// Takes note of a message of its own.
     fn echo(&self, message: &Message<'_>) {
-        if let (Message::Order(_, stamp), Some(ledgers)) = (message, &self.ledgers) {
-            ledgers.echo(*stamp);
+        if let (Message::Order(_, times), Some(ledgers)) = (message, &self.ledgers) {
+            ledgers.echo(times);
         }
     }
 
@@ -236,10 +236,10 @@ impl Bulletin {
                 self.local.hear_expiry(&key, self.clock.ticks());
                 self.tell(Scope::Key(&key), Effect::Expired);
             }
-            Message::Order(change, stamp) => {
+            Message::Order(change, times) => {
                 // First: what is read from the backend in between must not be judged by what was known before.
                 if let Some(ledgers) = &self.ledgers {
-                    ledgers.note(*stamp, change);
+                    ledgers.note(times, change);
                 }
                 self.obey(change);
             }

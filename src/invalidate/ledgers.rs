@@ -1,7 +1,7 @@
 //! The ledgers of one cache, one in each part of its backend.
 //!
-//! A backend whose servers fail alone has a part for each of them, so that a lost server takes its own entries and
-//! what was noted about them, and nothing else. An order goes to all parts.
+//! A backend whose servers fail alone has several parts, so that a lost server takes its own entries and what was noted
+//! about them, and nothing else. An order goes to all parts.
 
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -53,14 +53,23 @@ struct Part {
 }
 
 /// What an order has reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reached {
-    /// The other processes were told, too.
-    All,
-    /// The backend, at this time if there is one clock for all of it.
-    Backend(Option<Stamp>),
-    /// All parts of the backend but some that are away, and that others may reach.
-    Parts,
+#[derive(Debug, Default)]
+pub(crate) struct Reached {
+    /// The time that it took in each part of the backend; of no lineage in one that has not taken it.
+    pub(crate) times: Vec<Stamp>,
+    /// Whether the other processes were told in the same step.
+    pub(crate) announced: bool,
+    /// The parts that have not taken it.
+    pub(crate) left: Vec<u16>,
+    /// Why they have not, unless all of them are away, and what they hold is not believed when they are back.
+    pub(crate) error: Option<Error>,
+}
+
+impl Reached {
+    /// Whether any part has taken it, or there is none that had to.
+    pub(crate) fn is_something(&self) -> bool {
+        self.left.is_empty() || self.times.iter().any(|time| time.lineage != 0)
+    }
 }
 
 impl Ledgers {
@@ -145,30 +154,40 @@ impl Ledgers {
         Ok(Verdict::Forgotten)
     }
 
-    /// Forgets in all parts of the backend.
+    /// Forgets in all parts of the backend, or in those that are `left`.
     pub(crate) async fn forget<B: Backend>(
         &self,
         guard: &Guard<B>,
         change: &Change,
         source: u64,
-    ) -> Result<Reached, Error> {
-        let announce =
-            |bus: &Key| Announcement { bus: bus.clone(), message: Message::order(change).start(source).into() };
+        left: Option<&[u16]>,
+    ) -> Reached {
+        let message = || Message::order(change, &[Stamp::default()]).start(source).into();
+        let announce = |bus: &Key| Announcement { bus: bus.clone(), message: message() };
         let announcement = self.bus.as_ref().filter(|_| self.hears()).map(announce);
         let give = async |part: &Part| {
             let order =
                 Order { announcement: announcement.clone(), ..Order::new(&self.root, part.number, change.clone()) };
             let asked = part.lock().asked(self.clock.ticks());
             let answer = guard.forget(&order).await;
-            part.take(&order, answer, asked)
+            (part.number, part.take(&order, answer, asked))
         };
-        let answers = join::all(self.parts.iter().map(give)).await;
-        let all = answers.into_iter().collect::<Result<Vec<_>, _>>()?;
-        Ok(match &all[..] {
-            [reached] => *reached,
-            _ if all.contains(&Reached::Parts) => Reached::Parts,
-            _ => Reached::Backend(None),
-        })
+        let given = self.parts.iter().filter(|part| left.is_none_or(|left| left.contains(&part.number)));
+        let mut reached = Reached { times: vec![Stamp::default(); self.parts.len()], ..Reached::default() };
+        for (number, taken) in join::all(given.map(give)).await {
+            match taken {
+                Ok(Some((time, announced))) => {
+                    reached.times[usize::from(number)] = time;
+                    reached.announced = announced;
+                }
+                Ok(None) => reached.left.push(number),
+                Err(error) => {
+                    reached.left.push(number);
+                    reached.error = Some(error);
+                }
+            }
+        }
+        reached
     }
 
     /// Whether the backend tells of each order in the same step, so that what the bus tells is all there is.
@@ -183,19 +202,19 @@ impl Ledgers {
         }
     }
 
-    /// Takes note of what the bus tells of an order.
-    pub(crate) fn note(&self, stamp: Stamp, change: &Change) {
-        match &*self.parts {
-            [part] if stamp.lineage != 0 => part.lock().note(stamp, change, true),
-            _ => self.distrust(),
+    /// Takes note of what the bus tells of an order, which took these times.
+    pub(crate) fn note(&self, times: &[Stamp], change: &Change) {
+        for (index, part) in self.parts.iter().enumerate() {
+            match times.get(index).filter(|time| time.lineage != 0) {
+                Some(time) => part.lock().note(*time, change, true),
+                None => part.lock().distrust(),
+            }
         }
     }
 
     /// Takes note of an order of this process that the bus tells of.
-    pub(crate) fn echo(&self, stamp: Stamp) {
-        if let [part] = &*self.parts {
-            part.lock().echo(stamp);
-        }
+    pub(crate) fn echo(&self, times: &[Stamp]) {
+        self.parts.iter().zip(times).for_each(|(part, time)| part.lock().echo(*time));
     }
 
     /// Reads the heads anew before anything is believed: orders may have been missed.
@@ -204,7 +223,7 @@ impl Ledgers {
     }
 
     fn part(&self, number: u16) -> &Part {
-        &self.parts[usize::from(number) % self.parts.len()]
+        &self.parts[usize::from(number)]
     }
 
     /// Reads the head, or makes one. Of several callers one does, and the others wait for it.
@@ -293,19 +312,25 @@ impl Part {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes note of the answer to an order.
-    fn take(&self, order: &Order, answer: Result<Forgotten, Error>, asked: Asked) -> Result<Reached, Error> {
+    /// Takes note of the answer to an order: the time that it took, and whether others were told. Nothing of a part that is
+    /// away.
+    fn take(
+        &self,
+        order: &Order,
+        answer: Result<Forgotten, Error>,
+        asked: Asked,
+    ) -> Result<Option<(Stamp, bool)>, Error> {
         let mut known = self.lock();
         match answer {
             Ok(forgotten) => match forgotten.head {
                 Some(head) => {
                     let stamp = head.now;
                     known.note_own(head, &order.change, asked);
-                    Ok(if forgotten.announced { Reached::All } else { Reached::Backend(Some(stamp)) })
+                    Ok(Some((stamp, forgotten.announced)))
                 }
                 None => {
                     known.distrust();
-                    Ok(Reached::Parts)
+                    Ok(None)
                 }
             },
             Err(error) => {

@@ -1,7 +1,7 @@
 //! What an order is about.
 
-/// The most tags of one order: they fit into one message of a bus.
-pub(crate) const MAX_TAGS: usize = 120;
+/// The most tags of one order: they fit into one message of a bus, with the times of sixteen parts of a backend.
+pub(crate) const MAX_TAGS: usize = 94;
 
 /// What is forgotten.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,7 +7,7 @@
 //! A tag is noted in one of 4,096 records, by its fingerprint; each holds the 256 tags that were forgotten last. What
 //! falls out raises the *floor* of its record: entries from before the floor, with any tag of that record that it does
 //! not name, count as forgotten. So nothing is voided but what was meant until about a million different tags were
-//! forgotten within the life of an entry, and all of it takes at most 17 MB.
+//! forgotten within the life of an entry, and all of it takes at most 17 MB in each part of a backend.
 //!
 //! A lost head is made anew with another *lineage*, a random number, and voids what was stored before. The head notes
 //! which records there are, so that a lost one is known as lost: its floor is then the present. Nothing that was void

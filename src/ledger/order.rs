@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{Change, Head, Record, record_of};
 use crate::key::Key;
-use crate::{frame, random};
+use crate::{frame, random, slots};
 
 /// What the other processes are told of an order.
 #[derive(Debug, Clone)]
@@ -152,9 +152,11 @@ impl Plan {
     }
 }
 
-/// All names of a ledger are in one slot of a Redis cluster, and those of different caches in different ones.
+/// All names of a ledger are in one slot of a Redis cluster, which is of the group that is the part there. Those of
+/// different caches are in different ones.
 fn name(root: &Key, part: u16, rest: &str) -> Key {
-    root.reserved(&format!("{{ledger-{:016x}}}:{part:x}{rest}", frame::fingerprint(root.as_str())))
+    let tag = slots::tag(&format!("ledger-{:016x}-", frame::fingerprint(root.as_str())), part);
+    root.reserved(&format!("{tag}:{part:x}{rest}"))
 }
 
 /// What an order was answered.

@@ -31,7 +31,7 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
     pub(crate) async fn expire(&self, key: &Key) -> Result<(), Error> {
         let Some(guard) = &self.l2.guard else { return Ok(()) };
         // What a change that waits is to remove stands in for nothing.
-        if self.l2.retries.hides(key, &[]) {
+        if self.l2.hides(key, &[]) {
             return guard.remove(key).await;
         }
         if !guard.capabilities().leases {

@@ -119,6 +119,13 @@ impl<B: Backend> L2<B> {
         self.habit.note(found);
     }
 
+    /// Whether what the backend has under `key`, with these tags, may be older than a change that waits.
+    #[inline]
+    pub(crate) fn hides(&self, key: &Key, tags: &[u64]) -> bool {
+        let part = || self.guard.as_ref().map_or(0, |guard| guard.part(key));
+        self.retries.len() > 0 && self.retries.hides(key, part(), tags)
+    }
+
     /// The tick from which on the backend has no entry any more that it was given by the tick `now`.
     pub(crate) fn gone_by(&self, now: u64) -> u64 {
         now.saturating_add(self.longest.load(Relaxed))

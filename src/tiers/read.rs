@@ -120,7 +120,7 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
         };
         let expires = dates.end(dates.ttl, now, self.clock.ticks());
         let is_older = known.is_some_and(|known| expires < known.expires);
-        if is_older || self.l2.retries.hides(key, &tags) {
+        if is_older || self.l2.hides(key, &tags) {
             return None;
         }
         // One that is a little ahead would live longer in L1 by as much.
@@ -175,7 +175,7 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
         let Some(bytes) = self.fetch(key, &Complaint::default()).await? else { return Ok(false) };
         // One that expired ahead of its time has no head of its own.
         let Ok(head) = self.sealer.head(key.as_str(), &bytes) else { return Ok(false) };
-        if self.l2.retries.hides(key, head.tags()) {
+        if self.l2.hides(key, head.tags()) {
             return Ok(false);
         }
         let Some(dates) = self.by_own_clock(guard, key, &bytes, head.dates()).await? else { return Ok(true) };

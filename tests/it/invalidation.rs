@@ -483,10 +483,10 @@ async fn bytes_that_are_no_message_are_counted_and_dropped() {
     let other = pages(&clock, spy.clone());
     other.set("away", 1u32).await.unwrap();
     let bus = spy.bus.lock().unwrap().clone().unwrap();
-    for bytes in [&b""[..], b"\x02short", &[0xC1; 1_024], &[2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF]] {
+    for bytes in [&b""[..], b"\x03short", &[0xC1; 1_024], &[3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF]] {
         bus.publish(Bytes::copy_from_slice(bytes)).await.unwrap();
     }
-    bus.publish(Bytes::from_static(&[3, 0, 0])).await.unwrap();
+    bus.publish(Bytes::from_static(&[4, 0, 0])).await.unwrap();
     let malformed = |note: &Note| *note == Note::Unreadable(Unreadable::Foreign);
     until("they arrive", async || journal.count(malformed) == 3).await;
     other.invalidate("home").await.unwrap();

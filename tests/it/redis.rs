@@ -12,6 +12,7 @@ mod errors;
 mod failover;
 mod forgetting;
 mod lacking;
+mod ledgers;
 mod listening;
 mod locks;
 mod logins;

@@ -102,7 +102,10 @@ mod tracking;
 ///
 /// # Clusters and sentinels
 /// In a cluster each node has connections and failures of its own: the keys of a lost node fail, all others go on. A
-/// batch is one round trip to each node. While keys are carried from node to node, an operation waits for them, for as
+/// batch is one round trip to each node. What was forgotten by namespace and by tag is noted for each sixteenth of the
+/// slots by itself, in one of these slots: a lost node takes its own entries along, and those of others only where they
+/// share a sixteenth whose notes it had. Such an order is sixteen scripts in one round trip. It fails if any is not
+/// carried out, and the cache gives that one again until it is. While keys are carried from node to node, an operation waits for them, for as
 /// long as it may take at all. Any node answers a [`ping`](Backend::ping).
 ///
 /// With sentinels, each connection is made to the master that they name at that time, if it says itself that it is one.
@@ -197,7 +200,7 @@ impl Redis {
         let capabilities = capabilities.concurrency(CONCURRENCY).store((format!("{:?}", target.topology), target.db));
         let router = open::router(&settings)?;
         // In a cluster the bus is on another node than the ledger.
-        let capabilities = capabilities.announces(router.is_single_node());
+        let capabilities = capabilities.announces(router.is_single_node()).parts(router.parts());
         let tracks = settings.tracking;
         let (sizes, ceiling) = (Sizes::new(), Ceiling::new());
         let [unscripted, scripted] = [false; 2].map(AtomicBool::new);
@@ -385,8 +388,8 @@ impl Backend for Redis {
         }
     }
 
-    fn part(&self, _: &Key) -> u16 {
-        0
+    fn part(&self, key: &Key) -> u16 {
+        self.shared.router.part(key)
     }
 
     async fn forget(&self, order: &Order) -> Result<Forgotten, Error> {

@@ -21,6 +21,8 @@ use super::request::{Attempt, Request, Single, SizeClass};
 use super::{commands, error};
 use crate::error::Error;
 use crate::key::Key;
+#[cfg(feature = "redis-cluster")]
+use crate::slots;
 
 /// The way to the servers.
 #[derive(Debug)]
@@ -129,6 +131,25 @@ impl Router {
             Self::Cluster(_) if key.as_str().contains('{') => format!("{}:{name}", key.as_str()),
             #[cfg(feature = "redis-cluster")]
             Self::Cluster(_) => format!("{{{}}}:{name}", key.as_str()),
+        }
+    }
+
+    /// How many parts there are that keep bookkeeping of their own.
+    pub(super) fn parts(&self) -> u16 {
+        match self {
+            Self::Pool(_) => 1,
+            #[cfg(feature = "redis-cluster")]
+            Self::Cluster(_) => slots::GROUPS,
+        }
+    }
+
+    /// The part that `key` belongs to. It stays the same when slots are given to other nodes.
+    #[cfg_attr(not(feature = "redis-cluster"), expect(unused_variables, reason = "one server has all keys"))]
+    pub(super) fn part(&self, key: &Key) -> u16 {
+        match self {
+            Self::Pool(_) => 0,
+            #[cfg(feature = "redis-cluster")]
+            Self::Cluster(_) => slots::group(key.as_str()),
         }
     }
 

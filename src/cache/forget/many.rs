@@ -59,36 +59,48 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             let (cache, begun) = (Arc::clone(&change.cache), change.begun);
             let mut made = Vec::with_capacity(changes.len());
             for change in &changes {
-                made.push(cache.shared.forget_in_backend(change).await);
+                made.push(cache.shared.forget_in_backend(change, None).await);
             }
             drop(change);
+            changes.iter().zip(&made).for_each(|(change, reached)| cache.settle_order(change, begun, reached));
             let mut answer = Ok(());
-            for (change, made) in changes.iter().zip(made) {
-                answer = answer.and(cache.finish_order(change, begun, made).await);
+            for (change, reached) in changes.iter().zip(made) {
+                answer = answer.and(cache.finish_order(change, begun, reached).await);
             }
             answer
         })
         .await
     }
 
-    /// Tells others of an order that the backend took, if they were not told with it. What failed leaves work for later.
-    async fn finish_order(&self, change: &Change, begun: Moment, made: Result<Reached, Error>) -> Result<(), Error> {
-        let root = &self.namespace.root();
-        let targets = Target::all(change);
-        let later = |work| targets.iter().for_each(|target| self.retry_later(target.clone(), root, begun, work));
-        let reached = made.inspect_err(|_| later(Work::Forget))?;
+    /// Takes note of what an order has left to do in the backend, and of what it has made good.
+    fn settle_order(&self, change: &Change, begun: Moment, reached: &Reached) {
         // What an expiry leaves as fallbacks may be what an invalidation was to remove that failed.
-        if !matches!(change, Change::Expiry { .. }) {
-            targets.iter().for_each(|target| self.tiers.l2.retries.settle(target, begun));
+        if reached.error.is_none() && !matches!(change, Change::Expiry { .. }) {
+            Target::all(change).iter().for_each(|target| self.tiers.l2.retries.settle(target, begun));
         }
         self.ensure_retries();
-        let told = self.shared.publish_order(root, change, reached).await;
-        if reached == Reached::Parts {
-            later(Work::Repeat);
-        } else if told.is_err() {
-            later(Work::Publish);
+        if let Some(work) = Work::of_order(reached) {
+            self.retry_order(change, begun, &work);
         }
-        told
+    }
+
+    /// Tells others of an order that any part of the backend took, if they were not told with it. What of the order failed
+    /// is the answer.
+    async fn finish_order(&self, change: &Change, begun: Moment, reached: Reached) -> Result<(), Error> {
+        let told = match reached.is_something() {
+            true => self.shared.publish_order(&self.namespace.root(), change, &reached).await,
+            // What they would read anew is what is there still.
+            false => Ok(()),
+        };
+        if told.is_err() {
+            self.retry_order(change, begun, &Work::Publish);
+        }
+        reached.error.map_or(told, Err)
+    }
+
+    fn retry_order(&self, change: &Change, begun: Moment, work: &Work) {
+        let root = &self.namespace.root();
+        Target::all(change).into_iter().for_each(|target| self.retry_later(target, root, begun, work.clone()));
     }
 }
 

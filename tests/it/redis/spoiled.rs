@@ -95,7 +95,7 @@ const LOSSES: [(&str, &str); 16] = [
         "redis.call('XDEL', KEYS[1], redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1][1])",
     ),
     ("an entry of another program", "redis.call('XADD', KEYS[1], '*', 'event', 'login')"),
-    ("a message that is none", "redis.call('XADD', KEYS[1], '*', 'm', '\\2x')"),
+    ("a message that is none", "redis.call('XADD', KEYS[1], '*', 'm', '\\3x')"),
     ("an empty message", "redis.call('XADD', KEYS[1], '*', 'm', '')"),
 ];
 

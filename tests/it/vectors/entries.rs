@@ -13,7 +13,7 @@ use super::shelf::Shelf;
 use super::{Vector, vector};
 use crate::support::Broken;
 
-pub(super) const HEAD: &str = "users::{ledger-be72b73078f5374f}:0";
+pub(super) const HEAD: &str = "users::{ledger-be72b73078f5374f-2b}:0";
 
 pub(super) fn file(name: &str) -> Vector {
     vector(include_str!("entries.txt"), name)

@@ -12,8 +12,8 @@ use super::shelf::Shelf;
 use super::{Vector, vector};
 use crate::servers::{PATIENCE, Reply, Server};
 
-const HEAD: &str = "users::{ledger-be72b73078f5374f}:0";
-const RECORD: &str = "users::{ledger-be72b73078f5374f}:0:d7b";
+const HEAD: &str = "users::{ledger-be72b73078f5374f-2b}:0";
+const RECORD: &str = "users::{ledger-be72b73078f5374f-2b}:0:d7b";
 
 fn file(name: &str) -> Vector {
     vector(include_str!("ledger.txt"), name)

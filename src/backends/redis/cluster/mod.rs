@@ -22,6 +22,7 @@ use crate::backends::join;
 use crate::config::Host;
 use crate::error::{Error, ErrorKind};
 use crate::key::Key;
+use crate::slots;
 
 mod map;
 mod refresh;
@@ -221,7 +222,7 @@ impl Cluster {
             Some(map) => map,
             None => self.reread().await?,
         };
-        if let Some(node) = map.owner(table::slot(key)) {
+        if let Some(node) = map.owner(slots::slot(key.as_str())) {
             return Ok(Arc::clone(node));
         }
         self.reread_soon();

@@ -5,7 +5,6 @@
 use redis::{Cmd, Value};
 
 use crate::config::Host;
-use crate::key::Key;
 
 /// Slots in a row that one node serves.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,37 +16,6 @@ pub(super) struct Range {
 
 /// The last slot of every cluster.
 const LAST: u16 = 16_383;
-
-/// The slot of a key, and of what is kept beside it. Of a key with braces only what is in the first pair counts, so that
-/// all of a ledger is in one slot. Keys of entries have none.
-pub(super) fn slot(key: &Key) -> u16 {
-    let text = key.as_str();
-    let in_braces = text.split_once('{').and_then(|(_, rest)| rest.split_once('}'));
-    let counts = in_braces.map(|(inside, _)| inside).filter(|inside| !inside.is_empty());
-    checksum(counts.unwrap_or(text).as_bytes()) & LAST
-}
-
-/// CRC-16/XMODEM, which the cluster specification names.
-fn checksum(bytes: &[u8]) -> u16 {
-    bytes.iter().fold(0, |crc, &byte| crc << 8 ^ CHECKSUMS[usize::from((crc >> 8) as u8 ^ byte)])
-}
-
-/// The checksum of each byte alone.
-const CHECKSUMS: [u16; 256] = {
-    let mut checksums = [0; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        let mut crc = (byte as u16) << 8;
-        let mut bit = 0;
-        while bit < 8 {
-            crc = if crc & 0x8000 == 0 { crc << 1 } else { crc << 1 ^ 0x1021 };
-            bit += 1;
-        }
-        checksums[byte] = crc;
-        byte += 1;
-    }
-    checksums
-};
 
 /// The question for the table.
 pub(super) fn question() -> Cmd {
@@ -108,19 +76,6 @@ mod tests {
 
     fn text(name: &str) -> Value {
         Value::BulkString(name.as_bytes().to_vec())
-    }
-
-    #[test]
-    fn checksums_are_those_of_the_specification() {
-        assert_eq!(checksum(b"123456789"), 0x31C3);
-        assert_eq!(checksum(b""), 0);
-        let key = Key::new("users", 42).unwrap();
-        assert_eq!(slot(&key), checksum(b"users:42") % 16_384);
-        for (name, counts) in
-            [("{ledger-7}:0", "ledger-7"), ("{a}{b}", "a"), ("{}a", "users:42:{}a"), ("{a", "users:42:{a")]
-        {
-            assert_eq!(slot(&key.reserved(name)), checksum(counts.as_bytes()) % 16_384, "{name}");
-        }
     }
 
     #[test]
