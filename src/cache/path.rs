@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::Inner;
 use super::computation::{Computation, Job};
+use super::queue::Task;
 use crate::backends::Backend;
 use crate::clock::{check_time, millis, within};
 use crate::codec::Codec;
@@ -179,29 +180,11 @@ impl<B: Backend, C: Codec> Inner<B, C> {
                 Role::Full => return self.refuse_for_room(&key, options, asker == Asker::Computation).await,
             }
         };
-        let job = Job { context: context.clone(), span: CallerSpan::current(), complaint, compute };
-        self.lead_flight(leader, unshared, key, options, job).await
-    }
-
-    /// Starts the flight, and waits for its answer.
-    async fn lead_flight<T: Value, E: Send + Sync + 'static>(
-        self: &Arc<Self>,
-        leader: Leader<T, E>,
-        unshared: bool,
-        key: Key,
-        mut options: Options,
-        mut job: Job<T, E>,
-    ) -> Result<Arc<T>, ComputeError<E>> {
-        // A call that computes for itself is too many, or late: nothing may go on behind it.
-        options.skip_l2_write |= unshared;
-        options.skip_l1_write |= self.shared.tasks.closed();
-        let (flight, context) = (Arc::clone(&leader.flight), job.context.clone());
+        let flight = Arc::clone(&leader.flight);
         // No call waits for a new flight's computation yet, so this closes no ring.
         let _wait = context.wait_for(&flight.node);
-        job.context = job.context.enter(Arc::clone(&flight.node), self.id(), key.clone(), unshared);
-        let task = self.task(leader, key.clone(), options, job);
-        let left = if unshared { Err(task) } else { self.shared.tasks.spawn(task) };
-        if let Err(task) = left {
+        let job = Job { context: context.clone(), span: CallerSpan::current(), complaint, compute };
+        if let Err(task) = self.start(leader, unshared, &key, options, job) {
             task.await;
         }
         match self.wait(&flight, &key, options, None).await {
@@ -211,6 +194,23 @@ impl<B: Backend, C: Codec> Inner<B, C> {
                 self.refuse(&key, Error::new(ErrorKind::Closed, message))
             }
         }
+    }
+
+    /// Starts a flight on a task of its own. Where there can be none, the caller runs it.
+    fn start<T: Value, E: Send + Sync + 'static>(
+        self: &Arc<Self>,
+        leader: Leader<T, E>,
+        unshared: bool,
+        key: &Key,
+        mut options: Options,
+        mut job: Job<T, E>,
+    ) -> Result<(), Task> {
+        // A call that computes for itself is too many, or late: nothing may go on behind it.
+        options.skip_l2_write |= unshared;
+        options.skip_l1_write |= self.shared.tasks.closed();
+        job.context = job.context.enter(Arc::clone(&leader.flight.node), self.id(), key.clone(), unshared);
+        let task = self.task(leader, key.clone(), options, job);
+        if unshared { Err(task) } else { self.shared.tasks.spawn(task) }
     }
 
     /// Counts a call that no flight answers.
@@ -307,7 +307,8 @@ impl<B: Backend, C: Codec> Inner<B, C> {
                 (outcome, Ok(Arc::clone(value)))
             }
             Some(Answer::Early(Fallback { value, .. })) => (Outcome::Stale, Ok(Arc::clone(value))),
-            None => match self.older_value(flight, key, options, forgot).await {
+            // Boxed: rare, and a caller that waits needs no room for it.
+            None => match Box::pin(self.older_value(flight, key, options, forgot)).await {
                 Some(value) => (Outcome::Stale, Ok(value)),
                 None => (Outcome::Failed, Err(ComputeError::TimedOut)),
             },
