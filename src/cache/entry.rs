@@ -77,7 +77,7 @@ impl<'a, B: Backend, C: Codec, K: IntoKey> Entry<'a, B, C, K> {
 
     /// Marks the entry with tags, by which [`Cache::invalidate_tag`] forgets it, if this call stores it. Up to 1,024;
     /// more are an error of `set`, and of a computation, whose own are counted in, the value is returned, not stored.
-    /// Each takes 8 bytes in L1 and 16 in the backend, beside its version there.
+    /// Each takes 8 bytes in L1, and 8 in the backend.
     pub fn tags<'t>(mut self, tags: impl IntoIterator<Item = &'t str>) -> Self {
         add_tags(&mut self.tags, tags);
         self

@@ -36,7 +36,7 @@ impl Local {
         Arc::new(Self { l1, fences: Fences::new(&orders), orders, reclaim, shut: AtomicBool::new(false) })
     }
 
-    /// Takes the present version of `key`.
+    /// Takes a fence of `key`.
     pub(crate) fn fence(&self, key: &Key) -> Fence {
         self.fences.take(key)
     }
