@@ -10,8 +10,8 @@ use cachekit::testing::ManualClock;
 use cachekit::{Cache, CacheBuilder, Intent};
 use tokio::task::JoinSet;
 
-use super::support::{HASTE, at_once, hasty, on_clock};
-use crate::servers::{self, eventually};
+use super::support::{at_once, hasty, on_clock};
+use crate::servers::{self, SOON, eventually};
 
 const KEYS: usize = 200;
 
@@ -131,7 +131,7 @@ async fn a_stopped_server_delays_answers_and_prevents_none() {
     };
     let delays = at_once(64, ask).await;
     // The read fails once, and the write is spared.
-    assert!(delays.iter().all(|delay| *delay < HASTE * 5), "{delays:?}");
+    assert!(delays.iter().all(|delay| *delay < SOON), "{delays:?}");
     server.resume();
     eventually("the server is used again", async || {
         watched.ask(1).await;

@@ -14,7 +14,7 @@ use crate::servers;
 
 pub(super) const MINUTE: Duration = Duration::from_secs(60);
 /// How long exchanges and connects of [`hasty`] backends may take.
-pub(super) const HASTE: Duration = Duration::from_millis(300);
+pub(super) const HASTE: Duration = Duration::from_secs(1);
 
 /// For tests in which nothing takes long unless the machine is busy.
 pub(super) fn patient(servers: &[&servers::Memcached]) -> Memcached {

@@ -8,7 +8,7 @@ use cachekit::backends::Memcached;
 use cachekit::{Backend, ErrorKind, MemcachedSettings};
 
 use super::support::{HASTE, MINUTE, at_once, every_text, hasty, key, patient, value_of, with};
-use crate::servers::{self, Mood, Proxy, eventually, full_backlog, silent};
+use crate::servers::{self, Mood, Proxy, SOON, eventually, full_backlog, silent};
 use crate::support::poll_once;
 
 async fn fill_in(memcached: &Memcached, count: usize) {
@@ -45,7 +45,7 @@ async fn every_call_to_a_stopped_server_ends_in_time_and_late_answers_are_nobody
     };
     for (error, elapsed) in at_once(64, ask).await {
         assert!(error.is_temporary(), "{error:?}");
-        assert!(elapsed < HASTE * 5, "{elapsed:?}");
+        assert!(elapsed < SOON, "{elapsed:?}");
         assert!(!every_text(&error).contains("users"), "{error:?}");
     }
     server.resume();
@@ -78,7 +78,7 @@ async fn a_connect_that_never_ends_is_ended() {
     let start = Instant::now();
     let error = impatient(&hole.address.to_string()).get(&key(1)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout);
-    assert!((HASTE..HASTE * 5).contains(&start.elapsed()), "{:?}", start.elapsed());
+    assert!((HASTE..SOON).contains(&start.elapsed()), "{:?}", start.elapsed());
 }
 
 #[tokio::test]
@@ -87,7 +87,7 @@ async fn a_server_that_never_says_a_word_is_given_up() {
     let start = Instant::now();
     let error = impatient(&address.to_string()).ping().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout);
-    assert!((HASTE..HASTE * 5).contains(&start.elapsed()), "{:?}", start.elapsed());
+    assert!((HASTE..SOON).contains(&start.elapsed()), "{:?}", start.elapsed());
 }
 
 /// Says these bytes to whoever connects, once it has heard something.
@@ -184,10 +184,10 @@ async fn a_busy_pool_makes_no_server_lost() {
     let server = servers::Memcached::start();
     let proxy = Proxy::of(server.port());
     let mut settings = MemcachedSettings::new([format!("127.0.0.1:{}", proxy.port())]);
-    (settings.timeout, settings.max_pool_size) = (Duration::from_secs(1), 1);
+    (settings.timeout, settings.max_pool_size) = (Duration::from_secs(3), 1);
     let memcached = Memcached::new(settings).unwrap();
     memcached.ping().await.unwrap();
-    proxy.set(Mood::Slow(Duration::from_millis(350)));
+    proxy.set(Mood::Slow(Duration::from_secs(1)));
     let ask = |id| {
         let memcached = memcached.clone();
         async move { memcached.get(&key(id)).await.err() }

@@ -9,8 +9,8 @@ use cachekit::codec::{Checked, Postcard};
 use cachekit::{Cache, CacheBuilder, Intent};
 use tokio::task::JoinSet;
 
-use super::support::{HASTE, at_once, hasty, patient};
-use crate::servers::{Server, eventually};
+use super::support::{at_once, hasty, patient};
+use crate::servers::{SOON, Server, eventually};
 use crate::support::{Journal, Note};
 
 const KEYS: usize = 200;
@@ -83,8 +83,8 @@ async fn a_server_killed_under_load_is_missed_by_nobody() {
     server.kill();
     let killed = Instant::now();
     let computations = watched.cache.stats().computations;
+    eventually("answers go on", async || watched.cache.stats().computations > computations + 500).await;
     eventually("the outage has lasted", async || killed.elapsed() > Duration::from_secs(2)).await;
-    assert!(watched.cache.stats().computations > computations + 500, "answers went on");
     assert!(watched.cache.stats().backend_failures > 0);
     assert_eq!(watched.overlaps.load(SeqCst), 0, "computations of one key at once");
 
@@ -92,8 +92,8 @@ async fn a_server_killed_under_load_is_missed_by_nobody() {
     server.restart();
     let back = Instant::now();
     eventually("the server is used again", async || watched.l2_hits() > hits).await;
-    // A second at most on a machine with nothing else to do.
-    assert!(back.elapsed() < Duration::from_secs(5), "{:?}", back.elapsed());
+    // A second at most on a machine with nothing else to do, and half a minute without the setting.
+    assert!(back.elapsed() < SOON, "{:?}", back.elapsed());
     eventually("the cache is warm again", async || watched.l2_hits() > hits + 2_000).await;
 
     ended.store(true, SeqCst);
@@ -121,7 +121,7 @@ async fn a_stopped_server_delays_answers_and_prevents_none() {
     };
     let delays = at_once(64, ask).await;
     // The read fails once, and the write is spared.
-    assert!(delays.iter().all(|delay| *delay < HASTE * 5), "{delays:?}");
+    assert!(delays.iter().all(|delay| *delay < SOON), "{delays:?}");
     server.resume();
     eventually("the server is used again", async || {
         watched.ask(1).await;

@@ -70,12 +70,15 @@ async fn any_number_of_caches_listens_by_one_connection_at_less_than_a_command_a
     }
 }
 
-/// How long each of every `step` caches takes to hear that another process has changed what it holds, the shortest first.
-async fn times_until_heard(server: &Server, caches: &[Pages<Redis>], step: usize) -> Vec<Duration> {
-    let (other, mut times) = (patient(&server.url()), Vec::new());
+/// How long each of every `step` caches takes to hear that another process has changed what it holds, the shortest first,
+/// and how long the server took to answer meanwhile, likewise.
+async fn times_until_heard(server: &Server, caches: &[Pages<Redis>], step: usize) -> [Vec<Duration>; 2] {
+    let (other, mut times, mut answers) = (patient(&server.url()), Vec::new(), Vec::new());
     for (id, cache) in caches.iter().enumerate().step_by(step) {
         let neighbour = pages(other.clone(), &format!("n{id}"));
+        let begun = Instant::now();
         neighbour.ping().await.unwrap();
+        answers.push(begun.elapsed());
         neighbour.set("home", 2u32).await.unwrap();
         let begun = Instant::now();
         while in_l1(cache).await.is_some() {
@@ -85,7 +88,8 @@ async fn times_until_heard(server: &Server, caches: &[Pages<Redis>], step: usize
         times.push(begun.elapsed());
     }
     times.sort_unstable();
-    times
+    answers.sort_unstable();
+    [times, answers]
 }
 
 /// How long a change by another process takes to be heard, at best: the bus is not to blame for a busy machine.
@@ -93,8 +97,8 @@ async fn times_until_heard(server: &Server, caches: &[Pages<Redis>], step: usize
 async fn a_change_among_a_hundred_caches_is_heard_at_once() {
     let server = Server::start();
     let caches = filled(&patient(&server.url()), 100).await;
-    let times = times_until_heard(&server, &caches, 5).await;
-    assert!(times[0] < Duration::from_millis(50), "{times:?}");
+    let [times, answers] = times_until_heard(&server, &caches, 5).await;
+    assert!(times[0] < Duration::from_millis(50) + answers[0] * 10, "{times:?}, {answers:?}");
     let gaps: u64 = caches.iter().map(|cache| cache.stats().gaps).sum();
     assert_eq!(gaps, 0);
 }
@@ -103,9 +107,9 @@ async fn a_change_among_a_hundred_caches_is_heard_at_once() {
 async fn each_of_many_hears_at_once() {
     let server = Server::start();
     let caches = filled(&patient(&server.url()), CACHES).await;
-    let times = times_until_heard(&server, &caches, 1).await;
+    let [times, answers] = times_until_heard(&server, &caches, 1).await;
     // A wait for news takes 1.35 s: nobody hears by its end.
-    assert!(times[CACHES / 2] < Duration::from_millis(400), "{times:?}");
+    assert!(times[CACHES / 2] < Duration::from_millis(400) + answers[CACHES / 2] * 10, "{times:?}, {answers:?}");
     let gaps: u64 = caches.iter().map(|cache| cache.stats().gaps).sum();
     assert_eq!(gaps, 0);
 }

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 
 pub(super) const MINUTE: Duration = Duration::from_secs(60);
 /// How long commands and connects of [`hasty`] backends may take.
-pub(super) const HASTE: Duration = Duration::from_millis(300);
+pub(super) const HASTE: Duration = Duration::from_secs(1);
 
 /// For tests that listen to a bus, which waits for half as long as a command may take.
 pub(super) fn listening(url: &str) -> Redis {

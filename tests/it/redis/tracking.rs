@@ -12,7 +12,7 @@ use cachekit::{
 };
 
 use super::support::{MINUTE, with};
-use crate::servers::{Cluster, Mood, PATIENCE, Proxy, Sentinels, Server, eventually};
+use crate::servers::{Cluster, Mood, PATIENCE, Proxy, SOON, Sentinels, Server, eventually};
 
 /// More than any of this takes, though the machine is busy.
 const SLACK: Duration = Duration::from_secs(10);
@@ -176,7 +176,7 @@ async fn a_silent_death_is_noticed_and_nothing_old_is_served_after_it() {
 /// A bound on what L1 serves has the server asked for a sign of life sooner.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bound_is_kept_though_the_server_is_not_heard() {
-    const BOUND: Duration = Duration::from_millis(300);
+    const BOUND: Duration = Duration::from_secs(1);
     let server = Server::start();
     let proxy = Proxy::of(server.port());
     let cache = builder(tracking(&proxy.url())).max_staleness(BOUND).build().unwrap();
@@ -384,6 +384,7 @@ async fn short_waits_are_kept_to_and_are_not_busy() {
         let bus = redis.bus(&Key::new("users", "k").unwrap().reserved("bus")).unwrap();
         let took = short_waits(bus).await;
         println!("{url}, tracking {tracks}: 40 waits of 25 ms took {took:?}");
-        assert!((Duration::from_millis(900)..Duration::from_secs(3)).contains(&took), "{took:?}");
+        // A wait of its own choice is half a second long.
+        assert!((Duration::from_millis(900)..SOON).contains(&took), "{took:?}");
     }
 }

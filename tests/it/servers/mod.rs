@@ -41,6 +41,9 @@ pub(crate) use self::tls::Authority;
 /// Longer than anything here takes, on however busy a machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Longer than what ends by a timeout of its own takes, on however busy a machine, and shorter than [`PATIENCE`].
+pub(crate) const SOON: Duration = Duration::from_secs(15);
+
 /// Blocks this thread until `condition` holds.
 pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
