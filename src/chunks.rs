@@ -172,7 +172,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_split_is_whole_again_in_batches_that_are_few_bytes_and_few_chunks() {
+    fn split_value_is_rejoined_from_batches_of_bounded_size() {
         let key = Key::new("pages", 1).unwrap();
         for (length, size) in [(1, 600), (513, 600), (600 * 600, 600), (20 << 20, 1 << 20), (9 << 20, 5 << 20)] {
             let value: Bytes = (0..length).map(|n| ((n * 31) >> 7) as u8).collect();

@@ -294,7 +294,7 @@ mod tests {
     const FINGERPRINT: u64 = 7725952601518010407;
 
     #[test]
-    fn a_header_is_read_back_with_any_number_of_tags_it_may_have_and_cut_short_with_none() {
+    fn header_reads_back_with_any_tags_and_never_if_cut_short() {
         for tags in [0, 1, 64, 65, 255, 256, 1_023, MAX_TAGS] {
             let written = header(tags).to_bytes();
             let bytes = [&written[..], b"body"].concat();
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn too_many_tags_and_flags_of_no_build_are_none_whatever_follows() {
+    fn header_with_too_many_tags_or_unknown_flags_is_rejected() {
         let bytes = header(MAX_TAGS).to_bytes();
         assert_eq!(bytes[..6], [0xC1, 0x01, 0x05, 0, 0x04, 0x00]);
         for head in [[0, 0x04, 0x01], [0, 0xff, 0xff], [2, 0, 0], [0x80, 0, 0]] {
@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn an_expired_entry_is_itself_behind_ten_bytes_and_nothing_else_is_one() {
+    fn expired_entry_is_the_entry_behind_a_ten_byte_prefix() {
         let entry = [&[0xC1, 0x01, 0x05][..], &[7; 60]].concat();
         let stored = expire(&entry, 0x0102);
         assert_eq!(stored[..10], [0xC1, 0x02, 0, 0, 0, 0, 0, 0, 0x01, 0x02]);

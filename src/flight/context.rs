@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn the_wait_that_would_close_a_ring_is_refused_and_the_other_computations_are_free_of_it() {
+    fn wait_that_would_close_a_ring_is_refused_and_others_are_not() {
         for length in 1..6usize {
             let flights: Vec<_> = (0..length).map(|_| Node::new()).collect();
             let waits = |from: usize| inside(&flights[from]).wait_for(&flights[(from + 1) % length]);
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flight_that_is_waited_for_twice_is_waited_for_until_both_have_ended() {
+    fn flight_waited_for_twice_is_noted_until_both_waits_end() {
         let (one, two) = (Node::new(), Node::new());
         let first = inside(&one).wait_for(&two).unwrap();
         let second = inside(&one).wait_for(&two).unwrap();

@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_taken_beyond_the_bound_is_given_back_before_the_next_in_line_comes() {
+    fn place_beyond_the_bound_is_given_back_before_the_next_enters() {
         runtime().block_on(async {
             let places = Places::new(1, 1);
             let first = place(&places, Asker::Caller).unwrap();

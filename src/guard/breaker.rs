@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn so_many_failures_within_the_window_open_it_whatever_succeeds_between() {
+    fn breaker_opens_on_enough_failures_despite_successes_between() {
         let breaker = opened(1_000);
         assert_eq!(breaker.state_now(), BreakerState::Open);
         assert_eq!(breaker.admit(1_000).unwrap_err(), 250);
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn each_failing_probe_opens_it_again_for_twice_as_long_up_to_the_whole_time() {
+    fn breaker_doubles_its_pause_per_failed_probe_up_to_a_limit() {
         let breaker = opened(0);
         let mut now = 0;
         for pause in [250, 500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000] {

@@ -93,7 +93,7 @@ mod tests {
     use crate::config::Settings;
 
     #[test]
-    fn it_is_shared_by_those_who_reach_one_store_with_one_policy_and_one_clock() {
+    fn condition_is_shared_by_caches_of_one_store_policy_and_clock() {
         let policy = Settings::default().decide(&mut Vec::new());
         let can = Capabilities::new("shelf").store("it is shared");
         let one = Condition::of(can, &policy, system());

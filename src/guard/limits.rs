@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn long_values_have_the_whole_time_and_teach_nothing_of_short_ones() {
+    fn long_values_get_full_time_and_do_not_affect_short_ones() {
         let setup = Setup::new();
         let get = || setup.limit(Operation::Get, Manner::AGAIN);
         (0..100).for_each(|_| setup.read(0, Ok(100)));
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn a_read_that_was_cut_short_has_more_time_when_it_is_made_again() {
+    fn read_that_timed_out_gets_more_time_on_the_next_attempt() {
         let setup = Setup::new();
         let get = || setup.limit(Operation::Get, Manner::AGAIN);
         (0..100).for_each(|_| setup.read(0, Ok(100)));

@@ -353,7 +353,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_hint_is_said_once_and_only_if_the_backend_does_not_answer() {
+    async fn hint_is_told_once_and_only_if_the_backend_does_not_answer() {
         let chaos = Chaos::new(Memory::new(1 << 20));
         let (control, warnings) = (chaos.control(), Arc::new(Warnings::default()));
         let observers = Observers::new(None, vec![Arc::clone(&warnings) as _], false);

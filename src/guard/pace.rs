@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn it_follows_the_way_up_at_once_and_down_after_one_window_or_two() {
+    fn pace_rises_at_once_and_falls_after_one_window_or_two() {
         let pace = Pace::default();
         pace.note(500, 0);
         assert_eq!(hold(&pace), 4_000);

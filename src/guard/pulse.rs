@@ -73,7 +73,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn a_cut_gives_more_time_to_what_begins_after_it_until_an_answer_is_heard() {
+    fn pulse_lengthens_later_limits_after_a_cut_until_an_answer() {
         let pulse = Pulse::default();
         let together = [pulse.beat(); 32];
         assert!(together.iter().all(|beat| pulse.cut(*beat)), "nothing was heard");

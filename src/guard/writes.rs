@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn explicit_writes_that_are_refused_put_off_no_attempt_and_one_that_never_ends_is_followed_by_another() {
+    fn write_retry_is_on_time_despite_refused_sets_or_a_hung_retry() {
         let writes = Writes::default();
         assert_eq!(writes.refused(Step::Store, 0), 1);
         (1..200).for_each(|now| assert_eq!(writes.refused(Step::Store, now), 1));

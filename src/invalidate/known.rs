@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn an_own_order_between_those_of_others_is_no_gap_and_its_echo_closes_it() {
+    fn own_invalidation_amid_those_of_others_is_no_gap_once_echoed() {
         let mut known = known(5);
         let asked = known.asked(0);
         known.note_own(head(7), &tag(TAG), asked);
@@ -347,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn a_head_that_goes_back_is_told_and_one_of_before_another_ledger_is_passed_over() {
+    fn head_that_goes_back_is_told_and_one_of_an_old_ledger_ignored() {
         let mut known = known(5);
         let asked = known.asked(0);
         assert_eq!(known.learn(head(4), asked), Learned::RolledBack);

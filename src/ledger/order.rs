@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn each_order_takes_the_next_time_and_one_for_nothing_takes_none() {
+    fn invalidation_takes_the_next_time_and_an_empty_one_takes_none() {
         let mut items = Items::default();
         let first = items.order(Change::Nothing);
         assert_eq!((first.now.time, items.0.len()), (0, 1));
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_that_is_lost_forgets_all_its_tags_and_a_lost_head_everything() {
+    fn lost_record_forgets_its_tags_and_a_lost_head_everything() {
         let mut items = Items::default();
         items.order(Change::Tags(vec![1]));
         items.0.remove(&Order::record_key(&root(), 0, 0));

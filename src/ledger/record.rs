@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_record_forgets_its_oldest_tags_too_often_and_never_too_rarely() {
+    fn full_record_errs_towards_forgetting_its_oldest_tags() {
         let mut record = Record::new(1, 0);
         for tag in 1..=Record::MAX_TAGS as u64 + 2 {
             record.forget(&[tag], 10 * tag);

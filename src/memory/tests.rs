@@ -118,7 +118,7 @@ fn the_last_tick_of_all_does_not_wrap() {
 }
 
 #[test]
-fn an_entry_that_is_gone_already_replaces_the_older_one_by_nothing() {
+fn expired_entry_removes_the_older_one_and_is_not_kept() {
     let l1 = L1::new(MIB, Orders::new(None, 0));
     put(&l1, &key(1), 1, 100);
     assert!(!l1.put(&key(1), until(7), 7, || true));
@@ -315,7 +315,7 @@ fn threads_share_it_and_never_see_a_value_of_another_key() {
 }
 
 #[test]
-fn a_hit_and_a_miss_allocate_nothing_an_update_of_known_size_neither() {
+fn hit_miss_and_update_of_known_size_allocate_nothing() {
     let l1 = L1::new(MIB, Orders::new(None, 0));
     let (known, unknown) = (key(1), key(2));
     put(&l1, &known, 1, 100);

@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn the_computation_that_began_last_is_stored_last_and_reads_before_it_are_not_kept() {
+    fn computation_begun_last_is_stored_last_over_older_reads() {
         let (fences, key) = (Fences::new(&Orders::new(None, 0)), Key::new("n", "k").unwrap());
         let [older, younger, read] = [(); 3].map(|()| fences.take(&key));
         assert!(older.claim() && older.is_current());

@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn what_expired_is_void_and_forgotten_once_everything_expires_again() {
+    fn expired_entry_is_void_and_forgotten_at_the_next_expire_all() {
         let orders = Orders::new(None, 0);
         let before = orders.latest();
         orders.expire_all(10);
@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn tags_beyond_the_bound_are_forgotten_too_often_and_never_too_rarely() {
+    fn tags_beyond_the_bound_are_forgotten_rather_than_missed() {
         let orders = Orders::new(None, 0);
         let before = orders.latest();
         for tag in 0..=MAX_TAGS as u64 {

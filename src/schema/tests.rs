@@ -276,7 +276,7 @@ fn types_that_check_themselves_are_given_what_they_want() {
 }
 
 #[test]
-fn types_that_refuse_everything_fall_back_on_what_was_seen_and_their_name() {
+fn type_that_refuses_all_input_is_identified_by_trace_and_name() {
     for partial in [trace::<hopeless::Hopeless>(), trace::<inside::Inside>(), trace::<Never>(), trace::<Panics>()] {
         assert!(names_its_path(&partial));
     }

@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_of_a_clock_that_does_not_agree_is_as_old_as_the_backend_says() {
+    fn entry_of_a_disagreeing_clock_is_as_old_as_the_backend_says() {
         let clocks = Clocks::new(&at(0));
         for created in [8_200_000, 1_020_000, 1_000_000, 700_000] {
             let judged = clocks.compare(&at(50), 1, dates(created, 7), left(KEPT - 30_000));
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn where_the_backend_cannot_tell_an_entry_from_the_future_ages_from_its_first_sight_on() {
+    fn entry_from_the_future_ages_from_its_first_sight_on() {
         let clocks = Clocks::new(&at(0));
         for untold in [None, left(KEPT + 7_200_000)] {
             let ahead = dates(8_200_000 + u64::from(untold.is_some()), 7);
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_set_has_another_name_and_believes_no_other_any_more() {
+    fn clock_that_was_set_gets_a_new_name_and_trusts_no_other() {
         let clocks = Clocks::new(&at(0));
         let own = clocks.own(&at(100));
         assert!(clocks.believes(&at(100), &dates(1_090_000, own)));

@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn with_jitter_each_end_is_spread_over_a_tenth_of_the_ttl_and_none_is_late() {
+    fn jitter_spreads_expiry_over_a_tenth_of_the_ttl_never_later() {
         for (ratio, first, last) in [
             (None, 90_000, 100_000),
             (Some(0.1), 5_000, 15_000),

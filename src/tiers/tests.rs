@@ -117,7 +117,7 @@ fn an_entry_whose_tag_was_forgotten_is_none_and_stays_out_of_l1() {
 }
 
 #[test]
-fn what_is_older_than_what_is_known_or_than_a_change_is_not_taken() {
+fn value_older_than_the_known_one_or_a_change_is_not_taken() {
     let setup = Setup::new();
     setup.store(7, &[]);
     setup.read(None);
@@ -149,7 +149,7 @@ fn what_a_waiting_change_is_about_is_hidden() {
 }
 
 #[test]
-fn a_value_that_is_too_large_for_l1_says_so_and_an_l1_that_is_shut_keeps_nothing() {
+fn oversized_value_fails_in_l1_and_a_shut_l1_keeps_nothing() {
     let setup = Setup::new();
     let keep = |weight| {
         let dates = setup.tiers.plan(Options::default(), None, &7).unwrap();

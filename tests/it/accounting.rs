@@ -119,7 +119,7 @@ async fn callers_who_share_a_flight_are_counted_each() {
 }
 
 #[tokio::test]
-async fn calls_that_fail_without_a_flight_are_counted_and_refused_ones_are_not() {
+async fn failed_call_without_a_flight_counts_and_an_invalid_one_not() {
     let (cache, ..) = watched();
     let inner = cache.clone();
     let outer = cache.get_or_compute::<u32, String, _, _>("key", move || async move {
@@ -155,7 +155,7 @@ fn calls_without_a_runtime_or_whose_runtime_ends_are_counted() {
 }
 
 #[tokio::test]
-async fn a_result_that_came_too_late_is_told_of_once_with_or_without_a_backend() {
+async fn late_result_is_reported_once_with_or_without_a_backend() {
     for backend in [false, true] {
         let journal = Arc::new(Journal::default());
         let builder = CacheBuilder::new().intent(Intent::Minimal).observer(Arc::clone(&journal) as _);

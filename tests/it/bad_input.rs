@@ -37,7 +37,7 @@ async fn a_key_that_cannot_be_one_is_refused_by_explicit_calls() {
 }
 
 #[tokio::test]
-async fn a_key_that_cannot_be_one_computes_for_itself_with_an_event_and_stores_nothing() {
+async fn invalid_key_computes_with_an_event_and_stores_nothing() {
     for l1 in [true, false] {
         let (memory, journal) = (Memory::new(1 << 20), Arc::new(Journal::default()));
         let builder = CacheBuilder::new().backend(memory.clone()).namespace_index(false).l1_enabled(l1);
@@ -61,7 +61,7 @@ async fn a_key_that_cannot_be_one_computes_for_itself_with_an_event_and_stores_n
 }
 
 #[tokio::test]
-async fn computations_of_such_keys_fail_panic_time_out_and_nest_like_others() {
+async fn invalid_key_computations_fail_panic_time_out_and_nest() {
     let cache = CacheBuilder::new().build().unwrap();
     let failed = cache.get_or_compute("", || async { Err::<u8, _>(Broken("down")) }).await.unwrap_err();
     assert!(matches!(failed, ComputeError::Failed(error) if *error == Broken("down")));
@@ -79,7 +79,7 @@ async fn computations_of_such_keys_fail_panic_time_out_and_nest_like_others() {
 }
 
 #[tokio::test]
-async fn keys_with_newlines_blanks_and_any_script_are_keys_like_others() {
+async fn keys_with_newlines_blanks_and_any_script_work_like_others() {
     let cache =
         CacheBuilder::new().intent(Intent::Test).backend(Memory::new(1 << 20)).l1_enabled(false).build().unwrap();
     let keys = ["a\nb", "a b", "a\r\nset x 0 0 1", "a%0Ab", "ключ", "a\0b", "a:lock", "../../etc/passwd"];
@@ -119,7 +119,7 @@ async fn settings_out_of_range_are_refused_by_build_with_their_names() {
 }
 
 #[tokio::test]
-async fn a_ttl_over_the_limit_of_the_backend_is_an_error_at_build_or_at_the_call() {
+async fn ttl_above_the_backend_limit_is_an_error_at_build_or_call() {
     use std::time::Duration;
     let month = Duration::from_secs(30 * 24 * 3_600);
     let short = || crate::support::ShortLived(Memory::new(1 << 20), month);

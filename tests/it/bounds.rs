@@ -183,7 +183,7 @@ async fn a_close_that_is_dropped_stops_nothing() {
 }
 
 #[tokio::test]
-async fn on_a_closed_cache_a_caller_who_is_never_polled_again_blocks_nobody() {
+async fn caller_never_polled_again_on_a_closed_cache_blocks_no_other() {
     let cache = CacheBuilder::new().intent(Intent::Minimal).build().unwrap();
     cache.close(secs(1)).await.unwrap();
     let slow = Slow::new();
@@ -204,7 +204,7 @@ async fn on_a_closed_cache_a_caller_who_is_never_polled_again_blocks_nobody() {
 }
 
 #[tokio::test]
-async fn callers_who_leave_leave_no_more_tasks_behind_than_fly_and_wait() {
+async fn callers_who_leave_keep_no_more_tasks_than_flights_and_queue() {
     let mut settings = Settings::default();
     (settings.max_flights, settings.max_queued_flights) = (Some(3), Some(5));
     let cache = CacheBuilder::new().intent(Intent::Minimal).settings(settings).build().unwrap();
@@ -219,7 +219,7 @@ async fn callers_who_leave_leave_no_more_tasks_behind_than_fly_and_wait() {
 }
 
 #[tokio::test]
-async fn past_the_soft_timeout_a_value_that_expired_meanwhile_answers_too() {
+async fn value_expired_meanwhile_still_answers_past_the_soft_timeout() {
     let clock = ManualClock::new();
     let memory = Memory::with_clock(1 << 20, Arc::new(clock.clone()));
     let build = || {
@@ -309,7 +309,7 @@ async fn a_value_whose_writing_panics_is_returned_and_not_stored() {
 }
 
 #[tokio::test]
-async fn a_flight_that_panics_outside_its_computation_answers_all_and_leaves_the_cache_usable() {
+async fn flight_panicking_outside_its_computation_answers_all_callers() {
     let cache = CacheBuilder::new().intent(Intent::Minimal).build().unwrap();
     let slow = Slow::new();
     let mut callers: Vec<_> = (0..3)

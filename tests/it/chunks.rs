@@ -88,7 +88,7 @@ async fn a_split_value_whose_lease_is_void_leaves_a_newer_one_whole() {
 }
 
 #[tokio::test]
-async fn chunks_are_written_and_read_in_batches_and_the_manifest_is_last() {
+async fn chunks_go_in_batches_with_the_manifest_written_last() {
     let (memory, chaos, control) = shared();
     let journal = Arc::new(Journal::default());
     let cache = cache(chaos, false, &journal);
@@ -124,7 +124,7 @@ impl Backend for Noted {
 }
 
 #[tokio::test]
-async fn a_chunk_that_is_missing_cut_or_anothers_makes_a_miss_that_is_told_of() {
+async fn chunk_that_is_missing_cut_or_foreign_is_a_reported_miss() {
     let journal = Arc::new(Journal::default());
     let noted = Noted(Memory::new(1 << 20), Arc::default());
     let cache = cache(noted.clone(), false, &journal);

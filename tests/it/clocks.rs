@@ -84,7 +84,7 @@ async fn served_until<B: Backend>(cache: &Cache<B, Postcard>, clock: &ManualCloc
 }
 
 #[tokio::test]
-async fn an_entry_ends_with_its_ttl_whatever_the_clock_of_its_writer_says() {
+async fn entry_ends_with_its_ttl_however_wrong_its_writers_clock_is() {
     for ahead in [0, 5, 300, 7_200, -5, -30, -300] {
         let clock = ManualClock::new();
         let backend = memory(&clock);
@@ -121,7 +121,7 @@ async fn the_grace_of_the_writer_counts_not_that_of_the_reader() {
 }
 
 #[tokio::test]
-async fn an_entry_of_a_wrong_clock_is_kept_in_l1_for_the_rest_of_its_life() {
+async fn entry_of_a_wrong_clock_stays_in_l1_for_its_remaining_life() {
     for ahead in [300, -300] {
         let clock = ManualClock::new();
         let backend = memory(&clock);
@@ -216,7 +216,7 @@ impl Backend for Untold {
 }
 
 #[tokio::test]
-async fn where_the_backend_cannot_tell_an_entry_ends_a_ttl_after_it_was_first_seen() {
+async fn entry_of_unknown_age_ends_one_ttl_after_first_sight() {
     for l1 in [true, false] {
         let clock = ManualClock::new();
         let backend = Untold(memory(&clock));

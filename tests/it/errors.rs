@@ -64,7 +64,7 @@ fn deep() -> anyhow::Error {
 const DEEP: [&str; 3] = ["no page", "cannot load", "invalid digit found in string"];
 
 #[tokio::test]
-async fn an_anyhow_error_shows_through_the_cache_what_it_shows_without() {
+async fn anyhow_error_shows_the_same_text_and_chain_through_a_cache() {
     let failed = fails(deep()).await.unwrap_err();
     assert_eq!((format!("{failed}"), format!("{failed:#}")), (format!("{}", deep()), format!("{:#}", deep())));
     assert_eq!(chain(&failed), DEEP);

@@ -122,7 +122,7 @@ async fn damaged(memory: &Memory, key: &Key, bytes: Vec<u8>, journal: &Arc<Journ
 }
 
 #[tokio::test]
-async fn an_entry_cut_short_at_any_length_or_with_any_bit_flipped_is_a_miss() {
+async fn entry_cut_at_any_length_or_with_any_bit_flipped_is_a_miss() {
     let (memory, journal) = (Memory::new(1 << 20), Arc::new(Journal::default()));
     let key = Key::new("default", "key").unwrap();
     cache(&memory, Checked::new(Postcard), &journal).set("key", user()).await.unwrap();
@@ -174,7 +174,7 @@ enum Untagged {
 }
 
 #[tokio::test]
-async fn a_type_its_codec_cannot_read_back_is_named_with_the_codecs_that_can() {
+async fn type_a_codec_cannot_read_is_named_with_codecs_that_can() {
     let (memory, journal) = (Memory::new(1 << 20), Arc::new(Journal::default()));
     let postcard = cache(&memory, Postcard, &journal);
     let error = postcard.set("key", Untagged::Number(1)).await.unwrap_err();

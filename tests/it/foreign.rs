@@ -80,7 +80,7 @@ async fn keeps_all<B: Backend>(name: &str, backend: impl Fn() -> B) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn redis_keeps_what_is_computed_beside_orders_about_foreign_tags() {
+async fn redis_stores_results_amid_unrelated_invalidations() {
     let server = Server::start();
     let redis = || {
         let mut settings = RedisSettings::new(&server.url()).unwrap();
@@ -91,7 +91,7 @@ async fn redis_keeps_what_is_computed_beside_orders_about_foreign_tags() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn memcached_servers_keep_what_is_computed_beside_orders_about_foreign_tags() {
+async fn memcached_stores_results_amid_unrelated_invalidations() {
     let servers = [(); 2].map(|()| servers::Memcached::start());
     let memcached = || {
         let mut settings = MemcachedSettings::new(servers.each_ref().map(servers::Memcached::address));
@@ -102,7 +102,7 @@ async fn memcached_servers_keep_what_is_computed_beside_orders_about_foreign_tag
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn memory_and_files_keep_what_is_computed_beside_orders_about_foreign_tags() {
+async fn memory_and_files_store_results_amid_unrelated_invalidations() {
     let memory = Memory::new(64 << 20);
     keeps_all("memory", || memory.clone()).await;
     let dir = tempfile::tempdir().unwrap();

@@ -42,7 +42,7 @@ async fn fails<B: Backend>(cache: &Cache<B, Postcard>) -> Result<u32, ComputeErr
 }
 
 #[tokio::test]
-async fn a_stale_value_is_returned_at_once_and_renewed_once_in_the_background() {
+async fn stale_value_is_returned_at_once_and_renewed_once_behind_it() {
     let clock = ManualClock::new();
     let cache = builder(&clock, memory(&clock)).build().unwrap();
     assert_eq!(computes(&cache, 1).await, 1);
@@ -104,7 +104,7 @@ async fn a_renewal_takes_what_another_process_renewed() {
 }
 
 #[tokio::test]
-async fn what_l1_takes_from_the_backend_lives_for_the_rest_of_its_life() {
+async fn l1_copy_of_a_backend_entry_lives_for_its_remaining_life() {
     let clock = ManualClock::new();
     let shared = memory(&clock);
     let (one, two) = (
@@ -120,7 +120,7 @@ async fn what_l1_takes_from_the_backend_lives_for_the_rest_of_its_life() {
 }
 
 #[tokio::test]
-async fn without_stale_while_revalidate_an_entry_is_fresh_until_it_expires() {
+async fn entry_is_fresh_until_expiry_without_stale_while_revalidate() {
     let clock = ManualClock::new();
     let cache = builder(&clock, memory(&clock)).swr_enabled(false).build().unwrap();
     assert_eq!(computes(&cache, 1).await, 1);
@@ -166,7 +166,7 @@ async fn jitter_spreads_freshness_by_a_tenth_either_way_and_no_more() {
 }
 
 #[tokio::test]
-async fn an_expired_value_stands_in_for_a_failure_within_its_grace_only() {
+async fn expired_value_replaces_a_failure_only_within_its_grace() {
     let clock = ManualClock::new();
     for (backend, l1) in [(true, true), (true, false), (false, true)] {
         let shared = memory(&clock);
@@ -191,7 +191,7 @@ async fn an_expired_value_stands_in_for_a_failure_within_its_grace_only() {
 }
 
 #[tokio::test]
-async fn stale_if_error_is_off_unless_asked_for_and_can_be_asked_for_by_one_call() {
+async fn stale_if_error_is_off_by_default_and_can_be_set_per_call() {
     let clock = ManualClock::new();
     let cache = builder(&clock, memory(&clock)).build().unwrap();
     assert_eq!(computes(&cache, 1).await, 1);
@@ -296,7 +296,7 @@ async fn an_early_answer_is_for_those_who_ask_before_it_expires() {
 }
 
 #[tokio::test]
-async fn past_the_soft_timeout_an_older_value_answers_and_the_computation_goes_on() {
+async fn older_value_answers_past_the_soft_timeout_while_computing() {
     let clock = ManualClock::new();
     let cache = builder(&clock, memory(&clock))
         .stale_if_error(Grace::Ttl)
@@ -417,7 +417,7 @@ async fn a_call_says_which_tiers_it_reads_and_writes() {
 }
 
 #[tokio::test]
-async fn a_computation_that_keeps_nothing_in_l1_leaves_nothing_older_there() {
+async fn computation_that_skips_l1_leaves_no_older_value_there() {
     let clock = ManualClock::new();
     let cache = builder(&clock, memory(&clock)).build().unwrap();
     cache.set("key", 1u32).await.unwrap();
@@ -455,7 +455,7 @@ async fn a_backend_that_fails_fails_no_call_and_costs_it_no_write() {
 }
 
 #[tokio::test]
-async fn without_background_work_a_failed_read_is_followed_by_no_write() {
+async fn failed_read_is_followed_by_no_write_without_background_work() {
     let clock = ManualClock::new();
     let (backend, control) = chaos(&clock);
     let cache = builder(&clock, backend).background(false).build().unwrap();
@@ -466,7 +466,7 @@ async fn without_background_work_a_failed_read_is_followed_by_no_write() {
 }
 
 #[tokio::test]
-async fn a_backend_that_hangs_costs_a_call_no_more_than_the_operation_timeout() {
+async fn hung_backend_costs_a_call_at_most_the_operation_timeout() {
     let clock = ManualClock::new();
     let (backend, control) = chaos(&clock);
     let cache = builder(&clock, backend).operation_timeout(secs(1)).build().unwrap();

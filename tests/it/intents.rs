@@ -169,7 +169,7 @@ async fn everybody_but_minimal_counts() {
 }
 
 #[tokio::test]
-async fn test_is_deterministic_the_write_is_awaited_and_nothing_follows_the_answer() {
+async fn test_intent_awaits_the_write_and_leaves_no_work_after_it() {
     let test = bench(Intent::Test);
     let gate = test.control.gate(Operation::Set);
     let caller = tokio::spawn({

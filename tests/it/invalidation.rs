@@ -59,7 +59,7 @@ async fn in_l1<B: Backend>(cache: &Pages<B>, key: &str) -> Option<u32> {
 }
 
 #[tokio::test]
-async fn what_one_process_invalidates_or_sets_leaves_the_l1_of_the_other() {
+async fn entry_changed_by_one_process_leaves_the_l1_of_the_other() {
     let clock = ManualClock::new();
     let memory = memory(&clock);
     let (one, two) = (pages(&clock, memory.clone()), pages(&clock, memory));
@@ -108,7 +108,7 @@ async fn without_the_bus_the_other_process_keeps_its_l1() {
 }
 
 #[tokio::test]
-async fn a_computation_in_another_process_does_not_outlive_an_invalidation() {
+async fn computation_in_another_process_is_voided_by_invalidation() {
     let clock = ManualClock::new();
     let memory = memory(&clock);
     let (one, two) = (pages(&clock, memory.clone()), pages(&clock, memory.clone()));
@@ -207,7 +207,7 @@ async fn start<B: Backend>(
 }
 
 #[tokio::test]
-async fn a_tag_invalidated_during_a_computation_that_turns_out_to_have_it_voids_its_result() {
+async fn result_that_declares_a_tag_invalidated_meanwhile_is_void() {
     let clock = ManualClock::new();
     for remote in [false, true] {
         let memory = memory(&clock);
@@ -230,7 +230,7 @@ async fn a_tag_invalidated_during_a_computation_that_turns_out_to_have_it_voids_
 }
 
 #[tokio::test]
-async fn who_asks_after_a_tag_was_invalidated_does_not_get_the_result_of_a_flight_from_before() {
+async fn caller_after_a_tag_invalidation_gets_no_older_result() {
     let clock = ManualClock::new();
     let cache = pages(&clock, memory(&clock));
     let slow = Slow::new();
@@ -246,7 +246,7 @@ async fn who_asks_after_a_tag_was_invalidated_does_not_get_the_result_of_a_fligh
 }
 
 #[tokio::test]
-async fn a_namespace_invalidated_during_a_computation_voids_its_result() {
+async fn namespace_invalidated_during_a_computation_voids_its_value() {
     let clock = ManualClock::new();
     let memory = memory(&clock);
     let (one, two) = (pages(&clock, memory.clone()), pages(&clock, memory));
@@ -270,7 +270,7 @@ async fn a_namespace_invalidated_during_a_computation_voids_its_result() {
 }
 
 #[tokio::test]
-async fn a_process_that_hears_nothing_reads_the_versions_of_the_backend_anew_within_a_second() {
+async fn process_without_a_bus_rereads_versions_within_a_second() {
     let clock = ManualClock::new();
     let memory = memory(&clock);
     let quiet = || builder(&clock, memory.clone()).invalidation_enabled(false).l1_enabled(false).build().unwrap();
@@ -433,7 +433,7 @@ async fn a_reader_that_was_away_catches_up() {
 }
 
 #[tokio::test]
-async fn what_was_read_before_the_bus_answered_is_not_believed_afterwards() {
+async fn entry_read_before_the_bus_answered_is_not_trusted_later() {
     let clock = ManualClock::new();
     let memory = memory(&clock);
     let chaos = Chaos::with_clock(memory.clone(), Arc::new(clock.clone()));
@@ -454,7 +454,7 @@ async fn what_was_read_before_the_bus_answered_is_not_believed_afterwards() {
 }
 
 #[tokio::test]
-async fn a_bus_that_hangs_holds_nobody_up_for_longer_than_its_patience() {
+async fn hung_bus_delays_a_call_no_longer_than_its_patience() {
     let clock = ManualClock::new();
     let memory = memory(&clock);
     memory.set(&Key::new("pages", "else").unwrap(), "x".into(), Duration::from_secs(9)).await.unwrap();
@@ -589,7 +589,7 @@ fn a_second_runtime_listens_on() {
 }
 
 #[tokio::test]
-async fn a_first_call_is_stored_and_hit_although_the_bus_was_joined_meanwhile() {
+async fn first_value_is_stored_and_hit_though_the_bus_joins_meanwhile() {
     let clock = ManualClock::new();
     let journal = Arc::new(Journal::default());
     let cache = builder(&clock, memory(&clock)).observer(Arc::clone(&journal) as _).build().unwrap();

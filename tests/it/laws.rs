@@ -203,7 +203,7 @@ async fn an_invalidation_during_a_load_makes_the_next_read_new() {
 }
 
 #[tokio::test]
-async fn a_caller_who_comes_after_an_invalidation_does_not_join_the_older_flight() {
+async fn caller_after_an_invalidation_joins_no_older_flight() {
     let (cache, slow) = (l1_only(), Slow::new());
     let mut old = {
         let (cache, slow) = (cache.clone(), slow.clone());
@@ -241,7 +241,7 @@ async fn a_set_during_a_load_stays() {
 }
 
 #[tokio::test]
-async fn an_invalidation_during_a_backend_read_keeps_the_old_value_out_of_l1() {
+async fn backend_read_during_an_invalidation_leaves_l1_empty() {
     let chaos = Chaos::new(Memory::new(1 << 20));
     let control = chaos.control();
     let cache = CacheBuilder::new().backend(chaos).intent(Intent::Minimal).build().unwrap();
@@ -296,7 +296,7 @@ async fn a_computation_past_its_deadline_times_out_and_is_taken_over() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_late_result_of_a_computation_that_blocks_its_thread_changes_nothing() {
+async fn late_result_of_a_thread_blocking_computation_is_ignored() {
     let clock = ManualClock::new();
     let cache = given_ten_seconds(&clock);
     let (release, released) = mpsc::channel::<()>();
@@ -323,7 +323,7 @@ async fn the_late_result_of_a_computation_that_blocks_its_thread_changes_nothing
 }
 
 #[tokio::test]
-async fn a_computation_that_asks_for_its_own_key_gets_an_error_not_a_hang() {
+async fn computation_asking_for_its_own_key_gets_an_error_not_a_hang() {
     let cache = l1_only();
     let inner = cache.clone();
     let result = cache
@@ -356,7 +356,7 @@ async fn the_end_of_the_runtime_that_computes_is_an_answer() {
 }
 
 #[test]
-fn without_a_runtime_a_hit_answers_and_a_miss_says_what_it_needs() {
+fn hit_needs_no_runtime_and_a_miss_without_one_tells_so() {
     let cache = l1_only();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     runtime.block_on(cache.set("key", 1u32)).unwrap();

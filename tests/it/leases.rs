@@ -58,7 +58,7 @@ async fn ten_processes_that_miss_one_key_compute_it_once() {
 }
 
 #[tokio::test]
-async fn what_is_computed_is_stored_however_long_the_way_to_the_backend_is() {
+async fn computed_value_is_stored_however_slow_the_backend_is() {
     for trip in [100, 700, 1_500, 3_000] {
         let clock = ManualClock::new();
         let memory = Memory::with_clock(1 << 20, Arc::new(clock.clone()));
@@ -103,7 +103,7 @@ async fn without_leases_each_process_computes() {
 }
 
 #[tokio::test]
-async fn an_invalidation_by_another_process_during_a_computation_keeps_its_result_out_of_the_backend() {
+async fn invalidation_by_another_process_voids_a_computation() {
     let clock = ManualClock::new();
     let memory = Memory::with_clock(1 << 20, Arc::new(clock.clone()));
     let (one, two) = (cache(&clock, memory.clone()), cache(&clock, memory.clone()));
@@ -123,7 +123,7 @@ async fn an_invalidation_by_another_process_during_a_computation_keeps_its_resul
 }
 
 #[tokio::test]
-async fn a_holder_that_never_delivers_is_waited_for_no_longer_than_the_lease_wait() {
+async fn lease_holder_that_never_delivers_is_given_the_lease_wait() {
     let clock = ManualClock::new();
     let memory = Memory::with_clock(1 << 20, Arc::new(clock.clone()));
     let held = leased(&memory, &Key::new("default", "key").unwrap(), Duration::from_secs(30)).await.unwrap();

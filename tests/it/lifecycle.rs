@@ -184,7 +184,7 @@ trait PollNow: Future + Sized {
 impl<F: Future> PollNow for F {}
 
 #[test]
-fn a_hundred_thousand_keys_through_a_small_l1_stay_within_its_budget() {
+fn hundred_thousand_keys_in_a_small_l1_stay_within_its_budget() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let budget = 10 << 20;
     let cache = CacheBuilder::new().intent(Intent::Minimal).l1_max_size_mb(10.0).build().unwrap();

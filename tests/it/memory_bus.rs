@@ -46,7 +46,7 @@ async fn clones_share_their_buses_and_other_memories_do_not() {
 }
 
 #[tokio::test]
-async fn it_keeps_the_last_10_000_messages_and_tells_when_more_are_gone() {
+async fn bus_keeps_the_last_10_000_messages_and_reports_lost_ones() {
     let (memory, _) = memory();
     let bus = bus(&memory, "x");
     let start = now(&bus).await;
@@ -100,7 +100,7 @@ async fn silence_lasts_500_ms_of_the_clock_and_news_end_it() {
 }
 
 #[tokio::test]
-async fn the_least_recently_used_of_more_than_1_024_names_goes_with_a_gap() {
+async fn least_recent_of_more_than_1_024_buses_goes_with_a_gap() {
     let (memory, _) = memory();
     let buses: Vec<_> = (0..1_024).map(|name| bus(&memory, name)).collect();
     publish(&buses[0], 0..5).await;

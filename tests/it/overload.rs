@@ -52,7 +52,7 @@ impl Crowd {
 
 /// Each caller is a future that the test owns: what is measured beside it is what the cache takes.
 #[test]
-fn a_hundred_thousand_callers_wait_for_their_turn_and_take_little_meanwhile() {
+fn hundred_thousand_callers_queue_with_little_memory() {
     const CALLERS: u32 = 100_000;
     const FLIGHTS: usize = 500;
     let clock = ManualClock::new();
@@ -91,7 +91,7 @@ fn a_hundred_thousand_callers_wait_for_their_turn_and_take_little_meanwhile() {
 }
 
 #[tokio::test]
-async fn the_first_to_come_is_the_first_to_be_let_in_and_hits_never_wait() {
+async fn callers_are_admitted_in_order_of_arrival_and_hits_at_once() {
     let cache = builder(&ManualClock::new(), 1, 10).build().unwrap();
     cache.set(99u32, 7u32).await.unwrap();
     let order = Arc::new(std::sync::Mutex::new(Vec::new()));
@@ -148,7 +148,7 @@ async fn a_caller_that_is_never_polled_again_keeps_no_other_waiting() {
 }
 
 #[tokio::test]
-async fn the_time_in_line_counts_for_the_caller_and_not_for_what_it_waits_for() {
+async fn queue_time_counts_for_the_caller_and_not_the_computation() {
     let clock = ManualClock::new();
     let cache = builder(&clock, 1, 10).deadline(Duration::from_secs(60)).build().unwrap();
     let (first, slow) = (Slow::new(), Slow::new());
@@ -180,7 +180,7 @@ async fn the_time_in_line_counts_for_the_caller_and_not_for_what_it_waits_for() 
 }
 
 #[tokio::test]
-async fn beyond_the_line_callers_are_refused_or_compute_for_themselves_as_the_policy_says() {
+async fn callers_beyond_the_queue_are_refused_or_compute_by_policy() {
     let (clock, slow) = (ManualClock::new(), Slow::new());
     for overload in [Overload::Refuse, Overload::Compute] {
         let mut settings = Settings::default();
@@ -207,7 +207,7 @@ async fn beyond_the_line_callers_are_refused_or_compute_for_themselves_as_the_po
 }
 
 #[tokio::test]
-async fn an_older_value_stands_in_for_a_caller_that_is_turned_away_or_late() {
+async fn older_value_answers_a_caller_that_is_refused_or_late() {
     let clock = ManualClock::new();
     let cache = builder(&clock, 1, 1)
         .ttl(Duration::from_secs(10))
@@ -266,7 +266,7 @@ async fn what_a_computation_asks_for_does_not_wait_for_its_place() {
 }
 
 #[tokio::test]
-async fn computations_cannot_ask_for_more_within_one_another_than_the_bound() {
+async fn nested_calls_get_no_more_extra_flights_than_the_bound() {
     let cache = builder(&ManualClock::new(), 20, 10).build().unwrap();
     let (slow, inner) = (Slow::new(), cache.clone());
     let many = async move {
@@ -299,7 +299,7 @@ async fn renewals_do_not_wait_in_line() {
 }
 
 #[test]
-fn flights_on_a_runtime_that_is_not_driven_keep_no_caller_on_another_waiting() {
+fn flights_on_an_undriven_runtime_block_no_other_callers() {
     let cache = builder(&ManualClock::new(), 1, 1).build().unwrap();
     let build = || tokio::runtime::Builder::new_current_thread().build().unwrap();
     let (one, two, slow) = (build(), build(), Slow::new());

@@ -173,7 +173,7 @@ async fn an_entry_that_is_of_no_use_is_asked_about_twice() {
 }
 
 #[tokio::test]
-async fn who_waits_for_another_process_finds_its_value_by_the_next_question() {
+async fn caller_waiting_for_another_process_gets_value_on_next_poll() {
     let bench = Bench::new();
     let (winner, loser, slow) = (bench.cache(), bench.cache(), Slow::new());
     bench.ask(&winner, "other", 0u32).await;
@@ -243,7 +243,7 @@ impl Backend for Small {
 }
 
 #[tokio::test]
-async fn redis_is_sent_one_command_before_the_closure_and_one_after_it() {
+async fn redis_gets_one_command_before_and_one_after_the_closure() {
     let server = Server::start();
     let mut settings = RedisSettings::new(&server.url()).unwrap();
     (settings.timeout, settings.connect_timeout) = (Duration::from_secs(30), Duration::from_secs(30));

@@ -21,7 +21,7 @@ fn run(directory: &Path, cache: &Path) -> (Vec<[u64; 3]>, String) {
 }
 
 #[test]
-fn it_computes_once_then_finds_memory_and_the_next_run_finds_the_files() {
+fn quickstart_computes_once_and_its_next_run_hits_the_files() {
     let place = tempfile::tempdir().unwrap();
     let (source, cache) = (place.path().join("source"), place.path().join("cache"));
     fs::create_dir_all(source.join("below")).unwrap();

@@ -35,7 +35,7 @@ async fn a_set_that_keeps_nothing_in_l1_leaves_no_older_value_there() {
 }
 
 #[tokio::test]
-async fn a_change_whose_caller_leaves_half_way_leaves_no_older_value_in_l1() {
+async fn change_whose_caller_leaves_half_way_leaves_no_old_l1_value() {
     for removes in [false, true] {
         let chaos = Chaos::new(Memory::new(1 << 20));
         let (control, late) = (chaos.control(), Late::new(chaos));
@@ -62,7 +62,7 @@ async fn a_change_whose_caller_leaves_half_way_leaves_no_older_value_in_l1() {
 }
 
 #[tokio::test]
-async fn a_backend_read_from_before_a_change_ended_stays_out_of_l1_after_it() {
+async fn backend_read_begun_before_a_change_ended_stays_out_of_l1() {
     for (removes, computes) in [(false, false), (false, true), (true, false), (true, true)] {
         let chaos = Chaos::new(Memory::new(1 << 20));
         let (control, late) = (chaos.control(), Late::new(chaos));
@@ -101,7 +101,7 @@ async fn a_backend_read_from_before_a_change_ended_stays_out_of_l1_after_it() {
 }
 
 #[tokio::test]
-async fn a_computation_within_a_set_does_not_overwrite_it_in_the_backend() {
+async fn computation_within_a_set_does_not_overwrite_it() {
     let chaos = Chaos::new(Memory::new(1 << 20));
     let control = chaos.control();
     let cache = over(chaos);
@@ -202,7 +202,7 @@ async fn of_two_sets_the_one_that_began_later_stays_in_both_tiers() {
 }
 
 #[tokio::test]
-async fn a_backend_read_that_overlaps_a_computation_does_not_undo_it_in_l1() {
+async fn backend_read_during_a_computation_does_not_undo_it_in_l1() {
     let late = Late::new(Memory::new(1 << 20));
     let cache = over(late.clone());
     cache.entry("key").skip_l1_write().set(1u32).await.unwrap();
@@ -220,7 +220,7 @@ async fn a_backend_read_that_overlaps_a_computation_does_not_undo_it_in_l1() {
 }
 
 #[tokio::test]
-async fn a_computation_that_began_before_a_forced_one_ended_does_not_undo_it() {
+async fn older_computation_does_not_undo_an_ended_forced_one() {
     let memory = Memory::new(1 << 20);
     let (cache, slow) = (over(memory), Slow::new());
     let older = tokio::spawn({
@@ -238,7 +238,7 @@ async fn a_computation_that_began_before_a_forced_one_ended_does_not_undo_it() {
 }
 
 #[tokio::test]
-async fn a_forced_computation_that_outlasts_an_older_one_is_stored_last() {
+async fn forced_computation_that_outlasts_an_older_one_wins() {
     let (cache, old, new) = (over(Memory::new(1 << 20)), Slow::new(), Slow::new());
     let older = tokio::spawn({
         let (cache, old) = (cache.clone(), old.clone());
@@ -283,7 +283,7 @@ fn with_leases<B: Backend>(backend: B) -> Cache<B, Postcard> {
 }
 
 #[tokio::test]
-async fn a_value_whose_lease_another_process_ended_does_not_stay_in_l1() {
+async fn value_whose_lease_another_process_ended_is_not_kept_in_l1() {
     let memory = Memory::new(1 << 20);
     let (one, two, slow) = (with_leases(memory.clone()), with_leases(memory), Slow::new());
     let old = tokio::spawn({
@@ -324,7 +324,7 @@ async fn a_computation_longer_than_its_lease_stays_in_l1() {
 }
 
 #[tokio::test]
-async fn after_a_failed_read_nothing_is_written_that_could_undo_another_process() {
+async fn failed_read_leads_to_no_write_over_another_process() {
     let chaos = Chaos::new(Memory::new(1 << 20));
     let (control, memory) = (chaos.control(), Late::new(chaos));
     let (one, two, slow) = (with_leases(memory.clone()), with_leases(memory), Slow::new());
@@ -344,7 +344,7 @@ async fn after_a_failed_read_nothing_is_written_that_could_undo_another_process(
 }
 
 #[tokio::test]
-async fn an_older_value_in_the_backend_does_not_replace_a_newer_one_in_l1() {
+async fn older_backend_value_does_not_replace_a_newer_one_in_l1() {
     let clock = ManualClock::new();
     let chaos = Chaos::new(Memory::with_clock(1 << 20, Arc::new(clock.clone())));
     let control = chaos.control();
@@ -374,7 +374,7 @@ async fn an_older_value_in_the_backend_does_not_replace_a_newer_one_in_l1() {
 }
 
 #[tokio::test]
-async fn an_entry_from_the_future_lives_no_longer_in_l1_than_in_the_backend() {
+async fn entry_from_the_future_lives_no_longer_in_l1_than_in_backend() {
     let (here, ahead) = (ManualClock::new(), ManualClock::new());
     ahead.set_wall(ManualClock::START + 3_600_000);
     let memory = Memory::with_clock(1 << 20, Arc::new(here.clone()));
@@ -419,7 +419,7 @@ async fn a_wall_clock_set_back_does_not_prolong_what_is_read_again() {
 }
 
 #[tokio::test]
-async fn a_read_that_an_invalidation_overtakes_does_not_return_the_older_value() {
+async fn read_overtaken_by_an_invalidation_returns_no_older_value() {
     let chaos = Chaos::new(Memory::new(1 << 20));
     let control = chaos.control();
     let cache = CacheBuilder::new()
@@ -453,7 +453,7 @@ async fn a_read_that_an_invalidation_overtakes_does_not_return_the_older_value()
 }
 
 #[tokio::test]
-async fn without_l1_a_value_answers_from_its_landing_until_it_is_written_unless_it_is_old() {
+async fn value_awaiting_its_write_answers_unless_expired_or_replaced() {
     let clock = ManualClock::new();
     let chaos = Chaos::new(Memory::with_clock(1 << 20, Arc::new(clock.clone())));
     let control = chaos.control();
@@ -537,7 +537,7 @@ impl Backend for Restless {
 }
 
 #[tokio::test]
-async fn a_read_that_is_overtaken_again_and_again_finds_the_newest_that_was_there() {
+async fn read_overtaken_repeatedly_finds_the_newest_value_there() {
     let (memory, reads) = (Memory::new(1 << 20), Arc::<AtomicU32>::default());
     let backend = Restless { memory, cache: Arc::default(), reads: Arc::clone(&reads) };
     let cache = backend.cache.get_or_init(|| over(backend.clone()));

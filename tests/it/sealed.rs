@@ -132,7 +132,7 @@ async fn an_l1_of_sealed_entries_is_bounded_by_their_bytes() {
 }
 
 #[tokio::test]
-async fn a_call_tells_of_an_unreadable_entry_once_however_often_it_meets_it() {
+async fn unreadable_entry_is_reported_once_per_call() {
     let (memory, journal) = (Memory::new(1 << 20), Arc::new(Journal::default()));
     let told = || journal.count(|note| matches!(note, Note::Unreadable(_)));
     let builder = || CacheBuilder::new().intent(Intent::Minimal).leases(true).backend(memory.clone());

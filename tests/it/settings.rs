@@ -227,7 +227,7 @@ fn all_that_is_wrong_is_said_at_once_and_no_secret_with_it() {
 }
 
 #[test]
-fn redis_is_selected_by_its_variables_and_the_default_and_connects_to_nothing() {
+fn redis_is_chosen_by_variables_or_default_without_connecting() {
     for (vars, place) in [
         (vec![], "localhost:6379"),
         (vec![("CACHEKIT_REDIS_URL", "redis://one:1"), ("REDIS_URL", "redis://two:2")], "one:1"),
@@ -267,7 +267,7 @@ fn entries(dir: &Path) -> Vec<PathBuf> {
 }
 
 #[tokio::test]
-async fn file_cache_dir_is_where_the_entries_are_and_another_process_finds_them() {
+async fn file_cache_dir_holds_entries_that_another_process_finds() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path().join("cache");
     files(&[], &dir).set("key", 1u32).await.unwrap();

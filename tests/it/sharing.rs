@@ -36,7 +36,7 @@ fn a_key_behind_a_pointer_is_the_same_key() {
 }
 
 #[test]
-fn without_a_runtime_a_hit_answers_and_a_miss_says_what_it_needs() {
+fn hit_needs_no_runtime_and_a_miss_without_one_tells_so() {
     let cache = CacheBuilder::new().build().unwrap();
     let mut context = Context::from_waker(Waker::noop());
     assert!(pin!(cache.set("key", 7u8)).poll(&mut context).is_ready());

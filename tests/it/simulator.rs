@@ -46,7 +46,7 @@ fn one_seed_is_one_course_of_events() {
 }
 
 #[test]
-fn without_trouble_nothing_fails_and_changes_are_seen_within_the_bound() {
+fn simulation_without_faults_fails_nothing_and_stays_in_bound() {
     for seed in 0..5 {
         let report = Simulation::new(seed).steps(2_000).faults(Faults::none()).run(usual).unwrap();
         assert_eq!((report.failed_changes, report.faults, report.replaced), (0, 0, 0));
@@ -93,7 +93,7 @@ fn a_backend_that_loses_what_orders_have_noted_is_found() {
 }
 
 #[test]
-fn a_backend_that_takes_one_key_for_another_does_no_harm_even_without_checksums() {
+fn backend_that_mixes_up_keys_is_harmless_without_checksums() {
     let wrap = |backend: SimulatedBackend| Broken::new(backend, Sabotage::SwapsKeys);
     let bare = |builder: Builder<Broken>| {
         let builder = builder.intent(Intent::Minimal).invalidation_enabled(true).namespace_index(true).leases(true);
@@ -106,7 +106,7 @@ fn a_backend_that_takes_one_key_for_another_does_no_harm_even_without_checksums(
 }
 
 #[test]
-fn a_backend_that_does_not_count_down_is_found_where_clocks_are_wrong() {
+fn simulator_finds_a_backend_with_frozen_ttl_under_clock_skew() {
     let wrap = |backend: SimulatedBackend| Broken::new(backend, Sabotage::CountsNothingDown);
     let brief = |builder: Builder<Broken>| usual(builder).ttl(Duration::from_secs(1)).l1_enabled(false);
     let skew = Faults::none().with(Trouble::Skew);
@@ -130,7 +130,7 @@ fn a_bus_that_loses_messages_silently_is_found() {
 }
 
 #[test]
-fn a_bus_that_never_answers_in_time_is_found_where_nothing_bounds_staleness() {
+fn simulator_finds_a_silent_bus_if_nothing_bounds_staleness() {
     let unbounded = |builder: Builder<SimulatedBackend>| builder.intent(Intent::Production);
     let cut = Faults::none().with(Trouble::Cut);
     let found = first(|simulation| simulation.faults(cut).staleness(BOUND).run(unbounded));
@@ -153,7 +153,7 @@ fn brief<B: cachekit::Backend>(builder: Builder<B>) -> Builder<B> {
 }
 
 #[test]
-fn a_bus_that_hides_its_failures_is_found_where_l1_is_believed_for_a_while() {
+fn simulator_finds_a_bus_that_hides_failures_if_l1_is_trusted() {
     let cut = Faults::none().with(Trouble::Cut);
     let wrap = |backend: SimulatedBackend| Broken::new(backend, Sabotage::HidesFailures);
     let found = first(|simulation| simulation.steps(LONG).faults(cut).staleness(BELIEF).run_over(wrap, unbounded));
@@ -163,7 +163,7 @@ fn a_bus_that_hides_its_failures_is_found_where_l1_is_believed_for_a_while() {
 }
 
 #[test]
-fn a_reader_of_the_bus_that_stands_still_is_found_where_l1_is_believed_longer_than_the_bound() {
+fn simulator_finds_a_stalled_bus_reader_if_l1_is_trusted_long() {
     let stall = Faults::none().with(Trouble::Stall);
     let found = first(|simulation| simulation.steps(LONG).faults(stall).staleness(BOUND).run(brief));
     assert!(found.what.contains("acknowledged"), "{found}");
@@ -176,7 +176,7 @@ fn a_reader_of_the_bus_that_stands_still_is_found_where_l1_is_believed_longer_th
 }
 
 #[test]
-fn a_flight_that_is_never_given_up_is_found_where_its_runtime_stands_still() {
+fn simulator_finds_an_endless_flight_on_a_stalled_runtime() {
     let stall = Faults::none().with(Trouble::Stall);
     let forever = |builder: Builder<SimulatedBackend>| brief(builder).deadline(Duration::from_secs(3_600));
     let most = Duration::from_secs(14);

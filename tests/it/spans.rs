@@ -40,7 +40,7 @@ async fn a_computation_runs_in_the_span_of_the_call_that_starts_it() {
 }
 
 #[tokio::test]
-async fn a_renewal_runs_in_the_span_of_the_call_that_found_the_value_stale() {
+async fn renewal_runs_in_the_span_of_the_call_that_found_it_stale() {
     let clock = ManualClock::new();
     let builder = CacheBuilder::new().intent(Intent::Minimal).clock(Arc::new(clock.clone())).jitter(false);
     let cache = builder.ttl(Duration::from_secs(100)).swr_enabled(true).build().unwrap();

@@ -65,7 +65,7 @@ async fn of_entries_that_are_computed_at_once_no_second_takes_many() {
 }
 
 #[tokio::test]
-async fn of_entries_that_nothing_renews_no_second_takes_many_and_none_is_late() {
+async fn unrenewed_entries_expire_spread_out_and_never_late() {
     for ratio in [None, Some(0.5), Some(1.0)] {
         let clock = ManualClock::new();
         let cache = builder(&clock, ratio).stale_if_error(Duration::ZERO).build().unwrap();

@@ -267,7 +267,7 @@ fn no_read_on_one_thread_sees_what_an_earlier_change_made_void() {
 }
 
 #[test]
-fn no_read_on_many_threads_sees_what_an_earlier_change_made_void() {
+fn reads_on_many_threads_see_nothing_an_earlier_change_voided() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_time().build().unwrap();
     for seed in 0..Weather::KINDS * 5 {
         runtime.block_on(Storm::new(seed, None).blow(8, 150));

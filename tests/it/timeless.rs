@@ -65,7 +65,7 @@ fn without_a_backend_only_computations_need_time() {
 }
 
 #[test]
-fn a_stale_value_is_served_and_not_renewed_where_nothing_can_wait() {
+fn stale_value_is_served_but_not_renewed_without_a_timer() {
     let clock = cachekit::testing::ManualClock::new();
     let cache = CacheBuilder::new()
         .intent(Intent::Minimal)

@@ -19,7 +19,7 @@ fn told(journal: &Journal) -> Vec<String> {
 }
 
 #[test]
-fn caches_of_one_environment_tell_its_warnings_once_and_list_them_each() {
+fn caches_of_one_environment_warn_once_and_all_list_warnings() {
     let journal = Arc::new(Journal::default());
     let environment =
         Environment::from_vars(LOOK_ALIKES.into_iter().chain([("CACHEKIT_MASTER_KEY", &*"ab".repeat(32))]));
@@ -55,7 +55,7 @@ impl io::Write for Lines {
 }
 
 #[test]
-fn a_subscriber_hears_each_warning_once_at_level_warn_with_target_cachekit() {
+fn tracing_gets_each_warning_once_at_level_warn() {
     let lines = Lines::default();
     let writer = lines.clone();
     let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
@@ -95,7 +95,7 @@ async fn a_default_redis_that_does_not_answer_is_told_once_and_listed() {
 }
 
 #[test]
-fn what_the_intent_turns_on_and_the_backend_lacks_is_a_warning_with_ways_out() {
+fn feature_the_backend_lacks_is_a_warning_with_ways_out() {
     let directory = tempfile::tempdir().unwrap();
     let files = || CacheBuilder::new().backend(File::open(directory.path(), FileLimits::default()).unwrap());
     let warnings = files().namespace("a").build().unwrap().warnings();
@@ -119,7 +119,7 @@ fn an_api_without_bus_and_leases_is_one_warning() {
 }
 
 #[test]
-fn every_way_from_the_environment_gives_one_type_with_or_without_a_backend() {
+fn caches_built_any_way_from_the_environment_share_one_type() {
     struct App {
         users: Cache<AnyBackend, Standard>,
     }
@@ -164,7 +164,7 @@ fn a_backend_is_not_chosen_from_an_environment_that_is_wrong() {
 }
 
 #[tokio::test]
-async fn a_deterministic_intent_has_the_types_of_the_one_inside_and_the_ways_of_test() {
+async fn deterministic_intent_has_inner_types_and_the_test_policy() {
     let test = || CacheBuilder::new().codec(Compressed::new(Postcard)).backend(AnyBackend::memory());
     let cache: Cache<AnyBackend, Checked<Compressed<Postcard>>> =
         test().intent(Intent::Deterministic(Intent::Production)).build().unwrap();
@@ -183,7 +183,7 @@ fn beside<B1: Backend, C1: Codec, B2: Backend, C2: Codec>(one: &Cache<B1, C1>, o
 }
 
 #[test]
-fn two_caches_over_one_backend_that_name_no_namespace_are_one_warning() {
+fn caches_over_one_backend_without_a_namespace_warn_once() {
     let memory = Memory::new(1 << 20);
     let build = || CacheBuilder::new().backend(memory.clone());
     let (users, pages) = (build().build().unwrap(), build().build().unwrap());
@@ -201,7 +201,7 @@ fn two_caches_over_one_backend_that_name_no_namespace_are_one_warning() {
 }
 
 #[test]
-fn caches_of_one_namespace_whose_bytes_differ_are_one_warning_while_both_live() {
+fn caches_of_one_namespace_with_different_bytes_warn_once() {
     let memory = Memory::new(1 << 20);
     let build = |namespace: &str| CacheBuilder::new().backend(AnyBackend::new(memory.clone())).namespace(namespace);
     let like = (build("same").build().unwrap(), build("same").build().unwrap());
@@ -261,7 +261,7 @@ async fn a_key_of_two_value_types_in_turns_is_one_warning() {
 }
 
 #[tokio::test]
-async fn a_type_that_has_changed_since_its_entry_was_stored_is_no_warning() {
+async fn type_changed_since_its_entry_was_stored_causes_no_warning() {
     // What another version of the program stored: the schema number stands in for a type that this one has not.
     let (elsewhere, here) = (Memory::new(1 << 20), Memory::new(1 << 20));
     let build =

@@ -150,14 +150,14 @@ mod tests {
     }
 
     #[test]
-    fn it_ages_in_thirty_seconds_and_is_not_believed_from_the_future() {
+    fn ledger_is_fresh_for_30_seconds_and_never_from_the_future() {
         let ledger = Ledger { totals: Totals::default(), counted: 100_000, caps: Caps::default() };
         assert!(ledger.is_fresh(100_000) && ledger.is_fresh(129_999));
         assert!(!ledger.is_fresh(130_000) && !ledger.is_fresh(99_999));
     }
 
     #[test]
-    fn the_larger_caps_win_until_an_hour_after_their_process_wrote_last() {
+    fn larger_caps_win_until_an_hour_after_their_last_write() {
         let caps = |entries, bytes, claimed| Caps { entries, bytes, claimed };
         let larger = caps(100, 1_000, 5_000);
         assert_eq!(caps(50, 500, 6_000).or_larger(larger), larger);

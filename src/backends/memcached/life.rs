@@ -48,7 +48,7 @@ mod tests {
     const WALL: u64 = 1_800_000_000_500;
 
     #[test]
-    fn fractions_are_rounded_up_and_the_servers_coarse_clock_is_allowed_for() {
+    fn ttl_rounds_up_plus_a_second_for_the_coarse_server_clock() {
         for (millis, seconds) in [(1, 2), (999, 2), (1_000, 2), (1_001, 3), (60_000, 61)] {
             assert_eq!(wire(Duration::from_millis(millis), WALL).unwrap(), seconds, "{millis} ms");
         }
@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_outlives_its_holder_by_no_second_that_its_hold_does_not_have() {
+    fn lease_hold_rounds_up_to_whole_seconds_and_at_least_two() {
         for (millis, seconds) in [(1, 2), (1_000, 2), (1_500, 2), (2_000, 2), (2_001, 3), (30_000, 30)] {
             assert_eq!(lease(Duration::from_millis(millis), WALL).unwrap(), seconds, "{millis} ms");
         }

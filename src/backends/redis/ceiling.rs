@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn what_was_refused_is_not_sent_for_a_while_nor_is_anything_as_long() {
+    async fn refused_size_and_larger_ones_are_not_sent_for_a_while() {
         let ceiling = Ceiling::new();
         let takes = |bytes| ceiling.check(bytes, "h:1").is_ok();
         assert!(takes(usize::MAX - 1));

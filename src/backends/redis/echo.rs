@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_word_is_due_at_its_pace_and_after_an_answer_that_was_missing() {
+    fn echo_is_due_at_its_pace_and_after_a_missing_answer() {
         let check = EchoCheck::default();
         let due: Vec<u32> = (1..=3 * PACE).filter(|_| check.is_due()).collect();
         assert_eq!(due, [PACE, 2 * PACE, 3 * PACE]);

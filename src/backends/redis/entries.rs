@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_removed_behind_the_position_is_lost_and_what_before_it_is_not() {
+    fn message_deleted_after_the_position_is_lost_not_one_before() {
         let listed = || vec![entry("3-0", "m", "a")];
         for (removed, unbroken) in [("0-0", true), ("0-9", true), ("1-0", true), ("2-0", false)] {
             let found = read(&[("last-generated-id", "3-0"), ("max-deleted-entry-id", removed)], listed());
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_that_nobody_here_has_written_may_have_been_a_message() {
+    fn foreign_stream_entry_may_have_been_a_message_and_is_a_gap() {
         let odd = [
             entry("2-0", "x", "y"),
             Value::Array(vec![bulk("2-0"), Value::Nil]),

@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_atomic_goes_between_multi_and_exec_and_has_one_answer() {
+    fn atomic_commands_go_inside_multi_exec_and_get_one_answer() {
         let names: Vec<_> = pipeline().commands().cmd_iter().map(Cmd::get_packed_command).collect();
         assert_eq!(names, ["A", "MULTI", "B", "C", "EXEC", "D"].map(|name| cmd(name).get_packed_command()));
         let executed = Value::Array(vec![Value::Okay, Value::Int(2)]);
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_that_is_refused_is_the_error_and_the_others_have_their_answers() {
+    fn refused_command_is_an_error_and_the_others_keep_answers() {
         let aborted = refused("-EXECABORT Transaction discarded because of previous errors.\r\n");
         let oom = refused("-OOM command not allowed\r\n");
         let values = vec![Value::Int(1), Value::Okay, oom, Value::Okay, aborted, Value::Int(3)];
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_that_is_excused_is_nothing_and_another_or_a_missing_answer_is_an_error() {
+    fn excused_refusal_is_nil_and_any_other_failure_is_an_error() {
         let look = |_: usize| Single::look(cmd("A"), |error| error.code() == Some("WRONGTYPE"));
         let pipeline: Pipeline = (0..4).map(look).collect();
         let values = vec![Value::Int(1), refused("-WRONGTYPE x\r\n"), refused("-NOPERM x\r\n")];
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_inside_exec_is_an_error_and_so_is_an_answer_that_is_missing() {
+    fn error_inside_exec_and_a_missing_answer_are_both_errors() {
         let inside = Value::Array(vec![Value::Okay, refused("-NOSCRIPT No matching script.\r\n")]);
         let values = vec![Value::Int(1), Value::Okay, Value::Okay, Value::Okay, inside];
         let answers: Vec<Answer> = pipeline().answers(values).collect();

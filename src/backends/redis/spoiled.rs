@@ -51,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn another_type_and_ids_that_are_used_up_are_told_apart_from_all_else() {
+    fn wrong_type_or_used_up_ids_mean_a_spoiled_stream() {
         for answer in [
             "WRONGTYPE Operation against a key holding the wrong kind of value",
             "ERR The stream has exhausted the last possible ID, unable to add more items",

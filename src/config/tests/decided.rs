@@ -328,7 +328,7 @@ fn a_default_start_gives_way_to_a_bound_asked_for() {
 }
 
 #[test]
-fn the_environment_reaches_the_policy_and_gives_way_to_explicit_settings() {
+fn environment_sets_the_policy_unless_settings_are_explicit() {
     let env = environment(&[
         ("CACHEKIT_DEFAULT_TTL", "1.5"),
         ("CACHEKIT_MAX_CHUNK_SIZE_MB", "0.25"),

@@ -32,7 +32,7 @@ fn levels_of_other_programs_are_info_and_one_warning() {
 }
 
 #[test]
-fn a_certificate_file_that_cannot_be_read_is_one_warning_unless_it_is_named_for_cachekit() {
+fn unreadable_ca_file_only_warns_unless_set_for_cachekit() {
     let missing = "/opt/conda/envs/x/ssl/cacert.pem";
     for name in ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"] {
         for path in [missing, "src"] {
@@ -122,7 +122,7 @@ fn a_redis_url_goes_without_the_options_of_others() {
 }
 
 #[test]
-fn a_password_with_the_sign_of_an_option_is_never_taken_for_a_host() {
+fn password_with_a_question_mark_or_hash_is_never_a_host() {
     for text in ["redis://user:123?45@h:6379", "redis://:p#w@h", "redis://user:1?a=b@h/0", "redis://:p?w"] {
         let env = environment(&[("REDIS_URL", text)]);
         assert_eq!(env.selected.as_ref().expect_err(text).name, "REDIS_URL");

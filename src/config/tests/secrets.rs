@@ -27,7 +27,7 @@ fn a_master_key_is_its_decoded_bytes() {
 }
 
 #[test]
-fn a_short_master_key_is_refused_with_its_length_and_without_its_digits() {
+fn short_master_key_error_tells_its_length_not_its_digits() {
     let told = rule(MASTER, &"7c".repeat(31));
     assert!(told.contains("has 62 (31 bytes)") && told.contains("at least 64"), "{told}");
     assert!(!told.contains("7c7c"), "{told}");

@@ -48,7 +48,7 @@ fn several_stores_are_listed() {
 }
 
 #[test]
-fn an_api_key_beside_a_store_leaves_the_choice_to_it_and_still_serves_io() {
+fn api_key_beside_a_store_selects_the_store_and_serves_io() {
     for (store, selection) in [(REDIS, Selection::Redis), (MEMCACHED, Selection::Memcached), (FILE, Selection::File)] {
         let env = environment(&[API_KEY, store]);
         assert_eq!((&env.selected, faulty(&env)), (&Ok(Some(selection)), vec![]), "{}", store.0);

@@ -201,7 +201,7 @@ fn half_of_the_file_size_bounds_the_value() {
 
 #[cfg(unix)]
 #[test]
-fn text_that_is_not_utf8_is_a_problem_of_own_variables_and_a_warning_of_shared_ones() {
+fn non_utf8_text_fails_own_variables_and_warns_for_shared() {
     use std::ffi::OsString;
     use std::os::unix::ffi::OsStringExt;
     let bytes = || OsString::from_vec(vec![b'4', 0xff]);

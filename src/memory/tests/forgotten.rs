@@ -77,7 +77,7 @@ fn everything_expires_at_once_and_the_grace_of_each_begins() {
 }
 
 #[test]
-fn clearing_drops_every_value_outside_of_every_lock_and_returns_what_was_borrowed() {
+fn clear_drops_values_outside_all_locks_and_frees_the_budget() {
     let l1 = Arc::new(L1::with_shards(MIB, 16, Orders::new(None, 0)));
     let locked = Arc::new(AtomicBool::new(false));
     for n in 0..500 {
@@ -97,7 +97,7 @@ fn clearing_drops_every_value_outside_of_every_lock_and_returns_what_was_borrowe
 }
 
 #[test]
-fn a_walk_takes_out_what_was_forgotten_a_few_under_each_lock_and_leaves_the_others_in_their_order() {
+fn reclaim_removes_forgotten_entries_in_steps_and_keeps_order() {
     let orders = Orders::new(None, 0);
     let l1 = L1::with_shards(MIB, 1, Arc::clone(&orders));
     for n in 0..1_000 {

@@ -79,7 +79,7 @@ fn a_computation_is_on_the_heap_once_and_its_closure_once() {
 
 /// A stack that overflows ends the process: then this is the test that failed.
 #[test]
-fn a_quarter_of_a_mebibyte_runs_on_worker_threads_of_two_mebibytes() {
+fn future_of_256_kib_runs_on_worker_stacks_of_two_mib() {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     let runtime = builder.worker_threads(2).thread_stack_size(2 << 20).enable_time().build().unwrap();
     let cache = CacheBuilder::new().intent(Intent::Production).backend(Memory::new(1 << 20)).build().unwrap();

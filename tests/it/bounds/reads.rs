@@ -55,7 +55,7 @@ where
 }
 
 #[tokio::test]
-async fn what_decompresses_or_decodes_to_more_than_the_limit_is_a_miss_that_is_told_of() {
+async fn value_that_decodes_beyond_the_limit_is_a_reported_miss() {
     is_a_miss(Compressed::new(Postcard), "ab".repeat(4 << 20), LIMIT / 16).await;
     is_a_miss(Checked::new(Compressed::new(Json)), "ab".repeat(4 << 20), LIMIT / 16).await;
     is_a_miss(Postcard, sparse(), LIMIT).await;
@@ -70,7 +70,7 @@ fn sparse() -> Sparse {
 }
 
 #[tokio::test]
-async fn a_call_computes_what_is_too_large_to_be_read_and_is_told_why_it_is_not_stored() {
+async fn value_too_large_to_read_is_computed_and_reported_unstored() {
     let (memory, journal) = (Memory::new(1 << 30), Arc::new(Journal::default()));
     cache(&memory, Postcard, 1 << 30, &journal).set("key", sparse()).await.unwrap();
     let small = cache(&memory, Postcard, LIMIT, &journal);
@@ -191,7 +191,7 @@ impl<'de> Deserialize<'de> for Trusting {
 }
 
 #[test]
-fn claimed_lengths_take_no_memory_ahead_of_the_bytes_that_bear_them_out() {
+fn claimed_lengths_allocate_no_memory_ahead_of_their_bytes() {
     // A sequence in a sequence in a sequence: each claims as many elements as there are bytes, and each first element
     // is the next sequence.
     let claim = written(&Postcard, &30_000u32).repeat(10_000);
@@ -232,7 +232,7 @@ impl Codec for Own {
 }
 
 #[tokio::test]
-async fn a_codec_of_ones_own_is_bounded_where_it_reads_through_its_context() {
+async fn custom_codec_is_bounded_where_it_reads_through_its_context() {
     is_a_miss(Own, sparse(), LIMIT).await;
     let error = Context::new("default:key", b"").read::<u8, _>(b"300", &mut serde_json::Deserializer::from_str("300"));
     let error = error.unwrap_err();
@@ -273,7 +273,7 @@ fn or_nothing<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Sparse, D::E
 }
 
 #[test]
-fn a_type_that_takes_its_default_for_what_is_too_large_does_not_read_as_another_value() {
+fn oversized_field_is_an_error_though_its_type_defaults() {
     let bytes = written(&Postcard, &Lenient { elements: sparse() });
     assert!(peak::<Lenient, _>(&Postcard, &bytes, ErrorKind::TooLarge) <= 4 * LIMIT);
 }

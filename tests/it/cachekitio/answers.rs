@@ -68,7 +68,7 @@ async fn what_is_not_found_is_a_miss_and_no_failure() {
 }
 
 #[tokio::test]
-async fn an_entry_past_its_time_is_a_miss_though_the_service_still_has_it() {
+async fn entry_past_its_ttl_is_a_miss_though_the_service_has_it() {
     let api = start();
     let io = once(&api);
     io.set(&key(1), "v".into(), MINUTE).await.unwrap();

@@ -123,7 +123,7 @@ async fn the_end_of_a_backend_is_the_end_of_its_connections() {
 }
 
 #[tokio::test]
-async fn a_client_s_threads_work_on_several_runtimes_one_after_the_other() {
+async fn client_serves_several_runtimes_in_turn() {
     let api = start();
     let io = patient(&api);
     for id in 0..3 {

@@ -65,7 +65,7 @@ async fn bother(io: &CachekitIo) -> Outcome {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_mode_of_a_rude_service_gives_a_wrong_answer_or_a_long_wait() {
+async fn rude_service_never_causes_a_wrong_answer_or_a_long_wait() {
     for mode in RUDE_HTTPS {
         let server = RudeHttps::start();
         let (io, patient) = (client(&server, PATIENCE), client(&server, MINUTE / 2));

@@ -48,7 +48,7 @@ struct Fat {
 }
 
 #[test]
-fn deep_nesting_of_large_structs_does_not_overflow_the_stack_either() {
+fn deep_nesting_of_large_structs_does_not_overflow_the_stack() {
     let node = [&[0; 32 * 4][..], &[0, 1]].concat();
     assert_eq!(kind(decode::<Fat>(&Postcard, &node.repeat(1000))), ErrorKind::Decode);
     let flat = Fat { numbers: [[1; 32]; 4], name: "x".into(), inside: Vec::new() };

@@ -325,7 +325,7 @@ struct MaybeFlat {
 }
 
 #[test]
-fn postcard_cannot_read_what_is_not_described_and_the_others_can() {
+fn untagged_and_flattened_types_fail_in_postcard_only() {
     assert_eq!(kind(decode::<Untagged>(&Postcard, &encode(&Postcard, &Untagged::Number(7)))), ErrorKind::Decode);
     assert_eq!(kind(decode::<Tagged>(&Postcard, &encode(&Postcard, &Tagged::Nothing))), ErrorKind::Decode);
     let sparse = Sparse { first: None, last: "x".into() };

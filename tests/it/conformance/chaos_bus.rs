@@ -45,7 +45,7 @@ async fn refused_and_failed_messages_are_counted() {
 }
 
 #[tokio::test]
-async fn faults_of_entries_leave_the_bus_alone_and_the_other_way_round() {
+async fn faults_of_entries_do_not_affect_the_bus_nor_the_reverse() {
     let (bus, control, _) = bus(&ManualClock::new());
     let start = now(&bus).await;
     for operation in [Operation::Get, Operation::Set, Operation::Remove, Operation::Lease, Operation::Ping] {

@@ -46,7 +46,7 @@ async fn the_oldest_go_and_the_newest_stay() {
 }
 
 #[tokio::test]
-async fn the_file_being_replaced_is_not_evicted_though_it_is_the_oldest() {
+async fn file_being_replaced_is_not_evicted_though_it_is_the_oldest() {
     let place = place(small());
     place.files.set(&key("big"), vec![0; 1_000].into(), MINUTE).await.unwrap();
     make_older(&only_entry(&place.dir), Duration::from_secs(1_000));
@@ -98,7 +98,7 @@ async fn replacing_and_removing_are_accounted_for() {
 }
 
 #[tokio::test]
-async fn a_value_above_max_value_is_refused_before_anything_is_written() {
+async fn value_above_max_value_is_refused_before_any_file_is_written() {
     let place = place(small());
     let refused = place.files.set(&key(1), vec![0; (1 << 20) + 1].into(), MINUTE).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::TooLarge);

@@ -16,7 +16,7 @@ fn a_full_disk_is_temporary_and_keeps_the_old_value() {
 }
 
 #[test]
-fn a_read_only_disk_can_be_read_and_takes_writes_once_it_is_mounted_writable() {
+fn read_only_disk_serves_reads_and_takes_writes_once_writable() {
     let parent = tempfile::tempdir().unwrap();
     Child::start_on_tmpfs("turn read-only", parent.path()).finish();
 }

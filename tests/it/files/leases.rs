@@ -23,7 +23,7 @@ async fn is_held(files: &File, id: u32) -> bool {
 }
 
 #[tokio::test]
-async fn one_lease_is_out_at_a_time_and_ends_by_fill_release_set_and_remove() {
+async fn lease_has_one_holder_and_ends_by_fill_release_set_or_remove() {
     let place = place(small());
     let files = &place.files;
     let other = File::open_with_clock(&place.dir, small(), place.clock()).unwrap();

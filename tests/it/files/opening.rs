@@ -98,7 +98,7 @@ fn a_directory_that_cannot_be_written_to_is_refused() {
 }
 
 #[test]
-fn a_link_in_the_place_of_the_lock_is_moved_aside_and_not_followed() {
+fn symlink_in_place_of_the_lock_is_moved_aside_not_followed() {
     let parent = tempfile::tempdir().unwrap();
     let outside = parent.path().join("outside");
     let dir = parent.path().join("cache");

@@ -82,7 +82,7 @@ async fn works(place: &Place, what: &str) {
 }
 
 #[tokio::test]
-async fn whatever_stands_in_the_place_of_an_entry_a_lease_or_the_lock_is_fatal_for_no_key() {
+async fn planted_file_for_an_entry_lease_or_lock_breaks_no_key() {
     for planted in ALL {
         for role in ["entry", "lease", "lock"] {
             let what = format!("{planted:?} for the {role}");
@@ -178,7 +178,7 @@ async fn a_directory_that_was_replaced_is_checked_before_it_is_used() {
 }
 
 #[tokio::test]
-async fn a_directory_that_is_opened_to_others_is_refused_until_it_is_closed() {
+async fn directory_writable_by_others_is_refused_until_it_is_closed() {
     let (place, ..) = with_entry().await;
     fs::set_permissions(&place.dir, fs::Permissions::from_mode(0o722)).unwrap();
     assert_eq!(place.files.set(&key(1), "v".into(), MINUTE).await.unwrap_err().kind(), ErrorKind::Backend);
@@ -193,7 +193,7 @@ fn limits(entries: u64) -> FileLimits {
 }
 
 #[tokio::test]
-async fn of_different_limits_the_larger_win_and_the_second_process_is_warned() {
+async fn larger_of_two_limits_wins_and_the_second_process_is_warned() {
     let place = place(limits(400));
     let second = File::open_with_clock(&place.dir, limits(100), place.clock()).unwrap();
     let third = File::open_with_clock(&place.dir, limits(400), place.clock()).unwrap();

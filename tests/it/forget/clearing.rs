@@ -65,7 +65,7 @@ async fn failing_meanwhile(clear: bool) -> Option<u32> {
 }
 
 #[tokio::test]
-async fn a_computation_under_way_that_fails_has_nothing_to_fall_back_on() {
+async fn failing_computation_has_no_fallback_after_a_clear() {
     assert_eq!(failing_meanwhile(true).await, None);
     assert_eq!(failing_meanwhile(false).await, Some(1), "an invalidation leaves it to those who asked before");
 }
@@ -118,7 +118,7 @@ async fn without_a_backend_clearing_always_works() {
 }
 
 #[tokio::test]
-async fn what_the_backend_refused_to_clear_is_forgotten_once_it_is_back() {
+async fn failed_clear_is_carried_out_once_the_backend_is_back() {
     let (clock, control, cache, other) = troubled();
     cache.set("home", 1u32).await.unwrap();
     control.inject(Operation::Set, Fault::Refuse);

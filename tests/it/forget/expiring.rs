@@ -7,7 +7,7 @@ fn name(key: &str) -> Key {
 }
 
 #[tokio::test]
-async fn what_expired_is_not_read_and_stands_in_here_there_and_in_the_backend() {
+async fn expired_entry_is_not_read_but_is_a_fallback_in_all_caches() {
     let clock = ManualClock::new();
     let memory = memory(&clock);
     let (one, two, three) = (pages(&clock, memory.clone()), pages(&clock, memory.clone()), bare(&clock, memory));
@@ -53,7 +53,7 @@ async fn the_grace_begins_with_the_expiry_in_both_tiers() {
 }
 
 #[tokio::test]
-async fn an_expiry_in_the_grace_prolongs_nothing_nor_does_a_second_one() {
+async fn expire_in_the_grace_period_or_twice_prolongs_no_fallback() {
     for l1 in [true, false] {
         let clock = ManualClock::new();
         let memory = memory(&clock);
@@ -165,7 +165,7 @@ async fn what_the_backend_refused_is_removed_not_kept() {
 }
 
 #[tokio::test]
-async fn an_expiry_that_others_cannot_be_told_of_is_an_error_and_told_later() {
+async fn expire_that_could_not_be_published_is_an_error_and_retried() {
     let clock = ManualClock::new();
     let memory = memory(&clock);
     let (chaos, control) = chaos(&clock, memory.clone());

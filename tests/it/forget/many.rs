@@ -149,7 +149,7 @@ async fn two_that_meet_in_the_middle_of_opposite_orders_both_end() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn overlapping_changes_of_many_threads_all_end_and_leave_nothing() {
+async fn overlapping_changes_of_many_threads_end_and_leave_nothing() {
     let chaos = Chaos::new(Memory::new(16 << 20));
     chaos.control().randomly(7, [(0.3, Fault::Slow(Duration::from_millis(1)))]);
     let builder = CacheBuilder::new().intent(Intent::Production).backend(chaos).namespace("pages");

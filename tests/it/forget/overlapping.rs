@@ -42,7 +42,7 @@ async fn a_set_from_before_does_not_undo_a_failed_invalidation() {
 }
 
 #[tokio::test]
-async fn a_set_from_before_an_expiry_of_everything_is_not_fresh_after_it() {
+async fn set_begun_before_an_expire_all_is_not_fresh_after_it() {
     let (_, control, cache, other) = troubled();
     let (set, gate) = setting(&cache, &control).await;
     cache.expire_all().await.unwrap();
@@ -66,7 +66,7 @@ async fn what_was_to_be_removed_does_not_stand_in_once_it_expires() {
 }
 
 #[tokio::test]
-async fn what_was_to_be_forgotten_does_not_stand_in_once_everything_expires() {
+async fn entry_to_be_forgotten_is_no_fallback_after_an_expire_all() {
     let (clock, control, cache, other) = troubled();
     cache.set("home", 1u32).await.unwrap();
     control.inject_next(1, Operation::Set, Fault::Refuse);

@@ -37,7 +37,7 @@ async fn what_a_tag_forgot_leaves_l1_unread_and_nothing_else_does() {
 }
 
 #[tokio::test]
-async fn orders_while_memory_is_given_back_are_seen_to_by_the_same_task() {
+async fn invalidations_during_memory_reclaim_are_done_by_one_task() {
     let clock = ManualClock::new();
     let cache = alone(&clock);
     fill(&cache, ENTRIES).await;

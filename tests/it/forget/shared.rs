@@ -38,7 +38,7 @@ fn names(count: usize) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_thousand_keys_are_forgotten_by_eight_commands_and_in_the_other_process() {
+async fn thousand_keys_are_forgotten_everywhere_by_eight_commands() {
     let server = Server::start();
     let (one, two) = (pages(&server, true), pages(&server, true));
     let names = names(1_000);
@@ -93,7 +93,7 @@ async fn what_expires_in_one_process_stands_in_in_the_other() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_computation_of_the_other_process_does_not_outlive_an_expiry() {
+async fn computation_in_another_process_does_not_outlive_an_expire() {
     let server = Server::start();
     let heard = Arc::<Heard>::default();
     let (one, two) = (pages(&server, true), pages_told_to(&heard, &server, true));

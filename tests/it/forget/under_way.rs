@@ -4,7 +4,7 @@ use super::*;
 use crate::support::Late;
 
 #[tokio::test]
-async fn a_computation_from_before_stores_nothing_in_this_process_or_another() {
+async fn computation_begun_before_an_expire_stores_nothing_anywhere() {
     for (all, there, leases) in
         [(false, false, true), (false, true, true), (true, false, true), (true, true, true), (false, false, false)]
     {
@@ -88,7 +88,7 @@ async fn what_another_process_invalidates_meanwhile_does_not_stand_in() {
 }
 
 #[tokio::test]
-async fn who_waits_for_a_computation_from_before_falls_back_on_what_expired() {
+async fn caller_of_a_failed_older_computation_gets_the_expired_value() {
     let clock = ManualClock::new();
     let cache = pages(&clock, memory(&clock));
     cache.set("home", 1u32).await.unwrap();

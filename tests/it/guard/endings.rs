@@ -136,7 +136,7 @@ fn the_end_of_one_runtime_is_unseen_on_another() {
 }
 
 #[test]
-fn a_cache_closed_in_use_ends_what_it_began_and_goes_on_answering() {
+fn cache_closed_in_use_finishes_its_work_and_keeps_answering() {
     let runtime = runtime();
     runtime.block_on(async {
         let (cache, control) = poor();

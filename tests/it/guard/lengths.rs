@@ -25,7 +25,7 @@ async fn read_slowly(setup: &Setup, key: u32, length: usize, time: Duration) -> 
 }
 
 #[tokio::test]
-async fn a_long_value_has_the_whole_time_and_a_short_one_what_short_ones_take() {
+async fn long_value_gets_the_full_time_and_a_short_one_a_short_limit() {
     let setup = setup(|builder| builder.retries(0));
     let (long, short) = (vec![7u8; 100_000], vec![7u8; 100]);
     setup.cache.set(1u32, long).await.unwrap();
@@ -58,7 +58,7 @@ async fn a_read_that_came_too_late_has_more_time_the_next_time() {
 }
 
 #[tokio::test]
-async fn a_connection_that_breaks_under_a_long_value_says_nothing_while_others_are_answered() {
+async fn broken_connection_under_a_long_value_opens_no_breaker() {
     let Setup { control, told, cache, .. } = setup(|builder| builder.failure_threshold(1).retries(0));
     let refused = async |length: usize, heard: bool| {
         let gate = control.gate(Operation::Set);

@@ -37,7 +37,7 @@ async fn callers_of_one_stall_are_one_failure() {
 }
 
 #[tokio::test]
-async fn a_backend_that_hangs_is_left_alone_though_there_is_always_an_operation_under_way() {
+async fn hung_backend_opens_the_breaker_under_constant_traffic() {
     let Setup { clock, control, told, cache, .. } = setup(|builder| builder);
     control.inject_all(Fault::Hang);
     let mut callers = JoinSet::new();
@@ -56,7 +56,7 @@ async fn a_backend_that_hangs_is_left_alone_though_there_is_always_an_operation_
 }
 
 #[tokio::test]
-async fn an_answer_that_is_late_while_others_arrive_says_nothing_of_the_backend() {
+async fn late_answer_among_punctual_ones_does_not_open_the_breaker() {
     let Setup { clock, control, told, cache, .. } =
         setup(|builder| builder.failure_threshold(1).retries(0).adaptive_max(SECOND));
     let late = async |key: u32, heard: bool| {
@@ -132,7 +132,7 @@ async fn costs_a_moment(backend: impl Backend, stall: Duration, pause: impl FnOn
 
 #[cfg(unix)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_redis_that_stands_still_for_a_moment_costs_its_callers_a_moment() {
+async fn redis_pause_of_a_moment_costs_callers_only_a_moment() {
     for stall in [SECOND / 4, SECOND * 6 / 10] {
         let server = Server::start();
         let redis = Redis::from_url(&server.url()).unwrap();
@@ -142,7 +142,7 @@ async fn a_redis_that_stands_still_for_a_moment_costs_its_callers_a_moment() {
 
 #[cfg(unix)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_memcached_that_stands_still_for_a_moment_costs_its_callers_a_moment() {
+async fn memcached_pause_of_a_moment_costs_callers_only_a_moment() {
     for stall in [SECOND / 4, SECOND * 6 / 10] {
         let server = crate::servers::Memcached::start();
         let memcached = cachekit::backends::Memcached::from_servers([server.address()]).unwrap();

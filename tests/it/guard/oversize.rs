@@ -73,7 +73,7 @@ fn too_large(journal: &Journal) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_value_over_which_redis_ends_the_connection_is_not_stored_and_no_other_suffers() {
+async fn value_too_long_for_redis_is_not_stored_and_harms_no_other() {
     let server = Server::setup().args(["--proto-max-bulk-len", "1mb"]).start();
     let proxy = Proxy::of(server.port());
     let (shop, journal) = shop(patient(&proxy.url()));
@@ -90,7 +90,7 @@ async fn a_value_over_which_redis_ends_the_connection_is_not_stored_and_no_other
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_is_gone_is_not_taken_for_one_that_finds_a_value_too_long() {
+async fn dead_server_is_not_taken_for_one_that_refuses_long_values() {
     let server = Server::start();
     let (shop, _) = shop(Redis::from_url(&server.url()).unwrap());
     shop.set("long", vec![7u8; LONG]).await.unwrap();
@@ -101,7 +101,7 @@ async fn a_server_that_is_gone_is_not_taken_for_one_that_finds_a_value_too_long(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_value_that_memcached_finds_too_long_is_not_stored_and_no_other_suffers() {
+async fn value_too_long_for_memcached_is_not_stored_nor_harms_others() {
     use cachekit::{MemcachedSettings, backends::Memcached};
 
     let server = crate::servers::Memcached::start_with(&["-m", "64", "-I", "1m"]);

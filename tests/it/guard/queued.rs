@@ -51,7 +51,7 @@ async fn leases_are_kept_while_their_writes_wait() {
 }
 
 #[tokio::test]
-async fn a_value_that_was_invalidated_while_its_write_waited_is_not_stored() {
+async fn value_invalidated_while_its_write_is_queued_is_not_stored() {
     for leases in [false, true] {
         let Setup { control, memory, cache, .. } = few(|builder| builder.leases(leases));
         let gate = control.gate(Operation::Set);
@@ -84,7 +84,7 @@ async fn writes_that_are_too_many_bytes_together_are_not_stored() {
 }
 
 #[tokio::test]
-async fn writes_that_wait_for_a_backend_that_is_left_alone_are_dropped() {
+async fn queued_writes_are_dropped_once_the_breaker_opens() {
     let Setup { control, told, cache, .. } = few(|builder| builder.failure_threshold(1).retries(0));
     let gate = control.gate(Operation::Set);
     computed(&cache, 100).await;

@@ -28,7 +28,7 @@ fn brave() -> Setup {
 }
 
 #[tokio::test]
-async fn what_changes_failed_to_replace_is_gone_once_the_backend_is_back() {
+async fn entry_that_failed_changes_left_is_removed_on_recovery() {
     let Setup { clock, memory, control, cache, .. } = brave();
     let other = other(&memory, &clock);
     for key in 1..=3u32 {
@@ -156,7 +156,7 @@ async fn a_set_that_failed_undoes_no_later_one_of_another_process() {
 }
 
 #[tokio::test]
-async fn a_computation_that_is_not_stored_does_not_bring_back_what_a_failed_set_replaced() {
+async fn unstored_result_does_not_revive_what_a_failed_set_replaced() {
     let Setup { clock, control, cache, .. } = setup(|builder| builder.leases(true).breaker_enabled(false).retries(0));
     cache.set(1u32, 7u32).await.unwrap();
     control.inject(Operation::Set, Fault::Refuse);

@@ -143,7 +143,7 @@ async fn a_disk_that_is_full_goes_on_being_read() {
 }
 
 #[tokio::test]
-async fn a_stale_entry_is_not_renewed_while_the_result_could_be_stored_nowhere() {
+async fn stale_entry_is_not_renewed_while_writes_are_refused() {
     let Setup { clock, control, cache, .. } =
         setup(|builder| builder.swr_enabled(true).jitter(false).ttl(100 * SECOND).leases(true));
     cache.set(1u32, 0u32).await.unwrap();

@@ -40,7 +40,7 @@ fn failures(journal: &Journal) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_takes_calls_and_never_answers_costs_a_few_callers_a_moment_and_then_nobody_anything() {
+async fn server_that_never_answers_costs_only_the_first_few_callers() {
     let server = Server::start();
     let (cache, journal) = users(&server.url(), |builder| builder.l1_enabled(false)).await;
     server.pause();
@@ -100,7 +100,7 @@ async fn a_server_that_is_back_is_used_again_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ten_thousand_callers_of_a_thousand_keys_compute_a_thousand_times_while_the_server_is_down() {
+async fn callers_compute_once_per_key_while_the_server_is_down() {
     const KEYS: u32 = 1_000;
     let server = Server::start();
     let (cache, _) = users(&server.url(), |builder| builder).await;
@@ -121,7 +121,7 @@ async fn ten_thousand_callers_of_a_thousand_keys_compute_a_thousand_times_while_
 
 /// The guard gives operations up long before the backend would.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_connection_that_the_network_forgot_is_given_up_behind_the_guard() {
+async fn connection_lost_by_the_network_is_given_up_behind_the_guard() {
     let server = Server::start();
     let proxy = Proxy::of(server.port());
     let (cache, journal) = users(&proxy.url(), |builder| builder.recovery_timeout(SECOND / 10)).await;

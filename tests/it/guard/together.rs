@@ -34,7 +34,7 @@ async fn fail(cache: &Plain) {
 }
 
 #[tokio::test]
-async fn a_backend_that_failed_one_cache_is_left_alone_by_the_other_and_both_tell() {
+async fn breaker_opened_by_one_cache_holds_for_all_and_each_reports() {
     let Pair { clock, control, told, caches: [one, two] } = pair(|builder, _| builder.build().unwrap());
     control.inject_all(Fault::Refuse);
     fail(&one).await;
@@ -56,7 +56,7 @@ async fn a_backend_that_failed_one_cache_is_left_alone_by_the_other_and_both_tel
 }
 
 #[tokio::test]
-async fn caches_that_are_set_otherwise_have_another_clock_or_another_way_judge_for_themselves() {
+async fn caches_with_other_settings_clock_or_handle_judge_apart() {
     let apart: [fn(Minimal, Memory) -> Plain; 3] = [
         |builder, _| builder.failure_threshold(4).build().unwrap(),
         |builder, _| builder.clock(Arc::new(ManualClock::new())).build().unwrap(),

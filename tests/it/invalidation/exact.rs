@@ -64,7 +64,7 @@ async fn each_of_many_tags_forgets_the_entry() {
 }
 
 #[tokio::test]
-async fn more_tags_than_an_entry_can_have_are_an_error_of_set_and_not_stored_by_a_computation() {
+async fn entry_with_too_many_tags_fails_a_set_and_is_never_stored() {
     let (clock, journal) = (ManualClock::new(), Arc::new(Journal::default()));
     let memory = memory(&clock);
     let cache = builder(&clock, memory.clone()).observer(Arc::clone(&journal) as _).build().unwrap();

@@ -15,7 +15,7 @@ fn reads_and_changes_outside_a_runtime_do_not_wait_for_the_bus() {
 }
 
 #[tokio::test]
-async fn a_bus_that_hangs_holds_up_those_who_come_first_and_nobody_later() {
+async fn hung_bus_delays_the_first_callers_and_no_later_ones() {
     let clock = ManualClock::new();
     let memory = memory(&clock);
     let chaos = Chaos::with_clock(memory.clone(), Arc::new(clock.clone()));
@@ -84,7 +84,7 @@ async fn a_bus_that_never_waits_keeps_nobody_from_running() {
 }
 
 #[tokio::test]
-async fn processes_that_seed_their_random_numbers_alike_hear_one_another() {
+async fn processes_with_the_same_random_seed_hear_each_other() {
     let clock = ManualClock::new();
     let memory = memory(&clock);
     let seeded = || {

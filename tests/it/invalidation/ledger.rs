@@ -42,7 +42,7 @@ impl Backend for Noting {
 }
 
 #[tokio::test]
-async fn orders_about_foreign_tags_keep_no_computation_from_being_stored() {
+async fn invalidations_of_unrelated_tags_do_not_prevent_a_store() {
     for listens in [true, false] {
         let clock = ManualClock::new();
         let memory = Memory::with_clock(64 << 20, Arc::new(clock.clone()));
@@ -195,7 +195,7 @@ async fn a_ledger_that_is_made_late_does_not_replace_an_order() {
 }
 
 #[tokio::test]
-async fn two_ledgers_made_at_once_without_leases_are_one_within_a_second() {
+async fn ledgers_made_at_once_without_leases_merge_within_a_second() {
     let clock = ManualClock::new();
     let memory = memory(&clock);
     let chaos = Chaos::with_clock(memory.clone(), Arc::new(clock.clone()));
@@ -220,7 +220,7 @@ async fn two_ledgers_made_at_once_without_leases_are_one_within_a_second() {
 }
 
 #[tokio::test]
-async fn a_miss_writes_nothing_and_nothing_is_written_at_a_time_that_cannot_be_read() {
+async fn miss_or_result_with_an_unreadable_ledger_writes_nothing() {
     let clock = ManualClock::new();
     let memory = memory(&clock);
     let chaos = Chaos::with_clock(memory.clone(), Arc::new(clock.clone()));

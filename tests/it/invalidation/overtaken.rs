@@ -6,7 +6,7 @@ use super::*;
 use crate::support::{Late, poll_once};
 
 #[tokio::test]
-async fn who_asks_after_a_tag_was_invalidated_is_not_answered_with_an_older_entry_of_l1_as_a_stand_in() {
+async fn caller_after_a_tag_invalidation_gets_no_older_fallback() {
     for early in [false, true] {
         let clock = ManualClock::new();
         let cache = CacheBuilder::new().intent(Intent::Minimal).clock(Arc::new(clock.clone()));
@@ -59,7 +59,7 @@ async fn a_set_that_another_process_overtakes_is_not_kept_in_l1() {
 }
 
 #[tokio::test]
-async fn a_set_that_learns_the_time_after_a_later_invalidation_does_not_outlive_it() {
+async fn set_that_learns_the_time_late_does_not_outlive_invalidation() {
     for tag in [None, Some("t")] {
         let clock = ManualClock::new();
         let chaos = Chaos::with_clock(memory(&clock), Arc::new(clock.clone()));
@@ -101,7 +101,7 @@ impl serde::Serialize for Meddler {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_set_that_knew_the_versions_before_a_later_invalidation_does_not_outlive_it() {
+async fn set_that_knew_the_versions_does_not_outlive_invalidation() {
     let clock = ManualClock::new();
     let cache = pages(&clock, memory(&clock));
     cache.entry("else").tags(["t"]).set(0u32).await.unwrap();
@@ -133,7 +133,7 @@ async fn a_closed_cache_holds_nothing_that_it_would_not_hear_of() {
 }
 
 #[tokio::test]
-async fn what_was_computed_without_a_look_at_the_backend_is_heard_of_too() {
+async fn result_computed_without_a_backend_read_is_invalidated_too() {
     let clock = ManualClock::new();
     let memory = memory(&clock);
     let (one, two) = (pages(&clock, memory.clone()), pages(&clock, memory));
@@ -146,7 +146,7 @@ async fn what_was_computed_without_a_look_at_the_backend_is_heard_of_too() {
 }
 
 #[tokio::test]
-async fn a_backend_that_is_slow_but_never_too_slow_fails_no_computation() {
+async fn slow_backend_within_its_timeout_fails_no_computation() {
     let clock = ManualClock::new();
     let chaos = Chaos::with_clock(memory(&clock), Arc::new(clock.clone()));
     let control = chaos.control();
@@ -172,7 +172,7 @@ async fn a_backend_that_is_slow_but_never_too_slow_fails_no_computation() {
 }
 
 #[tokio::test]
-async fn who_asks_after_a_tag_was_invalidated_waits_for_no_write_of_an_older_value() {
+async fn caller_after_a_tag_invalidation_waits_for_no_older_write() {
     let clock = ManualClock::new();
     let late = Late::new(memory(&clock));
     let cache = pages(&clock, late.clone());
@@ -189,7 +189,7 @@ async fn who_asks_after_a_tag_was_invalidated_waits_for_no_write_of_an_older_val
 }
 
 #[tokio::test]
-async fn who_asks_after_the_namespace_was_invalidated_waits_for_no_older_computation() {
+async fn caller_after_namespace_invalidation_joins_no_older_flight() {
     let cache = CacheBuilder::new().intent(Intent::Minimal).build().unwrap();
     let slow = Slow::new();
     let old = tokio::spawn({
@@ -211,7 +211,7 @@ async fn who_asks_after_the_namespace_was_invalidated_waits_for_no_older_computa
 }
 
 #[tokio::test]
-async fn a_read_that_an_invalidation_of_its_tag_overtakes_is_done_anew() {
+async fn read_overtaken_by_an_invalidation_of_its_tag_is_repeated() {
     let clock = ManualClock::new();
     let memory = memory(&clock);
     let chaos = Chaos::with_clock(memory.clone(), Arc::new(clock.clone()));
@@ -233,7 +233,7 @@ async fn a_read_that_an_invalidation_of_its_tag_overtakes_is_done_anew() {
 }
 
 #[tokio::test]
-async fn what_was_asked_before_an_invalidation_is_not_believed_after_it() {
+async fn ledger_read_begun_before_an_invalidation_is_not_trusted() {
     let clock = ManualClock::new();
     let late = Late::new(memory(&clock));
     let cache = quiet(&clock, late.clone());
@@ -255,7 +255,7 @@ async fn what_was_asked_before_an_invalidation_is_not_believed_after_it() {
 }
 
 #[tokio::test]
-async fn what_was_computed_before_a_tag_was_invalidated_is_not_kept_by_a_cache_without_a_backend() {
+async fn result_from_before_a_tag_invalidation_is_not_kept_in_l1() {
     let cache = CacheBuilder::new().intent(Intent::Minimal).build().unwrap();
     let slow = Slow::new();
     let old = tokio::spawn({
@@ -270,7 +270,7 @@ async fn what_was_computed_before_a_tag_was_invalidated_is_not_kept_by_a_cache_w
 }
 
 #[tokio::test]
-async fn an_invalidation_under_way_is_heeded_here_before_the_backend_answers() {
+async fn invalidation_takes_effect_here_before_the_backend_answers() {
     for tag in [None, Some("t")] {
         let clock = ManualClock::new();
         let chaos = Chaos::with_clock(memory(&clock), Arc::new(clock.clone()));

@@ -57,7 +57,7 @@ async fn while_the_bus_is_heard_nothing_is_read_anew() {
 }
 
 #[tokio::test]
-async fn what_the_cut_bus_does_not_tell_is_served_for_so_long_and_no_longer() {
+async fn missed_change_is_served_for_the_staleness_bound_at_most() {
     let clock = ManualClock::new();
     let (cache, other, control) = bounded(&clock, plain);
     for n in 0..100u32 {
@@ -126,7 +126,7 @@ async fn without_a_bus_l1_is_read_anew_that_often() {
 }
 
 #[tokio::test]
-async fn past_the_bound_l1_is_no_fallback_and_a_dead_backend_is_no_excuse() {
+async fn l1_past_its_bound_is_no_fallback_even_with_a_dead_backend() {
     let clock = ManualClock::new();
     let fallback = |builder: Builder| builder.stale_if_error(Grace::Ttl).ttl(Duration::from_secs(10)).build().unwrap();
     let (cache, _, control) = bounded(&clock, fallback);

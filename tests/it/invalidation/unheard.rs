@@ -38,7 +38,7 @@ fn warnings(journal: &Journal) -> usize {
 }
 
 #[tokio::test]
-async fn while_the_bus_fails_l1_is_believed_for_three_seconds_and_one_warning_says_so() {
+async fn bus_failure_limits_l1_to_three_seconds_and_warns_once() {
     for from_the_start in [true, false] {
         let clock = ManualClock::new();
         let (cache, other, control, journal) = flaky(&clock);
@@ -84,7 +84,7 @@ async fn what_passes_at_once_is_no_warning() {
 }
 
 #[tokio::test]
-async fn an_idle_runtime_loses_no_hits_over_a_bus_that_knows_there_is_nothing_to_hear() {
+async fn idle_runtime_loses_no_hits_if_the_bus_has_no_messages() {
     let clock = ManualClock::new();
     let (cache, other, control, _) = flaky(&clock);
     cache.set("home", 1u32).await.unwrap();
@@ -211,7 +211,7 @@ async fn what_is_stored_while_the_bus_opens_is_there_afterwards() {
 
 /// The gap comes while the value is on its way to the backend.
 #[tokio::test]
-async fn what_is_stored_while_the_bus_reports_a_gap_is_there_afterwards() {
+async fn value_stored_while_the_bus_reports_a_gap_is_kept() {
     let clock = ManualClock::new();
     let (cache, other, control, _) = flaky(&clock);
     cache.get::<u32>("nothing").await.unwrap();

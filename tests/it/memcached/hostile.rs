@@ -116,7 +116,7 @@ fn on_this_thread<T>(work: impl Future<Output = T>) -> T {
 }
 
 #[test]
-fn no_mode_of_a_rude_server_gives_a_wrong_answer_much_memory_or_a_long_wait() {
+fn rude_server_causes_no_wrong_answer_big_memory_or_long_wait() {
     for mode in RUDE_MEMCACHED {
         let trial = Trial::new();
         let mut outcome = Outcome::default();
@@ -217,7 +217,7 @@ fn one_stray_reply_fails_no_call() {
 }
 
 #[test]
-fn a_lease_is_asked_for_again_over_a_fresh_connection_as_a_read_is() {
+fn lease_request_is_retried_on_a_fresh_connection_like_a_read() {
     let trial = Trial::new();
     on_this_thread(async {
         trial.server.set(Rude::OtherNumber);

@@ -140,7 +140,7 @@ async fn no_lease_outlives_its_server() {
 }
 
 #[tokio::test]
-async fn an_invalidation_by_another_process_keeps_a_result_out_of_the_servers() {
+async fn invalidation_by_another_process_keeps_a_result_unstored() {
     let server = servers::Memcached::start();
     for (id, stale) in [(1, false), (2, true)] {
         let (one, two) = (process(&server), process(&server));
@@ -227,7 +227,7 @@ async fn no_fill_brings_back_what_was_removed() {
 
 /// Whatever is planted under the names of leases, it keeps a key from nobody for longer than a lease does.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lease_of_no_living_holder_is_taken_over_at_once_and_the_value_is_stored() {
+async fn lease_of_a_dead_holder_is_taken_over_and_the_value_stored() {
     const HOLD: Duration = Duration::from_millis(1_500);
     let server = servers::Memcached::start();
     let memcached = patient(&[&server]);

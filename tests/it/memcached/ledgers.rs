@@ -77,7 +77,7 @@ fn odd(ids: &[usize]) -> Vec<usize> {
 }
 
 #[tokio::test]
-async fn a_lost_server_takes_only_its_own_entries_whichever_it_is_and_however_it_is_lost() {
+async fn lost_server_takes_only_its_own_entries_however_it_is_lost() {
     for (lost, killed) in [(0, true), (1, true), (2, true), (0, false), (1, false), (2, false)] {
         let servers = Servers::<3>::start();
         let (one, two) = (servers.process(), servers.process());
@@ -132,7 +132,7 @@ async fn a_lost_server_takes_only_its_own_entries_whichever_it_is_and_however_it
 }
 
 #[tokio::test]
-async fn servers_that_start_anew_one_after_the_other_lose_nothing_that_was_stored_since() {
+async fn servers_restarted_in_turn_lose_nothing_stored_since() {
     let servers = Servers::<3>::start();
     let cache = servers.process();
     servers.fill(&cache).await;
@@ -153,7 +153,7 @@ async fn servers_that_start_anew_one_after_the_other_lose_nothing_that_was_store
 }
 
 #[tokio::test]
-async fn an_order_that_did_not_reach_a_server_is_given_again_once_it_is_back() {
+async fn invalidation_that_missed_a_server_is_repeated_on_its_return() {
     for tag in [true, false] {
         let (clock, first, second) = (ManualClock::new(), servers::Memcached::start(), servers::Memcached::start());
         let proxy = Proxy::of(first.port());
@@ -246,7 +246,7 @@ async fn what_all_servers_expire_is_a_fallback_on_each() {
 }
 
 #[tokio::test]
-async fn with_all_servers_lost_calls_are_answered_and_nothing_is_revived() {
+async fn loss_of_all_servers_fails_no_call_and_revives_no_entry() {
     let servers = Servers::<2>::start();
     let cache = servers.process();
     servers.fill(&cache).await;

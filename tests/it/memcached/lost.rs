@@ -173,7 +173,7 @@ async fn a_single_server_is_tried_every_second_and_believed() {
 }
 
 #[tokio::test]
-async fn a_server_that_was_cut_off_is_not_believed_what_it_held_before() {
+async fn server_that_was_cut_off_is_not_trusted_with_older_values() {
     let pair = Pair::new().await;
     pair.cut().await;
     assert_eq!(pair.found().await, None);
@@ -199,7 +199,7 @@ async fn what_was_removed_during_a_cut_stays_removed() {
 }
 
 #[tokio::test]
-async fn a_stand_in_is_not_believed_what_it_was_told_at_an_earlier_time() {
+async fn standby_server_is_not_trusted_from_an_earlier_outage() {
     let pair = Pair::new().await;
     pair.cut().await;
     pair.set("of the first cut").await;

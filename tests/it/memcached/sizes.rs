@@ -14,7 +14,7 @@ fn cache(memcached: Memcached) -> Cache<Memcached, Checked<Postcard>> {
 }
 
 #[tokio::test]
-async fn a_server_takes_what_the_backend_promises_and_a_larger_value_is_not_sent() {
+async fn server_takes_the_promised_size_and_is_sent_nothing_larger() {
     let server = servers::Memcached::start_with(&["-m", "256", "-I", "4m"]);
     for (size, memcached) in [
         (1 << 20, patient(&[&server])),

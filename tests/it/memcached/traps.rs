@@ -23,7 +23,7 @@ fn impatient(address: &str) -> Memcached {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_call_to_a_stopped_server_ends_in_time_and_late_answers_are_nobodys() {
+async fn call_to_a_stopped_server_ends_in_time_dropping_late_answers() {
     let server = servers::Memcached::start();
     let memcached = with(&[&server], |settings| {
         (settings.timeout, settings.connect_timeout, settings.max_pool_size) = (HASTE, HASTE, 64);

@@ -217,7 +217,7 @@ async fn a_connection_that_the_network_forgot_is_given_up() {
 
 /// Nobody need wait as long as a command may take to find out.
 #[tokio::test]
-async fn a_connection_that_the_network_forgot_is_given_up_by_those_who_do_not_wait() {
+async fn lost_connection_is_given_up_even_by_callers_who_do_not_wait() {
     let server = Server::start();
     let proxy = Proxy::of(server.port());
     let redis = patient(&proxy.url());

@@ -90,7 +90,7 @@ async fn changes_reach_the_memory_of_other_processes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nobody_reads_what_was_computed_before_another_process_invalidated_it() {
+async fn value_invalidated_by_another_process_is_never_read() {
     let server = Server::start();
     let (one, two) = (pages(patient(&server.url())), pages(patient(&server.url())));
     let slow = Slow::new();
@@ -135,12 +135,12 @@ async fn away(count: usize, lose: impl FnOnce(&Server), gaps: bool) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_was_away_for_thousands_of_invalidations_keeps_none_of_the_old_values() {
+async fn process_away_for_9_000_invalidations_keeps_no_old_value() {
     away(9_000, |_| {}, false).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_was_away_for_longer_than_the_bus_remembers_believes_nothing() {
+async fn process_away_beyond_the_bus_history_trusts_no_entry() {
     away(10_000, |server| drop(server.cli(&["XTRIM", "pages::bus", "MAXLEN", "100"])), true).await;
 }
 
@@ -160,7 +160,7 @@ async fn a_server_that_lost_everything_leaves_nothing_to_believe() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_namespace_is_forgotten_by_a_few_commands_however_many_entries_it_has() {
+async fn namespace_of_any_size_is_invalidated_by_a_few_commands() {
     let server = Server::start();
     let (one, two) = (pages(patient(&server.url())), pages(patient(&server.url())));
     set_all(&one, 1_000).await;

@@ -62,7 +62,7 @@ async fn ask(cache: &Cache<Redis, Checked<Postcard>>, id: u32, value: u32) -> u3
 }
 
 #[tokio::test]
-async fn without_scripts_a_cache_goes_on_without_leases_and_says_so_once() {
+async fn cache_without_redis_scripts_drops_leases_and_tells_it_once() {
     let server = without(&["EVAL", "EVALSHA"]);
     let journal = Arc::<Journal>::default();
     let cache = cache(patient(&server.url()), &journal);

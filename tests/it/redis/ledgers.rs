@@ -135,7 +135,7 @@ async fn a_master_that_was_emptied_takes_only_what_it_had() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_order_that_misses_a_lost_master_is_an_error_and_carried_out_once_it_is_back() {
+async fn invalidation_missing_a_lost_master_fails_and_is_done_later() {
     let masters = Masters::start();
     let (one, two) = (masters.process(), masters.process());
     masters.fill(&one).await;
@@ -186,7 +186,7 @@ async fn an_order_that_misses_a_lost_master_is_an_error_and_carried_out_once_it_
 
 /// A slot is carried to another master with the bookkeeping in it, or it is lost like any other.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_slot_that_moves_away_from_its_bookkeeping_keeps_it_and_lost_bookkeeping_is_that_of_one_group() {
+async fn moved_slot_keeps_its_ledger_and_a_lost_one_costs_one_group() {
     let masters = Masters::start();
     let cache = masters.process();
     masters.fill(&cache).await;
@@ -222,7 +222,7 @@ fn reads(cluster: &Cluster) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_process_that_hears_the_times_of_an_order_asks_for_nothing_more() {
+async fn process_that_hears_an_invalidation_makes_no_extra_reads() {
     let masters = Masters::start();
     let build = || {
         let builder = CacheBuilder::new().intent(Intent::Production).namespace("users").l1_enabled(false);

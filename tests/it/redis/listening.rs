@@ -52,7 +52,7 @@ fn commands(server: &Server) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn any_number_of_caches_listens_by_one_connection_at_less_than_a_command_a_second() {
+async fn caches_of_any_number_listen_over_one_quiet_connection() {
     for count in [1, 20, 100] {
         let server = Server::start();
         let caches = filled(&patient(&server.url()), count).await;
@@ -154,7 +154,7 @@ async fn who_shares_the_reader_with_a_parked_runtime_goes_on_hearing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_user_without_the_commands_of_the_bus_is_told_which_one_to_grant() {
+async fn redis_user_without_bus_commands_is_told_what_to_grant() {
     let server = Server::setup().user("ada", "on >secret ~* +@all -xread").start();
     let journal = Arc::<Journal>::default();
     let redis = patient(&format!("redis://ada:secret@{}/0", server.address()));
@@ -175,7 +175,7 @@ async fn a_user_without_the_commands_of_the_bus_is_told_which_one_to_grant() {
 
 /// The first values that a process stores, over ways of all lengths.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn the_first_value_of_a_process_is_there_however_long_the_way_is() {
+async fn first_value_of_a_process_is_stored_however_slow_the_way_is() {
     let (server, memcached) = (Server::start(), servers::Memcached::start());
     let dir = tempfile::tempdir().unwrap();
     for trip in [0, 30, 60, 120, 250, 500] {

@@ -40,7 +40,7 @@ const PLANTED: [(&str, &str); 8] = [
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lock_of_no_living_holder_is_taken_over_at_once_and_the_value_is_stored() {
+async fn lock_of_a_dead_holder_is_taken_over_and_the_value_stored() {
     let server = Server::start();
     let journal = Arc::<Journal>::default();
     let (cache, other) = (process(&server, &journal), process(&server, &journal));
@@ -91,7 +91,7 @@ async fn a_lease_whose_lock_becomes_something_else_has_ended() {
 
 /// Every name that a cache keeps something under.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn bookkeeping_of_another_type_is_replaced_or_a_miss_and_never_fatal() {
+async fn bookkeeping_key_of_another_type_is_replaced_or_a_miss() {
     let server = Server::start();
     let journal = Arc::<Journal>::default();
     let cache = process(&server, &journal);

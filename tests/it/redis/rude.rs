@@ -146,12 +146,12 @@ macro_rules! table {
 }
 
 #[test]
-fn whatever_a_server_sends_no_call_of_a_minimal_cache_fails_waits_or_gets_another_keys_value() {
+fn minimal_cache_stays_correct_and_prompt_on_rude_servers() {
     table!(Intent::Minimal, "Minimal");
 }
 
 #[test]
-fn whatever_a_server_sends_no_call_of_a_cache_in_production_fails_waits_or_gets_another_keys_value() {
+fn production_cache_stays_correct_and_prompt_on_rude_servers() {
     table!(Intent::Production, "Production");
 }
 

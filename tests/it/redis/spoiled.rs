@@ -100,7 +100,7 @@ const LOSSES: [(&str, &str); 16] = [
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whatever_becomes_of_the_stream_is_one_gap_to_all_and_they_go_on() {
+async fn damaged_stream_is_one_gap_to_all_processes_and_they_go_on() {
     let server = Server::start();
     for (index, (loss, script)) in LOSSES.into_iter().enumerate() {
         let namespace = format!("n{index}");
@@ -131,7 +131,7 @@ async fn whatever_becomes_of_the_stream_is_one_gap_to_all_and_they_go_on() {
 
 /// A reader that waits behind an id of the future is not woken by what is added to a new stream.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_waits_behind_an_id_of_the_future_hears_of_a_new_stream_in_time() {
+async fn reader_behind_a_future_stream_id_hears_a_new_stream_in_time() {
     let server = Server::start();
     let processes = holding(&server, "pages").await;
     server.cli(&["XADD", "pages::bus", "99999999999999-7", "hello", ""]);
@@ -210,7 +210,7 @@ async fn the_stream_of_one_namespace_keeps_no_other_from_being_heard() {
 
 /// Of an entry that is longer than a message may be, no reader takes a byte, and none reads on behind it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_entry_that_is_longer_than_a_message_is_removed_with_the_stream() {
+async fn stream_entry_longer_than_a_message_goes_with_the_stream() {
     let server = Server::start();
     for (index, length) in ["1025", "100000", "3000000"].into_iter().enumerate() {
         let namespace = format!("n{index}");

@@ -283,7 +283,7 @@ impl Observer for Warnings {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn where_the_server_cannot_it_says_so_once_and_the_stream_goes_on() {
+async fn tracking_the_server_lacks_is_told_once_and_streams_go_on() {
     let old = Server::setup().args(["--rename-command", "HELLO", ""]).start();
     let denied = Server::setup().user("default", "on nopass ~* &* +@all -client|tracking").start();
     for (server, why) in [(old, "older than version 6"), (denied, "refuses CLIENT TRACKING")] {

@@ -109,7 +109,7 @@ async fn a_server_that_forgot_the_scripts_is_told_them_again() {
 }
 
 #[tokio::test]
-async fn nothing_travels_but_what_was_asked_for_and_a_word_now_and_then() {
+async fn traffic_is_what_was_asked_for_and_an_occasional_echo() {
     let server = Server::start();
     let redis = patient(&server.url());
     redis.set(&key(1), "v".into(), MINUTE).await.unwrap();

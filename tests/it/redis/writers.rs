@@ -60,7 +60,7 @@ async fn believes_a_copy<P: Preset + Clone>(server: &Server, intent: P) -> [bool
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_intent_keeps_a_writer_from_what_the_page_on_security_says() {
+async fn intent_stops_a_hostile_writer_as_the_security_page_says() {
     let server = Server::start();
     assert!(believes_a_writer(&server, Intent::Minimal).await);
     assert!(believes_a_writer(&server, Intent::Production).await, "a checksum is no signature");

@@ -91,7 +91,7 @@ fn last(server: &Server) -> Vec<u8> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn redis_keeps_the_same_messages_in_a_stream_beside_the_namespace() {
+async fn redis_stream_of_the_namespace_carries_the_same_messages() {
     let (server, heard) = (Server::start(), Arc::new(Heard::default()));
     let mut settings = RedisSettings::new(&server.url()).unwrap();
     (settings.timeout, settings.connect_timeout) = (PATIENCE, PATIENCE);

@@ -37,7 +37,7 @@ async fn work_of_fifty_seconds_is_stored() {
 }
 
 #[tokio::test]
-async fn the_others_wait_no_longer_than_the_lease_wait_and_leave_the_backend_to_it() {
+async fn caller_past_its_lease_wait_leaves_the_store_to_the_holder() {
     let clock = ManualClock::new();
     let memory = memory(&clock);
     let (one, two) = (timed(memory.clone(), &clock), timed(memory.clone(), &clock));
@@ -53,7 +53,7 @@ async fn the_others_wait_no_longer_than_the_lease_wait_and_leave_the_backend_to_
 }
 
 #[tokio::test]
-async fn a_renewal_that_fails_once_is_tried_again_before_the_lease_ends() {
+async fn lease_renewal_that_fails_once_is_retried_before_it_ends() {
     let clock = ManualClock::new();
     let chaos = Chaos::new(memory(&clock));
     let control = chaos.control();

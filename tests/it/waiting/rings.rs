@@ -56,7 +56,7 @@ async fn ring(caches: Vec<(Alone, u32)>) {
 }
 
 #[tokio::test]
-async fn of_two_callers_who_need_each_others_key_one_is_refused_and_the_other_computes() {
+async fn caller_in_a_ring_of_two_is_refused_and_the_other_computes() {
     let cache = alone();
     ring(vec![(cache.clone(), 1), (cache, 2)]).await;
 }
@@ -102,7 +102,7 @@ async fn so_it_is_over_the_tenants_of_a_cache() {
 }
 
 #[tokio::test]
-async fn a_computation_that_asks_for_its_own_key_by_way_of_another_is_refused() {
+async fn computation_asking_for_its_own_key_via_another_is_refused() {
     let cache = alone();
     let (one, two) = (cache.clone(), cache.clone());
     let error = cache
@@ -117,7 +117,7 @@ async fn a_computation_that_asks_for_its_own_key_by_way_of_another_is_refused() 
 }
 
 #[tokio::test]
-async fn what_a_computation_spawns_is_known_if_it_is_given_the_context() {
+async fn task_spawned_by_a_computation_is_known_if_given_its_context() {
     let cache = alone();
     let inner = cache.clone();
     let since = Instant::now();
@@ -179,7 +179,7 @@ fn on_a_worker<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static
 }
 
 #[test]
-fn nested_calls_after_close_are_an_error_at_last_and_never_an_abort() {
+fn nested_calls_after_close_end_in_an_error_never_an_abort() {
     let (some, many) = on_a_worker(async {
         let cache = alone();
         cache.close(Duration::from_secs(1)).await.unwrap();
@@ -190,7 +190,7 @@ fn nested_calls_after_close_are_an_error_at_last_and_never_an_abort() {
 }
 
 #[test]
-fn nested_calls_beyond_max_flights_are_an_error_at_last_and_never_an_abort() {
+fn nested_calls_beyond_max_flights_end_in_an_error_not_an_abort() {
     let (some, many) = on_a_worker(async {
         let mut settings = Settings::default();
         (settings.max_flights, settings.max_refreshes) = (Some(1), Some(1));

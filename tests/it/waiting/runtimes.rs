@@ -26,7 +26,7 @@ fn leave_behind<B: cachekit::Backend, C: cachekit::Codec>(runtime: &Runtime, cac
 }
 
 #[test]
-fn a_flight_on_a_runtime_that_stands_still_holds_no_other_runtime_up() {
+fn flight_on_a_stalled_runtime_blocks_no_other_runtime() {
     let cache = CacheBuilder::new().intent(Intent::Minimal).build().unwrap();
     let (one, two) = (runtime(), runtime());
     let slow = leave_behind(&one, &cache);
@@ -96,7 +96,7 @@ fn a_flight_whose_runtime_is_driven_is_waited_for() {
 }
 
 #[test]
-fn a_renewal_that_was_left_behind_is_made_by_others_and_gives_its_place_back() {
+fn renewal_on_a_stalled_runtime_is_redone_and_frees_its_place() {
     let clock = ManualClock::new();
     let mut settings = Settings::default();
     settings.max_refreshes = Some(1);
@@ -169,7 +169,7 @@ fn with_a_write_left_behind(leases: bool) -> (Cache<Chaos<Memory>, Postcard>, [R
 }
 
 #[test]
-fn a_write_that_was_left_behind_holds_no_invalidation_up_and_leaves_nothing() {
+fn stalled_write_blocks_no_invalidation_and_leaves_nothing() {
     for leases in [false, true] {
         let (cache, [one, two]) = with_a_write_left_behind(leases);
         let since = Instant::now();
@@ -182,7 +182,7 @@ fn a_write_that_was_left_behind_holds_no_invalidation_up_and_leaves_nothing() {
 }
 
 #[test]
-fn a_write_that_was_left_behind_holds_no_set_up_and_does_not_replace_it() {
+fn stalled_write_blocks_no_set_and_does_not_replace_it() {
     for leases in [false, true] {
         let (cache, [one, two]) = with_a_write_left_behind(leases);
         let since = Instant::now();

@@ -186,7 +186,7 @@ fn a_failed_look_up_is_told_and_tried_again() {
 }
 
 #[test]
-fn a_look_up_that_hangs_delays_nobody_beyond_the_limit_and_runs_once() {
+fn hung_dns_lookup_delays_callers_to_the_limit_and_runs_once() {
     let (release, gate) = mpsc::channel::<()>();
     let (count, gate) = (Arc::<AtomicUsize>::default(), Mutex::new(gate));
     let counted = Arc::clone(&count);
@@ -210,7 +210,7 @@ fn a_look_up_that_hangs_delays_nobody_beyond_the_limit_and_runs_once() {
 }
 
 #[test]
-fn the_system_looks_up_names_and_brackets_are_no_part_of_an_address() {
+fn system_resolver_takes_names_and_bracketed_ipv6_addresses() {
     assert!(found(&Names::new("localhost", 7, true)).unwrap().iter().all(|address| address.port() == 7));
     assert_eq!(found(&Names::new("[::1]", 8, true)).unwrap(), vec!["[::1]:8".parse().unwrap()]);
     assert_eq!(found(&Names::new("localhost", 7, false)).unwrap_err().kind(), ErrorKind::Backend);

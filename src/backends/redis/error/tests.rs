@@ -81,7 +81,7 @@ mod clusters {
     }
 
     #[test]
-    fn what_a_node_says_of_its_slots_is_a_temporary_error_that_knows_the_way() {
+    fn slot_redirect_is_a_temporary_error_that_knows_the_detour() {
         for (answer, detour) in [
             ("MOVED 7 10.0.0.1:7001", Detour::Moved("10.0.0.1:7001".to_owned())),
             ("ASK 7 :7001", Detour::Ask(":7001".to_owned())),

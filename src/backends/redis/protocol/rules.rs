@@ -140,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_may_stand_in_place_of_any_answer_and_a_push_in_place_of_none() {
+    fn error_may_replace_any_answer_and_a_push_may_replace_none() {
         for command in [&b"GET"[..], b"MGET", b"SET", b"DEL", b"XREAD", b"PING", b"CLIENT", b"CLUSTER"] {
             let rule = Rule::to(command, 1);
             assert!(Types::of(b'-').is_in(rule.types) && Types::of(b'!').is_in(rule.types));
