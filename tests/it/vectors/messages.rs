@@ -38,9 +38,9 @@ struct Process {
     heard: Arc<Heard>,
 }
 
-/// A process with this ledger, whose last order had the time 9.
-fn process() -> Process {
-    let (heard, shelf) = (Arc::new(Heard::default()), entries::shelf());
+/// A process over so many parts of a backend. The last order in the first had the time 9, and the others have none.
+fn process(parts: u16) -> Process {
+    let (heard, shelf) = (Arc::new(Heard::default()), entries::shelf().of_parts(parts));
     let bus = Memory::new(1 << 20).bus(&Key::new("any", "bus").unwrap()).unwrap();
     let builder = CacheBuilder::new().intent(Intent::Test).namespace("users").backend(shelf).bus(bus.clone());
     let builder = builder.namespace_index(true).clock(Arc::new(ManualClock::new())).observer(Arc::clone(&heard) as _);
@@ -48,8 +48,8 @@ fn process() -> Process {
     Process { cache: builder.build().unwrap(), bus, heard }
 }
 
-async fn says(name: &str, change: impl AsyncFnOnce(&Users) -> Result<(), Error>) {
-    let process = process();
+async fn says(name: &str, parts: u16, change: impl AsyncFnOnce(&Users) -> Result<(), Error>) {
+    let process = process(parts);
     process.cache.set(42, 1u32).await.unwrap();
     let start = process.bus.receive(None, Duration::ZERO).await.unwrap().position;
     change(&process.cache).await.unwrap();
@@ -58,8 +58,8 @@ async fn says(name: &str, change: impl AsyncFnOnce(&Users) -> Result<(), Error>)
     vector(include_str!("messages.txt"), name).check(&said[0]);
 }
 
-async fn hears(name: &str, what: &[&str]) {
-    let process = process();
+async fn hears(name: &str, parts: u16, what: &[&str]) {
+    let process = process(parts);
     process.cache.get::<u32>(1).await.unwrap();
     process.bus.publish(vector(include_str!("messages.txt"), name).bytes.into()).await.unwrap();
     eventually("it is heard", async || process.heard.0.lock().unwrap().len() == what.len()).await;
@@ -68,16 +68,18 @@ async fn hears(name: &str, what: &[&str]) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn messages_are_said_and_heard_as_these_bytes() {
-    says("key", async |cache| cache.invalidate(42).await).await;
-    hears("key", &["users:42 Invalidated"]).await;
-    says("expired key", async |cache| cache.expire(42).await).await;
-    hears("expired key", &["users:42 Expired"]).await;
-    says("everything", async |cache| cache.invalidate_namespace().await).await;
-    hears("everything", &["all Invalidated"]).await;
-    says("tags", async |cache| cache.invalidate_tags(["eu", "uk"]).await).await;
-    hears("tags", &["d7b39d218ff2f1af Invalidated", "1f72901e78a60be3 Invalidated"]).await;
-    says("everything expired", async |cache| cache.expire_all().await).await;
-    hears("everything expired", &["all Expired"]).await;
+    says("key", 1, async |cache| cache.invalidate(42).await).await;
+    hears("key", 1, &["users:42 Invalidated"]).await;
+    says("expired key", 1, async |cache| cache.expire(42).await).await;
+    hears("expired key", 1, &["users:42 Expired"]).await;
+    says("everything", 1, async |cache| cache.invalidate_namespace().await).await;
+    hears("everything", 1, &["all Invalidated"]).await;
+    says("tags", 1, async |cache| cache.invalidate_tags(["eu", "uk"]).await).await;
+    hears("tags", 1, &["d7b39d218ff2f1af Invalidated", "1f72901e78a60be3 Invalidated"]).await;
+    says("everything expired", 1, async |cache| cache.expire_all().await).await;
+    hears("everything expired", 1, &["all Expired"]).await;
+    says("everything in two parts", 2, async |cache| cache.invalidate_namespace().await).await;
+    hears("everything in two parts", 2, &["all Invalidated"]).await;
 }
 
 /// The message in the last entry of the stream of a namespace.

@@ -15,13 +15,19 @@ use crate::support::forward;
 pub(super) struct Shelf {
     items: Arc<Mutex<BTreeMap<String, Bytes>>>,
     memory: Memory,
+    parts: u16,
 }
 
 impl Shelf {
     /// A shelf with these items.
     pub(super) fn with<const N: usize>(items: [(&str, Vec<u8>); N]) -> Self {
         let items = items.into_iter().map(|(key, bytes)| (key.to_owned(), bytes.into())).collect();
-        Self { items: Arc::new(Mutex::new(items)), memory: Memory::new(1 << 20) }
+        Self { items: Arc::new(Mutex::new(items)), memory: Memory::new(1 << 20), parts: 1 }
+    }
+
+    /// The same, of so many parts. All entries are in the first.
+    pub(super) fn of_parts(self, parts: u16) -> Self {
+        Self { parts, ..self }
     }
 
     pub(super) fn put(&self, key: &str, bytes: Vec<u8>) {
@@ -42,7 +48,7 @@ impl Shelf {
 impl Backend for Shelf {
     forward!(memory: lease renew fill release ping bus part);
     fn capabilities(&self) -> Capabilities {
-        Capabilities::new("shelf")
+        Capabilities::new("shelf").parts(self.parts)
     }
     async fn get(&self, key: &Key) -> Result<Option<Bytes>, Error> {
         Ok(self.items.lock().unwrap().get(key.as_str()).cloned())
