@@ -20,6 +20,7 @@ use crate::random;
 
 #[cfg(not(feature = "cachekitio"))]
 mod absent;
+pub(crate) mod announce;
 mod any;
 #[cfg(any(feature = "cachekitio", feature = "redis-tls"))]
 mod bundle;

@@ -10,11 +10,12 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::Inner;
-use crate::backends::{Backend, join};
+use crate::backends::{Backend, announce, join};
 use crate::codec::Codec;
 use crate::error::{Error, ErrorKind};
 use crate::event::{Effect, Event, Origin, Scope};
 use crate::frame::Tags;
+use crate::guard::Guard;
 use crate::invalidate::{Target, Work};
 use crate::key::Key;
 use crate::message::Message;
@@ -33,6 +34,8 @@ pub(super) struct Notice<'a> {
     /// When the change of the key began; of several keys, the last order before it.
     pub(super) begun: Moment,
     pub(super) message: Message<'a>,
+    /// Whether the backend has told others in the step that made the change.
+    pub(super) is_told: bool,
 }
 
 impl<B: Backend, C: Codec> Inner<B, C> {
@@ -54,7 +57,11 @@ impl<B: Backend, C: Codec> Inner<B, C> {
                 few.iter().for_each(|part| later(part, &Work::Publish));
                 continue;
             }
-            let results = join::all(few.iter().map(|part| self.shared.publish(part.key, &part.message))).await;
+            let tell = async |part: &Notice<'_>| match part.is_told {
+                true => Ok(()),
+                false => self.shared.publish(part.key, &part.message).await,
+            };
+            let results = join::all(few.iter().map(tell)).await;
             for (part, result) in few.iter().zip(results) {
                 if result.is_err() {
                     later(part, &Work::Publish);
@@ -116,13 +123,15 @@ pub(super) struct KeyChange<B: Backend, C: Codec> {
     effect: Option<Effect>,
     begun: Moment,
     ended: AtomicBool,
+    is_told: AtomicBool,
 }
 
 impl<B: Backend, C: Codec> KeyChange<B, C> {
     pub(super) fn begin(cache: &Arc<Inner<B, C>>, key: Key, effect: Option<Effect>) -> Self {
         let fence = cache.tiers.local.fence(&key);
         let begun = fence.raise();
-        let change = Self { cache: Arc::clone(cache), key, fence, effect, begun, ended: AtomicBool::new(false) };
+        let [ended, is_told] = [false; 2].map(AtomicBool::new);
+        let change = Self { cache: Arc::clone(cache), key, fence, effect, begun, ended, is_told };
         change.leave_l1();
         change
     }
@@ -144,14 +153,30 @@ impl<B: Backend, C: Codec> KeyChange<B, C> {
                 frame = sealing.seal(Marks { stamp, tags: Arc::clone(tags) }).await?;
             }
         }
-        guard.put(&self.key, frame, sealing.dates.keep(), None).await.map(|_| ())
+        self.make(guard.put(&self.key, frame, sealing.dates.keep(), None)).await.map(|_| ())
+    }
+
+    /// Removes what the backend has.
+    pub(super) async fn remove(&self, guard: &Guard<B>) -> Result<(), Error> {
+        self.make(guard.remove(&self.key)).await
+    }
+
+    /// Makes the change in the backend, which tells others of it in the same step, if it can.
+    async fn make<F: Future>(&self, change: F) -> F::Output {
+        let (made, is_told) = announce::with(self.cache.shared.announcement(&self.message()), change).await;
+        self.is_told.store(is_told, SeqCst);
+        made
+    }
+
+    fn message(&self) -> Message<'_> {
+        let text = self.key.as_str();
+        if self.effect == Some(Effect::Expired) { Message::ExpiredKey(text) } else { Message::Key(text) }
     }
 
     /// What there is to be told of this change.
     pub(super) fn notice(&self) -> Notice<'_> {
-        let text = self.key.as_str();
-        let message = if self.effect == Some(Effect::Expired) { Message::ExpiredKey(text) } else { Message::Key(text) };
-        Notice { target: Target::Key(self.key.clone()), key: &self.key, begun: self.begun, message }
+        let (target, is_told) = (Target::Key(self.key.clone()), self.is_told.load(SeqCst));
+        Notice { target, key: &self.key, begun: self.begun, message: self.message(), is_told }
     }
 
     /// Whether a change that began later has been made already: this one would undo it. What a later expiry left may

@@ -18,7 +18,7 @@ use crate::event::Observers;
 use crate::flight::{Flights, Places};
 use crate::guard::{Guard, Post, Throttle};
 use crate::invalidate::{Bulletin, Ledgers, Local, Subscription};
-use crate::key::{IntoKey, Namespace};
+use crate::key::{IntoKey, Key, Namespace};
 use crate::order::Belief;
 use crate::seal::{Sealer, Value};
 use crate::sensitive::Storable;
@@ -100,6 +100,8 @@ pub(crate) struct Shared<B: Backend> {
     /// The way to the bus, if there is one.
     post: Option<Post>,
     subscription: Option<Subscription>,
+    /// The bus by which the backend tells others of a change in the step that makes it, where it can.
+    own_bus: Option<Key>,
     flights: Arc<Flights>,
     throttle: Throttle,
     refreshes: Arc<Semaphore>,
@@ -137,6 +139,7 @@ impl<B: Backend, C: Codec> Cache<B, C> {
         let foreign = foreign.filter(|_| policy.invalidation);
         let announces = |guard: &&Guard<B>| policy.invalidation && foreign.is_none() && guard.capabilities().announces;
         let announcing = guard.as_ref().filter(announces).and(Belief::of(policy.max_staleness, true));
+        let own_bus = announcing.map(|_| name.clone());
         let ledgers = guard.as_ref().filter(|_| policy.namespace_index).map(|guard| {
             let bus = announcing.map(|belief| (name.clone(), belief));
             let parts = guard.capabilities().parts;
@@ -155,7 +158,7 @@ impl<B: Backend, C: Codec> Cache<B, C> {
         });
         let sealer = Arc::new(Sealer::new(codec, &policy));
         let l2 = Arc::new(L2::new(policy, guard, ledgers, &*clock));
-        let shared = Arc::new(Shared::new(Arc::clone(&l2), post, subscription, tasks));
+        let shared = Arc::new(Shared::new(Arc::clone(&l2), post, (subscription, own_bus), tasks));
         let tiers = Tiers { sealer, clock: Arc::clone(&clock), observers: observers.clone(), local, l2 };
         let inner = Inner { namespace, tiers, clock, observers, shared };
         Self { inner: Arc::new(inner) }
@@ -335,11 +338,17 @@ impl<B: Backend, C: Codec> fmt::Debug for Cache<B, C> {
 }
 
 impl<B: Backend> Shared<B> {
-    fn new(l2: Arc<L2<B>>, post: Option<Post>, subscription: Option<Subscription>, tasks: Arc<Tasks>) -> Self {
+    fn new(
+        l2: Arc<L2<B>>,
+        post: Option<Post>,
+        (subscription, own_bus): (Option<Subscription>, Option<Key>),
+        tasks: Arc<Tasks>,
+    ) -> Self {
         let policy = &l2.policy;
         Self {
             post,
             subscription,
+            own_bus,
             flights: Flights::new(Places::new(policy.max_flights, policy.max_queued_flights)),
             throttle: Throttle::new(policy.throttle),
             refreshes: Arc::new(Semaphore::new(policy.max_refreshes.min(Semaphore::MAX_PERMITS))),

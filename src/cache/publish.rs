@@ -6,7 +6,7 @@ use crate::codec::Codec;
 use crate::error::Error;
 use crate::invalidate::{Reached, Subscription};
 use crate::key::Key;
-use crate::ledger::Change;
+use crate::ledger::{Announcement, Change};
 use crate::message::Message;
 
 impl<B: Backend, C: Codec> Inner<B, C> {
@@ -38,6 +38,13 @@ impl<B: Backend> Shared<B> {
             return Ok(());
         }
         self.publish(root, &Message::order(change, &reached.times)).await
+    }
+
+    /// What the backend is to tell other processes of a change in the step that makes it. `None` where it cannot, or has
+    /// not the bus that is used.
+    pub(super) fn announcement(&self, what: &Message<'_>) -> Option<Announcement> {
+        let (Subscription(bulletin), bus) = (self.subscription.as_ref()?, self.own_bus.clone()?);
+        Some(Announcement { bus, message: what.to_bytes(bulletin.source()) })
     }
 
     /// Tells other processes what to forget. The backend has forgotten it by then, so they cannot read it again.

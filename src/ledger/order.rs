@@ -8,12 +8,12 @@ use super::{Change, Head, Record, record_of};
 use crate::key::Key;
 use crate::{frame, random, slots};
 
-/// What the other processes are told of an order.
+/// What other processes are told in the step that makes a change.
 #[derive(Debug, Clone)]
 pub(crate) struct Announcement {
     /// The name of the bus.
     pub(crate) bus: Key,
-    /// The message but its end: the lineage and the time of the order.
+    /// The message. That of an order lacks its end: the lineage and the time of the order.
     pub(crate) message: Bytes,
 }
 

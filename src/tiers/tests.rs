@@ -141,7 +141,6 @@ fn value_older_than_the_known_one_or_a_change_is_not_taken() {
 fn what_a_waiting_change_is_about_is_hidden() {
     let setup = Setup::new();
     setup.store(7, &[5]);
-    let fence = setup.tiers.local.fence(&setup.key);
     let pending = |part| {
         let (work, fence) = (Work::Forget([part].into()), Arc::new(setup.tiers.local.fence(&setup.key)));
         Pending { work, begun: fence.raise(), fence, until: u64::MAX }

@@ -13,15 +13,16 @@ use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
 use redis::Value;
 use tokio::runtime;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::commands;
 use super::connection::Connection;
 use super::pipeline::Pipeline;
-use super::request::{Answer, Single};
+use super::request::{Answer, Append, Single, told};
+use super::{commands, stream};
 
 /// A connection that tasks share, and the queue of what travels next over it.
 pub(super) struct SharedConnection {
@@ -147,25 +148,35 @@ async fn deliver(shared: Arc<SharedConnection>, batch: Vec<Waiting>) {
     let until = Instant::now() + shared.connection.limits().command;
     match shared.connection.send_all(pipeline, until, true).await {
         Ok(answers) => {
+            let mut answers: Vec<Answer> = answers.collect();
+            let appended = answers.split_off(audiences.len().min(answers.len()));
+            let appended: Vec<bool> = appended.iter().map(Result::is_ok).collect();
             for (audience, answer) in audiences.into_iter().zip(answers) {
                 if let (Audience::Each(_), Ok(Value::Array(values))) = (&audience, &answer) {
                     shared.average.note(values);
                 }
-                audience.tell(answer);
+                audience.tell(answer, &appended);
             }
         }
-        Err(error) => audiences.into_iter().for_each(|audience| audience.tell(Err(error.clone()))),
+        Err(error) => audiences.into_iter().for_each(|audience| audience.tell(Err(error.clone()), &[])),
     }
 }
 
 /// The requests of a batch: reads are one MGET, stores one transaction that ends all their leases at once, removals one
-/// command. With them come the tasks that wait for each answer.
+/// command. With them come the tasks that wait for each answer. Behind all stand the messages about them, in as few
+/// entries as they fit into.
 fn together(batch: Vec<Waiting>) -> (Pipeline, Vec<Audience>) {
     let (mut pipeline, mut audiences) = (Pipeline::default(), Vec::new());
     let (mut names, mut readers) = (Vec::with_capacity(batch.len()), Vec::with_capacity(batch.len()));
     let (mut stores, mut unlocks, mut writers) = (Vec::new(), Vec::new(), Vec::new());
     let (mut removals, mut removers) = (Vec::new(), Vec::new());
+    let mut entries: Vec<Entry> = Vec::new();
     for Waiting { request, tell } in batch {
+        let (request, append) = match request {
+            Single::Telling(request, append) => (*request, Some(append)),
+            request => (request, None),
+        };
+        let tell = Task { tell, entry: append.map(|append| add(&mut entries, &append)) };
         match request {
             Single::Read(key) => {
                 names.push(key);
@@ -199,41 +210,109 @@ fn together(batch: Vec<Waiting>) -> (Pipeline, Vec<Audience>) {
         pipeline.push(commands::on_all(b"MGET", names.iter().map(|name| &**name)).into());
         audiences.push(Audience::Each(readers));
     }
+    entries.iter().for_each(|entry| pipeline.push(stream::append_all(&entry.stream, &entry.messages).into()));
     (pipeline, audiences)
+}
+
+/// An entry of a stream, with the messages of several tasks.
+struct Entry {
+    stream: Arc<str>,
+    messages: Vec<Bytes>,
+    room: usize,
+}
+
+/// What a message takes in an entry beside its bytes, so that many short ones are no longer answer than one long one.
+const FIELD: usize = 16;
+
+/// Adds a message to the last entry of its stream that has room, or to a new one. Returns the number of the entry.
+fn add(entries: &mut Vec<Entry>, Append { stream, message }: &Append) -> usize {
+    let length = message.len() + FIELD;
+    let fits = |entry: &Entry| entry.stream == *stream && entry.room >= length;
+    let number = entries.iter().rposition(fits).unwrap_or_else(|| {
+        entries.push(Entry { stream: Arc::clone(stream), messages: Vec::new(), room: stream::LONGEST });
+        entries.len() - 1
+    });
+    entries[number].room = entries[number].room.saturating_sub(length);
+    entries[number].messages.push(message.clone());
+    number
+}
+
+/// A task that waits for an answer.
+struct Task {
+    tell: oneshot::Sender<Answer>,
+    /// The entry that has its message for others.
+    entry: Option<usize>,
+}
+
+impl Task {
+    /// Tells it the answer to its request, if the entries that were `appended` say nothing else.
+    fn tell(self, answer: Answer, appended: &[bool]) {
+        let is_told = self.entry.and_then(|entry| appended.get(entry)).is_some_and(|appended| *appended);
+        let _ = self.tell.send(if is_told { answer.map(|_| told()) } else { answer });
+    }
 }
 
 /// The tasks that wait for one answer.
 enum Audience {
-    One(oneshot::Sender<Answer>),
+    One(Task),
     /// It is the answer to each of them.
-    All(Vec<oneshot::Sender<Answer>>),
+    All(Vec<Task>),
     /// Each has its own part.
-    Each(Vec<oneshot::Sender<Answer>>),
+    Each(Vec<Task>),
 }
 
 impl Audience {
-    fn tell(self, answer: Answer) {
+    fn tell(self, answer: Answer, appended: &[bool]) {
         match (self, answer) {
             (Self::Each(tasks), Ok(Value::Array(values))) if values.len() == tasks.len() => {
-                tasks.into_iter().zip(values).for_each(|(task, value)| drop(task.send(Ok(value))));
+                tasks.into_iter().zip(values).for_each(|(task, value)| task.tell(Ok(value), appended));
             }
             // No value is an OK: readers see that this is no answer.
-            (Self::Each(tasks), Ok(_)) => tell_all(tasks, &Ok(Value::Okay)),
+            (Self::Each(tasks), Ok(_)) => tell_all(tasks, &Ok(Value::Okay), appended),
             // What a transaction answers to its parts is nothing to those who wait for the whole.
-            (Self::All(tasks), Ok(Value::Array(_))) => tell_all(tasks, &Ok(Value::Okay)),
-            (Self::All(tasks) | Self::Each(tasks), answer) => tell_all(tasks, &answer),
-            (Self::One(task), answer) => drop(task.send(answer)),
+            (Self::All(tasks), Ok(Value::Array(_))) => tell_all(tasks, &Ok(Value::Okay), appended),
+            (Self::All(tasks) | Self::Each(tasks), answer) => tell_all(tasks, &answer, appended),
+            (Self::One(task), answer) => task.tell(answer, appended),
         }
     }
 }
 
-fn tell_all(tasks: Vec<oneshot::Sender<Answer>>, answer: &Answer) {
-    tasks.into_iter().for_each(|task| drop(task.send(answer.clone())));
+fn tell_all(tasks: Vec<Task>, answer: &Answer, appended: &[bool]) {
+    tasks.into_iter().for_each(|task| task.tell(answer.clone(), appended));
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::request::Store;
     use super::*;
+
+    fn telling(id: u32, is_removal: bool, length: usize) -> (Waiting, oneshot::Receiver<Answer>) {
+        let (tell, answer) = oneshot::channel();
+        let command = |name: &str| redis::cmd(name).arg(id).to_owned();
+        let request = match is_removal {
+            true => Single::Remove(command("UNLINK")),
+            false => Single::Store(Box::new(Store { set: command("SET"), unlock: command("DEL") })),
+        };
+        let append = Append { stream: "users::bus".into(), message: vec![b'x'; length].into() };
+        (Waiting { request: request.telling(Some(&Arc::new(append))), tell }, answer)
+    }
+
+    #[test]
+    fn messages_travel_behind_their_changes_in_entries_of_1_kib() {
+        let told = [telling(1, false, 600), telling(2, true, 600), telling(3, false, 392)];
+        let (batch, mut answers): (Vec<_>, Vec<_>) = told.into_iter().unzip();
+        let (pipeline, audiences) = together(batch);
+        let line = |command: &redis::Cmd| String::from_utf8_lossy(&command.get_packed_command()).into_owned();
+        let lines: Vec<String> = pipeline.commands().cmd_iter().map(line).collect();
+        let names: Vec<&str> = lines.iter().filter_map(|line| line.split("\r\n").nth(2)).collect();
+        assert_eq!(names, ["MULTI", "SET", "SET", "DEL", "EXEC", "UNLINK", "XADD", "XADD"]);
+        assert_eq!([6, 7].map(|at: usize| lines[at].matches("\r\nx").count()), [1, 2]);
+        for (audience, answer) in audiences.into_iter().zip([Value::Array(Vec::new()), Value::Int(1)]) {
+            audience.tell(Ok(answer), &[false, true]);
+        }
+        let answers = answers.iter_mut().map(|answer| answer.try_recv().unwrap().unwrap());
+        assert_eq!(answers.collect::<Vec<_>>(), [Value::Okay, super::told(), super::told()]);
+    }
 
     #[test]
     fn the_average_follows_what_is_read() {

@@ -11,8 +11,8 @@
 //! begins a new stream under the same name, so that processes need not agree on another.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -23,6 +23,7 @@ use super::followers::Heard;
 use super::hub::Hub;
 use super::request::{Single, SizeClass};
 use super::stream::{self, Id};
+use super::streams::Known;
 use super::{Shared, append};
 use crate::bus::{Batch, Bus, Position};
 use crate::error::{Error, ErrorKind};
@@ -35,51 +36,19 @@ pub(super) struct Stream {
     hub: Hub,
     /// Who this is to the hub.
     follower: u64,
-    /// Whether the server has taken a mark.
-    appends: AtomicBool,
-    lasts: Lasts,
-}
-
-/// When the server was last told how long a stream is kept: with each mark, and with a message once an hour.
-///
-/// It is kept for days after that, so messages need not renew it each time. A stream that a message begins, because the
-/// one before it was lost, has no end until a reader finds the gap and gives it one.
-#[derive(Default)]
-struct Lasts(Mutex<Option<Instant>>);
-
-const HOUR: Duration = Duration::from_secs(60 * 60);
-
-impl Lasts {
-    fn is_due(&self) -> bool {
-        self.last().is_none_or(|last| last.elapsed() >= HOUR)
-    }
-
-    /// Another stream may be in its place.
-    fn forget(&self) {
-        *self.last() = None;
-    }
-
-    fn renewed(&self) {
-        *self.last() = Some(Instant::now());
-    }
-
-    fn last(&self) -> MutexGuard<'_, Option<Instant>> {
-        // It is one assignment: there is nothing half done to find.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+    known: Arc<Known>,
 }
 
 /// How often a stream is asked that the hub cannot listen to.
 const POLL: Duration = Duration::from_millis(25);
-/// The longest message, in bytes: of a longer entry a reader takes nothing.
-const LONGEST: usize = 1_024;
 
 impl Stream {
     pub(super) fn new(shared: Arc<Shared>, name: Key) -> Self {
         // In a cluster one command names the streams of one slot, so each has a hub of its own.
         let hub = if shared.router.is_single_node() { shared.hub.clone() } else { Hub::default() };
         let follower = hub.join();
-        Self { shared, name, hub, follower, appends: AtomicBool::new(false), lasts: Lasts::default() }
+        let known = shared.streams.get(&name);
+        Self { shared, name, hub, follower, known }
     }
 
     /// What stands behind `id`, asked for again and again over the connection of all.
@@ -126,7 +95,7 @@ impl Stream {
             Some(last) => {
                 if !entries.unbroken {
                     // It may have been begun by a message. If this fails, the next message tries again.
-                    self.lasts.forget();
+                    self.known.lasts.forget();
                     let _ = append::keep(&self.shared, &self.name).await;
                 }
                 position(last, run)
@@ -145,8 +114,8 @@ impl Stream {
 
     async fn append_mark(&self) -> Result<Id, Error> {
         let id = append::mark(&self.shared, &self.name).await?;
-        self.lasts.renewed();
-        self.appends.store(true, Relaxed);
+        self.known.lasts.renewed();
+        self.known.appends.store(true, Relaxed);
         Ok(id)
     }
 
@@ -170,20 +139,21 @@ impl Stream {
 
 impl Bus for Stream {
     async fn publish(&self, message: Bytes) -> Result<(), Error> {
-        if message.len() > LONGEST {
+        if message.len() > stream::LONGEST {
             let length = message.len();
-            let message = format!("a message of {length} bytes is too long for a bus: it takes up to {LONGEST}");
+            let message =
+                format!("a message of {length} bytes is too long for a bus: it takes up to {}", stream::LONGEST);
             return Err(Error::new(ErrorKind::TooLarge, message));
         }
-        if !self.appends.load(Relaxed) {
+        if !self.known.appends.load(Relaxed) {
             // A server that does not know a command quotes its arguments: of a message, which is no text, the client
             // takes that for a broken connection, and all that is under way on it is lost.
             self.append_mark().await?;
         }
-        let lasts = self.lasts.is_due();
+        let lasts = self.known.lasts.is_due();
         append::message(&self.shared, &self.name, &message, lasts).await?;
         if lasts {
-            self.lasts.renewed();
+            self.known.lasts.renewed();
         }
         Ok(())
     }

@@ -49,11 +49,7 @@ fn behind(after: Id, checked: Option<Id>, answers: &mut impl Iterator<Item = Val
         let place = id(place)?;
         is_read &= place > last;
         last = last.max(place);
-        match content(fields) {
-            Content::Message(message) => messages.push(message),
-            Content::Mark => {}
-            Content::Foreign => is_read = false,
-        }
+        is_read &= read_fields(fields, &mut messages);
     }
     // The last that was ever added, or that was removed: servers before version 7 do not tell which were.
     let ends = last == Id::LAST || about.removed > last || is_all && about.last > last;
@@ -130,23 +126,20 @@ fn streams(read: Value) -> Option<Vec<(Box<str>, Vec<Value>)>> {
     pairs.into_iter().map(|(name, listed)| Some((text(name)?, array(listed)?))).collect()
 }
 
-/// What an entry says.
-enum Content {
-    Message(Bytes),
-    /// Nothing: it marks a position.
-    Mark,
-    /// It is not known: no cache of this library has written it, or it was damaged.
-    Foreign,
-}
-
-fn content(fields: Value) -> Content {
+/// Takes the messages of an entry; one that marks a position has none. False if it is not known what the entry says: no
+/// cache of this library has written it, or it was damaged.
+fn read_fields(fields: Value, messages: &mut Vec<Bytes>) -> bool {
     let mut fields = array(fields).unwrap_or_default().into_iter();
-    match (fields.next(), fields.next()) {
-        (Some(Value::BulkString(name)), Some(Value::BulkString(value))) if name == MESSAGE => {
-            Content::Message(value.into())
+    let before = messages.len();
+    loop {
+        match (fields.next(), fields.next()) {
+            (Some(Value::BulkString(name)), Some(Value::BulkString(value))) if name == MESSAGE => {
+                messages.push(value.into());
+            }
+            (Some(Value::BulkString(name)), Some(_)) if name == HELLO && messages.len() == before => return true,
+            (None, _) => return messages.len() > before,
+            _ => return false,
         }
-        (Some(Value::BulkString(name)), Some(_)) if name == HELLO => Content::Mark,
-        _ => Content::Foreign,
     }
 }
 
@@ -209,6 +202,19 @@ mod tests {
             let found = entries(Value::Array(vec![about, read, there]), place("0-1")).unwrap();
             assert_eq!((found.messages, found.last), (vec!["a".into(), Bytes::new()], Id::read("3-0")));
             assert!(found.unbroken);
+        }
+    }
+
+    #[test]
+    fn entry_may_have_several_messages_and_nothing_else() {
+        let fields = |fields: &[&str]| {
+            let entry = Value::Array(vec![bulk("2-0"), Value::Array(fields.iter().map(|field| bulk(field)).collect())]);
+            let found = read(&[], vec![entry]);
+            (found.messages, found.unbroken)
+        };
+        assert_eq!(fields(&["m", "a", "m", "b"]), (vec!["a".into(), "b".into()], true));
+        for odd in [&["m", "a", "x", "b"][..], &["m", "a", "m"], &["m", "a", "hello", ""], &["x", "a"], &[]] {
+            assert!(!fields(odd).1, "{odd:?}");
         }
     }
 

@@ -82,10 +82,12 @@ impl Shared {
         self.learned(self.number(key, SizeClass::Small, release).await).map(drop)
     }
 
-    /// Remembers a server that refuses scripts.
+    /// Remembers whether the server takes scripts.
     fn learned<T>(&self, answer: Result<T, Error>) -> Result<T, Error> {
-        if answer.as_ref().is_err_and(|error| error.kind() == ErrorKind::Unsupported) {
-            self.unscripted.store(true, Relaxed);
+        match &answer {
+            Ok(_) if !self.scripted.load(Relaxed) => self.scripted.store(true, Relaxed),
+            Err(error) if error.kind() == ErrorKind::Unsupported => self.unscripted.store(true, Relaxed),
+            _ => {}
         }
         answer
     }

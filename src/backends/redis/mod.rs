@@ -17,6 +17,7 @@ use self::hub::Hub;
 use self::request::{Attempt, Request, Single, SizeClass};
 use self::router::Router;
 use self::sizes::Sizes;
+use self::streams::Streams;
 use super::{Backend, Capabilities, Lease, LeaseToken, late};
 use crate::bus::AnyBus;
 use crate::clock::millis;
@@ -30,6 +31,7 @@ mod append;
 mod batch;
 mod bus;
 mod ceiling;
+mod changes;
 #[cfg(feature = "redis-cluster")]
 mod cluster;
 mod commands;
@@ -66,6 +68,7 @@ mod sizes;
 mod source;
 mod spoiled;
 mod stream;
+mod streams;
 #[cfg(feature = "redis-tls")]
 mod tls;
 mod tracked;
@@ -98,7 +101,8 @@ mod tracking;
 /// one that listens to the buses of all caches, at less than a command a second while nothing changes, and by a read
 /// each 20 ms while much does, so that what this process itself publishes costs next to nothing; in a cluster,
 /// one for each bus. What several tasks ask in the same turn of the scheduler travels together, outside of clusters reads
-/// as one `MGET`, values as one transaction, and removals as one `UNLINK`.
+/// as one `MGET`, values as one transaction, and removals as one `UNLINK`. Behind them, in the same write, go the messages
+/// by which other processes hear of these changes, up to 1 KiB of them in one entry of the stream.
 ///
 /// # Clusters and sentinels
 /// In a cluster each node has connections and failures of its own: the keys of a lost node fail, all others go on. A
@@ -161,6 +165,7 @@ pub struct Redis {
 struct Shared {
     /// What listens to the buses.
     hub: Hub,
+    streams: Streams,
     router: Router,
     capabilities: Capabilities,
     sizes: Sizes,
@@ -204,7 +209,17 @@ impl Redis {
         let tracks = settings.tracking;
         let (sizes, ceiling) = (Sizes::new(), Ceiling::new());
         let [unscripted, scripted] = [false; 2].map(AtomicBool::new);
-        let shared = Shared { hub: Hub::default(), router, capabilities, sizes, ceiling, tracks, unscripted, scripted };
+        let shared = Shared {
+            hub: Hub::default(),
+            streams: Streams::default(),
+            router,
+            capabilities,
+            sizes,
+            ceiling,
+            tracks,
+            unscripted,
+            scripted,
+        };
         Ok(Self { shared: Arc::new(shared) })
     }
 }
@@ -321,16 +336,12 @@ impl Backend for Redis {
         Ok(value)
     }
 
-    async fn set(&self, key: &Key, value: Bytes, ttl: Duration) -> Result<(), Error> {
-        fits(&value)?;
-        let shared = &*self.shared;
-        let (lock, ttl) = (shared.lock(key), whole_millis(ttl));
-        shared.write(key, value.len(), |attempt| commands::set(attempt, key, &lock, &value, ttl)).await.map(drop)
+    fn set(&self, key: &Key, value: Bytes, ttl: Duration) -> impl Future<Output = Result<(), Error>> + Send {
+        self.shared.set(key, value, ttl)
     }
 
     async fn remove(&self, key: &Key) -> Result<(), Error> {
-        let lock = self.shared.lock(key);
-        self.shared.number(key, SizeClass::Small, |attempt| commands::remove(attempt, key, &lock)).await.map(drop)
+        self.shared.remove(key).await
     }
 
     async fn ttl(&self, key: &Key) -> Result<Option<Duration>, Error> {

@@ -2,15 +2,24 @@
 
 use redis::{Cmd, ErrorKind, RedisError, Value};
 
-use super::commands;
-use super::request::{Answer, Excuses, Single};
+use super::request::{Answer, Excuses, Single, told};
+use super::{commands, stream};
 
 /// Requests that travel one behind another.
 #[derive(Default)]
 pub(super) struct Pipeline {
     commands: redis::Pipeline,
-    /// How many commands each request is, and what refusal of it is an answer.
-    requests: Vec<(usize, Excuses)>,
+    requests: Vec<Sent>,
+}
+
+/// A request on its way.
+struct Sent {
+    /// How many commands it is.
+    commands: usize,
+    /// What refusal of it is an answer.
+    excuses: Excuses,
+    /// Whether a command behind those appends a message for others.
+    tells: bool,
 }
 
 impl Pipeline {
@@ -19,6 +28,14 @@ impl Pipeline {
         let before = self.commands.len();
         let mut excused: Excuses = |_| false;
         match request {
+            Single::Telling(request, append) => {
+                self.push(*request);
+                self.commands.add_command(stream::append_all(&append.stream, std::slice::from_ref(&append.message)));
+                if let Some(sent) = self.requests.last_mut() {
+                    sent.tells = true;
+                }
+                return;
+            }
             Single::Store(store) => self.transaction([store.set, store.unlock]),
             Single::Atomic(commands) => self.transaction(commands),
             Single::Row(commands) => {
@@ -37,7 +54,7 @@ impl Pipeline {
                 excused = excuses;
             }
         }
-        self.requests.push((self.commands.len() - before, excused));
+        self.requests.push(Sent { commands: self.commands.len() - before, excuses: excused, tells: false });
     }
 
     fn transaction(&mut self, commands: impl IntoIterator<Item = Cmd>) {
@@ -61,9 +78,14 @@ impl Pipeline {
     /// The answer to each request, from those to the commands.
     pub(super) fn answers(self, values: Vec<Value>) -> impl Iterator<Item = Answer> {
         let mut values = values.into_iter();
-        self.requests.into_iter().map(move |(count, excuses)| match last(values.by_ref().take(count)) {
-            Err(error) if is_refusal(&error) && excuses(&error) => Ok(Value::Nil),
-            answer => answer,
+        self.requests.into_iter().map(move |Sent { commands, excuses, tells }| {
+            let answer = last(values.by_ref().take(commands));
+            let is_told = tells && last(values.by_ref().take(1)).is_ok();
+            match answer {
+                Ok(_) if is_told => Ok(told()),
+                Err(error) if is_refusal(&error) && excuses(&error) => Ok(Value::Nil),
+                answer => answer,
+            }
         })
     }
 }
@@ -103,8 +125,11 @@ fn word(word: &str) -> Cmd {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use redis::{ServerErrorKind, cmd};
 
+    use super::super::request::Append;
     use super::*;
 
     fn pipeline() -> Pipeline {
@@ -146,6 +171,19 @@ mod tests {
         let answers: Vec<Answer> = pipeline.answers(values).collect();
         assert_eq!((answers[0].as_ref().unwrap(), answers[1].as_ref().unwrap()), (&Value::Int(1), &Value::Nil));
         assert!(answers[2].is_err() && answers[3].is_err());
+    }
+
+    #[test]
+    fn message_behind_a_request_changes_its_answer_if_appended() {
+        let append = || Arc::new(Append { stream: "users::bus".into(), message: "one".into() });
+        let telling = |_: usize| Single::Command(cmd("A")).telling(Some(&append()));
+        let pipeline: Pipeline = (0..3).map(telling).collect();
+        assert_eq!(pipeline.commands().len(), 6);
+        let (id, oom) = (|| Value::BulkString(b"1-0".to_vec()), || refused("-OOM command not allowed\r\n"));
+        let values = vec![Value::Int(1), id(), Value::Int(2), oom(), oom(), id()];
+        let answers: Vec<Answer> = pipeline.answers(values).collect();
+        assert_eq!((answers[0].as_ref().unwrap(), answers[1].as_ref().unwrap()), (&told(), &Value::Int(2)));
+        assert_eq!(answers[2].as_ref().unwrap_err().code(), Some("OOM"), "a change that failed is not told");
     }
 
     #[test]

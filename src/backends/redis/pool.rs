@@ -133,6 +133,7 @@ impl Pool {
                     in_flight.put(open, Instant::now())
                 }
             };
+            attempt.alone = shares.is_none();
             let request = make(attempt);
             let (may_be, is_read) =
                 (request.too_long(), matches!(request, Request::One(Single::Read(_) | Single::Lease(_))));

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use redis::{Arg, Cmd, RedisError, Value};
 
 use super::protocol::Fault;
@@ -59,11 +60,39 @@ pub(super) enum Single {
     Atomic(Vec<Cmd>),
     /// Commands that are carried out one behind another; the answer is that of the last.
     Row(Vec<Cmd>),
+    /// A request, and a message for others behind it. The answer is [`is_told`], or if the message could not be appended,
+    /// that to the request. Messages of several travel as one entry.
+    Telling(Box<Single>, Arc<Append>),
+}
+
+/// A message, and the stream that it is appended to.
+#[derive(Debug)]
+pub(super) struct Append {
+    pub(super) stream: Arc<str>,
+    pub(super) message: Bytes,
+}
+
+/// The answer to a change that others were told of in the same write.
+pub(super) fn told() -> Value {
+    Value::BulkString(Vec::new())
+}
+
+/// Whether others were told of a change in the same write.
+pub(super) fn is_told(answer: &Value) -> bool {
+    matches!(answer, Value::BulkString(_))
 }
 
 impl Single {
     pub(super) fn look(command: Cmd, excuses: Excuses) -> Self {
         Self::Look { command, excuses }
+    }
+
+    /// The same, with a message behind it, if there is any.
+    pub(super) fn telling(self, append: Option<&Arc<Append>>) -> Self {
+        match append {
+            Some(append) => Self::Telling(Box::new(self), Arc::clone(append)),
+            None => self,
+        }
     }
 
     /// The same, to be sent apart from others: in a cluster, one transaction or command names keys of one slot.
@@ -80,7 +109,7 @@ impl Single {
         let command = match self {
             Self::Read(_) | Self::Lease(_) => return Some(Fault::TooLong),
             Self::Command(command) | Self::Look { command, .. } => command,
-            Self::Store(_) | Self::Remove(_) | Self::Atomic(_) | Self::Row(_) => return None,
+            Self::Store(_) | Self::Remove(_) | Self::Atomic(_) | Self::Row(_) | Self::Telling(..) => return None,
         };
         match command.args_iter().next() {
             Some(Arg::Simple(b"MGET")) => Some(Fault::TooLong),
@@ -133,6 +162,8 @@ impl SizeClass {
 pub(super) struct Attempt {
     /// An earlier attempt may have been carried out: its answer was lost with the connection.
     pub(super) again: bool,
+    /// It shares a write with no other.
+    pub(super) alone: bool,
     /// The server does not know the scripts by their hashes.
     pub(super) in_full: bool,
     /// What the server does not let this backend do.

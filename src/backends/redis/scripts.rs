@@ -54,6 +54,10 @@ pub(super) static MOVE: Script = Script::new(
      redis.call('DEL', KEYS[3]) if there then return 1 end return 0",
 );
 
+/// Stores a value and ends the lease. Arguments: value, milliseconds.
+pub(super) static STORE: Script =
+    Script::new("redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) redis.call('DEL', KEYS[2]) return 1");
+
 /// Ends the lease, if the token holds it. Argument: token.
 pub(super) static RELEASE: Script =
     Script::new("if redis.pcall('GET', KEYS[2]) == ARGV[1] then return redis.call('DEL', KEYS[2]) end return 0");

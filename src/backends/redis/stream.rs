@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use bytes::Bytes;
 use redis::Cmd;
 
 use super::request::{Request, Single};
@@ -60,7 +61,9 @@ const KEPT: u32 = 10_000;
 pub(super) const LIFE: u32 = 7 * 24 * 60 * 60 * 1_000;
 /// The most entries of one answer.
 pub(super) const MOST: u32 = 1_000;
-/// The field that holds a message. An entry without it marks a position and says nothing.
+/// The longest message, and the longest entry of several, in bytes: of a longer entry a reader takes nothing.
+pub(super) const LONGEST: usize = 1_024;
+/// The field that holds a message; an entry may have several. One without it marks a position and says nothing.
 pub(super) const MESSAGE: &[u8] = b"m";
 pub(super) const HELLO: &[u8] = b"hello";
 
@@ -74,6 +77,17 @@ pub(super) fn append(name: &str, message: Option<&[u8]>, lasts: bool) -> Request
         return Request::One(add.into());
     }
     Request::All(vec![add.into(), keep(name)])
+}
+
+/// Appends messages as one entry.
+pub(super) fn append_all(name: &str, messages: &[Bytes]) -> Cmd {
+    let length: usize = messages.iter().map(|message| message.len() + 1).sum();
+    let mut add = Cmd::with_capacity(6 + 2 * messages.len(), name.len() + length + 32);
+    add.arg("XADD").arg(name).arg("MAXLEN").arg("~").arg(KEPT).arg("*");
+    for message in messages {
+        add.arg(MESSAGE).arg(&message[..]);
+    }
+    add
 }
 
 /// Lets a stream be kept from now on.

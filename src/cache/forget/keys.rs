@@ -37,7 +37,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             let made = match (&cache.tiers.l2.guard, effect) {
                 (None, _) => Ok(()),
                 (Some(_), Effect::Expired) => cache.tiers.expire(&change.key).await,
-                (Some(guard), _) => guard.remove(&change.key).await,
+                (Some(guard), _) => change.remove(guard).await,
             };
             cache.remove_if_raced(&change.key, &change.fence, &turn).await;
             change.end(&turn, &made);

@@ -8,12 +8,17 @@ use cachekit::{Backend, Cache, CacheBuilder, ErrorKind, Intent, Key};
 use tokio::time::sleep;
 
 use super::support::{MINUTE, at_once, key, patient, value_of};
-use crate::servers::{Monitor, PATIENCE, Server, eventually};
+use crate::servers::{Monitor, Mood, PATIENCE, Proxy, Server, eventually};
 use crate::support::{leased, settle};
 
 /// A cache with a bus, to which the server has said all that it says at first.
 async fn listening(server: &Server) -> Cache<Redis, Checked<Postcard>> {
-    let builder = CacheBuilder::new().intent(Intent::Production).namespace("users").backend(patient(&server.url()));
+    listening_at(server, &server.url()).await
+}
+
+/// The same, of a server that is reached at `url`.
+async fn listening_at(server: &Server, url: &str) -> Cache<Redis, Checked<Postcard>> {
+    let builder = CacheBuilder::new().intent(Intent::Production).namespace("users").backend(patient(url));
     let cache = builder.adaptive_timeout_enabled(false).build().unwrap();
     cache.set("first", 1u32).await.unwrap();
     cache.invalidate("first").await.unwrap();
@@ -25,17 +30,58 @@ async fn listening(server: &Server) -> Cache<Redis, Checked<Postcard>> {
 
 /// What the server was asked to change, in order: the names of the commands.
 fn changes(monitor: &mut Monitor, server: &Server) -> Vec<String> {
-    let names = monitor.heard(server).into_iter().filter_map(|line| Some(line.split('"').nth(1)?.to_owned()));
+    // What a script does is none.
+    let asked = monitor.heard(server).into_iter().filter(|line| !line.contains(" lua] "));
+    let names = asked.filter_map(|line| Some(line.split('"').nth(1)?.to_owned()));
     names.filter(|name| !matches!(&**name, "XREAD" | "XRANGE" | "XINFO" | "ECHO")).collect()
 }
 
 #[tokio::test]
-async fn set_is_one_transaction_and_one_message() {
+async fn set_is_one_script_and_one_message() {
     let server = Server::start();
     let cache = listening(&server).await;
     let mut monitor = server.monitor();
     cache.set("ada", 1u32).await.unwrap();
-    assert_eq!(changes(&mut monitor, &server), ["MULTI", "SET", "DEL", "EXEC", "XADD"]);
+    assert_eq!(changes(&mut monitor, &server), ["EVALSHA", "XADD"]);
+    cache.set("ada", "a long value".repeat(200)).await.unwrap();
+    let without = ["MULTI", "SET", "DEL", "EXEC", "XADD"];
+    assert_eq!(changes(&mut monitor, &server), without, "a script would copy it");
+    assert_eq!((server.cli(&["EXISTS", "users:ada", "users:ada:lock"]), cache.stats().gaps), ("1".to_owned(), 0));
+}
+
+/// Whatever a change needs is sent before anything is answered.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn change_and_its_message_are_one_round_trip() {
+    let server = Server::start();
+    let proxy = Proxy::of(server.port());
+    let cache = listening_at(&server, &proxy.url()).await;
+    for is_removal in [false, true] {
+        let (before, cache) = (server.calls("xadd"), cache.clone());
+        proxy.set(Mood::Mute);
+        let change = tokio::spawn(async move {
+            if is_removal { cache.invalidate("ada").await } else { cache.set("ada", 1u32).await }
+        });
+        eventually("it is told", async || server.calls("xadd") == before + 1).await;
+        assert_eq!(server.cli(&["EXISTS", "users:ada"]), if is_removal { "0" } else { "1" });
+        proxy.set(Mood::Open);
+        change.await.unwrap().unwrap();
+        assert_eq!(server.calls("xadd"), before + 1, "once");
+    }
+}
+
+/// A user who may call scripts no more stores without.
+#[tokio::test]
+async fn set_does_without_scripts_that_are_refused_later() {
+    let server = Server::start();
+    let cache = listening(&server).await;
+    assert_eq!(server.cli(&["ACL", "SETUSER", "default", "-eval", "-evalsha"]), "OK");
+    let mut monitor = server.monitor();
+    for value in [2u32, 3] {
+        cache.set("ada", value).await.unwrap();
+    }
+    let without = ["MULTI", "SET", "DEL", "EXEC", "XADD"];
+    let asked = changes(&mut monitor, &server);
+    assert!(asked.join(" ").ends_with(&[without, without].concat().join(" ")), "{asked:?}");
 }
 
 #[tokio::test]
@@ -49,6 +95,13 @@ async fn invalidate_is_one_command_and_one_message() {
 
 const TASKS: usize = 64;
 const EACH: usize = 16;
+
+/// How many messages the stream holds.
+fn messages(server: &Server) -> u64 {
+    let script = "local count = 0 for _, entry in ipairs(redis.call('XRANGE', KEYS[1], '-', '+')) do \
+                  for at = 1, #entry[2], 2 do if entry[2][at] == 'm' then count = count + 1 end end end return count";
+    server.cli(&["EVAL", script, "1", "users::bus"]).parse().unwrap()
+}
 
 /// Each of many tasks waits for its own change before it begins the next.
 async fn by_many_tasks<F>(work: impl Fn(usize) -> F + Clone + Send + Sync + 'static)
@@ -86,9 +139,14 @@ async fn sets_of_many_tasks_share_transactions_and_batches() {
     let after = calls();
     let [set, multi, exec, del, xadd, pexpire, echo] = std::array::from_fn(|index| after[index] - before[index]);
     let count = (TASKS * EACH) as u64;
-    assert_eq!((set, xadd, pexpire), (count, count, 0));
-    assert!(multi == exec && exec == del, "{multi} {exec} {del}");
+    assert_eq!((set, pexpire), (count, 0));
+    // What travels alone is a script.
+    assert!(multi == exec && exec <= del && del < count / 2, "{multi} {exec} {del}");
     assert!(multi < count / 2 && echo < count / 2, "{multi} transactions and {echo} echoes for {count} values");
+    assert!(xadd < count / 2, "{xadd} entries for {count} messages");
+    // Each once, those of the first set and its removal, and one more of a set whose script the server did not know.
+    let messages = messages(&server);
+    assert!((count + 2..=count + 3).contains(&messages), "{messages} messages for {count} values");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
