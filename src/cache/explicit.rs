@@ -64,8 +64,8 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         if !drained && self.clock.can_sleep() {
             drained = within(&*self.clock, deadline, self.shared.tasks.drained()).await.is_some();
         }
-        if let Some(Subscription(bulletin)) = &self.shared.subscription {
-            bulletin.stop();
+        if let Some(Subscription(bus_reader)) = &self.shared.subscription {
+            bus_reader.stop();
         }
         let lost = self.tiers.l2.retries.len();
         if drained && lost == 0 {

@@ -16,8 +16,8 @@ use crate::config::Policy;
 use crate::error::{ComputeError, Error};
 use crate::event::Observers;
 use crate::flight::{Flights, Places};
-use crate::guard::{Guard, Post, Throttle};
-use crate::invalidate::{Bulletin, Ledgers, Local, Subscription};
+use crate::guard::{BusPublisher, Guard, Throttle};
+use crate::invalidate::{BusReader, Ledgers, Local, Subscription};
 use crate::key::{IntoKey, Key, Namespace};
 use crate::order::Belief;
 use crate::seal::{Sealer, Value};
@@ -98,7 +98,7 @@ pub(crate) struct Inner<B: Backend, C: Codec> {
 pub(crate) struct Shared<B: Backend> {
     l2: Arc<L2<B>>,
     /// The way to the bus, if there is one.
-    post: Option<Post>,
+    publisher: Option<BusPublisher>,
     subscription: Option<Subscription>,
     /// The bus by which the backend tells others of a change in the step that makes it, where it can.
     own_bus: Option<Key>,
@@ -147,18 +147,18 @@ impl<B: Backend, C: Codec> Cache<B, C> {
         });
         let own = || guard.as_ref().filter(|_| policy.invalidation).and_then(|guard| guard.bus(&name));
         let bus = foreign.or_else(own);
-        let post = bus.is_some().then(|| Post::new(&policy, Arc::clone(&clock), observers.clone()));
+        let publisher = bus.is_some().then(|| BusPublisher::new(&policy, Arc::clone(&clock), observers.clone()));
         let belief = Belief::of(policy.max_staleness, bus.is_some());
         let tasks = Arc::default();
         let local = Local::new(policy.l1_max_size, belief, &tasks, &clock);
         let subscription = bus.map(|bus| {
             let (local, clock) = (Arc::clone(&local), Arc::clone(&clock));
             let wait = belief.map_or(Duration::MAX, Belief::wait);
-            Subscription(Bulletin::new(bus, [name, root], wait, local, ledgers.clone(), clock, observers.clone()))
+            Subscription(BusReader::new(bus, [name, root], wait, local, ledgers.clone(), clock, observers.clone()))
         });
         let sealer = Arc::new(Sealer::new(codec, &policy));
         let l2 = Arc::new(L2::new(policy, guard, ledgers, &*clock));
-        let shared = Arc::new(Shared::new(Arc::clone(&l2), post, (subscription, own_bus), tasks));
+        let shared = Arc::new(Shared::new(Arc::clone(&l2), publisher, (subscription, own_bus), tasks));
         let tiers = Tiers { sealer, clock: Arc::clone(&clock), observers: observers.clone(), local, l2 };
         let inner = Inner { namespace, tiers, clock, observers, shared };
         Self { inner: Arc::new(inner) }
@@ -340,13 +340,13 @@ impl<B: Backend, C: Codec> fmt::Debug for Cache<B, C> {
 impl<B: Backend> Shared<B> {
     fn new(
         l2: Arc<L2<B>>,
-        post: Option<Post>,
+        publisher: Option<BusPublisher>,
         (subscription, own_bus): (Option<Subscription>, Option<Key>),
         tasks: Arc<Tasks>,
     ) -> Self {
         let policy = &l2.policy;
         Self {
-            post,
+            publisher,
             subscription,
             own_bus,
             flights: Flights::new(Places::new(policy.max_flights, policy.max_queued_flights)),

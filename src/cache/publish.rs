@@ -18,8 +18,8 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     /// Sees to it that this process hears of what others change, before it reads or computes what they may.
     #[inline]
     pub(super) async fn listen(&self) {
-        if let Some(Subscription(bulletin)) = &self.shared.subscription {
-            bulletin.listen().await;
+        if let Some(Subscription(bus_reader)) = &self.shared.subscription {
+            bus_reader.listen().await;
         }
     }
 }
@@ -28,7 +28,7 @@ impl<B: Backend> Shared<B> {
     /// Forgets in the backend, if there is one, or in the parts of it that are `left`, and takes note of when that was.
     pub(super) async fn forget_in_backend(&self, change: &Change, left: Option<&[u16]>) -> Reached {
         let (Some(guard), Some(ledgers)) = (&self.l2.guard, &self.l2.ledgers) else { return Reached::default() };
-        let source = self.subscription.as_ref().map_or(0, |Subscription(bulletin)| bulletin.source());
+        let source = self.subscription.as_ref().map_or(0, |Subscription(bus_reader)| bus_reader.source());
         ledgers.forget(guard, change, source, left).await
     }
 
@@ -43,13 +43,15 @@ impl<B: Backend> Shared<B> {
     /// What the backend is to tell other processes of a change in the step that makes it. `None` where it cannot, or has
     /// not the bus that is used.
     pub(super) fn announcement(&self, what: &Message<'_>) -> Option<Announcement> {
-        let (Subscription(bulletin), bus) = (self.subscription.as_ref()?, self.own_bus.clone()?);
-        Some(Announcement { bus, message: what.to_bytes(bulletin.source()) })
+        let (Subscription(bus_reader), bus) = (self.subscription.as_ref()?, self.own_bus.clone()?);
+        Some(Announcement { bus, message: what.to_bytes(bus_reader.source()) })
     }
 
     /// Tells other processes what to forget. The backend has forgotten it by then, so they cannot read it again.
     pub(super) async fn publish(&self, key: &Key, what: &Message<'_>) -> Result<(), Error> {
-        let (Some(Subscription(bulletin)), Some(post)) = (&self.subscription, &self.post) else { return Ok(()) };
-        post.publish(key, bulletin.bus(), what.to_bytes(bulletin.source())).await
+        let (Some(Subscription(bus_reader)), Some(publisher)) = (&self.subscription, &self.publisher) else {
+            return Ok(());
+        };
+        publisher.publish(key, bus_reader.bus(), what.to_bytes(bus_reader.source())).await
     }
 }

@@ -54,7 +54,7 @@ enum Phase {
 /// Lets one operation through. What became of it must be told, or nothing is known of it.
 #[derive(Debug)]
 #[must_use]
-pub(crate) struct Pass<'a> {
+pub(crate) struct Admitted<'a> {
     breaker: &'a Breaker,
     spell: u64,
     probe: bool,
@@ -76,16 +76,16 @@ impl Breaker {
 
     /// Lets an operation through at the tick `now`, or says for how many milliseconds more none is. With the former
     /// comes the state that begins thereby, if one does.
-    pub(crate) fn admit(&self, now: u64) -> Result<(Pass<'_>, Option<BreakerState>), u64> {
+    pub(crate) fn admit(&self, now: u64) -> Result<(Admitted<'_>, Option<BreakerState>), u64> {
         let spell = self.closed.load(Relaxed);
         if spell != NOT_CLOSED {
-            return Ok((Pass { breaker: self, spell, probe: false, told: false }, None));
+            return Ok((Admitted { breaker: self, spell, probe: false, told: false }, None));
         }
         self.admit_probe(now)
     }
 
     #[cold]
-    fn admit_probe(&self, now: u64) -> Result<(Pass<'_>, Option<BreakerState>), u64> {
+    fn admit_probe(&self, now: u64) -> Result<(Admitted<'_>, Option<BreakerState>), u64> {
         let mut state = self.state();
         let mut begun = None;
         if let Phase::Open(until) = state.phase {
@@ -103,7 +103,7 @@ impl Breaker {
             Phase::HalfOpen { .. } => return Err(0),
             _ => false,
         };
-        Ok((Pass { breaker: self, spell: state.spell, probe, told: false }, begun))
+        Ok((Admitted { breaker: self, spell: state.spell, probe, told: false }, begun))
     }
 
     /// For how many milliseconds more no operation is let through at the tick `now`, if it is open.
@@ -182,7 +182,7 @@ impl Breaker {
     }
 }
 
-impl Pass<'_> {
+impl Admitted<'_> {
     /// The operation was carried out. Returns the state that begins thereby, if one does.
     pub(crate) fn succeeded(mut self) -> Option<BreakerState> {
         self.told = true;
@@ -196,7 +196,7 @@ impl Pass<'_> {
     }
 }
 
-impl Drop for Pass<'_> {
+impl Drop for Admitted<'_> {
     /// A probe that nothing came of makes room for another.
     fn drop(&mut self) {
         if self.told || !self.probe {
@@ -228,7 +228,7 @@ mod tests {
         })
     }
 
-    fn pass(breaker: &Breaker, now: u64) -> Pass<'_> {
+    fn pass(breaker: &Breaker, now: u64) -> Admitted<'_> {
         breaker.admit(now).expect("it lets through").0
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::Guard;
-use super::limits::Manner;
+use super::limits::Attempt;
 use crate::backends::{Backend, Lease, LeaseToken};
 use crate::error::{Error, ErrorKind};
 use crate::event::Operation;
@@ -23,12 +23,12 @@ pub(crate) struct Unleased {
 impl<B: Backend> Guard<B> {
     /// How long a lease is to hold that is asked for `hold`: longer where the way to the backend is long.
     pub(crate) fn hold(&self, hold: Duration) -> Duration {
-        self.door.hold(hold)
+        self.executor.hold(hold)
     }
 
     /// A task that was to renew a lease ran so many milliseconds late: the next leases last longer.
     pub(crate) fn note_delay(&self, late: u64) {
-        self.door.note_delay(late);
+        self.executor.note_delay(late);
     }
 
     /// Asks for the lease of `key`, unless there is another value than was `seen`: see [`whole`](Guard::whole) for what is
@@ -45,7 +45,7 @@ impl<B: Backend> Guard<B> {
             asked.store(true, Relaxed);
             self.backend.lease(key, hold, token, seen)
         };
-        let answer = self.learned(self.door.run(key, Operation::Lease, Manner::AGAIN, ask).await);
+        let answer = self.learned(self.executor.run(key, Operation::Lease, Attempt::AGAIN, ask).await);
         answer.map_err(|error| {
             let unanswered = matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Unavailable);
             Unleased { perhaps_granted: unanswered && asked.load(Relaxed), error }
@@ -54,7 +54,7 @@ impl<B: Backend> Guard<B> {
 
     pub(crate) async fn renew(&self, key: &Key, hold: Duration, token: LeaseToken) -> Result<bool, Error> {
         let renew = || self.backend.renew(key, hold, token);
-        self.learned(self.door.run(key, Operation::Lease, Manner::FIRST, renew).await)
+        self.learned(self.executor.run(key, Operation::Lease, Attempt::FIRST, renew).await)
     }
 
     /// Asks for a short lease under a token of its own, which is given back if its answer is lost.
@@ -78,7 +78,7 @@ impl<B: Backend> Guard<B> {
     }
 
     pub(crate) async fn release(&self, key: &Key, token: LeaseToken) -> Result<(), Error> {
-        self.door.run(key, Operation::Lease, Manner::FIRST, || self.backend.release(key, token)).await
+        self.executor.run(key, Operation::Lease, Attempt::FIRST, || self.backend.release(key, token)).await
     }
 
     /// Remembers a backend whose leases do not work, such as a server that refuses what they are made of.

@@ -53,9 +53,9 @@ impl Limit {
 
 /// What an operation is like.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Manner {
+pub(super) struct Attempt {
     /// Whether it may be carried out twice.
-    pub(super) again: bool,
+    pub(super) idempotent: bool,
     /// Whether it goes before others, because it keeps a lease, or ends it.
     pub(super) first: bool,
     /// Whether it is about one value.
@@ -68,10 +68,10 @@ pub(super) struct Manner {
     pub(super) longest: usize,
 }
 
-impl Manner {
+impl Attempt {
     pub(super) const AGAIN: Self =
-        Self { again: true, first: false, single: true, carries: true, bytes: 0, longest: usize::MAX };
-    pub(super) const ONCE: Self = Self { again: false, ..Self::AGAIN };
+        Self { idempotent: true, first: false, single: true, carries: true, bytes: 0, longest: usize::MAX };
+    pub(super) const ONCE: Self = Self { idempotent: false, ..Self::AGAIN };
     /// Several items: the parts of a value, or a batch.
     pub(super) const PARTS: Self = Self { single: false, ..Self::AGAIN };
     /// A question about a value, which stays where it is.
@@ -102,11 +102,11 @@ impl Limits {
     }
 
     /// The limit of an operation that begins when so much has been heard of the backend.
-    pub(super) fn of(&self, key: &Key, operation: Operation, manner: Manner, beat: Beat) -> Limit {
+    pub(super) fn of(&self, key: &Key, operation: Operation, attempt: Attempt, beat: Beat) -> Limit {
         let size = match (&self.learned, operation) {
-            _ if !manner.single => Size::Long,
-            (Some(learned), Operation::Get | Operation::Lease) if manner.carries => learned.sizes.expected(key),
-            _ => Size::of(manner.bytes),
+            _ if !attempt.single => Size::Long,
+            (Some(learned), Operation::Get | Operation::Lease) if attempt.carries => learned.sizes.expected(key),
+            _ => Size::of(attempt.bytes),
         };
         let adaptive = self.learned.as_ref().and_then(|learned| learned.adaptive(operation, size));
         let time = adaptive.map_or(self.whole, |adaptive| beat.patience(adaptive.timeout()).min(self.whole));
@@ -118,14 +118,14 @@ impl Limits {
         &self,
         key: &Key,
         operation: Operation,
-        manner: Manner,
+        attempt: Attempt,
         limit: Limit,
         latency: u64,
         result: &Result<T, Error>,
     ) {
-        let Some(learned) = self.learned.as_ref().filter(|_| manner.single) else { return };
+        let Some(learned) = self.learned.as_ref().filter(|_| attempt.single) else { return };
         let size = match result {
-            Ok(answer) => Size::of(manner.bytes.max(answer.bytes())),
+            Ok(answer) => Size::of(attempt.bytes.max(answer.bytes())),
             Err(error) if error.kind() == ErrorKind::Timeout => limit.size,
             Err(_) => return,
         };
@@ -133,7 +133,7 @@ impl Limits {
             adaptive.note(latency);
         }
         match (operation, result) {
-            _ if !manner.carries => {}
+            _ if !attempt.carries => {}
             (Operation::Get | Operation::Set, Ok(_)) => learned.sizes.note(key, size),
             (Operation::Lease, Ok(answer)) if answer.bytes() > 0 => learned.sizes.note(key, size),
             // The answer may have been late for its length: the next read of the key gets more time.
@@ -224,27 +224,27 @@ mod tests {
             Self { limits, key: Key::new("pages", 1).expect("neither empty nor long") }
         }
 
-        fn limit(&self, operation: Operation, manner: Manner) -> Limit {
-            self.limits.of(&self.key, operation, manner, Pulse::default().beat())
+        fn limit(&self, operation: Operation, attempt: Attempt) -> Limit {
+            self.limits.of(&self.key, operation, attempt, Pulse::default().beat())
         }
 
         fn read(&self, latency: u64, result: Result<usize, ErrorKind>) {
             let result = result.map(|bytes| Some(Bytes::from(vec![0; bytes]))).map_err(|kind| Error::new(kind, "-"));
-            let limit = self.limit(Operation::Get, Manner::AGAIN);
-            self.limits.note(&self.key, Operation::Get, Manner::AGAIN, limit, latency, &result);
+            let limit = self.limit(Operation::Get, Attempt::AGAIN);
+            self.limits.note(&self.key, Operation::Get, Attempt::AGAIN, limit, latency, &result);
         }
 
         fn write(&self, latency: u64, bytes: usize) {
-            let manner = Manner::AGAIN.write(bytes);
-            let limit = self.limit(Operation::Set, manner);
-            self.limits.note(&self.key, Operation::Set, manner, limit, latency, &Ok(()));
+            let attempt = Attempt::AGAIN.write(bytes);
+            let limit = self.limit(Operation::Set, attempt);
+            self.limits.note(&self.key, Operation::Set, attempt, limit, latency, &Ok(()));
         }
     }
 
     #[test]
     fn long_values_get_full_time_and_do_not_affect_short_ones() {
         let setup = Setup::new();
-        let get = || setup.limit(Operation::Get, Manner::AGAIN);
+        let get = || setup.limit(Operation::Get, Attempt::AGAIN);
         (0..100).for_each(|_| setup.read(0, Ok(100)));
         assert_eq!((get().time, get().is_cut()), (100 * MILLI, true));
         (0..100).for_each(|_| setup.read(2_000, Ok(1_000_000)));
@@ -253,35 +253,35 @@ mod tests {
         assert_eq!(get().time, 100 * MILLI, "of short ones nothing has changed");
 
         (0..100).for_each(|_| setup.write(0, 100));
-        assert_eq!(setup.limit(Operation::Set, Manner::ONCE.write(100)).time, 100 * MILLI);
-        assert_eq!(setup.limit(Operation::Set, Manner::ONCE.write(1_000)).time, 100 * MILLI);
-        assert_eq!(setup.limit(Operation::Set, Manner::ONCE.write(20_000)).time, 1_000 * MILLI, "nothing is known");
+        assert_eq!(setup.limit(Operation::Set, Attempt::ONCE.write(100)).time, 100 * MILLI);
+        assert_eq!(setup.limit(Operation::Set, Attempt::ONCE.write(1_000)).time, 100 * MILLI);
+        assert_eq!(setup.limit(Operation::Set, Attempt::ONCE.write(20_000)).time, 1_000 * MILLI, "nothing is known");
         setup.write(0, 1_000_000);
-        assert!(!setup.limit(Operation::Set, Manner::ONCE.write(1_000_000)).is_cut());
+        assert!(!setup.limit(Operation::Set, Attempt::ONCE.write(1_000_000)).is_cut());
         assert!(!get().is_cut(), "what was written long is read long");
-        assert!(!setup.limit(Operation::Get, Manner::PARTS).is_cut());
+        assert!(!setup.limit(Operation::Get, Attempt::PARTS).is_cut());
     }
 
     #[test]
     fn a_question_about_a_value_says_nothing_of_its_length() {
         let setup = Setup::new();
         let ask = |latency, result: Result<Option<Duration>, ErrorKind>| {
-            let limit = setup.limit(Operation::Get, Manner::ABOUT);
+            let limit = setup.limit(Operation::Get, Attempt::ABOUT);
             let result = result.map_err(|kind| Error::new(kind, "-"));
-            setup.limits.note(&setup.key, Operation::Get, Manner::ABOUT, limit, latency, &result);
-            setup.limit(Operation::Get, Manner::AGAIN).size
+            setup.limits.note(&setup.key, Operation::Get, Attempt::ABOUT, limit, latency, &result);
+            setup.limit(Operation::Get, Attempt::AGAIN).size
         };
         (0..100).for_each(|_| setup.read(0, Ok(100)));
         assert_eq!(ask(100, Err(ErrorKind::Timeout)), Size::Small);
         setup.read(1_000, Ok(1_000_000));
         assert_eq!(ask(0, Ok(Some(MILLI))), Size::Long, "still");
-        assert_eq!(setup.limit(Operation::Get, Manner::ABOUT).time, 100 * MILLI, "as long as short answers take");
+        assert_eq!(setup.limit(Operation::Get, Attempt::ABOUT).time, 100 * MILLI, "as long as short answers take");
     }
 
     #[test]
     fn read_that_timed_out_gets_more_time_on_the_next_attempt() {
         let setup = Setup::new();
-        let get = || setup.limit(Operation::Get, Manner::AGAIN);
+        let get = || setup.limit(Operation::Get, Attempt::AGAIN);
         (0..100).for_each(|_| setup.read(0, Ok(100)));
         setup.read(100, Err(ErrorKind::Unavailable));
         assert_eq!(get().size, Size::Small, "it was not late");

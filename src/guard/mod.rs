@@ -1,6 +1,6 @@
-//! The guard: the only door to a backend.
+//! The guard: the only way to a backend.
 //!
-//! Every operation passes the [`Door`], which knows when to leave a backend alone; a value too large for one item is
+//! Every operation passes the [`Executor`], which knows when to leave a backend alone; a value too large for one item is
 //! split here, so that nothing above knows of breakers, timeouts or chunks.
 
 use std::future::Future;
@@ -25,12 +25,12 @@ mod adaptive;
 mod breaker;
 mod bulkhead;
 mod condition;
-mod door;
+mod executor;
 mod lease;
 mod limits;
 mod pace;
 mod permits;
-mod post;
+mod publisher;
 mod pulse;
 mod retry;
 mod sizes;
@@ -38,14 +38,14 @@ mod throttle;
 mod writes;
 
 use self::condition::Condition;
-use self::door::Door;
-pub(crate) use self::door::WritePermit;
+use self::executor::Executor;
+pub(crate) use self::executor::WritePermit;
 pub(crate) use self::lease::Unleased;
-use self::limits::{Answer, Manner};
-pub(crate) use self::post::Post;
+use self::limits::{Answer, Attempt};
+pub(crate) use self::publisher::BusPublisher;
 pub(crate) use self::throttle::Throttle;
 
-/// A backend behind its door.
+/// A backend behind its executor.
 #[derive(Debug)]
 pub(crate) struct Guard<B> {
     backend: B,
@@ -54,7 +54,7 @@ pub(crate) struct Guard<B> {
     unleased: AtomicBool,
     max_value_size: usize,
     max_chunk_size: usize,
-    door: Door,
+    executor: Executor,
     observers: Observers,
 }
 
@@ -68,15 +68,16 @@ impl<B: Backend> Guard<B> {
     ) -> Self {
         let capabilities = backend.capabilities();
         let condition = Condition::of(capabilities, policy, clock);
-        let door = Door::new(condition, policy.max_value_size, hint, observers.clone(), Some(observers.clone()));
+        let executor =
+            Executor::new(condition, policy.max_value_size, hint, observers.clone(), Some(observers.clone()));
         let &Policy { max_value_size, max_chunk_size, .. } = policy;
         let unleased = AtomicBool::new(false);
-        Self { backend, capabilities, unleased, max_value_size, max_chunk_size, door, observers }
+        Self { backend, capabilities, unleased, max_value_size, max_chunk_size, executor, observers }
     }
 
     /// What the circuit breaker is now, if there is one.
     pub(crate) fn breaker(&self) -> Option<BreakerState> {
-        self.door.breaker()
+        self.executor.breaker()
     }
 
     /// What the backend can do. It has no leases any more once it said so of one that was asked for.
@@ -86,17 +87,17 @@ impl<B: Backend> Guard<B> {
 
     /// Whether nothing may be stored at the moment, because the backend refuses writes.
     pub(crate) fn refuses_writes(&self) -> bool {
-        self.door.refuses_writes()
+        self.executor.refuses_writes()
     }
 
     /// Whether a flight may store. While the backend refuses writes, one may from time to time.
     pub(crate) fn admits_write(&self) -> bool {
-        self.door.admits_write()
+        self.executor.admits_write()
     }
 
     /// Whether the backend refused the last write.
     pub(crate) fn doubts_writes(&self) -> bool {
-        self.door.doubts_writes()
+        self.executor.doubts_writes()
     }
 
     /// Reads the bytes under `key`, joined if they were split. Torn ones, and more than a value may have, are told of and
@@ -150,7 +151,7 @@ impl<B: Backend> Guard<B> {
         is_waited_for: bool,
     ) -> Result<WritePermit<'_>, Error> {
         check_size(bytes, self.max_value_size)?;
-        self.door.queue_write(key, bytes, is_waited_for).await
+        self.executor.queue_write(key, bytes, is_waited_for).await
     }
 
     /// Like [`put`](Guard::put), for a write whose turn it is.
@@ -185,7 +186,7 @@ impl<B: Backend> Guard<B> {
             ));
         }
         let split = Split::new(key, &value, size);
-        let manner = Manner::PARTS.first(first);
+        let attempt = Attempt::PARTS.first(first);
         let mut batches = split.batches();
         loop {
             let few: Vec<_> = batches.by_ref().take(chunks::WIDTH).collect();
@@ -193,7 +194,7 @@ impl<B: Backend> Guard<B> {
                 return self.store_item(first, key, split.manifest(), ttl, lease).await;
             }
             let store = |batch: Vec<(Key, Bytes)>| async move {
-                self.door.run(key, Operation::Set, manner, || self.backend.set_many(batch.clone(), ttl)).await
+                self.executor.run(key, Operation::Set, attempt, || self.backend.set_many(batch.clone(), ttl)).await
             };
             join::all(few.into_iter().map(store)).await.into_iter().collect::<Result<(), Error>>()?;
         }
@@ -206,7 +207,7 @@ impl<B: Backend> Guard<B> {
     /// Removes the items under some keys.
     pub(crate) async fn remove_many(&self, keys: &[Key]) -> Result<(), Error> {
         let Some(first) = keys.first() else { return Ok(()) };
-        self.door.run(first, Operation::Remove, Manner::PARTS, || self.backend.remove_many(keys)).await
+        self.executor.run(first, Operation::Remove, Attempt::PARTS, || self.backend.remove_many(keys)).await
     }
 
     /// The part of the backend that has `key`, below the number of its parts whatever the backend says.
@@ -221,11 +222,11 @@ impl<B: Backend> Guard<B> {
 
     /// How much longer the backend keeps the item under `key`.
     pub(crate) async fn ttl(&self, key: &Key) -> Result<Option<Duration>, Error> {
-        self.door.run(key, Operation::Get, Manner::ABOUT, || self.backend.ttl(key)).await
+        self.executor.run(key, Operation::Get, Attempt::ABOUT, || self.backend.ttl(key)).await
     }
 
     pub(crate) async fn ping(&self, key: &Key) -> Result<(), Error> {
-        self.door.run(key, Operation::Ping, Manner::ONCE, || self.backend.ping()).await
+        self.executor.run(key, Operation::Ping, Attempt::ONCE, || self.backend.ping()).await
     }
 
     /// The bus of this name, if the backend has one.
@@ -244,11 +245,11 @@ impl<B: Backend> Guard<B> {
         let bytes = value.len();
         let Some(token) = lease else {
             let set = || self.backend.set(key, value.clone(), ttl);
-            let manner = Manner::AGAIN.first(first).write(bytes);
-            return self.door.run(key, Operation::Set, manner, set).await.map(|()| true);
+            let attempt = Attempt::AGAIN.first(first).write(bytes);
+            return self.executor.run(key, Operation::Set, attempt, set).await.map(|()| true);
         };
         let fill = || self.backend.fill(key, value.clone(), ttl, token);
-        self.learned(self.door.run(key, Operation::Set, Manner::ONCE.first(first).write(bytes), fill).await)
+        self.learned(self.executor.run(key, Operation::Set, Attempt::ONCE.first(first).write(bytes), fill).await)
     }
 
     /// What `bytes` stand for: themselves, or the chunks they name.
@@ -293,8 +294,8 @@ impl<B: Backend> Guard<B> {
             }
         };
         // One operation, however many chunks: a caller waits for them all.
-        let manner = Manner::PARTS.of_items(manifest.longest_chunk());
-        let whole = self.door.run(key, Operation::Get, manner, parts).await?;
+        let attempt = Attempt::PARTS.of_items(manifest.longest_chunk());
+        let whole = self.executor.run(key, Operation::Get, attempt, parts).await?;
         Ok(whole.or_else(|| self.unreadable(key, Unreadable::Torn, complaint)))
     }
 
@@ -308,7 +309,7 @@ impl<B: Backend> Guard<B> {
         T: Answer,
         F: Future<Output = Result<T, Error>> + Send,
     {
-        self.door.run(key, operation, Manner::AGAIN, work).await
+        self.executor.run(key, operation, Attempt::AGAIN, work).await
     }
 }
 

@@ -18,7 +18,7 @@ const SILENT: u64 = 2_000;
 const PASSING: u64 = 2_000;
 
 #[derive(Default)]
-pub(super) struct Reader {
+pub(super) struct ReaderState {
     state: Mutex<State>,
     /// The tick of the last sign of life; none while no task reads.
     alive: AtomicU64,
@@ -61,7 +61,7 @@ pub(super) struct Turn {
     pub(super) takes_over: bool,
 }
 
-impl Reader {
+impl ReaderState {
     /// Whether a task reads and has given a sign of life of late.
     #[inline]
     pub(super) fn is_alive(&self, now: u64) -> bool {

@@ -1,4 +1,4 @@
-//! The bulletin: this cache's side of the bus.
+//! The reader of the bus: this cache's side of the bus.
 //!
 //! One task reads on from where it stopped, whatever happens in between. Where the bus cannot vouch for everything
 //! since then, this process believes nothing it holds. While nothing is heard, because the bus fails or the task is not
@@ -15,7 +15,7 @@ use tokio::task::yield_now;
 
 use super::ledgers::Ledgers;
 use super::local::Local;
-use super::reader::Reader;
+use super::reader_state::ReaderState;
 use crate::bus::{AnyBus, Batch, Bus, Position};
 use crate::clock::{Clock, within};
 use crate::error::{Error, ErrorKind};
@@ -40,7 +40,7 @@ const SHORTEST_WAIT: Duration = Duration::from_millis(50);
 const UNDRIVEN: &str = "the runtime that read the bus is not driven, so what other processes change was not heard: another \
                         runtime reads now; keep driving the one on which a cache is used first";
 
-pub(crate) struct Bulletin {
+pub(crate) struct BusReader {
     bus: AnyBus,
     name: Key,
     /// How long one answer of the bus may take, its way included.
@@ -52,12 +52,12 @@ pub(crate) struct Bulletin {
     ledgers: Option<Arc<Ledgers>>,
     clock: Arc<dyn Clock>,
     observers: Observers,
-    reader: Reader,
+    state: ReaderState,
     /// Set once the first attempt to listen has ended, either way, or somebody has waited long enough.
     tried: SetOnce<()>,
 }
 
-impl Bulletin {
+impl BusReader {
     pub(crate) fn new(
         bus: AnyBus,
         [name, namespace]: [Key; 2],
@@ -67,7 +67,7 @@ impl Bulletin {
         clock: Arc<dyn Clock>,
         observers: Observers,
     ) -> Arc<Self> {
-        let bulletin = Arc::new(Self {
+        let bus_reader = Arc::new(Self {
             bus,
             name,
             wait,
@@ -77,17 +77,17 @@ impl Bulletin {
             ledgers,
             clock,
             observers,
-            reader: Reader::default(),
+            state: ReaderState::default(),
             tried: SetOnce::new(),
         });
-        bulletin.vouch();
-        bulletin
+        bus_reader.vouch();
+        bus_reader
     }
 
     /// Lets L1 be believed on where the bus knows at once that there is nothing to hear.
     fn vouch(self: &Arc<Self>) {
-        let bulletin = Arc::downgrade(self);
-        self.local.orders.vouched_by(move || bulletin.upgrade().is_some_and(|bulletin| bulletin.is_quiet()));
+        let bus_reader = Arc::downgrade(self);
+        self.local.orders.vouched_by(move || bus_reader.upgrade().is_some_and(|bus_reader| bus_reader.is_quiet()));
     }
 
     pub(crate) fn bus(&self) -> &AnyBus {
@@ -102,33 +102,33 @@ impl Bulletin {
     /// Sees to it that somebody listens. Waits for that the first time, because what is read before is not covered.
     #[inline]
     pub(crate) async fn listen(self: &Arc<Self>) {
-        if self.tried.get().is_some() && self.reader.is_alive(self.clock.ticks()) {
+        if self.tried.get().is_some() && self.state.is_alive(self.clock.ticks()) {
             return;
         }
         let runtime = Handle::try_current().ok().filter(|_| self.clock.can_sleep());
-        let Some(runtime) = runtime else { return self.reader.be_deaf() };
+        let Some(runtime) = runtime else { return self.state.be_deaf() };
         self.start(&runtime);
         if self.tried.get().is_none() && within(&*self.clock, PATIENCE, self.tried.wait()).await.is_none() {
-            self.reader.be_deaf();
+            self.state.be_deaf();
             let _ = self.tried.set(());
         }
     }
 
     fn start(self: &Arc<Self>, runtime: &Handle) {
-        let Some(turn) = self.reader.begin(runtime, self.clock.ticks()) else { return };
+        let Some(turn) = self.state.begin(runtime, self.clock.ticks()) else { return };
         if turn.takes_over {
             self.observers.tell(Event::Warning { message: UNDRIVEN });
         }
         // Made here, so that it is dropped however the task ends, even before it began.
-        let running = Running { bulletin: Arc::clone(self), turn: turn.number };
-        let task = runtime.spawn(async move { running.bulletin.read(running.turn).await });
-        self.reader.attach(turn.number, task.abort_handle());
+        let running = Running { bus_reader: Arc::clone(self), turn: turn.number };
+        let task = runtime.spawn(async move { running.bus_reader.read(running.turn).await });
+        self.state.attach(turn.number, task.abort_handle());
     }
 
     /// Reads until the turn is over.
     async fn read(&self, turn: u64) {
         let (mut pause, mut wait) = (FIRST_PAUSE, self.wait);
-        while let Some(position) = self.reader.position(turn) {
+        while let Some(position) = self.state.position(turn) {
             let asked = self.clock.ticks();
             match self.receive(position.as_ref(), wait).await {
                 Ok(batch) => {
@@ -160,7 +160,7 @@ impl Bulletin {
     async fn receive(&self, after: Option<&Position>, wait: Duration) -> Result<Batch, Error> {
         let mut answer = pin!(self.bus.receive(after, wait));
         loop {
-            self.reader.live(self.clock.ticks());
+            self.state.live(self.clock.ticks());
             if let Some(answer) = within(&*self.clock, BEAT, answer.as_mut()).await {
                 return answer;
             }
@@ -175,14 +175,14 @@ impl Bulletin {
         self.observers.tell(Event::BackendFailed { key: &self.name, operation: Operation::Receive, error });
         let warning =
             format!("what other processes change is not heard, so L1 is read anew every few seconds: {error}");
-        if self.reader.fail(self.clock.ticks(), error.is_temporary(), &warning) {
+        if self.state.fail(self.clock.ticks(), error.is_temporary(), &warning) {
             self.observers.tell(Event::Warning { message: &warning });
         }
     }
 
     /// Takes what was heard. Returns whether the turn goes on.
     fn take(&self, batch: Batch, turn: u64) -> bool {
-        if self.reader.position(turn).is_none() {
+        if self.state.position(turn).is_none() {
             return false;
         }
         let before = self.local.orders.latest();
@@ -206,7 +206,7 @@ impl Bulletin {
             self.miss();
             self.observers.tell(Event::Gap { name: &self.name });
         }
-        let heard = self.reader.advance(turn, batch.position);
+        let heard = self.state.advance(turn, batch.position);
         if heard.as_ref().is_some_and(|heard| heard.was_deaf) {
             self.miss();
         }
@@ -278,7 +278,7 @@ impl Bulletin {
 
     /// Whether nothing was published since this cache heard the last of it, if the bus knows that at once.
     fn is_quiet(&self) -> bool {
-        self.reader.place().is_some_and(|position| self.bus.is_quiet(&position))
+        self.state.place().is_some_and(|position| self.bus.is_quiet(&position))
     }
 
     fn distrust_ledgers(&self) {
@@ -289,35 +289,35 @@ impl Bulletin {
 
     /// Ends listening for good. What this process holds is not believed afterwards.
     pub(crate) fn stop(&self) {
-        self.reader.stop();
+        self.state.stop();
         let _ = self.tried.set(());
         self.local.shut();
         self.miss();
     }
 }
 
-impl fmt::Debug for Bulletin {
+impl fmt::Debug for BusReader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let listening = self.reader.is_alive(self.clock.ticks());
-        f.debug_struct("Bulletin").field("bus", &self.bus).field("listening", &listening).finish_non_exhaustive()
+        let listening = self.state.is_alive(self.clock.ticks());
+        f.debug_struct("BusReader").field("bus", &self.bus).field("listening", &listening).finish_non_exhaustive()
     }
 }
 
 /// The reading task; where it ends with its runtime, the next operation on another starts a new one.
 struct Running {
-    bulletin: Arc<Bulletin>,
+    bus_reader: Arc<BusReader>,
     turn: u64,
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.bulletin.reader.end(self.turn);
+        self.bus_reader.state.end(self.turn);
     }
 }
 
 /// Listens as long as it lives.
 #[derive(Debug)]
-pub(crate) struct Subscription(pub(crate) Arc<Bulletin>);
+pub(crate) struct Subscription(pub(crate) Arc<BusReader>);
 
 impl Drop for Subscription {
     fn drop(&mut self) {

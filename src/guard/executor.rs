@@ -1,4 +1,4 @@
-//! The door: what every backend operation passes.
+//! The executor: how every backend operation is carried out.
 //!
 //! The breaker says whether to try, the bulkhead when; the adaptive timeout says for how long, the retries how often.
 
@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use tokio::sync::SemaphorePermit;
 
-use super::breaker::{Breaker, Pass};
+use super::breaker::{Admitted, Breaker};
 use super::bulkhead::Bulkhead;
 use super::condition::Condition;
-use super::limits::{Answer, Limit, Manner};
+use super::limits::{Answer, Attempt, Limit};
 use super::permits::Permit;
 use super::pulse::Beat;
 use super::sizes::Size;
@@ -26,7 +26,7 @@ use crate::key::Key;
 
 /// The way of one cache to its backend.
 #[derive(Debug)]
-pub(super) struct Door {
+pub(super) struct Executor {
     condition: Arc<Condition>,
     /// The longest entry that is read, in bytes.
     accepted: usize,
@@ -47,8 +47,8 @@ pub(crate) struct WritePermit<'a> {
     _permit: Option<SemaphorePermit<'a>>,
 }
 
-impl Door {
-    /// A door that observers hear of: of its breaker only `breaker_observers`, who take it for that of the entries.
+impl Executor {
+    /// An executor that observers hear of: of its breaker only `breaker_observers`, who take it for that of the entries.
     pub(super) fn new(
         condition: Arc<Condition>,
         accepted: usize,
@@ -65,7 +65,7 @@ impl Door {
         &self,
         key: &Key,
         operation: Operation,
-        manner: Manner,
+        attempt: Attempt,
         work: impl Fn() -> F + Send,
     ) -> Result<T, Error>
     where
@@ -74,20 +74,20 @@ impl Door {
     {
         check_time(&*self.condition.clock)?;
         let asked = self.condition.clock.ticks();
-        let (pass, _permit) = match self.admit(operation, manner.first).await {
+        let (pass, _permit) = match self.admit(operation, attempt.first).await {
             Ok(admitted) => admitted,
             Err(refusal) => return Err(self.refused(key, operation, refusal).await),
         };
         let (beat, begun) = (self.condition.pulse.beat(), self.condition.clock.ticks());
-        let work = pin!(self.attempts(manner, work));
+        let work = pin!(self.attempts(attempt, work));
         let ((result, limit), mended) = late::scope(
-            self.accepted.min(manner.longest),
-            self.wait(|| self.condition.limits.of(key, operation, manner, beat), beat, work),
+            self.accepted.min(attempt.longest),
+            self.wait(|| self.condition.limits.of(key, operation, attempt, beat), beat, work),
         )
         .await;
         let now = self.condition.clock.ticks();
         let latency = now.saturating_sub(begun);
-        self.condition.limits.note(key, operation, manner, limit, latency, &result);
+        self.condition.limits.note(key, operation, attempt, limit, latency, &result);
         let is_timed = result.as_ref().map_or_else(|error| error.kind() == ErrorKind::Timeout, |_| true);
         if is_timed && limit.size == Size::Small {
             self.condition.pace.note(now.saturating_sub(asked), now);
@@ -209,7 +209,7 @@ impl Door {
         &self,
         operation: Operation,
         is_first: bool,
-    ) -> Result<(Option<Pass<'_>>, Option<Permit<'_>>), (Refusal, Error)> {
+    ) -> Result<(Option<Admitted<'_>>, Option<Permit<'_>>), (Refusal, Error)> {
         if operation == Operation::Ping {
             return Ok((None, None));
         }
@@ -256,7 +256,7 @@ impl Door {
         error
     }
 
-    async fn attempts<T, F>(&self, manner: Manner, work: impl Fn() -> F + Send) -> Result<T, Error>
+    async fn attempts<T, F>(&self, attempt: Attempt, work: impl Fn() -> F + Send) -> Result<T, Error>
     where
         F: Future<Output = Result<T, Error>> + Send,
     {
@@ -265,7 +265,7 @@ impl Door {
             let result = work().await;
             tried += 1;
             let error = match &result {
-                Err(error) if manner.again => error,
+                Err(error) if attempt.idempotent => error,
                 _ => return result,
             };
             let Some(pause) = self.condition.retries.pause(tried, error) else { return result };
@@ -276,15 +276,15 @@ impl Door {
     }
 
     /// Draws the conclusions of a success, and of the `step` of a write that was taken.
-    fn succeeded(&self, pass: Option<Pass<'_>>, step: Option<Step>) {
+    fn succeeded(&self, pass: Option<Admitted<'_>>, step: Option<Step>) {
         self.condition.pulse.answered();
         self.condition.retries.succeeded();
         step.into_iter().for_each(|step| self.condition.writes.taken(step));
-        self.tell_breaker(pass.and_then(Pass::succeeded));
+        self.tell_breaker(pass.and_then(Admitted::succeeded));
     }
 
     /// Draws the conclusions of a failure. `excused` says that it says nothing of the backend.
-    fn failed(&self, pass: Option<Pass<'_>>, operation: Operation, error: &Error, excused: bool, now: u64) {
+    fn failed(&self, pass: Option<Admitted<'_>>, operation: Operation, error: &Error, excused: bool, now: u64) {
         match Blame::of(error.kind(), operation) {
             Blame::Backend => {
                 self.give_hint();

@@ -1,7 +1,7 @@
-//! The post: the way to a bus.
+//! The publisher: the way to a bus.
 //!
 //! A bus fails for reasons of its own, also that of the backend: its stream is spoiled, or an ACL leaves out what it
-//! needs. So it has a door of its own: a failure of the bus never opens the circuit breaker of the entries, and what the
+//! needs. So it has an executor of its own: a failure of the bus never opens the circuit breaker of the entries, and what the
 //! entries suffer keeps no change from being told.
 
 use std::sync::Arc;
@@ -9,8 +9,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::condition::Condition;
-use super::door::Door;
-use super::limits::Manner;
+use super::executor::Executor;
+use super::limits::Attempt;
 use crate::bus::{AnyBus, Bus};
 use crate::clock::Clock;
 use crate::config::Policy;
@@ -20,17 +20,17 @@ use crate::key::Key;
 
 /// The way to one bus.
 #[derive(Debug)]
-pub(crate) struct Post(Door);
+pub(crate) struct BusPublisher(Executor);
 
-impl Post {
+impl BusPublisher {
     /// Circuit breaker and bounds are as the policy has them for the backend.
     pub(crate) fn new(policy: &Policy, clock: Arc<dyn Clock>, observers: Observers) -> Self {
         let condition = Arc::new(Condition::new(policy, clock));
-        Self(Door::new(condition, policy.max_value_size, None, observers, None))
+        Self(Executor::new(condition, policy.max_value_size, None, observers, None))
     }
 
     /// Tells other processes of a change of `key`.
     pub(crate) async fn publish(&self, key: &Key, bus: &AnyBus, message: Bytes) -> Result<(), Error> {
-        self.0.run(key, Operation::Publish, Manner::ONCE, || bus.publish(message.clone())).await
+        self.0.run(key, Operation::Publish, Attempt::ONCE, || bus.publish(message.clone())).await
     }
 }
