@@ -76,7 +76,8 @@ macro_rules! each_setting {
             setter leases: bool = or(true) -> bool;
             /// How long a lease outlives a process that died while it computed. It is renewed each third of that for as
             /// long as the computation runs. Where operations take longer than an eighth of it, a lease holds for eight
-            /// of them, up to 30 s: it is to span its own request, a read and the write. Default 1.5 s.
+            /// of them, and for a millisecond for each computation under way, up to 30 s: it is to span its own
+            /// request, a read and the write, and renewals are to be few. Default 1.5 s.
             field lease_hold: Duration = time(Duration::from_millis(1_500)) -> Duration;
             /// How long to wait for another process's value. Default 5 s.
             field lease_wait: Duration = time(Duration::from_secs(5)) -> Duration;
