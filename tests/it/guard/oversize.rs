@@ -107,6 +107,7 @@ async fn value_too_long_for_memcached_is_not_stored_nor_harms_others() {
     let server = crate::servers::Memcached::start_with(&["-m", "64", "-I", "1m"]);
     let mut settings = MemcachedSettings::new([server.address()]);
     settings.max_item_size = 2 * LONG;
+    (settings.timeout, settings.connect_timeout) = (10 * SECOND, 10 * SECOND);
     let (shop, journal) = shop(Memcached::new(settings).unwrap());
     assert_eq!(beside(&shop, 10).await, 0, "{:?}", failures(&journal));
     assert_eq!((too_large(&journal), shop.stats().failed), (10, 0));
