@@ -83,7 +83,7 @@ impl<B> From<Option<B>> for Chosen<B> {
     }
 }
 
-/// The hint for the backend that nobody asked for.
+/// The hint for the default backend.
 const NOBODY_CHOSE: &str = "no variable selects a backend, and Redis at redis://localhost:6379/0, the default, does not answer: the \
                             cache goes on with L1 alone; set CACHEKIT_REDIS_URL, or call .l1_only()";
 

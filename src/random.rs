@@ -1,8 +1,8 @@
-//! Random numbers that nobody can seed.
+//! Random numbers that cannot be seeded.
 //!
 //! They tell processes, leases, versions and writes apart. A program may seed the generator that it shares with this
-//! crate, for the sake of its tests or simulations, and a virtual machine may be started many times from one snapshot of
-//! its memory; the processes in them must still differ. So nothing is drawn from memory: each number comes from the
+//! crate, for the sake of its tests or simulations, and a virtual machine may be started many times from one snapshot
+//! of its memory; the processes in them must still differ. So nothing is drawn from memory: each number comes from the
 //! operating system.
 
 use std::hash::{BuildHasher, RandomState};

@@ -1,8 +1,8 @@
 //! Operations: what the guard and a backend tell one another of one.
 //!
-//! Whoever bounds the time of an operation cannot tell a silent server from a long answer over a slow network. A backend
-//! that can find out is asked for it once the answer is late, and before it is given up. It also learns here how long an
-//! entry the cache takes, and tells of a failure that it got over by itself.
+//! A caller that bounds the time of an operation cannot tell a silent server from a long answer over a slow network. A
+//! backend that can find out is asked for it once the answer is late, and before it is given up. It also learns here
+//! how long an entry the cache takes, and tells of a failure that it got over by itself.
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};

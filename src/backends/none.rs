@@ -25,7 +25,7 @@ use crate::ledger::{Forgotten, Order};
 #[derive(Debug, Clone, Copy)]
 pub enum NoBackend {}
 
-/// Implements `Backend` for a type without values: there is nobody to call its methods on.
+/// Implements `Backend` for a type without values: its methods cannot be called.
 macro_rules! without_values {
     ($name:ident) => {
         #[deny(clippy::missing_trait_methods)]

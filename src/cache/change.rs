@@ -119,7 +119,7 @@ pub(super) struct KeyChange<B: Backend, C: Codec> {
     pub(super) cache: Arc<Inner<B, C>>,
     pub(super) key: Key,
     pub(super) fence: Fence,
-    /// None of a `set`.
+    /// A `set` has none.
     effect: Option<Effect>,
     begun: Moment,
     ended: AtomicBool,
@@ -148,7 +148,8 @@ impl<B: Backend, C: Codec> KeyChange<B, C> {
         let mut frame = frame.clone();
         if !is_stamped {
             let stamp = self.cache.tiers.stamp(&self.key).await?;
-            // If an order to forget came in between, the frame keeps the stamp of no ledger: the older entry must go, too.
+            // If an order to forget came in between, the frame keeps the stamp of no ledger: the older entry must go,
+            // too.
             if !self.fence.forgot(tags) && !self.fence.expired() {
                 frame = sealing.seal(Marks { stamp, tags: Arc::clone(tags) }).await?;
             }

@@ -72,8 +72,8 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         })
     }
 
-    /// Looks in L1 for a call that can compute. It does so for itself where the key cannot be used: what a program's users
-    /// type must not make it fail.
+    /// Looks in L1 for a call that can compute. It does so for itself where the key cannot be used: what a program's
+    /// users type must not make it fail.
     #[inline]
     pub(super) fn seek<T: Value>(&self, key: &impl IntoKey, options: &Options) -> Look<T> {
         self.look(key, options).unwrap_or_else(|error| self.stand_in_for(&error))
@@ -88,7 +88,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         Look::Miss(Box::new(Miss { key, stale: None, tags, complaint, is_stand_in: true }))
     }
 
-    /// Looks in L1. A fresh hit is counted here; it makes no key unless somebody listens.
+    /// Looks in L1. A fresh hit is counted here; it makes no key unless an observer listens.
     #[inline]
     pub(super) fn look<T: Value>(&self, key: &impl IntoKey, options: &Options) -> Result<Look<T>, Error> {
         self.namespace.with(key, |text, hash| {
@@ -272,8 +272,8 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     }
 
     /// Waits for a flight until its deadline. `None` if its task was lost or its runtime stands still, if a tag of what
-    /// it answers may have been invalidated before this call `joined` it, or if it failed because the two waited for one
-    /// another.
+    /// it answers may have been invalidated before this call `joined` it, or if it failed because the two waited for
+    /// one another.
     async fn wait<T: Value, E: Send + Sync>(
         &self,
         flight: &Flight<T, E>,
@@ -317,7 +317,8 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         Some(answer)
     }
 
-    /// An older value for a caller that waits no longer, unless it was `forgot`ten. A flight past its deadline is given up.
+    /// An older value for a caller that waits no longer, unless it was `forgot`ten. A flight past its deadline is given
+    /// up.
     async fn older_value<T: Value, E: Send + Sync>(
         &self,
         flight: &Flight<T, E>,

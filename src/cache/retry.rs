@@ -43,7 +43,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         self.policy().background && !self.shared.tasks.closed()
     }
 
-    /// Sees to it that somebody works on what waits, if anything does.
+    /// Sees to it that a task works on what waits, if anything does.
     #[inline]
     pub(super) fn ensure_retries(&self) {
         if self.tiers.l2.retries.len() > 0 && self.clock.can_sleep() && self.tiers.l2.retries.begin() {

@@ -14,7 +14,7 @@ use crate::key::Tenant;
 impl<B: Backend, C: Codec> Cache<B, Encrypted<C>> {
     /// The part of this cache that belongs to the tenant `id`: 1 to 256 bytes of any text.
     ///
-    /// Its entries are encrypted with a key derived for the tenant, and bound to its id: an entry that somebody copies
+    /// Its entries are encrypted with a key derived for the tenant, and bound to its id: an entry that is copied
     /// to another tenant's name is not authentic there. Its names cannot be those of another tenant, or of this cache.
     ///
     /// It is the same cache otherwise: one L1, one backend, one `close`. Tags and

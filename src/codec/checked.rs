@@ -1,7 +1,7 @@
 //! A checksum behind the bytes of another codec.
 //!
 //! It catches what happens to bytes by accident: flipped bits, cuts, an entry that ended up under another key. It is no
-//! secret, so it does not stop somebody who wants to forge an entry; `Encrypted` does.
+//! secret, so it does not stop a forger; `Encrypted` does.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;

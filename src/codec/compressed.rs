@@ -190,7 +190,7 @@ fn with_scratch<R>(work: impl FnOnce(&mut Vec<u8>) -> R) -> R {
 /// Leaves nothing of what was plain, for the sake of an `Encrypted` around this codec.
 fn wipe(bytes: &mut [u8]) {
     bytes.fill(0);
-    // Otherwise a compiler may see that nobody reads the zeros.
+    // Otherwise a compiler may see that the zeros are never read.
     black_box(bytes);
 }
 

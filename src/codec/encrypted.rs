@@ -149,7 +149,7 @@ impl<C: Codec> Codec for Encrypted<C> {
             self.keys = ring.map(|ring| Keys::new(ring, &tenant, &self.inner.name()));
         }
         self.alarm = policy.setup.alarm.clone();
-        // Whoever is first gives the key: there is one codec to a cache.
+        // The first call gives the key: there is one codec to a cache.
         let _ = policy.setup.names.set(self.names()?);
         self.inner.configure(policy)
     }
@@ -200,7 +200,7 @@ impl<C: Codec> Codec for Encrypted<C> {
     }
 }
 
-/// One message for every reason, so that nobody learns from it.
+/// One message for every reason, so that a forger learns nothing from it.
 fn unauthentic() -> Error {
     Error::new(ErrorKind::Unauthentic, "the entry is not authentic: changed, moved, in the clear, or of another key")
 }

@@ -1,13 +1,13 @@
 //! How much one call of `decode` may build.
 //!
 //! Bytes from outside choose how deep a recursive type nests, how many elements a sequence has, and so how much memory
-//! they take: an element of one byte may be one of kilobytes in memory. Postcard bounds none of it, the other formats
+//! they take: an element of one byte may be one of kilobytes in memory. Postcard bounds nothing of this, the other formats
 //! only what they see themselves: an `Option` inside an `Option` costs them no byte. The layer in
 //! `limited` sits between a format and a type, and counts here, whatever the format.
 //!
 //! What is counted are the elements of sequences and maps, by their size in memory, and what lies behind a pointer: a
-//! value that does not fit into the place that its parent has for it. Text is as long as in the bytes, which are no more
-//! than a value may have either. So a value takes at most twice the limit, and while collections grow four times.
+//! value that does not fit into the place that its parent has for it. Text is as long as in the bytes, which are no
+//! more than a value may have either. So a value takes at most twice the limit, and while collections grow four times.
 
 use std::any::type_name;
 use std::cell::Cell;
@@ -174,8 +174,8 @@ impl Scope<'_> {
         }
     }
 
-    /// Counts an element, or a part of an entry, that is built. Those of a byte are no more than the elements that may be
-    /// read.
+    /// Counts an element, or a part of an entry, that is built. Those of a byte are no more than the elements that may
+    /// be read.
     #[inline]
     pub(super) fn built<T, E: serde::de::Error>(self) -> Result<(), E> {
         if size_of::<T>() > 1 { self.limits.build(size_of::<T>()) } else { Ok(()) }
@@ -183,7 +183,8 @@ impl Scope<'_> {
 
     /// How many elements a collection may take memory for ahead, of those that the bytes claim.
     ///
-    /// All collections together get one hint for each byte, so that sequences in sequences cannot each claim all of them.
+    /// All collections together get one hint for each byte, so that sequences in sequences cannot each claim all of
+    /// them.
     pub(super) fn hint(self, claimed: usize) -> usize {
         let Limits { hints, memory, .. } = self.limits;
         let hint = claimed.min(hints.get()).min(memory.get() / HINTED);

@@ -67,8 +67,8 @@ pub struct Environment {
     /// A PEM file of further roots for the clients of CachekitIO and, with TLS, of Redis: `CACHEKIT_CA_BUNDLE`, else
     /// `REQUESTS_CA_BUNDLE`, else `SSL_CERT_FILE`. Default none.
     ///
-    /// A file that cannot be read is an error of `build` if `CACHEKIT_CA_BUNDLE` names it, or `REQUESTS_CA_BUNDLE` and the
-    /// backend speaks TLS. Such an `SSL_CERT_FILE` is passed over, as OpenSSL does.
+    /// A file that cannot be read is an error of `build` if `CACHEKIT_CA_BUNDLE` names it, or `REQUESTS_CA_BUNDLE` and
+    /// the backend speaks TLS. Such an `SSL_CERT_FILE` is passed over, as OpenSSL does.
     pub ca_bundle: Option<PathBuf>,
     /// Every rule broken, in the order of the variables' groups; `selected` is not among them.
     pub(crate) problems: Vec<Problem>,
@@ -156,8 +156,9 @@ impl Environment {
     /// What deserves attention and is no error: variables that look like cachekit's and are not read, and values of
     /// other programs' variables that are not used. Each names the variable and what to do; none holds a value.
     ///
-    /// The first cache built from this environment, clones of it included, tells them as [`Event::Warning`](crate::Event::Warning); a program
-    /// without a subscriber or an observer shows them by this method, or by [`Cache::warnings`](crate::Cache::warnings).
+    /// The first cache built from this environment, clones of it included, tells them as
+    /// [`Event::Warning`](crate::Event::Warning); a program without a subscriber or an observer shows them by this
+    /// method, or by [`Cache::warnings`](crate::Cache::warnings).
     ///
     /// # Examples
     /// ```
@@ -177,7 +178,7 @@ fn ignored(oddity: &Problem) -> String {
     format!("{} is ignored: it {}; {}", oddity.name, oddity.rule, oddity.fix)
 }
 
-/// The URL of Redis. `REDIS_URL` concerns nobody but a cache that would connect there; one that leads to something else
+/// The URL of Redis. `REDIS_URL` concerns only a cache that would connect there; one that leads to something else
 /// than Redis is passed over.
 fn redis_url(
     vars: &Variables,

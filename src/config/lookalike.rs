@@ -1,8 +1,8 @@
-//! Variables nobody reads, and what they likely meant.
+//! Variables that are not read, and what they likely meant.
 
 use super::variables::{NAMES, PREFIX};
 
-/// Names longer than this are like none of ours.
+/// Names longer than this are not like ours.
 const LONGEST_NAME: usize = 64;
 
 /// The most warnings given one by one.

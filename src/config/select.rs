@@ -18,7 +18,7 @@ impl Selection {
     /// # Errors
     /// More than one of the three stores of one's own is named. An API key is no choice beside one of them: it serves
     /// [`Intent::Io`](crate::intent::Io), and has no effect on other caches. `REDIS_URL` is other programs' too, so it
-    /// only counts where none of the four is set.
+    /// only counts where the four are not set.
     pub(super) fn of(vars: &Variables) -> Result<Option<Self>, Problem> {
         let stores = [
             (&vars.cachekit_redis_url, Self::Redis),

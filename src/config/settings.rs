@@ -22,7 +22,7 @@ macro_rules! settings {
     )*) => {
         /// What a builder, an environment or a preset asks for. `None` leaves the question to the next in line.
         ///
-        /// The defaults below hold where nobody in line says anything; most intents do. This version checks, and does
+        /// The defaults below hold where no source says anything; most intents do. This version checks, and does
         /// not act on, what is said about metrics.
         ///
         /// # Examples
@@ -42,7 +42,8 @@ macro_rules! settings {
             $($(#[$doc])+ pub $name: Option<$type>,)*
         }
 
-        /// Settings that were judged one by one: what was asked, or the default. One that nothing reads does not compile.
+        /// Settings that were judged one by one: what was asked, or the default. One that nothing reads does not
+        /// compile.
         #[deny(dead_code)]
         pub(super) struct Judged {
             $(pub(super) $name: $decided,)*

@@ -112,7 +112,7 @@ macro_rules! each_setting {
             setter half_open_requests: u32 = within(3, 1..=1_000_000) -> u32;
             /// Of these, how many have to succeed to close it, at least 1. Default 3.
             setter success_threshold: u32 = within(3, 1..=1_000_000) -> u32;
-            /// Whether the time a backend operation may take follows what operations of its kind took of late: reads
+            /// Whether the time a backend operation may take follows what the last operations of its kind took: reads
             /// and writes of values below 4 KiB, those of values below 64 KiB, and all others. It is never longer than
             /// `operation_timeout`, which alone bounds operations on longer values, and those on keys whose last value
             /// was as long. An answer that comes too late gives the next read of its key more time, and one of which

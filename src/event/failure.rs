@@ -51,7 +51,7 @@ enum Cause<'a> {
 }
 
 impl<'a> Failure<'a> {
-    /// Nothing is looked at before somebody asks.
+    /// Nothing is looked at before it is asked for.
     pub(crate) fn of<E: Send + Sync + 'static>(error: &'a ComputeError<E>) -> Self {
         Self(match error {
             ComputeError::Failed(error) => Cause::Error { error: &**error, name: std::any::type_name::<E>() },

@@ -32,8 +32,8 @@ pub(crate) use self::trace::TracingObserver;
 /// Hears of everything a cache does.
 ///
 /// Called on the task that did it, so it must not block. A key's `Display` is a short hash; think twice before writing
-/// its text anywhere. An observer that panics breaks no call and keeps no other observer from hearing; the first panic of
-/// each is told to the others as an [`Event::Warning`].
+/// its text anywhere. An observer that panics breaks no call and keeps no other observer from hearing; the first panic
+/// of each is told to the others as an [`Event::Warning`].
 ///
 /// # Examples
 /// ```
@@ -93,7 +93,7 @@ pub enum Event<'a> {
         succeeded: bool,
         /// Why there is none.
         failure: Option<Failure<'a>>,
-        /// Whether no caller is told of the failure: an older value stands in for it, or nobody waits for the
+        /// Whether no caller is told of the failure: an older value stands in for it, or no caller waits for the
         /// computation, which renews an entry. With feature `tracing` these are warnings, the others are told by
         /// [`Tracing::Verbose`](crate::Tracing::Verbose) alone.
         hidden: bool,
@@ -157,8 +157,9 @@ pub enum Event<'a> {
     /// Entries were invalidated, expired or cleared. A `set` of another process counts as an invalidation of its key,
     /// an own one does not.
     ///
-    /// Told once for each key, tag or namespace, when this process has forgotten, and the backend has been told. If that
-    /// failed the call returns an error; the backend follows when it is back. Other processes hear of it afterwards.
+    /// Told once for each key, tag or namespace, when this process has forgotten, and the backend has been told. If
+    /// that failed the call returns an error; the backend follows when it is back. Other processes hear of it
+    /// afterwards.
     ///
     /// # Examples
     /// ```
@@ -257,7 +258,7 @@ pub enum Operation {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// The backend failed too often of late.
+    /// The backend failed too often.
     BreakerOpen,
     /// Too many operations were under way, and too many waiting.
     QueueFull,

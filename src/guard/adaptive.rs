@@ -1,6 +1,6 @@
 //! The adaptive timeout: as long as operations take.
 //!
-//! The latencies of late fall into bins that grow by the same factor, from the shortest timeout to the longest; what is
+//! The last latencies fall into bins that grow by the same factor, from the shortest timeout to the longest; what is
 //! beyond either is clamped anyway. The percentile is found by counting from the longest bin down, which is short,
 //! since only so many are above it.
 

@@ -1,7 +1,7 @@
 //! Limits: how long an operation may take.
 //!
-//! As long as operations of its kind and length took of late, with some slack; a long value takes as long as the network
-//! does, so an operation on one has the whole time.
+//! As long as the last operations of its kind and length took, with some slack; a long value takes as long as the
+//! network does, so an operation on one has the whole time.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ pub(super) struct Limits {
     learned: Option<Learned>,
 }
 
-/// What was learned of late.
+/// What was learned.
 #[derive(Debug)]
 struct Learned {
     /// Of small and of medium values.

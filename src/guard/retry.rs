@@ -1,4 +1,4 @@
-//! Retries: once more, where that is safe and spares somebody.
+//! Retries: once more, where that is safe and spares a caller an error.
 //!
 //! A budget keeps them a small share of all operations, so that a backend in trouble is not asked twice as much.
 

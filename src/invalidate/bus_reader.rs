@@ -53,7 +53,7 @@ pub(crate) struct BusReader {
     clock: Arc<dyn Clock>,
     observers: Observers,
     state: ReaderState,
-    /// Set once the first attempt to listen has ended, either way, or somebody has waited long enough.
+    /// Set once the first attempt to listen has ended, either way, or a caller has waited long enough.
     tried: SetOnce<()>,
 }
 
@@ -99,7 +99,7 @@ impl BusReader {
         self.source
     }
 
-    /// Sees to it that somebody listens. Waits for that the first time, because what is read before is not covered.
+    /// Sees to it that a task listens. Waits for that the first time, because what is read before is not covered.
     #[inline]
     pub(crate) async fn listen(self: &Arc<Self>) {
         if self.tried.get().is_some() && self.state.is_alive(self.clock.ticks()) {

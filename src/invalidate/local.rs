@@ -1,6 +1,6 @@
 //! What this process holds, and how it forgets.
 //!
-//! L1, and the fences of what is under way: whoever forgets one without the other lets an old value back in.
+//! L1, and the fences of what is under way: forgetting one without the other would let an old value back in.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};

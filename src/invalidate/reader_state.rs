@@ -62,7 +62,7 @@ pub(super) struct Turn {
 }
 
 impl ReaderState {
-    /// Whether a task reads and has given a sign of life of late.
+    /// Whether a task reads and has given a sign of life lately.
     #[inline]
     pub(super) fn is_alive(&self, now: u64) -> bool {
         let alive = self.alive.load(SeqCst);

@@ -142,7 +142,7 @@ impl RetryQueue {
         gone.filter(|(gone, _)| *gone != target).map(|(_, pending)| pending)
     }
 
-    /// Whether nobody works on the changes. Then the caller does.
+    /// Whether no task works on the changes. Then the caller does.
     pub(crate) fn begin(&self) -> bool {
         !std::mem::replace(&mut self.lock().running, true)
     }

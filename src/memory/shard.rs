@@ -196,7 +196,7 @@ impl<S: Store> Shard<S> {
 
     /// Lets one entry go, if there is any.
     fn evict(&mut self, now: Now<'_>, dropped: &mut Dropped) {
-        // What nobody can read gives way before anything else does.
+        // What cannot be read any more gives way before anything else does.
         if let Some(hash) = self.dead_tail(now) {
             return self.pop(hash, dropped);
         }

@@ -1,8 +1,8 @@
 //! Orders to forget more than one key.
 //!
 //! What is kept carries the last order before its computation or its read began; as long as there was none since, one
-//! load says that it is good. Only after an order it has to be asked whether it concerned everything or one of the tags,
-//! and whether what is older is gone or only expired.
+//! load says that it is good. Only after an order it has to be asked whether it concerned everything or one of the
+//! tags, and whether what is older is gone or only expired.
 
 use std::fmt;
 use std::sync::atomic::{
@@ -174,8 +174,9 @@ impl Orders {
         self.begin(next);
     }
 
-    /// Something that others told may have been missed: L1 is not believed, and what is under way is nobody's answer who
-    /// comes later. What is stored in the backend is judged by the ledger and by leases there, which missed nothing.
+    /// Something that others told may have been missed: L1 is not believed, and what is under way is nobody's answer
+    /// who comes later. What is stored in the backend is judged by the ledger and by leases there, which missed
+    /// nothing.
     pub(crate) fn miss(&self) {
         let _raised = self.raised();
         let next = self.next();
@@ -222,7 +223,7 @@ impl Orders {
         self.doubted.load() > since
     }
 
-    /// Whether what began at the tick `begun` is believed at the tick `now` even if nobody was heard since.
+    /// Whether what began at the tick `begun` is believed at the tick `now` even if no other process was heard since.
     pub(crate) fn is_young(&self, begun: u64, now: u64) -> bool {
         now < begun.saturating_add(self.belief)
     }
@@ -246,12 +247,14 @@ impl Orders {
         self.forgot_all(since) || self.expired.load() > since
     }
 
-    /// Whether nothing that began after the order `since`, and before the next, may even stand in for a failing computation.
+    /// Whether nothing that began after the order `since`, and before the next, may even stand in for a failing
+    /// computation.
     pub(crate) fn cleared(&self, since: Moment) -> bool {
         self.cleared.load() > since
     }
 
-    /// The tick at which what began after the order `since`, and before the next, expired with everything else, if it did.
+    /// The tick at which what began after the order `since`, and before the next, expired with everything else, if it
+    /// did.
     pub(crate) fn expired_at(&self, since: Moment) -> Option<u64> {
         if self.expired.load() <= since {
             return None;

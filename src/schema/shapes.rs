@@ -57,7 +57,7 @@ pub(super) struct Shape {
     pub(super) parts: Vec<Part>,
     /// The bytes in memory of an element of a sequence; of a key and a value of a map.
     pub(super) sizes: [usize; 2],
-    /// How many choices lead from here to a part that nobody has seen.
+    /// How many choices lead from here to a part that was not seen yet.
     distance: usize,
 }
 

@@ -53,7 +53,7 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
         }
     }
 
-    /// While this process holds the lease of the key, so that nobody writes unseen.
+    /// While this process holds the lease of the key, so that no process writes unseen.
     async fn expire_under(&self, guard: &Guard<B>, key: &Key, token: LeaseToken) -> Result<(), Error> {
         let Some(Expired { bytes, keep, stored }) = self.fallback(guard, key).await? else {
             return guard.remove(key).await;
@@ -61,7 +61,7 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
         if guard.put(key, bytes, keep, Some(token)).await? {
             return Ok(());
         }
-        // The lease has ended: because somebody wrote something newer, or because it ran out.
+        // The lease has ended: because another process wrote something newer, or because it ran out.
         if guard.get(key).await?.is_some_and(|found| found == stored) {
             return guard.remove(key).await;
         }
@@ -84,7 +84,7 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
     }
 }
 
-/// Does `work` under the lease `token`. If it fails nobody is kept waiting for it.
+/// Does `work` under the lease `token`. If it fails, no other process is kept waiting for it.
 async fn released<B: Backend>(
     guard: &Guard<B>,
     key: &Key,

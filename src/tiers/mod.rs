@@ -71,7 +71,7 @@ pub(crate) struct Found<T> {
     pub(crate) in_l1: bool,
     /// The tick from which it is expired.
     pub(crate) expires: u64,
-    /// `None` is none, or that nobody asked for them.
+    /// `None`: there are none, or they were not asked for.
     pub(crate) tags: Option<Tags>,
 }
 
@@ -206,8 +206,8 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
         }
     }
 
-    /// Warns of a key that this process itself uses for values of two types. A type that has changed since the entry was
-    /// stored is none of this: the process knows the new one alone.
+    /// Warns of a key that this process itself uses for values of two types. A type that has changed since the entry
+    /// was stored is another matter: the process knows the new one alone.
     #[cold]
     fn tell_types_in_turns(&self) {
         let message = "a key holds values of two types in turns, so each replaces the other and is computed anew: give each \

@@ -63,8 +63,8 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
         Ok(found)
     }
 
-    /// The entry in bytes that the backend has, which is kept in L1 for the rest of its life if `admit` says so. `None` if
-    /// it is of no use, or not newer than what is known.
+    /// The entry in bytes that the backend has, which is kept in L1 for the rest of its life if `admit` says so. `None`
+    /// if it is of no use, or not newer than what is known.
     pub(crate) async fn accept<T: Value>(
         &self,
         lookup: Lookup<'_, T>,
@@ -132,8 +132,8 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
         Some(Found { value, age, in_l1: false, expires, tags: Some(tags) })
     }
 
-    /// Deals with an entry that cannot be read. One that is not authentic leaves the backend, unless the cache is set to
-    /// fail closed.
+    /// Deals with an entry that cannot be read. One that is not authentic leaves the backend, unless the cache is set
+    /// to fail closed.
     async fn reject<T: Value>(
         &self,
         guard: &Guard<B>,
@@ -153,7 +153,7 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
                            invalidate the key once you know why";
             return Err(Error::new(ErrorKind::Unauthentic, message));
         }
-        // A failure is told by the guard, and is none of the read: the entry is a miss either way.
+        // A failure is told by the guard, and is no failure of the read: the entry is a miss either way.
         let _ = guard.remove(lookup.key).await;
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Workers: the threads that make requests.
 //!
 //! A request occupies its thread from beginning to end, so there is a thread for each connection and none beyond. They
-//! are started when they are first needed, and end with the backend. What waits for them is bounded; what nobody waits
+//! are started when they are first needed, and end with the backend. What waits for them is bounded; what no call waits
 //! for any more is not begun.
 
 use std::collections::VecDeque;

@@ -22,8 +22,8 @@ const MAGIC: [u8; 3] = [0x43, 0x4B, 1];
 #[derive(Debug)]
 pub(super) enum Found {
     Alive(Alive),
-    /// No entry, or what is left alone until a write takes its place: a link, not a file, one that this user may not read,
-    /// too large, or with flags of a later version.
+    /// No entry, or what is left alone until a write takes its place: a link, not a file, one that this user may not
+    /// read, too large, or with flags of a later version.
     Nothing,
     /// Expired, or not an entry: to be removed while its name still leads to this very file.
     Spoiled(fs::File),
@@ -79,7 +79,7 @@ impl Alive {
         self.read()
     }
 
-    /// The value, unless somebody rewrites the file in place.
+    /// The value, unless the file is rewritten in place.
     pub(super) fn read(self) -> io::Result<Option<Bytes>> {
         let length = self.metadata.len().saturating_sub(HEADER as u64);
         let mut value = Vec::new();

@@ -30,7 +30,7 @@ impl Note {
         Ok(Self::decode(&bytes).filter(|note| now < note.ends))
     }
 
-    /// Writes the lease to a new file. Not synced: after a crash of the system nobody holds a lease.
+    /// Writes the lease to a new file. Not synced: after a crash of the system no process holds a lease.
     pub(super) fn write(&self, path: &Path) -> io::Result<()> {
         let mut options = fs::OpenOptions::new();
         let mut file = os::private(os::no_follow(options.write(true).create_new(true))).open(path)?;

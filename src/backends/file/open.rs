@@ -1,6 +1,6 @@
 //! What must hold before a directory is used.
 //!
-//! Whoever can put a file into the directory can put a value into the program, so a directory that others own, can
+//! A user who can put a file into the directory can put a value into the program, so a directory that others own, can
 //! write to, or can redirect is refused.
 
 use std::fs;

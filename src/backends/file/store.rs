@@ -216,7 +216,7 @@ impl Store {
             self.place(&mut locked, name, temp, value).map(|()| true)
         });
         if filled.is_err() {
-            // Nobody has to wait for a value that will not come. If this fails too, the lease ends by itself.
+            // No process has to wait for a value that will not come. If this fails too, the lease ends by itself.
             let _ = self.release(name, token, Duration::ZERO);
         }
         filled
@@ -308,8 +308,8 @@ impl Store {
         Note::live(&self.dir.lease(name), self.clock.wall()).map_err(error::entry)
     }
 
-    /// Whether a lease of another living holder is out. Another program may have written one that lasts longer, or the clock
-    /// has gone back since.
+    /// Whether a lease of another living holder is out. Another program may have written one that lasts longer, or the
+    /// clock has gone back since.
     fn is_leased(&self, name: Name, hold: Duration, token: LeaseToken) -> Result<bool, Error> {
         let note = self.note(name)?;
         let latest = self.clock.wall().saturating_add(millis(longest_lease(hold)));
@@ -327,7 +327,7 @@ impl Store {
         Ok(())
     }
 
-    /// Removes a spoiled entry, if its name still leads to `file` and nobody is writing; a later read tries again.
+    /// Removes a spoiled entry, if its name still leads to `file` and no process is writing; a later read tries again.
     fn discard(&self, name: Name, file: &fs::File) {
         let path = self.dir.entry(name);
         let Ok(mut locked) = self.acquire(Duration::ZERO) else { return };

@@ -1,9 +1,9 @@
 //! Health: which servers to ask, as a state machine.
 //!
-//! A server that does not answer in time is doubted: it is asked as ever, until it has been silent for a second. One that
-//! fails is left alone for a second, then tried again by one operation. After so many more failures it is
-//! dead, and its keys move to the others; after a minute one operation tries it again. Where no other is alive, keys
-//! have nowhere to go, and a dead server is tried every second.
+//! A server that does not answer in time is doubted: it is asked as ever, until it has been silent for a second. One
+//! that fails is left alone for a second, then tried again by one operation. After so many more failures it is dead,
+//! and its keys move to the others; after a minute one operation tries it again. Where no other is alive, keys have
+//! nowhere to go, and a dead server is tried every second.
 //!
 //! Operations that were sent out before a change of state say nothing about the state after it, so a thousand that fail
 //! together are one failure.
@@ -34,7 +34,7 @@ enum State {
         failures: u32,
         next: u64,
     },
-    /// `next` is when it may be tried if nobody else is alive.
+    /// `next` is when it may be tried if no other server is alive.
     Dead {
         until: u64,
         next: u64,
@@ -61,12 +61,12 @@ impl Health {
         self.state == State::Well
     }
 
-    /// Whether its keys are others' at the tick `now`. One that is due to be tried is not, until somebody tries.
+    /// Whether its keys are others' at the tick `now`. One that is due to be tried is not, until a task tries.
     pub(super) fn is_away(&self, now: u64) -> bool {
         matches!(self.state, State::Dead { until, .. } if now < until)
     }
 
-    /// Asks to send an operation at the tick `now`. Whoever may try a server that failed is the only one for a while.
+    /// Asks to send an operation at the tick `now`. A task that may try a server that failed is the only one for a while.
     /// `alone` says that no other server is alive.
     pub(super) fn ask(&mut self, now: u64, alone: bool) -> Verdict {
         match self.state {

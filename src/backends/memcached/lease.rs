@@ -9,8 +9,8 @@
 //! id after they have seen its token. The id alone would not do: a server that starts anew counts anew.
 //!
 //! **A key with a value** keeps it, because others go on reading it. Its lease is a lock beside it, `<key>:lock`, at the
-//! same server, which holds the token and the id of the value. Whoever takes the lock looks at the value again after
-//! that, and gives the lock back if the value is another; whoever puts a placeholder looks for a lock after that. So of
+//! same server, which holds the token and the id of the value. A process that takes the lock looks at the value again after
+//! that, and gives the lock back if the value is another; one that puts a placeholder looks for a lock after that. So of
 //! two that find the key in either state at once, at least one sees the other.
 //!
 //! **A value that ends by itself** while it is being renewed must not end the lease, or a busy key would be computed
@@ -202,7 +202,8 @@ impl Place<'_> {
         Ok(Lease::Held)
     }
 
-    /// Takes the lock of the value with this id, in place of what has its name: an earlier value's lock, or anything else.
+    /// Takes the lock of the value with this id, in place of what has its name: an earlier value's lock, or anything
+    /// else.
     async fn lock(&self, note: Note, earlier: Option<u64>, hold: u32) -> Result<bool, Error> {
         let set = Set::new(&self.lock, note.encode()).client_flags(FLAGS).ttl_raw(hold).return_cas();
         let set = match earlier {

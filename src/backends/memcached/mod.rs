@@ -61,8 +61,8 @@ mod server;
 ///
 /// What a server held before it was away is not believed when it is back, nor what a stand-in was told at an earlier
 /// time, and is removed where it is found: others may have replaced or removed it elsewhere. This process knows by
-/// itself when that was. Another one, which started later or was not cut off, can still read such an entry until its TTL
-/// is over.
+/// itself when that was. Another one, which started later or was not cut off, can still read such an entry until its
+/// TTL is over.
 ///
 /// Each server keeps for its own keys what was forgotten by namespace and by tag. Such an order goes to all of them at
 /// once, and leaves out those whose keys have moved to others; it fails if a server that still has its keys does not
@@ -188,7 +188,7 @@ impl Shared {
             return Ok(Some(found));
         }
         if let Some(id) = found.item.cas {
-            // Whoever cannot remove it does not believe it either.
+            // A process that cannot remove it does not believe it either.
             let _ = route.run(|| Delete::new(name).compare_cas(id)).await;
         }
         Ok(None)

@@ -126,11 +126,11 @@ mod tracking;
 /// second read of what this process itself writes, because the server does not tell whose change it was: with 200 keys
 /// and one `set` for 100 reads, L1 answers 97 % of the reads in place of 99 %.
 ///
-/// The tiny write must come back as word of a change. If it does not within [`RedisSettings::timeout`], nobody is heard
-/// any more: L1 believes nothing it holds, then and every second or so, until another connection is heard. So what is
-/// changed unheard is served for about two seconds, and never for longer than `max_staleness`. A server older than
-/// version 6, or an ACL without `+client|tracking`, is an [`Event::Warning`](crate::Event::Warning), once, and the bus
-/// goes on alone. Sentinels are followed to their master; a cluster is refused.
+/// The tiny write must come back as word of a change. If it does not within [`RedisSettings::timeout`], no process is
+/// heard any more: L1 believes nothing it holds, then and every second or so, until another connection is heard. So
+/// what is changed unheard is served for about two seconds, and never for longer than `max_staleness`. A server older
+/// than version 6, or an ACL without `+client|tracking`, is an [`Event::Warning`](crate::Event::Warning), once, and the
+/// bus goes on alone. Sentinels are followed to their master; a cluster is refused.
 ///
 /// # Errors
 /// [`ErrorKind::Denied`] for a user or password that the server refuses and for missing permissions;

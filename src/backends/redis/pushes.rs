@@ -1,7 +1,7 @@
 //! Pushes: what a server says was changed.
 //!
 //! It names every key below a prefix that anybody writes, removes or lets expire, the cache's own writes included:
-//! several changes within one turn of the server are one push, so nobody can tell whose they were, and none is passed
+//! several changes within one turn of the server are one push, so it cannot be told whose they were, and none is passed
 //! over for having been one's own. Names that the cache keeps for itself are.
 
 use std::collections::HashSet;

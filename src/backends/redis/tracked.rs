@@ -1,8 +1,8 @@
 //! The tracked bus: the stream, and what the server says itself.
 //!
-//! Programs that are not ours tell nobody what they change; the server does. While it can be heard, its word also says
+//! Programs that are not ours do not tell what they change; the server does. While it can be heard, its word also says
 //! when to look at the stream, so one connection waits for both. While it cannot, the stream goes on alone, and each
-//! batch says that there is a gap: changes may be lost that nobody else would tell of. A position names the connection
+//! batch says that there is a gap: changes may be lost that nothing else would tell of. A position names the connection
 //! that was heard when it was given; behind that of any other there is a gap, too.
 
 use std::fmt;
@@ -31,7 +31,7 @@ pub(super) struct Tracked {
     reader: Box<str>,
     stream: Stream,
     state: Mutex<State>,
-    /// Held by whoever tries to get the server heard.
+    /// Held by the task that tries to get the server heard.
     opening: AsyncMutex<()>,
 }
 
@@ -113,7 +113,7 @@ impl Tracked {
                 }
                 Ok(batch)
             }
-            // A server that takes no writes may still be read from: nobody knows whether it is heard.
+            // A server that takes no writes may still be read from: it is not known whether it is heard.
             Err(_) => {
                 let mut batch = self.stream.look(after, || None).await?;
                 tracking.spare(sent);

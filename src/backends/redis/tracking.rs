@@ -35,7 +35,7 @@ struct Beats {
     proven: Instant,
 }
 
-/// The longest time between two beats that nobody needs sooner.
+/// The longest time between two beats that no caller needs sooner.
 const PACE: Duration = Duration::from_secs(1);
 /// How long a beat stays if the server is lost between writing and removing it, in milliseconds.
 const LIFE: u32 = 10_000;
@@ -98,7 +98,7 @@ impl Tracking {
         beats.proven = beats.proven.max(sent);
     }
 
-    /// The number of the next beat, if one is due where somebody waits for so long at a time: their own bound is four
+    /// The number of the next beat, if one is due where a reader waits for so long at a time: their own bound is four
     /// waits, of which this takes a sixteenth.
     pub(super) fn due(&self, wait: Duration) -> Option<u64> {
         let is_due = self.beats().proven.elapsed() >= PACE.min(wait / 4);

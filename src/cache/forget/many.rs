@@ -22,7 +22,7 @@ pub(super) enum Extent {
 /// A tag.
 pub(super) struct Tag {
     fingerprint: u64,
-    /// Kept if somebody wants to hear of it.
+    /// Kept if an observer wants to hear of it.
     name: Option<Box<str>>,
 }
 
@@ -84,8 +84,8 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         }
     }
 
-    /// Tells others of an order that any part of the backend took, if they were not told with it. What of the order failed
-    /// is the answer.
+    /// Tells others of an order that any part of the backend took, if they were not told with it. What of the order
+    /// failed is the answer.
     async fn finish_order(&self, change: &Change, begun: Moment, reached: Reached) -> Result<(), Error> {
         let told = match reached.is_something() {
             true => self.shared.publish_order(&self.namespace.root(), change, &reached).await,

@@ -110,7 +110,7 @@ impl RedisUrl {
     }
 
     /// Reads a URL that other programs read, too, as they do: options of theirs are left out, and a URL of something
-    /// else is none of Redis.
+    /// else is not one of Redis.
     ///
     /// # Errors
     /// If it is a URL of Redis with another fault.

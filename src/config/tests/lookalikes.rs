@@ -1,4 +1,4 @@
-//! Names nobody reads.
+//! Names that are not read.
 
 use super::environment;
 

@@ -41,7 +41,7 @@ fn unreadable_ca_file_only_warns_unless_set_for_cachekit() {
         }
     }
     assert_eq!(environment(&[("SSL_CERT_FILE", missing)]).ca_bundle, None, "passed over");
-    // Whoever speaks TLS finds it missing.
+    // A cache that speaks TLS finds it missing.
     let bundle = environment(&[("REQUESTS_CA_BUNDLE", missing)]).ca_bundle;
     assert_eq!(bundle.as_deref(), Some(Path::new(missing)));
     assert_eq!(faulty(&environment(&[("CACHEKIT_CA_BUNDLE", missing)])), ["CACHEKIT_CA_BUNDLE"]);
@@ -71,7 +71,7 @@ fn addresses_of_services_are_no_look_alikes() {
         silent(&vars);
     }
     silent(&[("REDIS_PORT", "tcp://10.0.0.11:6379"), ("REDIS_HOST", "redis"), ("REDIS_TLS_URL", "rediss://:p@h:6380")]);
-    // Without ports beside them these are nobody's addresses.
+    // Without ports beside them these are no addresses.
     for name in
         ["CACHEKIT_REDIS_NAME", "CACHEKIT_ENV_X", "CACHEKIT_REDIS_HOST", "CACHEKIT_PORTS", "CACHEKIT_REDIS_PORT_X"]
     {

@@ -1,4 +1,4 @@
-//! Whole values, whoever writes and whoever walks away.
+//! Whole values, however many write and however many leave.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;

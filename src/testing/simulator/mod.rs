@@ -48,7 +48,7 @@ pub use self::violation::{Report, Violation};
 ///   ledger is read anew at least that often.
 /// - What has expired, by its TTL or by an expiry, is read no more: it stands in for a computation that fails or is
 ///   late, within its grace. What was invalidated does not even that, nor what was cleared while the computation ran.
-/// - Nobody gets another key's value, or one that never was.
+/// - No call gets another key's value, or one that never was.
 /// - `get_or_compute` returns no error but its computation's own; nothing fails while there is no trouble.
 /// - A call of `get_or_compute` ends in the time that its deadline and the limits of the backend leave it, whatever
 ///   runtime stands still, if its own does not.

@@ -85,7 +85,7 @@ impl Cluster {
         Ok((outcome, true))
     }
 
-    /// Asks the nodes that are known, and if none of them answers those of the URL.
+    /// Asks the nodes that are known, and if no node of them answers, those of the URL.
     async fn read(&self) -> Result<Arc<Map>, Error> {
         let known: Vec<Arc<Node>> = self.map().map(|map| map.nodes().cloned().collect()).unwrap_or_default();
         if !known.is_empty()
