@@ -47,6 +47,7 @@ mod spread;
 mod storm;
 mod support;
 mod timeless;
+mod users;
 mod vectors;
 mod waiting;
 mod warnings;

@@ -1,4 +1,4 @@
-//! How long operations may take, by how long they took of late.
+//! How long operations may take, by how long the last ones took.
 
 use std::time::Duration;
 

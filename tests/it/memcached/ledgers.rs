@@ -11,6 +11,7 @@ use cachekit::{Backend, Cache, CacheBuilder, Intent, MemcachedSettings};
 
 use super::support::{MINUTE, at_once, on_clock, with};
 use crate::servers::{self, Mood, Proxy, eventually};
+use crate::users::{fill, found, odd};
 
 type Users = Cache<Memcached, Checked<Postcard>>;
 
@@ -41,14 +42,6 @@ impl<const N: usize> Servers<N> {
         users(on_clock(&self.all.each_ref(), &self.clock, change), &self.clock)
     }
 
-    /// Stores all users, the even ones with the tag `even`.
-    async fn fill(&self, cache: &Users) {
-        for id in 0..USERS {
-            let tag = if id % 2 == 0 { "even" } else { "odd" };
-            cache.entry(id).tags([tag]).set(id).await.unwrap();
-        }
-    }
-
     /// The users at one server.
     fn at(&self, server: usize) -> Vec<usize> {
         (0..USERS).filter(|id| self.all[server].text(&format!("users:{id}")).is_some()).collect()
@@ -60,28 +53,12 @@ impl<const N: usize> Servers<N> {
     }
 }
 
-/// Which of these users are found; a failure of their server is as good as an absence.
-async fn found(cache: &Users, ids: &[usize]) -> Vec<usize> {
-    let mut found = Vec::new();
-    for id in ids {
-        if let Ok(Some(value)) = cache.get::<usize>(*id).await {
-            assert_eq!(value, *id);
-            found.push(*id);
-        }
-    }
-    found
-}
-
-fn odd(ids: &[usize]) -> Vec<usize> {
-    ids.iter().copied().filter(|id| id % 2 == 1).collect()
-}
-
 #[tokio::test]
 async fn lost_server_takes_only_its_own_entries_however_it_is_lost() {
     for (lost, killed) in [(0, true), (1, true), (2, true), (0, false), (1, false), (2, false)] {
         let servers = Servers::<3>::start();
         let (one, two) = (servers.process(), servers.process());
-        servers.fill(&one).await;
+        fill(&one, USERS).await;
         let gone = servers.at(lost);
         let kept: Vec<usize> = (0..USERS).filter(|id| !gone.contains(id)).collect();
         assert!(gone.len() > 1 && !odd(&gone).is_empty() && odd(&kept).len() < kept.len());
@@ -135,7 +112,7 @@ async fn lost_server_takes_only_its_own_entries_however_it_is_lost() {
 async fn servers_restarted_in_turn_lose_nothing_stored_since() {
     let servers = Servers::<3>::start();
     let cache = servers.process();
-    servers.fill(&cache).await;
+    fill(&cache, USERS).await;
     for restarted in 0..3 {
         servers.all[restarted].restart();
         servers.later();
@@ -202,7 +179,7 @@ async fn invalidation_that_missed_a_server_is_repeated_on_its_return() {
 async fn orders_at_once_revive_nothing_and_end_in_agreement() {
     let servers = Servers::<3>::start();
     let processes = [(); 3].map(|()| servers.process());
-    servers.fill(&processes[0]).await;
+    fill(&processes[0], USERS).await;
     at_once(30, |order| {
         let cache = processes[order % 3].clone();
         async move {
@@ -217,7 +194,7 @@ async fn orders_at_once_revive_nothing_and_end_in_agreement() {
         assert_eq!(found(cache, &all).await, [0; 0]);
     }
     servers.later();
-    servers.fill(&processes[1]).await;
+    fill(&processes[1], USERS).await;
     servers.later();
     for cache in &processes {
         assert_eq!(found(cache, &all).await, all);
@@ -233,7 +210,7 @@ async fn what_all_servers_expire_is_a_fallback_on_each() {
         builder.stale_if_error(MINUTE).clock(Arc::new(servers.clock.clone())).build().unwrap()
     };
     let (one, two) = (build(), build());
-    servers.fill(&one).await;
+    fill(&one, USERS).await;
     one.expire_all().await.unwrap();
     servers.later();
     for cache in [one, two] {
@@ -249,7 +226,7 @@ async fn what_all_servers_expire_is_a_fallback_on_each() {
 async fn loss_of_all_servers_fails_no_call_and_revives_no_entry() {
     let servers = Servers::<2>::start();
     let cache = servers.process();
-    servers.fill(&cache).await;
+    fill(&cache, USERS).await;
     servers.all.iter().for_each(servers::Memcached::kill);
     servers.later();
     assert!(cache.invalidate_tag("even").await.is_err());
@@ -263,7 +240,7 @@ async fn loss_of_all_servers_fails_no_call_and_revives_no_entry() {
         cache.invalidate_many(all.clone()).await.is_ok() && cache.pending() == 0
     })
     .await;
-    servers.fill(&cache).await;
+    fill(&cache, USERS).await;
     servers.later();
     assert_eq!(found(&cache, &all).await, all);
 }
@@ -273,7 +250,7 @@ async fn an_entry_is_at_one_server() {
     let servers = Servers::<3>::start();
     let memcached = with(&servers.all.each_ref(), |_| ());
     let cache = users(memcached.clone(), &servers.clock);
-    servers.fill(&cache).await;
+    fill(&cache, USERS).await;
     for id in 0..USERS {
         assert_eq!((0..3).filter(|server| servers.at(*server).contains(&id)).count(), 1, "{id}");
     }

@@ -11,6 +11,7 @@ use cachekit::{Cache, CacheBuilder, Intent};
 
 use super::support::{hasty, patient};
 use crate::servers::{Cluster, Server, eventually};
+use crate::users::{fill, found, odd};
 
 type Users = Cache<Redis, Checked<Postcard>>;
 
@@ -36,14 +37,6 @@ impl Masters {
         let builder = builder.backend(hasty(&self.cluster.url())).swr_enabled(false).invalidation_enabled(false);
         let builder = builder.adaptive_timeout_enabled(false).breaker_enabled(false);
         builder.clock(Arc::new(self.clock.clone())).build().unwrap()
-    }
-
-    /// Stores all users, the even ones with the tag `even`.
-    async fn fill(&self, cache: &Users) {
-        for id in 0..USERS {
-            let tag = if id % 2 == 0 { "even" } else { "odd" };
-            cache.entry(id).tags([tag]).set(id).await.unwrap();
-        }
     }
 
     /// Lets what is known of the ledgers be asked for anew.
@@ -72,22 +65,6 @@ impl Masters {
     }
 }
 
-/// Which of these users are found; a failure of their master is as good as an absence.
-async fn found(cache: &Users, ids: &[usize]) -> Vec<usize> {
-    let mut found = Vec::new();
-    for id in ids {
-        if let Ok(Some(value)) = cache.get::<usize>(*id).await {
-            assert_eq!(value, *id);
-            found.push(*id);
-        }
-    }
-    found
-}
-
-fn odd(ids: &[usize]) -> Vec<usize> {
-    ids.iter().copied().filter(|id| id % 2 == 1).collect()
-}
-
 fn all() -> Vec<usize> {
     (0..USERS).collect()
 }
@@ -96,7 +73,7 @@ fn all() -> Vec<usize> {
 async fn each_group_of_slots_has_bookkeeping_in_one_slot_of_its_own() {
     let masters = Masters::start();
     let cache = masters.process();
-    masters.fill(&cache).await;
+    fill(&cache, USERS).await;
     cache.invalidate_tag("even").await.unwrap();
     let names = masters.cluster.nodes.iter().map(|node| node.cli(&["KEYS", "users::{ledger-*"]));
     let names: Vec<String> =
@@ -115,7 +92,7 @@ async fn a_master_that_was_emptied_takes_only_what_it_had() {
     for lost in 0..3 {
         let masters = Masters::start();
         let (one, two) = (masters.process(), masters.process());
-        masters.fill(&one).await;
+        fill(&one, USERS).await;
         assert_eq!(found(&two, &all()).await, all());
         let node = &masters.cluster.nodes[lost];
         let gone = masters.of(node);
@@ -138,7 +115,7 @@ async fn a_master_that_was_emptied_takes_only_what_it_had() {
 async fn invalidation_missing_a_lost_master_fails_and_is_done_later() {
     let masters = Masters::start();
     let (one, two) = (masters.process(), masters.process());
-    masters.fill(&one).await;
+    fill(&one, USERS).await;
     assert_eq!(found(&two, &all()).await, all());
     let node = &masters.cluster.nodes[1];
     let gone = masters.of(node);
@@ -189,7 +166,7 @@ async fn invalidation_missing_a_lost_master_fails_and_is_done_later() {
 async fn moved_slot_keeps_its_ledger_and_a_lost_one_costs_one_group() {
     let masters = Masters::start();
     let cache = masters.process();
-    masters.fill(&cache).await;
+    fill(&cache, USERS).await;
     cache.invalidate_tag("even").await.unwrap();
     let moved = odd(&all())[0];
     let owner = masters.cluster.move_slot(&format!("users:{moved}"));
@@ -202,7 +179,7 @@ async fn moved_slot_keeps_its_ledger_and_a_lost_one_costs_one_group() {
     for cache in [&cache, &masters.process()] {
         assert_eq!(found(cache, &all()).await, [0; 0]);
     }
-    masters.fill(&cache).await;
+    fill(&cache, USERS).await;
     let names = owner.cli(&["KEYS", "users::{ledger-*}:?"]);
     let head = names.split_whitespace().next().expect("a master has the bookkeeping of some groups");
     let lost = masters.slot(head) / GROUP;
@@ -230,7 +207,7 @@ async fn process_that_hears_an_invalidation_makes_no_extra_reads() {
         builder.adaptive_timeout_enabled(false).clock(Arc::new(masters.clock.clone())).build().unwrap()
     };
     let (one, two) = (build(), build());
-    masters.fill(&one).await;
+    fill(&one, USERS).await;
     assert_eq!(found(&two, &all()).await, all());
     one.invalidate_tag("even").await.unwrap();
     eventually("the order is heard", async || found(&two, &[0]).await.is_empty()).await;
