@@ -40,31 +40,37 @@ pub(super) struct Notice<'a> {
 
 impl<B: Backend, C: Codec> Inner<B, C> {
     /// Tells others of a change that the backend took. What failed leaves work for later.
-    pub(super) async fn finish(&self, parts: &[Notice<'_>], made: Result<(), Error>, work: Work) -> Result<(), Error> {
-        let later =
-            |part: &Notice<'_>, work: &Work| self.retry_later(part.target.clone(), part.key, part.begun, work.clone());
+    pub(super) async fn finish(
+        &self,
+        notices: &[Notice<'_>],
+        made: Result<(), Error>,
+        work: Work,
+    ) -> Result<(), Error> {
+        let later = |notice: &Notice<'_>, work: &Work| {
+            self.retry_later(notice.target.clone(), notice.key, notice.begun, work.clone())
+        };
         if let Err(error) = made {
-            parts.iter().for_each(|part| later(part, &work));
+            notices.iter().for_each(|notice| later(notice, &work));
             return Err(error);
         }
-        parts.iter().for_each(|part| self.tiers.l2.retries.settle(&part.target, part.begun));
+        notices.iter().for_each(|notice| self.tiers.l2.retries.settle(&notice.target, notice.begun));
         self.ensure_retries();
         let width = self.policy().backpressure.map_or(WIDTH, |rules| rules.max_concurrent.clamp(1, WIDTH));
         let mut told = Ok(());
-        for few in parts.chunks(width) {
+        for few in notices.chunks(width) {
             if told.is_err() && self.retries_changes() {
                 // Nor would the bus take these.
-                few.iter().for_each(|part| later(part, &Work::Publish));
+                few.iter().for_each(|notice| later(notice, &Work::Publish));
                 continue;
             }
-            let tell = async |part: &Notice<'_>| match part.is_told {
+            let tell = async |notice: &Notice<'_>| match notice.is_told {
                 true => Ok(()),
-                false => self.shared.publish(part.key, &part.message).await,
+                false => self.shared.publish(notice.key, &notice.message).await,
             };
             let results = join::all(few.iter().map(tell)).await;
-            for (part, result) in few.iter().zip(results) {
+            for (notice, result) in few.iter().zip(results) {
                 if result.is_err() {
-                    later(part, &Work::Publish);
+                    later(notice, &Work::Publish);
                 }
                 told = told.and(result);
             }

@@ -174,8 +174,8 @@ impl Orders {
         self.begin(next);
     }
 
-    /// Something that others told may have been missed: L1 is not believed, and what is under way is nobody's answer
-    /// who comes later. What is stored in the backend is judged by the ledger and by leases there, which missed
+    /// Something that others told may have been missed: L1 is not believed, and what is under way answers no
+    /// caller that comes later. What is stored in the backend is judged by the ledger and by leases there, which missed
     /// nothing.
     pub(crate) fn miss(&self) {
         let _raised = self.raised();

@@ -46,11 +46,13 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
     /// The bytes that the backend has under `key`, and with them the head of the ledger where that is due.
     pub(crate) async fn fetch(&self, key: &Key, complaint: &Complaint) -> Result<Option<Bytes>, Error> {
         let Some(guard) = &self.l2.guard else { return Ok(None) };
-        let part = guard.part(key);
-        let due = self.l2.ledgers.as_ref().and_then(|ledgers| Some((ledgers, ledgers.due(part)?)));
+        let due = self.l2.ledgers.as_ref().and_then(|ledgers| {
+            let part = guard.part(key);
+            Some((ledgers, part, ledgers.due(part)?))
+        });
         let found = match due {
             None => guard.read(key, complaint).await?,
-            Some((ledgers, (head, asked))) => {
+            Some((ledgers, part, (head, asked))) => {
                 let both: Boxed<'_, _> = Box::pin(guard.read_with(key, head, complaint));
                 let (bytes, found) = both.await?;
                 if bytes.is_some() || found.is_some() {

@@ -88,8 +88,8 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         for (change, turn) in &due {
             change.end(turn, &removed);
         }
-        let parts: Vec<Notice<'_>> = due.iter().map(|(change, _)| change.notice()).collect();
-        self.finish(&parts, removed, Work::Remove).await
+        let notices: Vec<Notice<'_>> = due.iter().map(|(change, _)| change.notice()).collect();
+        self.finish(&notices, removed, Work::Remove).await
     }
 
     fn retry_all_later(&self, batch: &[KeyChange<B, C>]) {
