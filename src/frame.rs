@@ -35,7 +35,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 /// A moment of a ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -91,8 +91,10 @@ pub(crate) enum Kind {
 /// Fingerprints of the tags of an entry.
 pub(crate) type Tags = Arc<[u64]>;
 
-/// The most tags an entry can carry.
+/// The most tags of the program's an entry can carry.
 pub(crate) const MAX_TAGS: usize = 1_024;
+/// With that of its domain.
+const MOST_TAGS: usize = MAX_TAGS + 1;
 
 const MAGIC: [u8; 2] = [0xC1, 0x01];
 /// The bytes in front of the tags.
@@ -149,7 +151,7 @@ pub(crate) fn start(kind: Kind, out: &mut Vec<u8>) {
 impl Header {
     /// The bytes of this header, as they stand in front of the codec's output.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
-        let tags = &self.tags[..self.tags.len().min(MAX_TAGS)];
+        let tags = &self.tags[..self.tags.len().min(MOST_TAGS)];
         let mut out = Vec::with_capacity(FIXED + size_of_val(tags));
         start(Kind::Entry, &mut out);
         out.push(0);
@@ -175,7 +177,7 @@ impl Header {
         let (Kind::Entry, rest) = kind(bytes)? else { return None };
         let mut fields = Fields(rest);
         let (flags, count) = (fields.u8()?, usize::from(fields.u16()?));
-        if flags & !VALIDATOR != 0 || count > MAX_TAGS {
+        if flags & !VALIDATOR != 0 || count > MOST_TAGS {
             return None;
         }
         let header = Self {
@@ -255,6 +257,12 @@ pub(crate) fn fingerprint(name: &str) -> u64 {
     xxh3_64(name.as_bytes())
 }
 
+/// The tag of all entries of a domain. No tag that a program names has it.
+pub(crate) fn domain_tag(name: &str) -> u64 {
+    const SEED: u64 = u64::from_le_bytes(*b"+domain:");
+    xxh3_64_with_seed(name.as_bytes(), SEED)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -295,7 +303,7 @@ mod tests {
 
     #[test]
     fn header_reads_back_with_any_tags_and_never_if_cut_short() {
-        for tags in [0, 1, 64, 65, 255, 256, 1_023, MAX_TAGS] {
+        for tags in [0, 1, 64, 65, 255, 256, 1_023, MAX_TAGS, MOST_TAGS] {
             let written = header(tags).to_bytes();
             let bytes = [&written[..], b"body"].concat();
             assert_eq!(Header::split(&bytes), Some((header(tags), &written[..], &b"body"[..])), "{tags} tags");
@@ -307,7 +315,7 @@ mod tests {
 
     #[test]
     fn header_with_too_many_tags_or_unknown_flags_is_rejected() {
-        let bytes = header(MAX_TAGS).to_bytes();
+        let bytes = header(MOST_TAGS).to_bytes();
         assert_eq!(bytes[..6], [0xC1, 0x01, 0x05, 0, 0x04, 0x00]);
         for head in [[0, 0x04, 0x01], [0, 0xff, 0xff], [2, 0, 0], [0x80, 0, 0]] {
             let forged = [&bytes[..3], &head, &vec![0; 1 << 20]].concat();

@@ -3,9 +3,10 @@
 //! The text of a key is `namespace:part` or `namespace:part/part/...`. Every byte of a part outside
 //! `A-Z a-z 0-9 . _ -` is written `%XX`, so the separators cannot be forged and different parts never
 //! give one text. A user key holds exactly one `:`; reserved names (locks, chunks, the ledger) and the keys of tenants
-//! (`namespace:@tenant:part/...`) hold more, so no user key can collide with them. Texts longer than
+//! (`namespace:@tenant:part/...`) and domains (`namespace:+domain:part/...`) hold more, so no user key can collide with
+//! them. Texts longer than
 //! [`Key::MAX_LEN`] keep a readable head and end in `~` and a BLAKE2b-256 tail; `~` never appears otherwise. Where
-//! names are hidden a key is `namespace:#` and a hash; `@` and `#` never appear otherwise, either.
+//! names are hidden a key is `namespace:#` and a hash; `@`, `+` and `#` never appear otherwise, either.
 
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
@@ -361,7 +362,7 @@ macro_rules! displayed_parts {
 // Each is displayed as one text, and no two as the same.
 displayed_parts!(IpAddr Ipv4Addr Ipv6Addr);
 
-impl<P: KeyPart> IntoKey for P {
+impl<P: KeyPart + ?Sized> IntoKey for P {
     fn write_key(&self, key: &mut KeyWriter<'_>) {
         key.part(self);
     }

@@ -146,6 +146,7 @@ mod tasks;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod tiers;
+mod typed;
 mod warnings;
 
 #[doc(no_inline)]
@@ -153,7 +154,7 @@ pub use self::intent as Intent;
 pub use crate::backends::{Backend, Capabilities, Lease, LeaseToken};
 pub use crate::builder::CacheBuilder;
 pub use crate::bus::{AnyBus, Batch, Bus, Position};
-pub use crate::cache::{Cache, Computed, Entry, Health};
+pub use crate::cache::{Cache, Computed, DomainSettings, Entry, Health};
 pub use crate::clock::{Clock, SystemClock};
 pub use crate::codec::Codec;
 pub use crate::config::{
@@ -173,6 +174,7 @@ pub use crate::seal::Value;
 #[cfg(feature = "encryption")]
 pub use crate::sensitive::Sensitive;
 pub use crate::sensitive::Storable;
+pub use crate::typed::{TypedCache, TypedEntry};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

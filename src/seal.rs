@@ -115,12 +115,15 @@ pub(crate) struct Sealer<C> {
 impl<C: Codec> Sealer<C> {
     pub(crate) fn new(codec: C, policy: &Policy) -> Self {
         let stack = frame::fingerprint(&codec.name()) as u32;
-        let version = match policy.schema_version {
-            0 => 0,
-            version => frame::fingerprint(&format!("schema version {version}")),
-        };
-        let max_value_size = policy.max_value_size;
+        let (version, max_value_size) = (mark_of(policy.schema_version), policy.max_value_size);
         Self { codec, stack, version, max_value_size, verified: Arc::default(), trials: Arc::default() }
+    }
+
+    /// The same with another manual schema version.
+    pub(crate) fn with_version(&self, schema_version: u32) -> Self {
+        let &Self { stack, max_value_size, .. } = self;
+        let (codec, verified, trials) = (self.codec.clone(), Arc::clone(&self.verified), Arc::clone(&self.trials));
+        Self { codec, stack, version: mark_of(schema_version), max_value_size, verified, trials }
     }
 
     #[cfg(feature = "encryption")]
@@ -187,6 +190,17 @@ impl<C: Codec> Sealer<C> {
         is_first.then(|| format!("only L1 keeps values of this type, and no backend could be added later: {error}"))
     }
 
+    /// Whether the codec can carry values of this type, as far as the type alone tells.
+    ///
+    /// # Errors
+    /// As of a value that it cannot carry.
+    pub(crate) fn check_type<T: Value>(&self) -> Result<(), Error> {
+        let reading = Reading::trial(schema_of::<T>(), type_name::<T>());
+        let context = self.context("", &[]).read_as(&reading);
+        // A codec of the user's that panics does so with a value at hand, which says more.
+        guarded(|| self.codec.encode(&(), context, &mut Vec::new())).unwrap_or(Ok(()))
+    }
+
     /// What the header of a frame says that was stored under the key text `key`, whatever its type.
     pub(crate) fn head(&self, key: &str, bytes: &[u8]) -> Result<EntryHead, Unreadable> {
         let (header, head, _) = Header::split(bytes).ok_or(Unreadable::Foreign)?;
@@ -227,6 +241,14 @@ impl<C: Codec> Sealer<C> {
 
     fn schema<T: Value>(&self) -> u64 {
         schema_of::<T>().fingerprint() ^ self.version
+    }
+}
+
+/// What a manual schema version adds to the fingerprint of a type.
+fn mark_of(schema_version: u32) -> u64 {
+    match schema_version {
+        0 => 0,
+        version => frame::fingerprint(&format!("schema version {version}")),
     }
 }
 

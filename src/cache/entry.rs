@@ -12,7 +12,6 @@ use crate::backends::Backend;
 use crate::codec::Codec;
 use crate::config::Grace;
 use crate::error::{ComputeError, Error};
-use crate::frame::Tags;
 use crate::key::IntoKey;
 use crate::seal::Value;
 use crate::sensitive::Storable;
@@ -170,7 +169,7 @@ impl<'a, B: Backend, C: Codec, K: IntoKey> Entry<'a, B, C, K> {
             let form = match self.cache.inner.seek(&self.key, &self.options) {
                 Look::Hit(form) => T::Form::clone(&form),
                 Look::Miss(mut miss) => {
-                    miss.tags = Tags::from(self.tags.as_slice());
+                    miss.tags = self.cache.inner.tiers.tags(&self.tags);
                     let finish = |value: T| Computed::new(value.into_form()).also(self.tags);
                     let compute = computation::boxed(compute, finish);
                     self.cache.inner.answer(miss, self.options, compute).await.map(Arc::unwrap_or_clone)?
@@ -226,7 +225,7 @@ impl<'a, B: Backend, C: Codec, K: IntoKey> Entry<'a, B, C, K> {
             match self.cache.inner.seek(&self.key, &self.options) {
                 Look::Hit(value) => Ok(value),
                 Look::Miss(mut miss) => {
-                    miss.tags = Tags::from(self.tags.as_slice());
+                    miss.tags = self.cache.inner.tiers.tags(&self.tags);
                     let compute = computation::boxed(compute, |value| decide(value).also(self.tags));
                     self.cache.inner.answer(miss, self.options, compute).await
                 }

@@ -12,8 +12,6 @@ use crate::key::{IntoKey, Key};
 mod keys;
 mod many;
 
-use self::many::Extent;
-
 impl<B: Backend, C: Codec> Cache<B, C> {
     /// Forgets `key` in both tiers.
     ///
@@ -52,7 +50,7 @@ impl<B: Backend, C: Codec> Cache<B, C> {
     /// # Ok::<(), cachekit::Error>(()) }).unwrap();
     /// ```
     pub async fn invalidate_namespace(&self) -> Result<(), Error> {
-        self.inner.forget(Extent::Namespace(Effect::Invalidated)).await
+        self.inner.forget_whole(Effect::Invalidated).await
     }
 
     /// Forgets every entry of the namespace that was stored with this tag, as
@@ -158,7 +156,7 @@ impl<B: Backend, C: Codec> Cache<B, C> {
     /// # Ok::<(), cachekit::Error>(()) }).unwrap();
     /// ```
     pub async fn clear(&self) -> Result<(), Error> {
-        self.inner.forget(Extent::Namespace(Effect::Cleared)).await
+        self.inner.forget_whole(Effect::Cleared).await
     }
 
     /// Lets the entry of `key` expire now. It is not read any more, but stands in for a computation that fails or is
@@ -222,6 +220,6 @@ impl<B: Backend, C: Codec> Cache<B, C> {
     /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
     /// ```
     pub async fn expire_all(&self) -> Result<(), Error> {
-        self.inner.forget(Extent::Namespace(Effect::Expired)).await
+        self.inner.forget_whole(Effect::Expired).await
     }
 }

@@ -57,9 +57,12 @@ impl<B: Backend, C: Codec> Cache<B, C> {
         self.inner.health().await
     }
 
-    /// What the cache has done so far. All zero where the intent keeps no stats.
+    /// What the cache has done so far, all of its domains included; of the handle of a [domain](Cache::domain), what that
+    /// has done. What concerns the backend and the bus, and no single call, is counted by the cache alone. All zero where
+    /// the intent keeps no stats.
     pub fn stats(&self) -> Stats {
-        self.inner.observers.stats()
+        let own = self.inner.observers.stats();
+        if self.inner.domain.is_some() { own } else { own + self.inner.shared.domains.stats() }
     }
 
     /// What deserves attention in how this cache was set up, the first first: what the environment and `build` found,

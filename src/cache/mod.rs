@@ -16,6 +16,7 @@ use crate::config::Policy;
 use crate::error::{ComputeError, Error};
 use crate::event::Observers;
 use crate::flight::{Flights, Places};
+use crate::frame::Tags;
 use crate::guard::{BusPublisher, Guard, Throttle};
 use crate::invalidate::{BusReader, Ledgers, Local, Subscription};
 use crate::key::{IntoKey, Key, Namespace};
@@ -29,6 +30,7 @@ mod change;
 mod computation;
 mod computed;
 mod consult;
+mod domain;
 mod election;
 mod entry;
 mod explicit;
@@ -46,6 +48,7 @@ mod store;
 #[cfg(feature = "encryption")]
 mod tenant;
 
+use self::domain::Domains;
 use self::orphans::Orphans;
 use self::path::Look;
 
@@ -53,6 +56,7 @@ use self::path::Look;
 const MOST_RETURNS: usize = 1_024;
 
 pub use self::computed::Computed;
+pub use self::domain::DomainSettings;
 pub use self::entry::Entry;
 pub use self::health::Health;
 
@@ -88,13 +92,15 @@ pub struct Cache<B: Backend, C: Codec> {
 /// What clones of a cache share.
 pub(crate) struct Inner<B: Backend, C: Codec> {
     namespace: Namespace,
+    /// The name of the domain, if this is one.
+    domain: Option<Arc<str>>,
     tiers: Tiers<B, C>,
     clock: Arc<dyn Clock>,
     observers: Observers,
     shared: Arc<Shared<B>>,
 }
 
-/// What the tenants of a cache share, too; what a hit in L1 needs is not behind this.
+/// What the tenants and domains of a cache share, too; what a hit in L1 needs is not behind this.
 pub(crate) struct Shared<B: Backend> {
     l2: Arc<L2<B>>,
     /// The way to the bus, if there is one.
@@ -109,6 +115,9 @@ pub(crate) struct Shared<B: Backend> {
     /// Leases that are given back at once.
     returns: Arc<Semaphore>,
     last_ping: health::LastPing,
+    /// Those of the whole cache.
+    observers: Observers,
+    domains: Domains,
     tasks: Arc<Tasks>,
 }
 
@@ -157,10 +166,13 @@ impl<B: Backend, C: Codec> Cache<B, C> {
             Subscription(BusReader::new(bus, [name, root], wait, local, ledgers.clone(), clock, observers.clone()))
         });
         let sealer = Arc::new(Sealer::new(codec, &policy));
-        let l2 = Arc::new(L2::new(policy, guard, ledgers, &*clock));
-        let shared = Arc::new(Shared::new(Arc::clone(&l2), publisher, (subscription, own_bus), tasks));
-        let tiers = Tiers { sealer, clock: Arc::clone(&clock), observers: observers.clone(), local, l2 };
-        let inner = Inner { namespace, tiers, clock, observers, shared };
+        let policy = Arc::new(policy);
+        let l2 = Arc::new(L2::new(Arc::clone(&policy), guard, ledgers, &*clock));
+        let shared =
+            Arc::new(Shared::new(Arc::clone(&l2), publisher, (subscription, own_bus), observers.clone(), tasks));
+        let (listeners, domain) = (observers.clone(), Tags::default());
+        let tiers = Tiers { sealer, clock: Arc::clone(&clock), observers: listeners, policy, domain, local, l2 };
+        let inner = Inner { namespace, domain: None, tiers, clock, observers, shared };
         Self { inner: Arc::new(inner) }
     }
 
@@ -342,6 +354,7 @@ impl<B: Backend> Shared<B> {
         l2: Arc<L2<B>>,
         publisher: Option<BusPublisher>,
         (subscription, own_bus): (Option<Subscription>, Option<Key>),
+        observers: Observers,
         tasks: Arc<Tasks>,
     ) -> Self {
         let policy = &l2.policy;
@@ -355,6 +368,8 @@ impl<B: Backend> Shared<B> {
             orphans: Orphans::default(),
             returns: Arc::new(Semaphore::new(MOST_RETURNS)),
             last_ping: health::LastPing::default(),
+            observers,
+            domains: Domains::default(),
             tasks,
             l2,
         }
@@ -363,10 +378,10 @@ impl<B: Backend> Shared<B> {
 
 impl<B: Backend, C: Codec> Inner<B, C> {
     fn policy(&self) -> &Policy {
-        &self.tiers.l2.policy
+        &self.tiers.policy
     }
 
-    /// Tells caches apart; the tenants of one are one.
+    /// Tells caches apart; the tenants and domains of one are one.
     fn id(&self) -> usize {
         Arc::as_ptr(&self.shared).addr()
     }

@@ -111,7 +111,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
                 }
                 found => {
                     let stale = found.filter(|found| found.age == Age::Stale).map(|found| found.value);
-                    let (key, tags) = (Key::from_parts(text, hash), Tags::default());
+                    let (key, tags) = (Key::from_parts(text, hash), Tags::clone(&self.tiers.domain));
                     Look::Miss(Box::new(Miss { key, stale, tags, complaint, is_stand_in: false }))
                 }
             }

@@ -11,7 +11,6 @@ use crate::backends::Backend;
 use crate::clock::check_time;
 use crate::codec::Codec;
 use crate::error::Error;
-use crate::frame::Tags;
 use crate::guard::check_size;
 use crate::invalidate::Work;
 use crate::key::{IntoKey, Key};
@@ -49,7 +48,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         let key = self.key(key)?;
         let dates = self.tiers.plan(options, None, &*value)?;
         // Before the stamp is looked up: an invalidation that comes in between voids the value in both tiers.
-        let validity = Validity { dates, since: self.tiers.local.orders.latest(), tags: Tags::from(tags) };
+        let validity = Validity { dates, since: self.tiers.local.orders.latest(), tags: self.tiers.tags(tags) };
         let to_l2 = self.tiers.l2.guard.is_some() && !options.skip_l2_write;
         // Of a tag that others may have forgotten unheard, the time of now is asked for.
         let asks = !tags.is_empty() && self.tiers.l2.ledgers.as_ref().is_some_and(|ledgers| !ledgers.hears());

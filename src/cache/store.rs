@@ -43,12 +43,13 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     ) {
         let flight = Arc::clone(&leader.flight);
         let Computed { value, ttl, tags, store } = computed;
-        let tags = Tags::from(tags);
+        let allowed = check_tags(&tags);
+        let tags = self.tiers.tags(&tags);
         let ending = |expires| {
             let (value, tags) = (Arc::clone(&value), Arc::clone(&tags));
             Ending::Value { value, source: Outcome::Computed, expires, tags }
         };
-        let dates = check_tags(&tags).and_then(|()| self.tiers.plan(options, ttl, &*value));
+        let dates = allowed.and_then(|()| self.tiers.plan(options, ttl, &*value));
         let Some(dates) = self.claim(&flight, key, dates, store) else {
             leader.leave();
             flight.complete(ending(0));

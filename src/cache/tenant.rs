@@ -10,6 +10,7 @@ use crate::backends::Backend;
 use crate::codec::{Codec, Encrypted};
 use crate::error::Error;
 use crate::key::Tenant;
+use crate::tiers::Tiers;
 
 impl<B: Backend, C: Codec> Cache<B, Encrypted<C>> {
     /// The part of this cache that belongs to the tenant `id`: 1 to 256 bytes of any text.
@@ -19,7 +20,8 @@ impl<B: Backend, C: Codec> Cache<B, Encrypted<C>> {
     ///
     /// It is the same cache otherwise: one L1, one backend, one `close`. Tags and
     /// [`invalidate_namespace`](Cache::invalidate_namespace) reach all tenants of the namespace. Of a tenant's handle
-    /// `tenant` gives a handle of the other tenant, not of a part of the first.
+    /// `tenant` gives a handle of the other tenant, not of a part of the first; of the handle of a
+    /// [domain](Cache::domain) it gives that domain of the tenant.
     ///
     /// # Errors
     /// [`ErrorKind::Key`](crate::ErrorKind::Key) if the id is empty or too long.
@@ -44,9 +46,12 @@ impl<B: Backend, C: Codec> Cache<B, Encrypted<C>> {
     pub fn tenant(&self, id: &str) -> Result<Self, Error> {
         let (inner, tenant) = (&*self.inner, Tenant::new(id)?);
         let codec = inner.tiers.sealer.codec().tenant(&tenant)?;
+        let names = codec.names()?;
+        let sealer = Arc::new(inner.tiers.sealer.with_codec(codec));
         let inner = Inner {
-            namespace: inner.namespace.tenant(&tenant, codec.names()?),
-            tiers: inner.tiers.with_sealer(inner.tiers.sealer.with_codec(codec)),
+            namespace: inner.namespace.tenant(&tenant, names),
+            domain: inner.domain.clone(),
+            tiers: Tiers { sealer, ..inner.tiers.clone() },
             clock: Arc::clone(&inner.clock),
             observers: inner.observers.clone(),
             shared: Arc::clone(&inner.shared),

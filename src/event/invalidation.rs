@@ -22,6 +22,12 @@ pub enum Scope<'a> {
     },
     /// Every entry of the namespace, those of all tenants included.
     Namespace,
+    /// Every entry of a domain, in all tenants. Of another process it is told as [`Scope::Tag`].
+    #[non_exhaustive]
+    Domain {
+        /// What the domain is called.
+        name: &'a str,
+    },
 }
 
 impl fmt::Debug for Scope<'_> {
@@ -30,6 +36,7 @@ impl fmt::Debug for Scope<'_> {
             Self::Key(key) => key.fmt(f),
             Self::Tag { fingerprint, .. } => write!(f, "Tag({fingerprint:016x})"),
             Self::Namespace => f.write_str("Namespace"),
+            Self::Domain { name } => write!(f, "Domain({name})"),
         }
     }
 }
@@ -50,7 +57,7 @@ pub enum Effect {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Origin {
-    /// This cache, one of its clones or of its tenants.
+    /// This cache, one of its clones, its tenants or its domains.
     Here,
     /// Another cache of the namespace, by the bus.
     Elsewhere,

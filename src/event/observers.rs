@@ -25,6 +25,17 @@ impl Observers {
         Self { counters, listeners, hits, warnings: Arc::default() }
     }
 
+    /// Those of a part of the cache: with counters of its own, and some more `listeners`.
+    pub(crate) fn of_part(&self, listeners: &[Arc<dyn Observer>]) -> Self {
+        let more = listeners.iter().map(|observer| Listener::new(Arc::clone(observer)));
+        Self {
+            counters: self.counters.as_ref().map(|_| Arc::default()),
+            listeners: self.listeners.iter().cloned().chain(more).collect(),
+            hits: self.hits || !listeners.is_empty(),
+            warnings: Arc::clone(&self.warnings),
+        }
+    }
+
     /// The same, but for warnings that caches with the same `told` have told.
     pub(crate) fn after(self, told: Told) -> Self {
         Self { warnings: Arc::new(Warnings::new(told)), ..self }
@@ -96,16 +107,16 @@ impl Observers {
 }
 
 /// One observer.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Listener {
     observer: Arc<dyn Observer>,
     /// Whether it has panicked before.
-    panicked: AtomicBool,
+    panicked: Arc<AtomicBool>,
 }
 
 impl Listener {
     fn new(observer: Arc<dyn Observer>) -> Self {
-        Self { observer, panicked: AtomicBool::new(false) }
+        Self { observer, panicked: Arc::default() }
     }
 
     /// Tells the observer, and returns what to warn of: its first panic.

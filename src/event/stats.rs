@@ -71,6 +71,35 @@ pub struct Stats {
     pub staleness: Staleness,
 }
 
+impl std::ops::Add for Stats {
+    type Output = Self;
+
+    /// What two parts of a program have done together.
+    fn add(self, other: Self) -> Self {
+        Self {
+            l1_hits: self.l1_hits + other.l1_hits,
+            l2_hits: self.l2_hits + other.l2_hits,
+            stale: self.stale + other.stale,
+            computed: self.computed + other.computed,
+            joined: self.joined + other.joined,
+            absent: self.absent + other.absent,
+            failed: self.failed + other.failed,
+            computations: self.computations + other.computations,
+            computations_failed: self.computations_failed + other.computations_failed,
+            fenced: self.fenced + other.fenced,
+            backend_failures: self.backend_failures + other.backend_failures,
+            refused: self.refused + other.refused,
+            breaker_opened: self.breaker_opened + other.breaker_opened,
+            unreadable: self.unreadable + other.unreadable,
+            not_stored: self.not_stored + other.not_stored,
+            warnings: self.warnings + other.warnings,
+            given_up: self.given_up + other.given_up,
+            gaps: self.gaps + other.gaps,
+            staleness: Staleness(std::array::from_fn(|bucket| self.staleness.0[bucket] + other.staleness.0[bucket])),
+        }
+    }
+}
+
 impl Stats {
     /// All calls answered: the sum of the seven outcomes.
     pub fn calls(&self) -> u64 {

@@ -111,6 +111,16 @@ impl Local {
         }
     }
 
+    /// Lets what has this tag expire at the tick `now`, and voids what is under way if it turns out to have it.
+    pub(crate) fn expire_tag(&self, tag: u64, now: u64) {
+        self.orders.expire_tag(tag, now);
+    }
+
+    /// Lets what has this tag and was made since its expiry began expire with it.
+    pub(crate) fn end_expiry_of(&self, tag: u64) {
+        self.orders.end_expiry_of(tag);
+    }
+
     /// Forgets what has this tag, and voids what is under way if it turns out to have it.
     pub(crate) fn forget_tag(&self, tag: u64) {
         self.orders.forget_tag(tag);

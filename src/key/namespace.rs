@@ -1,4 +1,4 @@
-//! The head of keys: a namespace, perhaps a tenant.
+//! The head of keys: a namespace, perhaps a tenant of it, perhaps a domain.
 
 use std::cell::Cell;
 use std::fmt;
@@ -15,8 +15,10 @@ use crate::error::{Error, ErrorKind};
 pub(crate) struct Namespace {
     /// What stands in front of every part of a key.
     head: Box<str>,
-    /// How much of it names the namespace, whatever the tenant.
+    /// How much of it names the namespace, whatever the tenant and the domain.
     root: usize,
+    /// How much of it names the namespace and the tenant, whatever the domain.
+    tenant: usize,
     names: Names,
 }
 
@@ -42,7 +44,7 @@ impl Namespace {
         writer.part(&namespace);
         writer.check()?;
         head.push(':');
-        Ok(Self { root: head.len(), head: head.into(), names: Names::Shown })
+        Ok(Self { root: head.len(), tenant: head.len(), head: head.into(), names: Names::Shown })
     }
 
     /// Stores hashes of keys from now on: keyed ones, if there is a key.
@@ -50,15 +52,22 @@ impl Namespace {
         self.names = key.map_or(Names::Hashed, Names::Keyed);
     }
 
-    /// The part of this namespace that belongs to `tenant`. `key` hides names, where they are hidden.
+    /// The part of this namespace, and of the domain, that belongs to `tenant`. `key` hides names, where they are hidden.
     #[cfg(feature = "encryption")]
     pub(crate) fn tenant(&self, tenant: &Tenant, key: NameKey) -> Self {
         let mut head = String::from(&self.head[..self.root]);
-        head.push('@');
-        KeyWriter { text: &mut head, input: 0, parts: 0 }.part(tenant.as_str());
-        head.push(':');
+        push_level(&mut head, '@', tenant.as_str());
+        let tenant = head.len();
+        head.push_str(&self.head[self.tenant..]);
         let names = if matches!(self.names, Names::Shown) { Names::Shown } else { Names::Keyed(key) };
-        Self { head: head.into(), root: self.root, names }
+        Self { head: head.into(), root: self.root, tenant, names }
+    }
+
+    /// The domain of this name, in the same namespace, and of the same tenant.
+    pub(crate) fn domain(&self, name: &str) -> Self {
+        let mut head = String::from(&self.head[..self.tenant]);
+        push_level(&mut head, '+', name);
+        Self { head: head.into(), names: self.names.clone(), ..*self }
     }
 
     /// The name of what the cache keeps for the whole namespace. Its reserved names hold two `:`, as no user key does.
@@ -106,6 +115,13 @@ impl Namespace {
         text.push('#');
         push_hex(text, &digest);
     }
+}
+
+/// Adds a level to a head, told from others by its `mark`.
+fn push_level(head: &mut String, mark: char, name: &str) {
+    head.push(mark);
+    KeyWriter { text: head, input: 0, parts: 0 }.part(name);
+    head.push(':');
 }
 
 thread_local!(static BUFFER: Cell<String> = const { Cell::new(String::new()) });

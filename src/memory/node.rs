@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use super::{Age, AnyValue, Entry};
 use crate::frame::Tags;
-use crate::order::{AtomicMoment, Moment, Orders};
+use crate::order::{AtomicMoment, Fate, Moment, Orders};
 
 /// A tick, and what is forgotten by then.
 #[derive(Clone, Copy)]
@@ -121,15 +121,18 @@ impl Node {
     #[cold]
     fn is_still_good(&self, now: Now<'_>, since: Moment, latest: Moment) -> Option<bool> {
         let tags = self.tags.as_deref().map_or(&[][..], |tags| tags);
-        if now.orders.doubts(since) || now.orders.forgot(since, tags) {
+        if now.orders.doubts(since) {
             return None;
         }
-        if let Some(at) = now.orders.expired_at(since) {
-            return (now.tick < self.gone_if_expired(at)).then_some(false);
+        match now.orders.fate(since, tags) {
+            Fate::Forgotten => None,
+            Fate::Expired(at) => (now.tick < self.gone_if_expired(at)).then_some(false),
+            Fate::Good => {
+                // Of several readers any may win: each that is written here was found good.
+                self.since.store(latest);
+                Some(true)
+            }
         }
-        // Of several readers any may win: each that is written here was found good.
-        self.since.store(latest);
-        Some(true)
     }
 
     /// When the entry is gone if it expires at the tick `at`, if not before: its grace begins then.

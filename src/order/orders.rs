@@ -4,6 +4,7 @@
 //! load says that it is good. Only after an order it has to be asked whether it concerned everything or one of the
 //! tags, and whether what is older is gone or only expired.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{
     AtomicU64,
@@ -68,13 +69,31 @@ struct Raised {
     others: Moment,
     /// The tick at which everything expired for the last time.
     expiry: Option<u64>,
+    /// The last expiry of each tag that ever expired. They are those of domains, so they are few.
+    expiries: HashMap<u64, Expiry, RandomState>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Expiry {
+    order: Moment,
+    tick: u64,
+}
+
+/// What orders have made of something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    Good,
+    /// It expired at this tick, if not before.
+    Expired(u64),
+    Forgotten,
 }
 
 impl Orders {
     /// What is kept is believed for ever, or for so long after others were heard, or after the tick `now`.
     pub(crate) fn new(belief: Option<Belief>, now: u64) -> Arc<Self> {
         let tags = LruCache::unbounded_with_hasher(RandomState::default());
-        let raised = Mutex::new(Raised { tags, others: Moment::default(), expiry: None });
+        let raised = Raised { tags, others: Moment::default(), expiry: None, expiries: HashMap::default() };
+        let raised = Mutex::new(raised);
         let is_asked = belief.is_some_and(|belief| belief.is_asked);
         let belief = belief.map_or(u64::MAX, |belief| millis(belief.time));
         let believed = AtomicU64::new(now.saturating_add(belief));
@@ -165,13 +184,29 @@ impl Orders {
     pub(crate) fn forget_tag(&self, tag: u64) {
         let mut raised = self.raised();
         let next = self.next();
-        raised.tags.put(tag, next);
-        if raised.tags.len() > MAX_TAGS
-            && let Some((_, order)) = raised.tags.pop_lru()
-        {
-            raised.others = order;
-        }
+        raised.forget(tag, next);
         self.begin(next);
+    }
+
+    /// Lets everything from before that has this tag expire at `tick`, and forgets what an earlier expiry has left of it.
+    pub(crate) fn expire_tag(&self, tag: u64, tick: u64) {
+        let mut raised = self.raised();
+        if let Some(Expiry { order, .. }) = raised.expiries.get(&tag).copied() {
+            raised.forget(tag, order);
+        }
+        let order = self.next();
+        raised.expiries.insert(tag, Expiry { order, tick });
+        self.begin(order);
+    }
+
+    /// Lets what has this tag and began since its last expiry expire with it.
+    pub(crate) fn end_expiry_of(&self, tag: u64) {
+        let mut raised = self.raised();
+        let order = self.next();
+        if let Some(expiry) = raised.expiries.get_mut(&tag) {
+            expiry.order = order;
+        }
+        self.begin(order);
     }
 
     /// Something that others told may have been missed: L1 is not believed, and what is under way answers no
@@ -253,17 +288,25 @@ impl Orders {
         self.cleared.load() > since
     }
 
-    /// The tick at which what began after the order `since`, and before the next, expired with everything else, if it
-    /// did.
-    pub(crate) fn expired_at(&self, since: Moment) -> Option<u64> {
-        if self.expired.load() <= since {
-            return None;
+    /// What became of something that began after the order `since`, and before the next, and has these tags.
+    pub(crate) fn fate(&self, since: Moment, tags: &[u64]) -> Fate {
+        if self.forgot_all(since) {
+            return Fate::Forgotten;
+        }
+        if tags.is_empty() && self.expired.load() <= since {
+            return Fate::Good;
+        }
+        let raised = self.raised();
+        if raised.forgot(since, tags) {
+            return Fate::Forgotten;
         }
         // None is remembered once everything was forgotten.
-        Some(self.raised().expiry.unwrap_or(0))
+        let all = (self.expired.load() > since).then(|| raised.expiry.unwrap_or(0));
+        all.into_iter().chain(raised.expired(since, tags)).min().map_or(Fate::Good, Fate::Expired)
     }
 
-    /// Whether what began after the order `since`, and before the next, and has these tags was forgotten after it.
+    /// Whether what began after the order `since`, and before the next, and has these tags was forgotten after it, or
+    /// expired by a tag: what is under way is then of no use.
     pub(crate) fn forgot(&self, since: Moment, tags: &[u64]) -> bool {
         if self.latest() <= since {
             return false;
@@ -275,12 +318,33 @@ impl Orders {
             return false;
         }
         let raised = self.raised();
-        tags.iter().any(|tag| raised.tags.peek(tag).copied().unwrap_or(raised.others) > since)
+        raised.forgot(since, tags) || raised.expired(since, tags).next().is_some()
     }
 
     fn raised(&self) -> MutexGuard<'_, Raised> {
         // Nothing between lock and unlock can panic half way through a change.
         self.raised.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Raised {
+    fn forget(&mut self, tag: u64, order: Moment) {
+        self.tags.put(tag, order);
+        if self.tags.len() > MAX_TAGS
+            && let Some((_, order)) = self.tags.pop_lru()
+        {
+            self.others = order;
+        }
+    }
+
+    fn forgot(&self, since: Moment, tags: &[u64]) -> bool {
+        tags.iter().any(|tag| self.tags.peek(tag).copied().unwrap_or(self.others) > since)
+    }
+
+    /// The ticks at which tags of these expired after the order `since`.
+    fn expired(&self, since: Moment, tags: &[u64]) -> impl Iterator<Item = u64> {
+        let expiries = tags.iter().filter_map(|tag| self.expiries.get(tag));
+        expiries.filter(move |expiry| expiry.order > since).map(|expiry| expiry.tick)
     }
 }
 

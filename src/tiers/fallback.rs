@@ -79,7 +79,7 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
         let dates = head.dates().ended(ended, now);
         let keep = left.saturating_sub(Duration::from_millis(dates.left(dates.ttl, now)));
         let bytes = frame::expire(&entry, ended.unwrap_or(now).min(now));
-        let fits = check_size(bytes.len(), self.l2.policy.max_value_size).is_ok();
+        let fits = check_size(bytes.len(), self.policy.max_value_size).is_ok();
         Ok((fits && !keep.is_zero()).then_some(Expired { bytes, keep, stored }))
     }
 }

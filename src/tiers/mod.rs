@@ -39,20 +39,23 @@ use self::large::is_opened_apart;
 pub(crate) use self::options::{Options, check_tags};
 pub(crate) use self::read::Lookup;
 
-/// L1 and the backend, as one cache or one tenant of it sees them.
+/// L1 and the backend, as one cache, or a tenant or a domain of it, sees them.
 #[derive(Debug)]
 pub(crate) struct Tiers<B: Backend, C> {
     pub(crate) sealer: Arc<Sealer<C>>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) observers: Observers,
+    pub(crate) policy: Arc<Policy>,
+    /// The tag of all entries of the domain, if this is one.
+    pub(crate) domain: Tags,
     pub(crate) local: Arc<Local>,
     pub(crate) l2: Arc<L2<B>>,
 }
 
-/// The backend, if there is one, and what this process knows of it. The tenants of a cache share it.
+/// The backend, if there is one, and what this process knows of it. The tenants and domains of a cache share it.
 #[derive(Debug)]
 pub(crate) struct L2<B: Backend> {
-    pub(crate) policy: Policy,
+    pub(crate) policy: Arc<Policy>,
     pub(crate) guard: Option<Guard<B>>,
     /// What was forgotten in the backend.
     pub(crate) ledgers: Option<Arc<Ledgers>>,
@@ -62,6 +65,21 @@ pub(crate) struct L2<B: Backend> {
     clocks: Clocks,
     /// The longest that an entry was given to be kept, in milliseconds.
     longest: AtomicU64,
+}
+
+/// The same tiers.
+impl<B: Backend, C> Clone for Tiers<B, C> {
+    fn clone(&self) -> Self {
+        Self {
+            sealer: Arc::clone(&self.sealer),
+            clock: Arc::clone(&self.clock),
+            observers: self.observers.clone(),
+            policy: Arc::clone(&self.policy),
+            domain: Tags::clone(&self.domain),
+            local: Arc::clone(&self.local),
+            l2: Arc::clone(&self.l2),
+        }
+    }
 }
 
 /// An entry found in a tier.
@@ -92,7 +110,7 @@ pub(crate) struct Validity {
 
 impl<B: Backend> L2<B> {
     pub(crate) fn new(
-        policy: Policy,
+        policy: Arc<Policy>,
         guard: Option<Guard<B>>,
         ledgers: Option<Arc<Ledgers>>,
         clock: &dyn Clock,
@@ -133,16 +151,12 @@ impl<B: Backend> L2<B> {
 }
 
 impl<B: Backend, C: Codec> Tiers<B, C> {
-    /// The same tiers, for values that are sealed in another way.
-    #[cfg(feature = "encryption")]
-    pub(crate) fn with_sealer(&self, sealer: Sealer<C>) -> Self {
-        Self {
-            sealer: Arc::new(sealer),
-            clock: Arc::clone(&self.clock),
-            observers: self.observers.clone(),
-            local: Arc::clone(&self.local),
-            l2: Arc::clone(&self.l2),
+    /// The tags of an entry of these tiers: its own, and that of the domain.
+    pub(crate) fn tags(&self, own: &[u64]) -> Tags {
+        if own.is_empty() {
+            return Tags::clone(&self.domain);
         }
+        own.iter().chain(&*self.domain).copied().collect()
     }
 
     /// What L1 holds for a key, if it is a `T`, without its tags.
@@ -256,7 +270,7 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
         };
         let Validity { dates, since, tags } = validity;
         let handle = handle + tags.len() * size_of::<u64>();
-        let size = check_size(weight, self.l2.policy.max_value_size)
+        let size = check_size(weight, self.policy.max_value_size)
             .and_then(|()| check_fits(l1, key, weight.saturating_add(handle)));
         let weight = if size.is_ok() { weight.saturating_add(handle) } else { usize::MAX };
         let (now, ticks) = (self.clock.wall(), self.clock.ticks());

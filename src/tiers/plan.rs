@@ -21,8 +21,8 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
         decided: Option<Duration>,
         value: &T,
     ) -> Result<Dates, Error> {
-        let negative = self.l2.policy.negative_ttl.filter(|_| negative::is_none(value));
-        let ttl = decided.or(options.ttl).or(negative).unwrap_or(self.l2.policy.ttl);
+        let negative = self.policy.negative_ttl.filter(|_| negative::is_none(value));
+        let ttl = decided.or(options.ttl).or(negative).unwrap_or(self.policy.ttl);
         let grace = self.grace(options, ttl);
         if ttl.is_zero() {
             return Err(Error::new(ErrorKind::Argument, "the ttl is zero: give the entry a life, or do not store it"));
@@ -39,14 +39,14 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
         }
         let whole = millis(ttl);
         self.l2.longest.fetch_max(whole.saturating_add(grace), Relaxed);
-        let drawn = self.l2.policy.jitter.then(fastrand::f64);
-        let (fresh_for, ttl) = ends(whole, self.l2.policy.swr_threshold_ratio, drawn);
+        let drawn = self.policy.jitter.then(fastrand::f64);
+        let (fresh_for, ttl) = ends(whole, self.policy.swr_threshold_ratio, drawn);
         Ok(Dates { created: self.clock.wall(), fresh_for, ttl, grace, clock: self.l2.clocks.own(&*self.clock) })
     }
 
     /// How long after its expiry an entry of this TTL may stand in for a failing computation, in milliseconds.
     pub(super) fn grace(&self, options: Options, ttl: Duration) -> u64 {
-        millis(options.stale_if_error.unwrap_or(self.l2.policy.stale_if_error).of(ttl))
+        millis(options.stale_if_error.unwrap_or(self.policy.stale_if_error).of(ttl))
     }
 }
 

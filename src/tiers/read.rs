@@ -150,7 +150,7 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
         if reason != Unreadable::Unauthentic || !C::CONFIDENTIAL {
             return Ok(());
         }
-        if self.l2.policy.fail_closed {
+        if self.policy.fail_closed {
             let message = "the stored entry is not authentic, and the cache is set to fail closed: \
                            invalidate the key once you know why";
             return Err(Error::new(ErrorKind::Unauthentic, message));

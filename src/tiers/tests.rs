@@ -39,9 +39,12 @@ impl Setup {
         let memory = Memory::with_clock(1 << 20, Arc::clone(&clock));
         let guard = Guard::new(memory, None, &policy, Arc::clone(&clock), Observers::default());
         let ledgers = Arc::new(Ledgers::new(&root, 1, None, None, Arc::clone(&clock)));
+        let policy = Arc::new(policy);
         let tiers = Tiers {
             sealer: Arc::new(Sealer::new(Checked::default(), &policy)),
             local: Local::new(Some(1 << 20), None, &Arc::default(), &clock),
+            policy: Arc::clone(&policy),
+            domain: Tags::default(),
             l2: Arc::new(L2::new(policy, Some(guard), Some(ledgers), &*clock)),
             observers: Observers::default(),
             clock,

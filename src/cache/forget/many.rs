@@ -16,6 +16,8 @@ use crate::order::Moment;
 /// What is swept.
 pub(super) enum Extent {
     Namespace(Effect),
+    /// All entries of a domain, which have its tag.
+    Domain(Effect, u64),
     Tags(Vec<Tag>),
 }
 
@@ -41,7 +43,13 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         self.forget(Extent::Tags(all)).await
     }
 
-    pub(super) async fn forget(self: &Arc<Self>, what: Extent) -> Result<(), Error> {
+    /// Forgets everything of the namespace, or of the domain, if this is one.
+    pub(super) async fn forget_whole(self: &Arc<Self>, effect: Effect) -> Result<(), Error> {
+        let what = self.tiers.domain.first().map_or(Extent::Namespace(effect), |tag| Extent::Domain(effect, *tag));
+        self.forget(what).await
+    }
+
+    async fn forget(self: &Arc<Self>, what: Extent) -> Result<(), Error> {
         if self.tiers.l2.guard.is_some() && self.tiers.l2.ledgers.is_none() {
             let message = "this cache keeps no ledger, so it cannot tell which entries of the backend are meant: build it with \
                            the setting namespace_index";
@@ -110,6 +118,8 @@ impl Extent {
         match self {
             Self::Namespace(Effect::Expired) => vec![Change::Expiry { at: now }],
             Self::Namespace(_) => vec![Change::Everything],
+            // Ledgers know no expiry of a tag: the backend keeps no fallbacks.
+            Self::Domain(_, tag) => vec![Change::Tags(vec![*tag])],
             Self::Tags(tags) => {
                 let few = |few: &[Tag]| Change::Tags(few.iter().map(|tag| tag.fingerprint).collect());
                 tags.chunks(MAX_TAGS).map(few).collect()
@@ -141,6 +151,14 @@ impl<B: Backend, C: Codec> BulkChange<B, C> {
         let local = &tiers.local;
         match &self.what {
             Extent::Tags(tags) => return tags.iter().for_each(|tag| local.forget_tag(tag.fingerprint)),
+            Extent::Domain(Effect::Expired, tag) if self.has_begun => local.end_expiry_of(*tag),
+            Extent::Domain(Effect::Expired, tag) => local.expire_tag(*tag, clock.ticks()),
+            Extent::Domain(effect, tag) => {
+                local.forget_tag(*tag);
+                if *effect != Effect::Cleared {
+                    return;
+                }
+            }
             Extent::Namespace(Effect::Expired) if self.has_begun => local.end_expiry(clock.ticks()),
             Extent::Namespace(Effect::Expired) => local.expire_all(clock.ticks()),
             Extent::Namespace(Effect::Cleared) => local.clear(),
@@ -152,6 +170,10 @@ impl<B: Backend, C: Codec> BulkChange<B, C> {
     fn tell(&self) {
         match &self.what {
             Extent::Namespace(effect) => self.cache.tell_invalidated(Scope::Namespace, *effect),
+            Extent::Domain(effect, _) => {
+                let name = self.cache.domain.as_deref().unwrap_or_default();
+                self.cache.tell_invalidated(Scope::Domain { name }, *effect);
+            }
             Extent::Tags(tags) => {
                 for Tag { fingerprint, name } in tags {
                     let scope = Scope::Tag { name: name.as_deref(), fingerprint: *fingerprint };

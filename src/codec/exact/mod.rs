@@ -57,11 +57,18 @@ pub(super) trait Format {
 pub(crate) struct Reading {
     schema: &'static Schema,
     is_doubtful: AtomicBool,
+    /// The name of the type, if it is asked about and the value is none of it.
+    trial: Option<&'static str>,
 }
 
 impl Reading {
     pub(crate) fn new(schema: &'static Schema) -> Self {
-        Self { schema, is_doubtful: AtomicBool::new(false) }
+        Self { schema, is_doubtful: AtomicBool::new(false), trial: None }
+    }
+
+    /// Refuses what no value of the type can be written as, and lets any value through.
+    pub(crate) fn trial(schema: &'static Schema, name: &'static str) -> Self {
+        Self { trial: Some(name), ..Self::new(schema) }
     }
 
     /// Whether only reading the bytes back can show that they are readable.
@@ -121,14 +128,15 @@ impl<'a> Exact<'a> {
         {
             return Err(self.refuse(loosely(loose), NAMED));
         }
-        let place = self.plan.map_or(Place::UNKNOWN, |plan| plan.root);
+        let judged = self.plan.filter(|_| self.trial().is_none());
+        let place = judged.map_or(Place::UNKNOWN, |plan| plan.root);
         value.serialize(Watched::new(format, At::<F>::root(self, place)))
     }
 
     /// Why the value was refused, if this layer did it.
     pub(super) fn refusal<F: Format, T: ?Sized>(&self) -> Option<Error> {
         let Refusal { what, way_out } = self.refused.get()?;
-        let (format, name) = (F::NAME, type_name::<T>());
+        let (format, name) = (F::NAME, self.trial().unwrap_or(type_name::<T>()));
         Some(Error::new(ErrorKind::Encode, format!("{format} would not give this `{name}` back: {what}; {way_out}")))
     }
 
@@ -143,6 +151,10 @@ impl<'a> Exact<'a> {
             );
             Error::new(ErrorKind::Encode, message)
         })
+    }
+
+    fn trial(&self) -> Option<&'static str> {
+        self.reading?.trial
     }
 
     /// How many elements were written so far.

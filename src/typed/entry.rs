@@ -1,0 +1,134 @@
+//! One entry of a typed cache.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Borrowed;
+use crate::backends::Backend;
+use crate::cache::{Computed, Entry};
+use crate::codec::Codec;
+use crate::config::Grace;
+use crate::error::{ComputeError, Error};
+use crate::key::IntoKey;
+use crate::seal::Value;
+use crate::sensitive::Storable;
+
+/// A call under way of a [`TypedCache`](super::TypedCache): an [`Entry`] whose value type is known.
+///
+/// # Examples
+/// ```
+/// use std::time::Duration;
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// let shop = cachekit::CacheBuilder::new().namespace("shop").build()?;
+/// let names = shop.typed::<u64, String>("names")?;
+/// names.entry(&42).ttl(Duration::from_secs(60)).tags(["user:42"]).set("Ada".to_owned()).await?;
+/// shop.invalidate_tag("user:42").await?;
+/// assert_eq!(names.get(&42).await?, None);
+/// # Ok::<(), cachekit::Error>(()) }).unwrap();
+/// ```
+#[must_use = "an entry does nothing until it is read, computed or set"]
+pub struct TypedEntry<'a, Q: ?Sized, V, B: Backend, C: Codec> {
+    entry: Entry<'a, B, C, Borrowed<'a, Q>>,
+    value: PhantomData<fn() -> V>,
+}
+
+macro_rules! options {
+    ($($name:ident($($arg:ident: $type:ty)?);)*) => {$(
+        #[doc = concat!("As [`Entry::", stringify!($name), "`].")]
+        pub fn $name(mut self, $($arg: $type)?) -> Self {
+            self.entry = self.entry.$name($($arg)?);
+            self
+        }
+    )*};
+}
+
+impl<'a, Q: IntoKey + ?Sized, V: Storable<C>, B: Backend, C: Codec> TypedEntry<'a, Q, V, B, C> {
+    pub(super) fn new(entry: Entry<'a, B, C, Borrowed<'a, Q>>) -> Self {
+        Self { entry, value: PhantomData }
+    }
+
+    options! {
+        ttl(ttl: Duration);
+        stale_if_error(grace: impl Into<Grace>);
+        soft_timeout(timeout: Duration);
+        deadline(deadline: Duration);
+        wait_for_write(wait: bool);
+        skip_l1_read();
+        skip_l2_read();
+        skip_l1_write();
+        skip_l2_write();
+    }
+
+    /// As [`Entry::tags`].
+    pub fn tags<'t>(mut self, tags: impl IntoIterator<Item = &'t str>) -> Self {
+        self.entry = self.entry.tags(tags);
+        self
+    }
+
+    /// As [`Entry::get`].
+    ///
+    /// # Errors
+    /// As [`Cache::get`](crate::Cache::get).
+    pub async fn get(self) -> Result<Option<V>, Error>
+    where
+        V: Storable<C, Form: Clone>,
+    {
+        self.entry.get().await
+    }
+
+    /// As [`Entry::get_arc`].
+    ///
+    /// # Errors
+    /// As [`Cache::get`](crate::Cache::get).
+    pub async fn get_arc(self) -> Result<Option<Arc<V>>, Error>
+    where
+        V: Value,
+    {
+        self.entry.get_arc().await
+    }
+
+    /// As [`Entry::set`].
+    ///
+    /// # Errors
+    /// As [`Cache::set`](crate::Cache::set).
+    pub async fn set(self, value: V) -> Result<(), Error> {
+        self.entry.set(value).await
+    }
+
+    /// As [`Entry::get_or_compute`].
+    ///
+    /// # Errors
+    /// As [`Cache::get_or_compute`](crate::Cache::get_or_compute).
+    pub fn get_or_compute<E, F, Fut>(self, compute: F) -> impl Future<Output = Result<V, ComputeError<E>>>
+    where
+        V: Storable<C, Form: Clone>,
+        E: Send + Sync + 'static,
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = Result<V, E>> + Send + 'static,
+    {
+        self.entry.get_or_compute(compute)
+    }
+
+    /// As [`Entry::get_or_decide`].
+    ///
+    /// # Errors
+    /// As [`Cache::get_or_compute`](crate::Cache::get_or_compute).
+    pub fn get_or_decide<E, F, Fut>(self, compute: F) -> impl Future<Output = Result<Arc<V>, ComputeError<E>>>
+    where
+        V: Value,
+        E: Send + Sync + 'static,
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = Result<Computed<V>, E>> + Send + 'static,
+    {
+        self.entry.get_or_decide(compute)
+    }
+}
+
+/// Without the key, which often carries personal data.
+impl<Q: ?Sized, V, B: Backend, C: Codec> fmt::Debug for TypedEntry<'_, Q, V, B, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.entry.fmt(f)
+    }
+}
