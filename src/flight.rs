@@ -126,6 +126,8 @@ pub(crate) enum Ending<T, E> {
         tags: Tags,
     },
     Error(ComputeError<E>),
+    /// The computation found that there is no value. Only that of a batch can.
+    Absent,
     /// Its task was dropped, such as by the end of its runtime.
     Lost,
 }

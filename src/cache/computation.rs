@@ -15,10 +15,29 @@ use crate::event::{CallerSpan, Complaint};
 use crate::flight::Context;
 
 /// A computation that has not begun.
-pub(super) type Computation<T, E> = Box<dyn FnOnce() -> Running<T, E> + Send>;
+pub(super) struct Computation<T, E> {
+    pub(super) begin: Box<dyn FnOnce() -> Running<T, E> + Send>,
+    /// Others that are to be computed together with it, and wait for it.
+    pub(super) party: Option<Arc<dyn Party>>,
+}
 
-/// A computation that has begun.
-pub(super) type Running<T, E> = Pin<Box<dyn Future<Output = Result<Computed<Arc<T>>, E>> + Send>>;
+/// A computation that has begun. One of a batch may find that there is no value.
+pub(super) type Running<T, E> = Pin<Box<dyn Future<Output = Result<Option<Computed<Arc<T>>>, Arc<E>>> + Send>>;
+
+/// The computations that begin together with one.
+pub(super) trait Party: Send + Sync {
+    /// The others wait for this computation no longer: first, its call waits for something else.
+    fn leave(&self);
+}
+
+impl<T, E> Computation<T, E> {
+    /// The call waits for something else before it computes.
+    pub(super) fn step_aside(&self) {
+        if let Some(party) = &self.party {
+            party.leave();
+        }
+    }
+}
 
 /// Boxes what computes a value and what makes of it the value that is kept.
 pub(super) fn boxed<V, T, E, F, Fut>(
@@ -27,15 +46,16 @@ pub(super) fn boxed<V, T, E, F, Fut>(
 ) -> Computation<T, E>
 where
     T: Send + Sync + 'static,
-    E: Send + 'static,
+    E: Send + Sync + 'static,
     F: FnOnce() -> Fut + Send + 'static,
     Fut: Future<Output = Result<V, E>> + Send + 'static,
 {
-    Box::new(move || {
+    let begin = move || -> Running<T, E> {
         // Boxed by itself: an `async` block would hold what it waits for twice.
         let running = Box::pin(compute());
-        Box::pin(async move { running.await.map(|value| finish(value).shared()) })
-    })
+        Box::pin(async move { running.await.map(|value| Some(finish(value).shared())).map_err(Arc::new) })
+    };
+    Computation { begin: Box::new(begin), party: None }
 }
 
 /// The call that starts a flight.

@@ -59,9 +59,14 @@ impl<T> Computed<T> {
         self
     }
 
+    /// The same decision about what `change` makes of the value.
+    pub(super) fn map<U>(self, change: impl FnOnce(T) -> U) -> Computed<U> {
+        Computed { value: change(self.value), ttl: self.ttl, tags: self.tags, store: self.store }
+    }
+
     /// The same decision about a value that is shared from here on.
     pub(super) fn shared(self) -> Computed<Arc<T>> {
-        Computed { value: Arc::new(self.value), ttl: self.ttl, tags: self.tags, store: self.store }
+        self.map(Arc::new)
     }
 
     /// Adds the tags of the call.
@@ -75,6 +80,13 @@ impl<T> Computed<T> {
     pub fn do_not_store(mut self) -> Self {
         self.store = false;
         self
+    }
+}
+
+/// Kept as the call and the policy say.
+impl<T> From<T> for Computed<T> {
+    fn from(value: T) -> Self {
+        Self::new(value)
     }
 }
 

@@ -35,7 +35,7 @@ pub(super) struct Election<B: Backend> {
     /// When the first question for the lease was asked.
     begun: Option<u64>,
     /// Whether there is something to wait for before the next question.
-    waits: bool,
+    pub(super) waits: bool,
     /// That of the flight, once it was granted.
     pub(super) lease: Option<HeldLease<B>>,
     /// Whether no lease is asked for, or no more.
@@ -120,10 +120,10 @@ impl<B: Backend, C: Codec> Inner<B, C> {
 
     /// Whether the first question of a flight is the one for the lease. It would be in vain where nothing may be computed
     /// or stored, or where a value is likely to be there.
-    pub(super) fn begins_with_lease(&self, key: &Key) -> bool {
+    pub(super) fn begins_with_lease(&self, key: &Key, options: Options) -> bool {
         let is_idle = self.shared.throttle.holds(key, self.clock.ticks());
         !is_idle
-            && !self.tiers.l2.is_mostly_found()
+            && (options.was_read || !self.tiers.l2.is_mostly_found())
             && self.tiers.l2.guard.as_ref().is_some_and(|guard| !guard.doubts_writes())
     }
 

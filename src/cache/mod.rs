@@ -26,6 +26,7 @@ use crate::sensitive::Storable;
 use crate::tasks::Tasks;
 use crate::tiers::{L2, Options, Tiers};
 
+mod batch;
 mod change;
 mod computation;
 mod computed;
@@ -55,6 +56,7 @@ use self::path::Look;
 /// Leases that are given back at once; further ones end by themselves.
 const MOST_RETURNS: usize = 1_024;
 
+pub use self::batch::Loaded;
 pub use self::computed::Computed;
 pub use self::domain::DomainSettings;
 pub use self::entry::Entry;

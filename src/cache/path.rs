@@ -47,6 +47,8 @@ struct Joined<'a> {
     /// The last order before it came.
     since: Moment,
     context: &'a Context,
+    /// Whether it takes for an answer that there is no value.
+    in_batch: bool,
 }
 
 impl<B: Backend, C: Codec> Inner<B, C> {
@@ -67,7 +69,10 @@ impl<B: Backend, C: Codec> Inner<B, C> {
                     self.renew(key, options, tags, compute);
                     Ok(value)
                 }
-                _ => self.load(key, options, tags, (complaint, compute)).await,
+                _ => {
+                    let loaded = self.load(key, options, tags, (complaint, compute)).await;
+                    loaded.map(|value| value.expect("only a batch computes no value, and takes that for an answer"))
+                }
             }
         })
     }
@@ -119,7 +124,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     }
 
     /// Starts a flight that no caller waits for, unless one is under way, the key is throttled or enough are renewing.
-    fn renew<T: Value, E: Send + Sync + 'static>(
+    pub(super) fn renew<T: Value, E: Send + Sync + 'static>(
         self: &Arc<Self>,
         key: Key,
         options: Options,
@@ -147,14 +152,15 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         }
     }
 
-    /// Joins or starts the flight of the key, and waits for its answer.
-    async fn load<T: Value, E: Send + Sync + 'static>(
+    /// Joins or starts the flight of the key, and waits for its answer. That there is no value is one for a call of a
+    /// batch alone.
+    pub(super) async fn load<T: Value, E: Send + Sync + 'static>(
         self: &Arc<Self>,
         key: Key,
         options: Options,
         tags: Tags,
         (complaint, compute): (Complaint, Computation<T, E>),
-    ) -> Result<Arc<T>, ComputeError<E>> {
+    ) -> Result<Option<Arc<T>>, ComputeError<E>> {
         if tokio::runtime::Handle::try_current().is_err() {
             let message = "a call that misses L1 needs a tokio runtime: call it inside one";
             return self.refuse(&key, Error::new(ErrorKind::Closed, message));
@@ -164,7 +170,8 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         }
         let context = Context::current();
         let asker = if context.is_empty() { Asker::Caller } else { Asker::Computation };
-        let joined = Joined { since: self.tiers.local.orders.latest(), context: &context };
+        let since = self.tiers.local.orders.latest();
+        let joined = Joined { since, context: &context, in_batch: compute.party.is_some() };
         let (leader, unshared) = loop {
             match self.join_flight::<T, E>(&key, options, &tags, asker) {
                 Role::Lead(leader) => break (leader, false),
@@ -173,11 +180,12 @@ impl<B: Backend, C: Codec> Inner<B, C> {
                     Err(error) => return self.refuse(&key, error),
                 },
                 Role::Follow(flight) => {
+                    compute.step_aside();
                     if let Some(answer) = self.follow(&flight, &key, options, joined).await {
                         return answer;
                     }
                 }
-                Role::Full => return self.refuse_for_room(&key, options, asker == Asker::Computation).await,
+                Role::Full => return self.refuse_for_room(&key, options, asker == Asker::Computation).await.map(Some),
             }
         };
         let flight = Arc::clone(&leader.flight);
@@ -214,7 +222,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     }
 
     /// Counts a call that no flight answers.
-    pub(super) fn refuse<T, E>(&self, key: &Key, error: Error) -> Result<Arc<T>, ComputeError<E>> {
+    pub(super) fn refuse<T, E>(&self, key: &Key, error: Error) -> Result<T, ComputeError<E>> {
         self.observers.tell(Event::Answered { key, outcome: Outcome::Failed });
         Err(error.into())
     }
@@ -259,7 +267,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         key: &Key,
         options: Options,
         joined: Joined<'_>,
-    ) -> Option<Result<Arc<T>, ComputeError<E>>> {
+    ) -> Option<Result<Option<Arc<T>>, ComputeError<E>>> {
         match joined.context.wait_for(&flight.node) {
             Ok(wait) => {
                 if wait.is_some() {
@@ -280,7 +288,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         key: &Key,
         options: Options,
         joined: Option<Joined<'_>>,
-    ) -> Option<Result<Arc<T>, ComputeError<E>>> {
+    ) -> Option<Result<Option<Arc<T>>, ComputeError<E>>> {
         // An invalidation after this call may hide one before it, so any counts.
         let came_later = joined.is_some_and(|joined| flight.fence.since() < joined.since);
         let forgot = |tags: &Tags| came_later && flight.fence.forgot(tags);
@@ -293,6 +301,8 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         };
         let (outcome, answer) = match answer {
             Some(Answer::Final(Ending::Lost)) => return None,
+            Some(Answer::Final(Ending::Absent)) if joined.is_some_and(|joined| !joined.in_batch) => return None,
+            Some(Answer::Final(Ending::Absent)) => (Outcome::Absent, Ok(None)),
             Some(Answer::Final(Ending::Error(_))) if freed() => return None,
             Some(Answer::Final(Ending::Error(error))) => (Outcome::Failed, Err(error.clone())),
             Some(Answer::Final(Ending::Value { tags, .. }) | Answer::Early(Fallback { tags, .. })) if forgot(tags) => {
@@ -304,12 +314,12 @@ impl<B: Backend, C: Codec> Inner<B, C> {
                 let written = pin!(within(&*self.clock, Duration::from_millis(flight.limit), written));
                 flight.while_driven(written).await;
                 let outcome = if joined.is_some() && *source == Outcome::Computed { Outcome::Joined } else { *source };
-                (outcome, Ok(Arc::clone(value)))
+                (outcome, Ok(Some(Arc::clone(value))))
             }
-            Some(Answer::Early(Fallback { value, .. })) => (Outcome::Stale, Ok(Arc::clone(value))),
+            Some(Answer::Early(Fallback { value, .. })) => (Outcome::Stale, Ok(Some(Arc::clone(value)))),
             // Boxed: rare, and a caller that waits needs no room for it.
             None => match Box::pin(self.older_value(flight, key, options, forgot)).await {
-                Some(value) => (Outcome::Stale, Ok(value)),
+                Some(value) => (Outcome::Stale, Ok(Some(value))),
                 None => (Outcome::Failed, Err(ComputeError::TimedOut)),
             },
         };

@@ -34,6 +34,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         match leader.ticket() {
             None => Box::pin(cache.run(leader, key, options, job)),
             Some(ticket) => Box::pin(async move {
+                job.compute.step_aside();
                 if cache.wait_for_place(ticket, &mut leader, &key, options).await {
                     Box::pin(cache.run(leader, key, options, job)).await;
                 }

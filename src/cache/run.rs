@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Inner;
-use super::computation::{Job, caught};
+use super::computation::{Job, Party, caught};
 use super::computed::Computed;
 use super::election::{Elected, Election, Question, release};
 use super::store::WritePlan;
@@ -71,7 +71,9 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             election.forgo(false);
             release(election.lease.take()).await;
         }
-        if let Some(found) = self.elect(&flight, key, options, (&mut election, &job.complaint)).await {
+        if let Some(found) =
+            self.elect(&flight, key, options, (&mut election, &job.complaint), job.compute.party.as_deref()).await
+        {
             flight.complete(ending(&found));
             return release(election.lease.take()).await;
         }
@@ -81,7 +83,14 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         let result = self.compute(&flight, options, job).await;
         let cost = self.clock.precise().saturating_sub(started);
         match result {
-            Ok(computed) => {
+            Ok(None) => {
+                self.tell_computed(key, cost, None, false);
+                self.shared.throttle.succeeded(key);
+                leader.leave();
+                flight.complete(Ending::Absent);
+                release(lease).await;
+            }
+            Ok(Some(computed)) => {
                 self.tell_computed(key, cost, None, false);
                 self.shared.throttle.succeeded(key);
                 self.store(leader, key, options, computed, WritePlan { cost, stamp, lease, to_l2, read_failed }).await;
@@ -101,11 +110,11 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         flight: &Flight<T, E>,
         options: Options,
         job: Job<T, E>,
-    ) -> Result<Computed<Arc<T>>, ComputeError<E>> {
+    ) -> Result<Option<Computed<Arc<T>>>, ComputeError<E>> {
         let Job { context, span, compute, .. } = job;
         flight.start(self.clock.ticks());
-        let computation = context.scope(span.around(caught(async move { compute().await })));
-        self.bounded(flight, options, computation).await?.map_err(|error| ComputeError::Failed(Arc::new(error)))
+        let computation = context.scope(span.around(caught(async move { (compute.begin)().await })));
+        self.bounded(flight, options, computation).await?.map_err(ComputeError::Failed)
     }
 
     /// Answers with an older value, or with the failure.
@@ -132,7 +141,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         (election, complaint): (&mut Election<B>, &Complaint),
     ) -> Option<bool> {
         let flight = Arc::clone(&leader.flight);
-        election.reads_first = !self.begins_with_lease(key);
+        election.reads_first = !self.begins_with_lease(key, options);
         let election = if election.is_settled() { None } else { Some(election) };
         let (found, failure) = self.consult::<T>(key, options, Question { complaint, election }).await;
         let closed = |error: &&Error| self.policy().fail_closed && error.kind() == ErrorKind::Unauthentic;
@@ -184,8 +193,12 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         key: &Key,
         options: Options,
         (election, complaint): (&mut Election<B>, &Complaint),
+        party: Option<&dyn Party>,
     ) -> Option<Found<T>> {
         while !election.is_settled() {
+            if let Some(party) = party.filter(|_| election.waits) {
+                party.leave();
+            }
             if !self.pause(election).await {
                 break;
             }

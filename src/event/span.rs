@@ -3,7 +3,7 @@
 use std::future::Future;
 
 /// The `tracing` span that a call was made in. Without feature `tracing` it is nothing.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct CallerSpan {
     #[cfg(feature = "tracing")]
     span: tracing::Span,

@@ -45,6 +45,9 @@ use self::limits::{Answer, Attempt};
 pub(crate) use self::publisher::BusPublisher;
 pub(crate) use self::throttle::Throttle;
 
+/// How many keys are read by one operation. Batches of more are read by several at once.
+const BATCH: usize = 256;
+
 /// A backend behind its executor.
 #[derive(Debug)]
 pub(crate) struct Guard<B> {
@@ -129,6 +132,24 @@ impl<B: Backend> Guard<B> {
         let Some(first) = keys.first() else { return Ok(Vec::new()) };
         let found = self.run(first, Operation::Get, || self.backend.get_many(keys)).await?;
         one_each(found, keys)
+    }
+
+    /// Reads the bytes under many keys, each as [`get`](Guard::get) does, in as few round trips as the backend can.
+    pub(crate) async fn read_many(&self, keys: &[Key]) -> Result<Vec<Option<Bytes>>, Error> {
+        let read = |few: &[Key]| {
+            let few = few.to_vec();
+            async move {
+                let Some(first) = few.first() else { return Ok(Vec::new()) };
+                let read = || self.backend.get_many(&few);
+                let found = self.executor.run(first, Operation::Get, Attempt::PARTS, read).await?;
+                let complaint = Complaint::default();
+                let whole =
+                    one_each(found, &few)?.into_iter().zip(&few).map(|(bytes, key)| self.whole(key, bytes, &complaint));
+                join::all(whole).await.into_iter().collect::<Result<Vec<_>, _>>()
+            }
+        };
+        let found = join::all(keys.chunks(BATCH).map(read)).await;
+        Ok(found.into_iter().collect::<Result<Vec<_>, Error>>()?.concat())
     }
 
     /// Stores `value` for `ttl`, with a lease if it still holds. Returns whether it was stored.

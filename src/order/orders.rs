@@ -391,19 +391,19 @@ mod tests {
         orders.end_expiry(11);
         for since in [before, between] {
             assert!(orders.voided_all(since) && !orders.forgot(since, &[]) && !orders.cleared(since));
-            assert_eq!(orders.expired_at(since), Some(10));
+            assert_eq!(orders.fate(since, &[]), Fate::Expired(10));
         }
         let later = orders.latest();
-        assert!(!orders.voided_all(later) && orders.expired_at(later).is_none());
+        assert!(!orders.voided_all(later) && orders.fate(later, &[]) == Fate::Good);
         orders.expire_all(20);
         assert!([before, between].iter().all(|since| orders.forgot(*since, &[])));
-        assert!(!orders.forgot(later, &[]) && orders.expired_at(later) == Some(20));
+        assert!(!orders.forgot(later, &[]) && orders.fate(later, &[]) == Fate::Expired(20));
         let overlapped = orders.latest();
         orders.forget_all();
         let meanwhile = orders.latest();
         orders.end_expiry(30);
         assert!(orders.forgot(overlapped, &[]) && !orders.forgot(meanwhile, &[]));
-        assert_eq!((orders.voided_all(meanwhile), orders.expired_at(meanwhile)), (true, Some(30)));
+        assert_eq!((orders.voided_all(meanwhile), orders.fate(meanwhile, &[])), (true, Fate::Expired(30)));
         orders.clear();
         assert!(orders.forgot_all(later) && orders.cleared(later) && !orders.cleared(orders.latest()));
     }
@@ -419,6 +419,27 @@ mod tests {
         assert!(orders.forgot(before, &[0]), "no longer remembered by name");
         assert!(orders.forgot(before, &[u64::MAX]), "nobody can tell");
         assert!(!orders.forgot(Moment(before.0 + 1), &[u64::MAX]));
+    }
+
+    #[test]
+    fn tag_that_expires_leaves_others_and_what_its_last_expiry_left_is_gone() {
+        let orders = Orders::new(None, 0);
+        let first = orders.latest();
+        orders.expire_tag(7, 10);
+        let meanwhile = orders.latest();
+        orders.end_expiry_of(7);
+        for since in [first, meanwhile] {
+            assert_eq!((orders.fate(since, &[7]), orders.fate(since, &[8])), (Fate::Expired(10), Fate::Good));
+            assert!(orders.forgot(since, &[1, 7]) && !orders.forgot(since, &[8]) && !orders.forgot_all(since));
+        }
+        let second = orders.latest();
+        assert_eq!(orders.fate(second, &[7]), Fate::Good);
+        orders.expire_tag(7, 20);
+        assert_eq!((orders.fate(first, &[7]), orders.fate(second, &[7])), (Fate::Forgotten, Fate::Expired(20)));
+        orders.expire_all(15);
+        assert_eq!((orders.fate(second, &[7]), orders.fate(second, &[8])), (Fate::Expired(15), Fate::Expired(15)));
+        orders.forget_tag(7);
+        assert_eq!(orders.fate(second, &[7]), Fate::Forgotten);
     }
 
     #[test]

@@ -19,6 +19,8 @@ pub(crate) struct Options {
     pub(crate) skip_l2_read: bool,
     pub(crate) skip_l1_write: bool,
     pub(crate) skip_l2_write: bool,
+    /// Whether the backend was just asked for the key, and had nothing of use.
+    pub(crate) was_read: bool,
 }
 
 impl Options {

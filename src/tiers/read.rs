@@ -65,6 +65,32 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
         Ok(found)
     }
 
+    /// The bytes that the backend has under each key, and with them the heads of the ledgers where those are due.
+    pub(crate) async fn fetch_many(&self, keys: &[Key]) -> Result<Vec<Option<Bytes>>, Error> {
+        let Some(guard) = &self.l2.guard else { return Ok(vec![None; keys.len()]) };
+        let mut parts: Vec<u16> = Vec::new();
+        if let Some(ledgers) = &self.l2.ledgers {
+            parts.extend(keys.iter().map(|key| guard.part(key)));
+            parts.sort_unstable();
+            parts.dedup();
+            parts.retain(|part| ledgers.due(*part).is_some());
+        }
+        let due = |part: &u16| self.l2.ledgers.as_ref().and_then(|ledgers| Some((ledgers, *part, ledgers.due(*part)?)));
+        let due: Vec<_> = parts.iter().filter_map(due).collect();
+        let heads = due.iter().map(|(.., (head, _))| (*head).clone());
+        let all: Vec<Key> = heads.chain(keys.iter().cloned()).collect();
+        let mut found = guard.read_many(&all).await?;
+        let values = found.split_off(due.len());
+        let is_empty = values.iter().all(Option::is_none);
+        for ((ledgers, part, (_, asked)), head) in due.into_iter().zip(found) {
+            if head.is_some() || !is_empty {
+                ledgers.learn(guard, part, head.as_ref(), asked).await?;
+            }
+        }
+        values.iter().for_each(|value| self.l2.note_found(value.is_some()));
+        Ok(values)
+    }
+
     /// The entry in bytes that the backend has, which is kept in L1 for the rest of its life if `admit` says so. `None`
     /// if it is of no use, or not newer than what is known.
     pub(crate) async fn accept<T: Value>(

@@ -1,0 +1,194 @@
+//! Batches: many keys by one call.
+//!
+//! L1 is asked for each key, the backend for all that it lacks at once. What neither has is computed by the flight of its
+//! key, as anywhere; flights of one batch have their computations done together, by `gather`.
+
+use std::collections::HashMap;
+use std::panic::resume_unwind;
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+use tokio::task::JoinSet;
+
+use super::election::Question;
+use super::path::{Look, Miss};
+use super::{Cache, Inner};
+use crate::backends::Backend;
+use crate::codec::Codec;
+use crate::error::{ComputeError, Error};
+use crate::event::{CallerSpan, Complaint, Event, Outcome};
+use crate::flight::Context;
+use crate::key::{IntoKey, Key};
+use crate::memory::Age;
+use crate::order::Fence;
+use crate::seal::Value;
+use crate::sensitive::Storable;
+use crate::tiers::{Found, Lookup, Options};
+
+mod compute;
+mod gather;
+mod loaded;
+mod set;
+
+pub use self::loaded::Loaded;
+
+/// How many keys are worked on at once. Larger batches are worked on piece by piece.
+pub(super) const MOST: usize = 1_024;
+
+impl<B: Backend, C: Codec> Cache<B, C> {
+    /// The values of `keys`, in their order, each as by [`get`](Cache::get). A key may be named twice.
+    ///
+    /// # Errors
+    /// If a key is unusable or the backend fails: a failure is not an absence.
+    ///
+    /// # Cost
+    /// A hit in L1 costs as much as by `get`. What L1 lacks is read by one operation of the backend for each 256 keys;
+    /// those of up to 1,024 keys are under way at once.
+    ///
+    /// # Examples
+    /// ```
+    /// use cachekit::{CacheBuilder, Intent};
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// let users = CacheBuilder::new().intent(Intent::Production).namespace("users").build()?;
+    /// users.set_many([(1u64, "Ada".to_owned()), (2, "Grace".to_owned())]).await?;
+    /// let found: Vec<Option<String>> = users.get_many([2u64, 3, 1]).await?;
+    /// assert_eq!(found, [Some("Grace".into()), None, Some("Ada".into())]);
+    /// # Ok::<(), cachekit::Error>(()) }).unwrap();
+    /// ```
+    pub fn get_many<T, K>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+    ) -> impl Future<Output = Result<Vec<Option<T>>, Error>> + Send
+    where
+        T: Storable<C, Form: Clone>,
+        K: IntoKey,
+    {
+        let keys: Vec<K> = keys.into_iter().collect();
+        async move {
+            let mut values = Vec::with_capacity(keys.len());
+            for few in keys.chunks(MOST) {
+                let found = self.inner.get_few::<T::Form, K>(few).await?;
+                values.extend(found.into_iter().map(|form| form.map(|form| T::from_form(Arc::unwrap_or_clone(form)))));
+            }
+            Ok(values)
+        }
+    }
+}
+
+/// What is known of the keys of a batch.
+struct Batch<T> {
+    /// The value of each, or what it misses.
+    slots: Vec<Slot<T>>,
+    /// The keys that are not in L1, each once.
+    missing: Vec<Box<Miss<T>>>,
+}
+
+impl<T> Batch<T> {
+    /// What L1 says of each key.
+    fn of(looks: impl IntoIterator<Item = Look<T>>) -> Self {
+        let (mut slots, mut missing) = (Vec::new(), Vec::new());
+        let mut numbers: HashMap<Key, usize> = HashMap::new();
+        for look in looks {
+            slots.push(match look {
+                Look::Hit(value) => Slot::Value(value),
+                Look::Miss(miss) => {
+                    let next = missing.len();
+                    let number = *numbers.entry(miss.key.clone()).or_insert(next);
+                    if number == next {
+                        missing.push(miss);
+                    }
+                    Slot::Missing(number)
+                }
+            });
+        }
+        Self { slots, missing }
+    }
+}
+
+enum Slot<T> {
+    Value(Arc<T>),
+    /// The number of the key among those that are missing.
+    Missing(usize),
+}
+
+impl<B: Backend, C: Codec> Inner<B, C> {
+    async fn get_few<T: Value, K: IntoKey>(&self, keys: &[K]) -> Result<Vec<Option<Arc<T>>>, Error> {
+        let options = Options::default();
+        let looks = keys.iter().map(|key| self.look(key, &options)).collect::<Result<Vec<_>, Error>>()?;
+        let Batch { slots, missing } = Batch::of(looks);
+        let keys: Vec<Key> = missing.iter().map(|miss| miss.key.clone()).collect();
+        let found: Vec<Option<Found<T>>> = self.read_many(&keys).await?;
+        for (key, found) in keys.iter().zip(&found) {
+            let outcome = match found {
+                None => Outcome::Absent,
+                Some(Found { age: Age::Stale, .. }) => Outcome::Stale,
+                Some(Found { in_l1: true, .. }) => Outcome::L1Hit,
+                Some(_) => Outcome::L2Hit,
+            };
+            self.observers.tell(Event::Answered { key, outcome });
+        }
+        let value = |slot| match slot {
+            Slot::Value(value) => Some(value),
+            Slot::Missing(number) => found[number].as_ref().map(|found| Arc::clone(&found.value)),
+        };
+        Ok(slots.into_iter().map(value).collect())
+    }
+
+    /// What the backend, or meanwhile L1, has under each key that is not expired.
+    async fn read_many<T: Value>(&self, keys: &[Key]) -> Result<Vec<Option<Found<T>>>, Error> {
+        if keys.is_empty() || self.tiers.l2.guard.is_none() {
+            return Ok(keys.iter().map(|_| None).collect());
+        }
+        self.listen().await;
+        let fences: Vec<Fence> = keys.iter().map(|key| self.tiers.local.fence(key)).collect();
+        // Before the question: a change that waits now may be made again before the answer is judged.
+        let hidden: Vec<bool> = keys.iter().map(|key| self.tiers.l2.hides(key, &[])).collect();
+        let bytes = self.tiers.fetch_many(keys).await?;
+        let mut found = Vec::with_capacity(keys.len());
+        for (((key, fence), is_hidden), bytes) in keys.iter().zip(&fences).zip(hidden).zip(bytes) {
+            let complaint = Complaint::default();
+            let lookup = Lookup { key, options: Options::default(), known: None, fence, complaint: &complaint };
+            let mut value = match bytes.filter(|_| !is_hidden) {
+                Some(bytes) => self.tiers.accept::<T>(lookup, bytes, || fence.is_current()).await?,
+                None => None,
+            };
+            if !fence.is_current() || fence.forgot(value.as_ref().map_or(&[], Found::tags)) {
+                // Overtaken by a change, so it is read anew.
+                let again = Box::pin(self.consult::<T>(key, Options::default(), Question::plain(&complaint)));
+                let (again, failure) = again.await;
+                value = failure.map_or(Ok(again), Err)?;
+            }
+            found.push(value.filter(|found| found.age != Age::Expired));
+        }
+        Ok(found)
+    }
+}
+
+/// Runs all of these at once; what each gives, in their order. `None` of one that was lost with its runtime.
+async fn each<F>(calls: Vec<F>) -> Vec<Option<F::Output>>
+where
+    F: Future<Output: Send + 'static> + Send + 'static,
+{
+    let mut outputs: Vec<Option<F::Output>> = calls.iter().map(|_| None).collect();
+    if Handle::try_current().is_err() {
+        for (output, call) in outputs.iter_mut().zip(calls) {
+            *output = Some(call.await);
+        }
+        return outputs;
+    }
+    let (context, span, mut running) = (Context::current(), CallerSpan::current(), JoinSet::new());
+    for (number, call) in calls.into_iter().enumerate() {
+        running.spawn(context.clone().scope(span.clone().around(async move { (number, call.await) })));
+    }
+    while let Some(ended) = running.join_next().await {
+        match ended {
+            Ok((number, output)) => outputs[number] = Some(output),
+            Err(error) if error.is_panic() => resume_unwind(error.into_panic()),
+            Err(_) => {}
+        }
+    }
+    outputs
+}
+
+/// What a batch answers for one key.
+type Answer<T, E> = Result<Option<T>, ComputeError<E>>;

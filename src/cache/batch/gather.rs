@@ -1,0 +1,288 @@
+//! Gathering: computations that begin at about the same time become one.
+//!
+//! Each key of a batch has a flight of its own, as any other; what its flight computes is asked for together with the
+//! others. Those who are sure to compute soon, or to need no computation, are counted: when the last of them has come,
+//! the keys that came are loaded. A flight that has to wait for something else, such as another process, is counted no
+//! longer, so no two batches wait for one another.
+
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::panic::resume_unwind;
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+
+use crate::cache::computation::{Computation, Party, Running, caught};
+use crate::cache::computed::Computed;
+use crate::clock::Clock;
+use crate::event::CallerSpan;
+use crate::flight::{Context, Node};
+use crate::key::Key;
+
+/// What was loaded: for each key that has one, a value or an error.
+pub(super) type Answers<T, E> = HashMap<Key, Result<Computed<Arc<T>>, E>>;
+
+/// A load that has begun.
+pub(super) type Loading<T, E> = Pin<Box<dyn Future<Output = Result<Answers<T, E>, E>> + Send>>;
+
+/// Loads values for several keys.
+pub(super) type Load<K, T, E> = Box<dyn Fn(Vec<K>) -> Loading<T, E> + Send + Sync>;
+
+/// Where the keys of a batch come together.
+pub(super) struct Gather<K, T, E> {
+    load: Load<K, T, E>,
+    rules: Rules,
+    clock: Arc<dyn Clock>,
+    span: CallerSpan,
+    /// Tells caches apart.
+    cache: usize,
+    state: Mutex<State<K, T, E>>,
+}
+
+/// When keys that came are loaded.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rules {
+    /// How long the first that is not counted waits for others.
+    pub(super) window: Duration,
+    /// The most keys of one load.
+    pub(super) most: usize,
+}
+
+struct State<K, T, E> {
+    /// How many are counted that have not come.
+    coming: usize,
+    group: Group<K, T, E>,
+}
+
+/// Keys that are to be loaded together.
+struct Group<K, T, E> {
+    /// What all of their flights wait for.
+    node: Arc<Node>,
+    arrived: Vec<Arrived<K, T, E>>,
+    /// Whether a task loads them when the window is over.
+    is_timed: bool,
+}
+
+struct Arrived<K, T, E> {
+    key: Key,
+    own: K,
+    context: Context,
+    tell: oneshot::Sender<Delivery<T, E>>,
+}
+
+/// What the flight of one key hears.
+enum Delivery<T, E> {
+    Loaded(Result<Option<Computed<Arc<T>>>, Arc<E>>),
+    Panicked(Arc<str>),
+}
+
+/// One key of a batch.
+struct Ticket<K, T, E>
+where
+    K: Clone + Send + 'static,
+    T: Send + Sync + 'static,
+    E: Send + Sync + 'static,
+{
+    gather: Arc<Gather<K, T, E>>,
+    is_counted: AtomicBool,
+}
+
+impl<K, T, E> Gather<K, T, E>
+where
+    K: Clone + Send + 'static,
+    T: Send + Sync + 'static,
+    E: Send + Sync + 'static,
+{
+    /// For the `cache` of this number, whose loads run in the span of the caller.
+    pub(super) fn new(load: Load<K, T, E>, rules: Rules, clock: Arc<dyn Clock>, cache: usize) -> Arc<Self> {
+        let state = Mutex::new(State { coming: 0, group: Group::new() });
+        Arc::new(Self { load, rules, clock, span: CallerSpan::current(), cache, state })
+    }
+
+    /// The computations of some keys, all of which are counted.
+    pub(super) fn computations(self: &Arc<Self>, keys: Vec<(Key, K)>) -> Vec<Computation<T, E>> {
+        self.state().coming += keys.len();
+        keys.into_iter().map(|(key, own)| self.computation(key, own, true)).collect()
+    }
+
+    /// The computation of one key that comes by itself.
+    pub(super) fn lone(self: &Arc<Self>, key: Key, own: K) -> Computation<T, E> {
+        self.computation(key, own, false)
+    }
+
+    fn computation(self: &Arc<Self>, key: Key, own: K, is_counted: bool) -> Computation<T, E> {
+        let ticket = Arc::new(Ticket { gather: Arc::clone(self), is_counted: AtomicBool::new(is_counted) });
+        let party = Some(Arc::clone(&ticket) as Arc<dyn Party>);
+        let begin = move || -> Running<T, E> { Box::pin(async move { ticket.come(key, own).await }) };
+        Computation { begin: Box::new(begin), party }
+    }
+
+    /// Adds a key to the group; loads that if it is full. Whether the window begins with it.
+    fn add(self: &Arc<Self>, arrived: Arrived<K, T, E>) -> Arc<Node> {
+        let (node, full) = {
+            let mut state = self.state();
+            state.group.arrived.push(arrived);
+            let is_full = state.group.arrived.len() >= self.rules.most;
+            (Arc::clone(&state.group.node), is_full.then(|| state.take()))
+        };
+        full.into_iter().for_each(|group| self.begin(group));
+        node
+    }
+
+    /// One of those that are counted has come, or will not come soon.
+    fn count_off(self: &Arc<Self>) {
+        let group = {
+            let mut state = self.state();
+            state.coming -= 1;
+            if state.coming == 0 { Some(state.take()) } else { None }
+        };
+        group.into_iter().for_each(|group| self.begin(group));
+    }
+
+    /// Sees to it that a key is loaded that came though it was not counted.
+    fn load_soon(self: &Arc<Self>) {
+        let mut state = self.state();
+        let waits = state.coming > 0 || state.group.arrived.is_empty();
+        if waits || std::mem::replace(&mut state.group.is_timed, true) {
+            return;
+        }
+        let (gather, node) = (Arc::clone(self), Arc::clone(&state.group.node));
+        drop(state);
+        tokio::spawn(async move {
+            gather.clock.sleep(gather.rules.window).await;
+            let group = {
+                let mut state = gather.state();
+                let is_there = Arc::ptr_eq(&state.group.node, &node);
+                is_there.then(|| state.take())
+            };
+            group.into_iter().for_each(|group| gather.begin(group));
+        });
+    }
+
+    /// Loads a group on a task, by the runtime of its first flight.
+    fn begin(self: &Arc<Self>, group: Group<K, T, E>) {
+        let Group { node, arrived, .. } = group;
+        let Some(first) = arrived.first() else { return };
+        let context = first.context.clone().enter(node, self.cache, first.key.clone(), false);
+        let gather = Arc::clone(self);
+        let task = context.scope(self.span.clone().around(async move { gather.run(arrived).await }));
+        // A call may be dropped outside of a runtime. Nothing computes then, and the flights hear that.
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(task);
+        }
+    }
+
+    async fn run(self: Arc<Self>, mut arrived: Vec<Arrived<K, T, E>>) {
+        let keys = arrived.iter().map(|arrived| arrived.own.clone()).collect();
+        let mut loading = pin!(caught(async { (self.load)(keys).await }));
+        let loaded = {
+            let mut left = pin!(all_left(&mut arrived));
+            poll_fn(|context| match loading.as_mut().poll(context) {
+                Poll::Ready(loaded) => Poll::Ready(Some(loaded)),
+                Poll::Pending => left.as_mut().poll(context).map(|()| None),
+            })
+            .await
+        };
+        if let Some(loaded) = loaded {
+            deliver(arrived, loaded);
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State<K, T, E>> {
+        // Each change of it is whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<K, T, E> State<K, T, E> {
+    fn take(&mut self) -> Group<K, T, E> {
+        std::mem::replace(&mut self.group, Group::new())
+    }
+}
+
+impl<K, T, E> Group<K, T, E> {
+    fn new() -> Self {
+        Self { node: Node::new(), arrived: Vec::new(), is_timed: false }
+    }
+}
+
+/// Waits until no flight waits for any of these keys.
+async fn all_left<K, T, E>(arrived: &mut [Arrived<K, T, E>]) {
+    for arrived in arrived {
+        arrived.tell.closed().await;
+    }
+}
+
+/// Tells each flight what was loaded for its key.
+fn deliver<K, T, E>(arrived: Vec<Arrived<K, T, E>>, loaded: Result<Result<Answers<T, E>, E>, Arc<str>>) {
+    let mut answers = match loaded {
+        Ok(loaded) => Ok(loaded.map_err(Arc::new)),
+        Err(message) => Err(message),
+    };
+    for Arrived { key, tell, .. } in arrived {
+        let delivery = match &mut answers {
+            Err(message) => Delivery::Panicked(Arc::clone(message)),
+            Ok(Err(error)) => Delivery::Loaded(Err(Arc::clone(error))),
+            Ok(Ok(answers)) => Delivery::Loaded(answers.remove(&key).transpose().map_err(Arc::new)),
+        };
+        // A flight that was late hears nothing.
+        let _ = tell.send(delivery);
+    }
+}
+
+impl<K, T, E> Ticket<K, T, E>
+where
+    K: Clone + Send + 'static,
+    T: Send + Sync + 'static,
+    E: Send + Sync + 'static,
+{
+    /// Has the key loaded, together with others.
+    async fn come(&self, key: Key, own: K) -> Result<Option<Computed<Arc<T>>>, Arc<E>> {
+        let (tell, told) = oneshot::channel();
+        let context = Context::current();
+        let node = self.gather.add(Arrived { key, own, context: context.clone(), tell });
+        // So that a load which asks the cache for one of its own keys is refused.
+        let _wait = context.wait_for(&node);
+        self.count_off();
+        self.gather.load_soon();
+        match told.await {
+            Ok(Delivery::Loaded(loaded)) => loaded,
+            Ok(Delivery::Panicked(message)) => resume_unwind(Box::new(String::from(&*message))),
+            Err(_) => resume_unwind(Box::new(String::from("the task that loaded the batch was lost with its runtime"))),
+        }
+    }
+
+    fn count_off(&self) {
+        if self.is_counted.swap(false, SeqCst) {
+            self.gather.count_off();
+        }
+    }
+}
+
+impl<K, T, E> Party for Ticket<K, T, E>
+where
+    K: Clone + Send + 'static,
+    T: Send + Sync + 'static,
+    E: Send + Sync + 'static,
+{
+    fn leave(&self) {
+        self.count_off();
+    }
+}
+
+/// A key that needs no computation, or whose call has ended.
+impl<K, T, E> Drop for Ticket<K, T, E>
+where
+    K: Clone + Send + 'static,
+    T: Send + Sync + 'static,
+    E: Send + Sync + 'static,
+{
+    fn drop(&mut self) {
+        self.count_off();
+    }
+}
