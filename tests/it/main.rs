@@ -3,6 +3,7 @@
 
 mod accounting;
 mod bad_input;
+mod batches;
 mod bounds;
 mod cachekitio;
 mod chunks;
