@@ -69,6 +69,8 @@ pub enum ErrorKind {
     Unauthentic,
     /// What was asked for is not supported by this backend, feature set or version.
     Unsupported,
+    /// A loader gave no value for a key that it was asked for.
+    Absent,
     /// There is no tokio runtime to work on, or the one that did is gone.
     Closed,
 }

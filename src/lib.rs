@@ -174,7 +174,7 @@ pub use crate::seal::Value;
 #[cfg(feature = "encryption")]
 pub use crate::sensitive::Sensitive;
 pub use crate::sensitive::Storable;
-pub use crate::typed::{TypedCache, TypedEntry};
+pub use crate::typed::{Loader, LoadingCache, TypedCache, TypedEntry};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -16,9 +16,12 @@ use crate::key::{IntoKey, KeyWriter};
 use crate::seal::Value;
 use crate::sensitive::Storable;
 
+mod batch;
 mod entry;
+mod loader;
 
 pub use self::entry::TypedEntry;
+pub use self::loader::{Loader, LoadingCache};
 
 /// A [domain](Cache::domain) of a cache whose keys are `K` and whose values are `V`.
 ///
@@ -193,6 +196,26 @@ where
         Fut: Future<Output = Result<V, E>> + Send + 'static,
     {
         self.cache.get_or_compute_arc(Borrowed(key), compute)
+    }
+
+    /// Like [`Cache::refresh`].
+    ///
+    /// # Errors
+    /// As [`Cache::get_or_compute`].
+    pub fn refresh<'a, Q, E, F, Fut>(
+        &'a self,
+        key: &'a Q,
+        compute: F,
+    ) -> impl Future<Output = Result<V, ComputeError<E>>> + use<'a, K, V, B, C, Q, E, F, Fut>
+    where
+        K: Borrow<Q>,
+        V: Storable<C, Form: Clone>,
+        Q: IntoKey + ?Sized,
+        E: Send + Sync + 'static,
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = Result<V, E>> + Send + 'static,
+    {
+        self.cache.refresh(Borrowed(key), compute)
     }
 
     /// Like [`Cache::set`].

@@ -29,8 +29,11 @@ mod compute;
 mod gather;
 mod loaded;
 mod set;
+mod single;
 
+pub(crate) use self::gather::Rules;
 pub use self::loaded::Loaded;
+pub(crate) use self::single::Gathered;
 
 /// How many keys are worked on at once. Larger batches are worked on piece by piece.
 pub(super) const MOST: usize = 1_024;

@@ -193,6 +193,22 @@ impl<'a, B: Backend, C: Codec, K: IntoKey> Entry<'a, B, C, K> {
         self.compute(compute, Computed::new)
     }
 
+    /// Like [`Cache::refresh`].
+    ///
+    /// # Errors
+    /// As [`Cache::get_or_compute`].
+    pub fn refresh<T, E, F, Fut>(mut self, compute: F) -> impl Future<Output = Result<T, ComputeError<E>>>
+    where
+        T: Storable<C, Form: Clone>,
+        E: Send + Sync + 'static,
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = Result<T, E>> + Send + 'static,
+    {
+        self.options.tells_others = true;
+        self.options.wait_for_write.get_or_insert(true);
+        self.skip_l1_read().skip_l2_read().get_or_compute(compute)
+    }
+
     /// Like [`Cache::get_or_compute_arc`], with a computation that also decides whether, and for how long, its value is
     /// kept.
     ///

@@ -57,6 +57,7 @@ use self::path::Look;
 const MOST_RETURNS: usize = 1_024;
 
 pub use self::batch::Loaded;
+pub(crate) use self::batch::{Gathered, Rules};
 pub use self::computed::Computed;
 pub use self::domain::DomainSettings;
 pub use self::entry::Entry;
@@ -283,6 +284,38 @@ impl<B: Backend, C: Codec> Cache<B, C> {
                 }
             }
         }
+    }
+
+    /// Computes the value of `key` anew, whatever the tiers have, and stores it in their place. Other processes drop what
+    /// they have in L1 and read the new value from the backend. Until it is there, other calls get the older one.
+    ///
+    /// Calls to refresh one key at once share one computation, in this process and, by the lease, in others. If it fails,
+    /// the entry stays. Like [`set`](Cache::set), it replaces the tags: name them by [`Entry::refresh`].
+    ///
+    /// # Errors
+    /// As [`get_or_compute`](Cache::get_or_compute).
+    ///
+    /// # Examples
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// let rates = cachekit::CacheBuilder::new().namespace("rates").build()?;
+    /// rates.set("eur", 107u32).await?;
+    /// let rate = rates.refresh("eur", || async { Ok::<_, std::io::Error>(108u32) }).await?;
+    /// assert_eq!((rate, rates.get::<u32>("eur").await?), (108, Some(108)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
+    pub fn refresh<T, E, F, Fut>(
+        &self,
+        key: impl IntoKey,
+        compute: F,
+    ) -> impl Future<Output = Result<T, ComputeError<E>>>
+    where
+        T: Storable<C, Form: Clone>,
+        E: Send + Sync + 'static,
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = Result<T, E>> + Send + 'static,
+    {
+        self.entry(key).refresh(compute)
     }
 
     /// The entry of `key`, for a call with options of its own.

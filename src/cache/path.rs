@@ -53,12 +53,23 @@ struct Joined<'a> {
 
 impl<B: Backend, C: Codec> Inner<B, C> {
     /// Answers a call that found nothing fresh in L1, by computing if need be.
-    pub(super) fn answer<T: Value, E: Send + Sync + 'static>(
+    pub(super) async fn answer<T: Value, E: Send + Sync + 'static>(
         self: &Arc<Self>,
         miss: Box<Miss<T>>,
         options: Options,
         compute: Computation<T, E>,
-    ) -> impl Future<Output = Result<Arc<T>, ComputeError<E>>> + Send {
+    ) -> Result<Arc<T>, ComputeError<E>> {
+        let answer = self.answer_if_any(miss, options, compute).await;
+        answer.map(|value| value.expect("only a batch computes no value, and takes that for an answer"))
+    }
+
+    /// Like [`answer`](Self::answer), for a computation that may find that there is no value.
+    pub(super) fn answer_if_any<T: Value, E: Send + Sync + 'static>(
+        self: &Arc<Self>,
+        miss: Box<Miss<T>>,
+        options: Options,
+        compute: Computation<T, E>,
+    ) -> impl Future<Output = Result<Option<Arc<T>>, ComputeError<E>>> + Send {
         // Boxed, so that the future of a hit is small.
         Box::pin(async move {
             let Miss { key, stale, tags, complaint, is_stand_in } = *miss;
@@ -67,12 +78,9 @@ impl<B: Backend, C: Codec> Inner<B, C> {
                 Some(value) if self.policy().background => {
                     self.observers.tell(Event::Answered { key: &key, outcome: Outcome::Stale });
                     self.renew(key, options, tags, compute);
-                    Ok(value)
+                    Ok(Some(value))
                 }
-                _ => {
-                    let loaded = self.load(key, options, tags, (complaint, compute)).await;
-                    loaded.map(|value| value.expect("only a batch computes no value, and takes that for an answer"))
-                }
+                _ => self.load(key, options, tags, (complaint, compute)).await,
             }
         })
     }

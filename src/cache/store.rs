@@ -16,8 +16,11 @@ use crate::event::{Event, Outcome};
 use crate::flight::{Ending, Flight, Leader};
 use crate::frame::Tags;
 use crate::guard;
+use crate::invalidate::{Target, Work};
 use crate::key::Key;
 use crate::ledger::Stamp;
+use crate::message::Message;
+use crate::order::Moment;
 use crate::seal::{Dates, Marks, Value};
 use crate::tiers::{Options, Sealing, Validity, check_tags};
 
@@ -79,7 +82,17 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             Some(sealed) => sealed,
             None => sealing.seal(marks).await,
         };
-        self.write(&flight, key, sealed, (dates, !is_late), plan.lease).await;
+        let is_written = self.write(&flight, key, sealed, (dates, !is_late), plan.lease).await;
+        if is_written && options.tells_others {
+            self.tell_refreshed(key, flight.fence.since()).await;
+        }
+    }
+
+    /// Tells other processes that the backend has a newer value. What failed is tried again.
+    async fn tell_refreshed(&self, key: &Key, begun: Moment) {
+        if self.shared.publish(key, &Message::Key(key.as_str())).await.is_err() {
+            self.retry_later(Target::Key(key.clone()), key, begun, Work::Publish);
+        }
     }
 
     /// The dates of a value that may be kept. If it may not, observers hear why, unless its computation said so.
@@ -126,7 +139,8 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     }
 
     /// Writes a computed entry to the backend, if the flight's fence and its lease hold. The lease is renewed while the
-    /// write waits for its turn, which it does for as long as it takes, unless a caller waits for it.
+    /// write waits for its turn, which it does for as long as it takes, unless a caller waits for it. Returns whether it was
+    /// stored.
     async fn write<T: Value, E: Send + Sync>(
         &self,
         flight: &Flight<T, E>,
@@ -134,8 +148,8 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         sealed: Result<Bytes, Error>,
         (dates, is_waited_for): (Dates, bool),
         lease: Option<HeldLease<B>>,
-    ) {
-        let Some(guard) = &self.tiers.l2.guard else { return };
+    ) -> bool {
+        let Some(guard) = &self.tiers.l2.guard else { return false };
         let stored = match sealed {
             Err(error) => Err(error),
             Ok(bytes) => match guard.queue_write(key, bytes.len(), is_waited_for).await {
@@ -144,7 +158,10 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             },
         };
         match stored {
-            Ok(true) => return lease.into_iter().for_each(HeldLease::filled),
+            Ok(true) => {
+                lease.into_iter().for_each(HeldLease::filled);
+                return true;
+            }
             Ok(false) => {
                 self.observers.tell(Event::Fenced { key });
                 // A lease that has not run out was ended: another process knows better.
@@ -156,6 +173,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             Err(error) => self.not_stored(key, &error),
         }
         release(lease).await;
+        false
     }
 
     async fn write_next<T: Value, E: Send + Sync>(

@@ -21,6 +21,8 @@ pub(crate) struct Options {
     pub(crate) skip_l2_write: bool,
     /// Whether the backend was just asked for the key, and had nothing of use.
     pub(crate) was_read: bool,
+    /// Whether other processes are told to drop what they have once the value is stored.
+    pub(crate) tells_others: bool,
 }
 
 impl Options {

@@ -111,6 +111,20 @@ impl<'a, Q: IntoKey + ?Sized, V: Storable<C>, B: Backend, C: Codec> TypedEntry<'
         self.entry.get_or_compute(compute)
     }
 
+    /// As [`Entry::refresh`].
+    ///
+    /// # Errors
+    /// As [`Cache::get_or_compute`](crate::Cache::get_or_compute).
+    pub fn refresh<E, F, Fut>(self, compute: F) -> impl Future<Output = Result<V, ComputeError<E>>>
+    where
+        V: Storable<C, Form: Clone>,
+        E: Send + Sync + 'static,
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = Result<V, E>> + Send + 'static,
+    {
+        self.entry.refresh(compute)
+    }
+
     /// As [`Entry::get_or_decide`].
     ///
     /// # Errors

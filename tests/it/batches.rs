@@ -143,7 +143,8 @@ async fn whole_failure_and_panic_reach_each_key_that_was_computed() {
     let found = cache.get_or_compute_many([1u32, 2, 3], fails).await;
     assert_eq!(found[0].as_ref().unwrap(), &Some(name(1)));
     assert!(found[1..].iter().all(|found| found.as_ref().unwrap_err().to_string().contains("database is down")));
-    let panics = |missing: Vec<u32>| async move { if missing.len() == 2 { panic!("no table") } else { Ok(Rows::new()) } };
+    let panics =
+        |missing: Vec<u32>| async move { if missing.len() == 2 { panic!("no table") } else { Ok(Rows::new()) } };
     let found = cache.get_or_compute_many([1u32, 2, 3], panics).await;
     for found in &found[1..] {
         assert!(matches!(found, Err(ComputeError::Panicked { message, .. }) if &**message == "no table"), "{found:?}");
@@ -359,7 +360,8 @@ async fn set_many_says_for_each_how_it_is_kept_and_the_last_of_two_stays() {
     let builder = CacheBuilder::new().intent(Intent::Minimal).clock(Arc::new(clock.clone()));
     let cache = builder.backend(Memory::with_clock(1 << 20, Arc::new(clock.clone()))).build().unwrap();
     let brief = Computed::new(2u32).ttl(Duration::from_secs(5));
-    let items = [("a", Computed::new(1u32)), ("b", brief), ("c", Computed::new(3).do_not_store()), ("a", Computed::new(4))];
+    let items =
+        [("a", Computed::new(1u32)), ("b", brief), ("c", Computed::new(3).do_not_store()), ("a", Computed::new(4))];
     cache.set_many_with(items).await.unwrap();
     assert_eq!(cache.get_many::<u32, _>(["a", "b", "c"]).await.unwrap(), [Some(4), Some(2), None]);
     clock.advance(Duration::from_secs(5));

@@ -11,6 +11,7 @@ mod clocks;
 mod codecs;
 mod compile_fail;
 mod conformance;
+mod domains;
 mod elsewhere;
 mod encryption;
 mod errors;

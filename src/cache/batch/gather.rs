@@ -34,11 +34,10 @@ pub(super) type Loading<T, E> = Pin<Box<dyn Future<Output = Result<Answers<T, E>
 pub(super) type Load<K, T, E> = Box<dyn Fn(Vec<K>) -> Loading<T, E> + Send + Sync>;
 
 /// Where the keys of a batch come together.
-pub(super) struct Gather<K, T, E> {
+pub(crate) struct Gather<K, T, E> {
     load: Load<K, T, E>,
     rules: Rules,
     clock: Arc<dyn Clock>,
-    span: CallerSpan,
     /// Tells caches apart.
     cache: usize,
     state: Mutex<State<K, T, E>>,
@@ -46,11 +45,11 @@ pub(super) struct Gather<K, T, E> {
 
 /// When keys that came are loaded.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Rules {
+pub(crate) struct Rules {
     /// How long the first that is not counted waits for others.
-    pub(super) window: Duration,
+    pub(crate) window: Duration,
     /// The most keys of one load.
-    pub(super) most: usize,
+    pub(crate) most: usize,
 }
 
 struct State<K, T, E> {
@@ -72,6 +71,7 @@ struct Arrived<K, T, E> {
     key: Key,
     own: K,
     context: Context,
+    span: CallerSpan,
     tell: oneshot::Sender<Delivery<T, E>>,
 }
 
@@ -98,10 +98,10 @@ where
     T: Send + Sync + 'static,
     E: Send + Sync + 'static,
 {
-    /// For the `cache` of this number, whose loads run in the span of the caller.
+    /// For the `cache` of this number. A load runs in the span of the call whose key came first.
     pub(super) fn new(load: Load<K, T, E>, rules: Rules, clock: Arc<dyn Clock>, cache: usize) -> Arc<Self> {
         let state = Mutex::new(State { coming: 0, group: Group::new() });
-        Arc::new(Self { load, rules, clock, span: CallerSpan::current(), cache, state })
+        Arc::new(Self { load, rules, clock, cache, state })
     }
 
     /// The computations of some keys, all of which are counted.
@@ -170,7 +170,7 @@ where
         let Some(first) = arrived.first() else { return };
         let context = first.context.clone().enter(node, self.cache, first.key.clone(), false);
         let gather = Arc::clone(self);
-        let task = context.scope(self.span.clone().around(async move { gather.run(arrived).await }));
+        let task = context.scope(first.span.clone().around(async move { gather.run(arrived).await }));
         // A call may be dropped outside of a runtime. Nothing computes then, and the flights hear that.
         if let Ok(runtime) = Handle::try_current() {
             runtime.spawn(task);
@@ -245,7 +245,7 @@ where
     async fn come(&self, key: Key, own: K) -> Result<Option<Computed<Arc<T>>>, Arc<E>> {
         let (tell, told) = oneshot::channel();
         let context = Context::current();
-        let node = self.gather.add(Arrived { key, own, context: context.clone(), tell });
+        let node = self.gather.add(Arrived { key, own, context: context.clone(), span: CallerSpan::current(), tell });
         // So that a load which asks the cache for one of its own keys is refused.
         let _wait = context.wait_for(&node);
         self.count_off();

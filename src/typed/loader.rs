@@ -1,0 +1,232 @@
+//! Loaders: the computation of a domain, named once.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::TypedCache;
+use crate::backends::{AnyBackend, Backend, join};
+use crate::cache::{Gathered, Loaded, Rules};
+use crate::codec::{Codec, Standard};
+use crate::error::{ComputeError, Error, ErrorKind};
+use crate::key::IntoKey;
+use crate::sensitive::Storable;
+
+/// How the values of a domain come about, such as from a database.
+///
+/// Implementers write plain `async fn`; the futures must be `Send`. A key that may have no value has a value type that says
+/// so, such as `Option<User>`: then it is kept, too, that there is none, for as long as the setting `negative_ttl` says.
+///
+/// # Examples
+/// ```
+/// use cachekit::{CacheBuilder, Loaded, Loader};
+///
+/// /// Users of a database, which answers one query for many of them.
+/// struct Users;
+///
+/// impl Loader for Users {
+///     type Key = u64;
+///     type Value = Option<String>;
+///     type Error = std::io::Error;
+///
+///     async fn load(&self, id: &u64) -> Result<Option<String>, std::io::Error> {
+///         Ok((*id < 100).then(|| format!("user {id}")))
+///     }
+///
+///     async fn load_many(&self, ids: &[u64]) -> Result<Loaded<u64, Option<String>, std::io::Error>, std::io::Error> {
+///         let rows = ids.iter().filter(|id| **id < 100).map(|id| (*id, Some(format!("user {id}"))));
+///         Ok(rows.collect::<Loaded<_, _, _>>().otherwise(None))
+///     }
+/// }
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// let shop = CacheBuilder::new().namespace("shop").build()?;
+/// let users = shop.typed("users")?.with_loader(Users);
+/// assert_eq!(users.get(&42).await?.as_deref(), Some("user 42"));
+/// assert_eq!(users.get(&100).await?, None);
+/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
+pub trait Loader: Send + Sync + 'static {
+    /// What names a value.
+    type Key: IntoKey + Clone + 'static;
+    /// What is loaded.
+    type Value: Send + 'static;
+    /// Why it could not be.
+    type Error: Send + Sync + 'static;
+
+    /// Loads the value of one key.
+    fn load(&self, key: &Self::Key) -> impl Future<Output = Result<Self::Value, Self::Error>> + Send;
+
+    /// Loads the values of several keys, at least two. Default: each by [`load`](Loader::load), all at once.
+    ///
+    /// A key that the answer does not name is an error of the calls that asked for it, of kind
+    /// [`ErrorKind::Absent`].
+    #[expect(clippy::type_complexity, reason = "what it gives is named for each type that makes it")]
+    fn load_many(
+        &self,
+        keys: &[Self::Key],
+    ) -> impl Future<Output = Result<Loaded<Self::Key, Self::Value, Self::Error>, Self::Error>> + Send {
+        async {
+            let values = join::all(keys.iter().map(|key| self.load(key))).await;
+            let mut loaded = Loaded::new();
+            for (key, value) in keys.iter().zip(values) {
+                match value {
+                    Ok(value) => loaded.insert(key.clone(), value),
+                    Err(error) => loaded.insert_error(key.clone(), error),
+                }
+            }
+            Ok(loaded)
+        }
+    }
+}
+
+/// A [`TypedCache`] that loads what it lacks by itself.
+///
+/// Made by [`TypedCache::with_loader`]; cheap to clone. The promises are those of
+/// [`get_or_compute`](crate::Cache::get_or_compute).
+pub struct LoadingCache<L: Loader, B: Backend = AnyBackend, C: Codec = Standard>
+where
+    L::Value: Storable<C>,
+{
+    typed: TypedCache<L::Key, L::Value, B, C>,
+    loader: Arc<L>,
+    window: Duration,
+    most: usize,
+    gathered: Gathered<L::Key, <L::Value as Storable<C>>::Form, L::Error>,
+}
+
+impl<K, V, B, C> TypedCache<K, V, B, C>
+where
+    K: IntoKey + Clone + 'static,
+    V: Storable<C>,
+    B: Backend,
+    C: Codec,
+{
+    /// This cache with a loader, so that calls need no computation.
+    pub fn with_loader<L: Loader<Key = K, Value = V>>(self, loader: L) -> LoadingCache<L, B, C> {
+        LoadingCache::new(self, Arc::new(loader), Duration::ZERO, DEFAULT_MOST)
+    }
+}
+
+impl<L, B, C> LoadingCache<L, B, C>
+where
+    L: Loader<Value: Storable<C>>,
+    B: Backend,
+    C: Codec,
+{
+    fn new(typed: TypedCache<L::Key, L::Value, B, C>, loader: Arc<L>, window: Duration, most: usize) -> Self {
+        let rules = Rules { window, most: if window.is_zero() { 1 } else { most } };
+        let gathered = {
+            let loader = Arc::clone(&loader);
+            typed.cache.gather::<_, L::Value, _, _, _>(move |keys| load(Arc::clone(&loader), keys), rules)
+        };
+        Self { typed, loader, window, most, gathered }
+    }
+
+    /// Gathers what [`get`](Self::get) has to load: the first key waits this long for others, which are then loaded by one
+    /// [`load_many`](Loader::load_many). Zero, the default, loads each at once.
+    ///
+    /// A load is late by up to the window, so it is worth it where many calls come at once and a query costs more.
+    pub fn batch_window(self, window: Duration) -> Self {
+        Self::new(self.typed, self.loader, window, self.most)
+    }
+
+    /// The most keys that are gathered, 1 to 1,024: as soon as so many have come they are loaded. Default 100.
+    pub fn max_batch(self, keys: usize) -> Self {
+        Self::new(self.typed, self.loader, self.window, keys)
+    }
+
+    /// The cache without its loader.
+    pub fn typed(&self) -> &TypedCache<L::Key, L::Value, B, C> {
+        &self.typed
+    }
+
+    /// The value of `key`: from L1, else from the backend, else by the loader.
+    ///
+    /// # Errors
+    /// As of [`get_or_compute`](crate::Cache::get_or_compute), and [`ComputeError::Cache`] of kind
+    /// [`ErrorKind::Absent`] if [`load_many`](Loader::load_many) gave nothing for the key.
+    pub async fn get(&self, key: &L::Key) -> Result<L::Value, ComputeError<L::Error>>
+    where
+        L::Value: Storable<C, Form: Clone>,
+    {
+        let form = self.typed.cache.load_one::<L::Key, L::Value, L::Error>(key, &self.gathered).await?;
+        form.map(TypedCache::<L::Key, L::Value, B, C>::value_of).ok_or_else(|| absent().into())
+    }
+
+    /// Loads the value of `key` anew and stores it, as [`Cache::refresh`](crate::Cache::refresh) does.
+    ///
+    /// # Errors
+    /// As of [`get_or_compute`](crate::Cache::get_or_compute).
+    pub async fn refresh(&self, key: &L::Key) -> Result<L::Value, ComputeError<L::Error>>
+    where
+        L::Value: Storable<C, Form: Clone>,
+    {
+        let (loader, own) = (Arc::clone(&self.loader), key.clone());
+        self.typed.refresh(key, move || async move { loader.load(&own).await }).await
+    }
+
+    /// The values of `keys`, in their order. What has to be loaded is loaded by one
+    /// [`load_many`](Loader::load_many), as by [`Cache::get_or_compute_many`](crate::Cache::get_or_compute_many). So a
+    /// program that starts can have the keys loaded that it will need.
+    ///
+    /// # Errors
+    /// For each key as of [`get`](Self::get).
+    pub async fn get_many(
+        &self,
+        keys: impl IntoIterator<Item = L::Key>,
+    ) -> Vec<Result<L::Value, ComputeError<L::Error>>>
+    where
+        L::Value: Storable<C, Form: Clone>,
+    {
+        let loader = Arc::clone(&self.loader);
+        let found = self.typed.cache.get_or_compute_many(keys, move |keys| load(Arc::clone(&loader), keys));
+        found.await.into_iter().map(|found| found?.ok_or_else(|| absent().into())).collect()
+    }
+}
+
+/// The most keys that are gathered by default.
+const DEFAULT_MOST: usize = 100;
+
+#[expect(clippy::type_complexity, reason = "what it gives is named for each type that makes it")]
+async fn load<L: Loader>(loader: Arc<L>, keys: Vec<L::Key>) -> Result<Loaded<L::Key, L::Value, L::Error>, L::Error> {
+    match keys.as_slice() {
+        [key] => {
+            let mut loaded = Loaded::new();
+            loaded.insert(key.clone(), loader.load(key).await?);
+            Ok(loaded)
+        }
+        keys => loader.load_many(keys).await,
+    }
+}
+
+fn absent() -> Error {
+    Error::new(
+        ErrorKind::Absent,
+        "the loader gave no value for this key: name it, or give the others one by `otherwise`",
+    )
+}
+
+impl<L, B, C> Clone for LoadingCache<L, B, C>
+where
+    L: Loader<Value: Storable<C>>,
+    B: Backend,
+    C: Codec,
+{
+    fn clone(&self) -> Self {
+        let &Self { window, most, .. } = self;
+        let (typed, loader, gathered) = (self.typed.clone(), Arc::clone(&self.loader), Arc::clone(&self.gathered));
+        Self { typed, loader, window, most, gathered }
+    }
+}
+
+impl<L, B, C> fmt::Debug for LoadingCache<L, B, C>
+where
+    L: Loader<Value: Storable<C>>,
+    B: Backend,
+    C: Codec,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LoadingCache").field("typed", &self.typed).field("window", &self.window).finish_non_exhaustive()
+    }
+}
