@@ -64,6 +64,10 @@ pub trait Bus: fmt::Debug + Send + Sync + 'static {
         let _ = after;
         false
     }
+
+    /// Nothing is received until [`receive`](Bus::receive) is called again, so the bus need not have messages at hand.
+    /// By default nothing happens. A cache that is paused calls it.
+    fn rest(&self) {}
 }
 
 /// A bus whose type is hidden, such as the one that a [`Backend`](crate::Backend) gives.
@@ -124,6 +128,9 @@ impl Bus for AnyBus {
     fn is_quiet(&self, after: &Position) -> bool {
         self.0.erased_is_quiet(after)
     }
+    fn rest(&self) {
+        self.0.erased_rest();
+    }
 }
 
 impl fmt::Debug for AnyBus {
@@ -138,6 +145,7 @@ trait Erased: fmt::Debug + Send + Sync {
     async fn erased_publish(&self, message: Bytes) -> Result<(), Error>;
     async fn erased_receive(&self, after: Option<&Position>, wait: Duration) -> Result<Batch, Error>;
     fn erased_is_quiet(&self, after: &Position) -> bool;
+    fn erased_rest(&self);
 }
 
 #[async_trait]
@@ -150,6 +158,9 @@ impl<T: Bus> Erased for T {
     }
     fn erased_is_quiet(&self, after: &Position) -> bool {
         self.is_quiet(after)
+    }
+    fn erased_rest(&self) {
+        self.rest();
     }
 }
 

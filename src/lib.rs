@@ -142,6 +142,7 @@ mod seal;
 mod sensitive;
 mod slots;
 mod stack;
+mod switches;
 mod tasks;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -164,7 +165,7 @@ pub use crate::config::{
 };
 pub use crate::error::{ComputeError, Error, ErrorKind, WithSources};
 pub use crate::event::{
-    BreakerState, Effect, Event, Failure, Observer, Operation, Origin, Outcome, Refusal, Scope, Staleness, Stats,
+    BreakerState, Effect, Event, Failure, Observer, Operation, Origin, Outcome, Refusal, Scope, Staleness, Stats, Tier,
     Unreadable,
 };
 pub use crate::flight::Context;

@@ -49,6 +49,9 @@ pub(super) fn suit(policy: &mut Policy, settings: &Settings, can: Capabilities) 
 const KEY_WITHOUT_SECURE: &str = "CACHEKIT_MASTER_KEY is set or .keyring(..) named, but this cache does not encrypt: a key is \
                                   no switch, use Intent::Secure";
 
+const PAUSED: &str = "the cache starts paused, so calls go by a tier or by both: unset CACHEKIT_PAUSED, CACHEKIT_L1_PAUSED and \
+                      CACHEKIT_L2_PAUSED once the incident is over, or call resume()";
+
 /// What is odd about a cache over a backend that can do this, if there is one. `has_idle_key` says that it has a key and
 /// does not encrypt.
 pub(super) fn warnings(
@@ -60,6 +63,9 @@ pub(super) fn warnings(
     let mut warnings = environment.map(|environment| environment.warnings.clone()).unwrap_or_default();
     if has_idle_key {
         warnings.push(KEY_WITHOUT_SECURE.to_owned());
+    }
+    if policy.l1_paused || policy.l2_paused {
+        warnings.push(PAUSED.to_owned());
     }
     if can.is_none() && policy.l1_max_size.is_none() {
         warnings.push("L1 is off and there is no backend: nothing is cached".to_owned());

@@ -139,7 +139,11 @@ impl<B: Backend, C: Codec> Inner<B, C> {
 
     /// What the backend, or meanwhile L1, has under each key that is not expired.
     async fn read_many<T: Value>(&self, keys: &[Key]) -> Result<Vec<Option<Found<T>>>, Error> {
-        if keys.is_empty() || self.tiers.l2.guard.is_none() {
+        let mut options = Options::default();
+        for key in keys {
+            options = self.bypass(key, Options::default());
+        }
+        if keys.is_empty() || options.skip_l2_read || self.tiers.l2.guard.is_none() {
             return Ok(keys.iter().map(|_| None).collect());
         }
         self.listen().await;
@@ -150,14 +154,14 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         let mut found = Vec::with_capacity(keys.len());
         for (((key, fence), is_hidden), bytes) in keys.iter().zip(&fences).zip(hidden).zip(bytes) {
             let complaint = Complaint::default();
-            let lookup = Lookup { key, options: Options::default(), known: None, fence, complaint: &complaint };
+            let lookup = Lookup { key, options, known: None, fence, complaint: &complaint };
             let mut value = match bytes.filter(|_| !is_hidden) {
                 Some(bytes) => self.tiers.accept::<T>(lookup, bytes, || fence.is_current()).await?,
                 None => None,
             };
             if !fence.is_current() || fence.forgot(value.as_ref().map_or(&[], Found::tags)) {
                 // Overtaken by a change, so it is read anew.
-                let again = Box::pin(self.consult::<T>(key, Options::default(), Question::plain(&complaint)));
+                let again = Box::pin(self.consult::<T>(key, options, Question::plain(&complaint)));
                 let (again, failure) = again.await;
                 value = failure.map_or(Ok(again), Err)?;
             }

@@ -30,6 +30,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
                 Look::Miss(other) => (other.key, other.stale, other.complaint),
             }
         };
+        let options = self.bypass(&key, options);
         if stale.is_some() {
             self.observers.tell(Event::Answered { key: &key, outcome: Outcome::Stale });
             return Ok(stale);
@@ -50,7 +51,9 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     }
 
     pub(super) async fn exists(&self, key: &impl IntoKey) -> Result<bool, Error> {
-        self.tiers.has(&self.key(key)?).await
+        let key = self.key(key)?;
+        let options = self.bypass(&key, Options::default());
+        self.tiers.has(&key, options).await
     }
 
     pub(super) async fn ping(&self) -> Result<(), Error> {

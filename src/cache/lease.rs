@@ -15,9 +15,10 @@ use crate::backends::{Backend, LeaseToken};
 use crate::clock::{Clock, millis, within};
 use crate::codec::Codec;
 use crate::config::Leases;
+use crate::event::Tier;
 use crate::flight::LeaseHolder;
+use crate::invalidate::Local;
 use crate::key::Key;
-use crate::order::Orders;
 
 /// The longest hold that many computations are the reason for: so long others wait for a process that died.
 const LONGEST: Duration = Duration::from_secs(30);
@@ -56,7 +57,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         let renewer = Renewer {
             shared: Arc::clone(&self.shared),
             clock: Arc::clone(&self.clock),
-            orders: Arc::clone(&self.tiers.local.orders),
+            local: Arc::clone(&self.tiers.local),
             key: key.clone(),
             flight: Arc::downgrade(flight),
             term: Arc::clone(&term),
@@ -130,7 +131,7 @@ impl<B: Backend> Drop for HeldLease<B> {
 struct Renewer<B: Backend> {
     shared: Arc<Shared<B>>,
     clock: Arc<dyn Clock>,
-    orders: Arc<Orders>,
+    local: Arc<Local>,
     key: Key,
     /// Not kept alive: what the flight keeps is gone once its own task and its callers are.
     flight: Weak<dyn LeaseHolder>,
@@ -148,7 +149,7 @@ impl<B: Backend> Renewer<B> {
         let mut due = asked.saturating_add(third(hold));
         loop {
             // Made before the look, so that nothing that is forgotten falls between.
-            let forgot = self.orders.changed();
+            let forgot = self.local.orders.changed();
             if self.gives_back(hold) {
                 return;
             }
@@ -181,6 +182,9 @@ impl<B: Backend> Renewer<B> {
     /// Asks for the lease once more. For how long it holds from then on, or as `before`, if it may still hold.
     async fn renew(&self, asked: u64, before: Duration) -> Option<Duration> {
         let _turn = self.term.turn.lock().await;
+        if self.local.switches.is_paused(Tier::L2) {
+            return None;
+        }
         let token = self.flight.upgrade()?.lease()?;
         let guard = self.shared.l2.guard.as_ref()?;
         let hold = self.shared.hold_for(self.least);

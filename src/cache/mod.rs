@@ -46,6 +46,7 @@ mod retry;
 mod run;
 mod set;
 mod store;
+mod switches;
 #[cfg(feature = "encryption")]
 mod tenant;
 
@@ -162,7 +163,7 @@ impl<B: Backend, C: Codec> Cache<B, C> {
         let publisher = bus.is_some().then(|| BusPublisher::new(&policy, Arc::clone(&clock), observers.clone()));
         let belief = Belief::of(policy.max_staleness, bus.is_some());
         let tasks = Arc::default();
-        let local = Local::new(policy.l1_max_size, belief, &tasks, &clock);
+        let local = Local::new(&policy, belief, &tasks, &clock);
         let subscription = bus.map(|bus| {
             let (local, clock) = (Arc::clone(&local), Arc::clone(&clock));
             let wait = belief.map_or(Duration::MAX, Belief::wait);

@@ -14,7 +14,7 @@ use crate::clock::{check_time, millis, within};
 use crate::codec::Codec;
 use crate::config::Overload;
 use crate::error::{ComputeError, Error, ErrorKind};
-use crate::event::{CallerSpan, Complaint, Event, Outcome};
+use crate::event::{CallerSpan, Complaint, Event, Outcome, Tier};
 use crate::flight::{Answer, Asker, Context, Ending, Fallback, Flight, Flights, Leader, Role, TimeLimits};
 use crate::frame::Tags;
 use crate::key::{IntoKey, Key};
@@ -73,7 +73,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         // Boxed, so that the future of a hit is small.
         Box::pin(async move {
             let Miss { key, stale, tags, complaint, is_stand_in } = *miss;
-            let options = if is_stand_in { options.unfindable() } else { options };
+            let options = if is_stand_in { options.unfindable() } else { self.bypass(&key, options) };
             match stale {
                 Some(value) if self.policy().background => {
                     self.observers.tell(Event::Answered { key: &key, outcome: Outcome::Stale });
@@ -106,7 +106,8 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     pub(super) fn look<T: Value>(&self, key: &impl IntoKey, options: &Options) -> Result<Look<T>, Error> {
         self.namespace.with(key, |text, hash| {
             let complaint = Complaint::default();
-            let found = if options.skip_l1_read { None } else { self.tiers.look::<T>(hash, text, &complaint) };
+            let skips = options.skip_l1_read || self.tiers.local.switches.is_paused(Tier::L1);
+            let found = if skips { None } else { self.tiers.look::<T>(hash, text, &complaint) };
             if found.as_ref().is_some_and(|found| found.age != Age::Expired)
                 && let Some(staleness) = self.tiers.local.orders.staleness(|| self.clock.ticks())
             {

@@ -15,9 +15,12 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         self.tiers.l2.guard.is_none() && self.shared.subscription.is_none()
     }
 
-    /// Sees to it that this process hears of what others change, before it reads or computes what they may.
+    /// Sees to it that this process hears of what others change, before it reads or keeps what they may.
     #[inline]
     pub(super) async fn listen(&self) {
+        if self.tiers.local.switches.are_both_paused() {
+            return;
+        }
         if let Some(Subscription(bus_reader)) = &self.shared.subscription {
             bus_reader.listen().await;
         }

@@ -15,7 +15,7 @@ use crate::backends::Backend;
 use crate::clock::within;
 use crate::codec::Codec;
 use crate::error::{ComputeError, Error, ErrorKind};
-use crate::event::{Complaint, Event, Failure, Outcome};
+use crate::event::{Complaint, Event, Failure, Outcome, Tier};
 use crate::flight::{Ending, Fallback, Flight, Leader};
 use crate::key::Key;
 use crate::memory::Age;
@@ -45,6 +45,8 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         options: Options,
         job: Job<T, E>,
     ) {
+        // It may have waited in line for long.
+        let options = self.without_paused(options);
         self.listen().await;
         let mut election = self.election(options, Arc::clone(&leader.flight) as _);
         match self.ask_tiers(leader, key, options, (&mut election, &job.complaint)).await {
@@ -64,7 +66,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         (mut election, read_failed): (Election<B>, bool),
     ) {
         let flight = Arc::clone(&leader.flight);
-        let options = self.without_refused_write(options);
+        let options = self.without_refused_write(self.without_paused(options));
         let read_failed = read_failed || (!options.skip_l2_write && !self.is_stamped(key, &mut election).await);
         if read_failed || options.skip_l2_write {
             // Nothing is stored by a lease. One that was granted by then is given back.
@@ -195,7 +197,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         (election, complaint): (&mut Election<B>, &Complaint),
         party: Option<&dyn Party>,
     ) -> Option<Found<T>> {
-        while !election.is_settled() {
+        while !election.is_settled() && !self.tiers.local.switches.is_paused(Tier::L2) {
             if let Some(party) = party.filter(|_| election.waits) {
                 party.leave();
             }

@@ -30,6 +30,8 @@ struct Set<T, C> {
     /// What it takes in L1 as a value.
     weight: usize,
     to_l2: bool,
+    /// Whether the backend is paused: the older value is to go, and nothing comes in its place.
+    removes: bool,
 }
 
 impl<B: Backend, C: Codec> Inner<B, C> {
@@ -46,6 +48,8 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             check_time(&*self.clock)?;
         }
         let key = self.key(key)?;
+        let (asked, options) = (options, self.bypass(&key, options));
+        let removes = options.skip_l2_write && !asked.skip_l2_write;
         let dates = self.tiers.plan(options, None, &*value)?;
         // Before the stamp is looked up: an invalidation that comes in between voids the value in both tiers.
         let validity = Validity { dates, since: self.tiers.local.orders.latest(), tags: self.tiers.tags(tags) };
@@ -55,7 +59,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         let known = if !to_l2 { Some(Stamp::default()) } else { self.tiers.known_stamp(&key).filter(|_| !asks) };
         let sealing = self.tiers.sealing(&key, &value, dates, Duration::ZERO);
         let is_large = sealing.bulk.is_large();
-        let stored = Arc::clone(self).store_set(key, options, validity, known, sealing);
+        let stored = Arc::clone(self).store_set(key, (options, removes), validity, known, sealing);
         // Sealing a large one takes a while, in which the caller may leave.
         if is_large { self.change(stored).await } else { stored.await }
     }
@@ -63,7 +67,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     async fn store_set<T: Value>(
         self: Arc<Self>,
         key: Key,
-        options: Options,
+        (options, removes): (Options, bool),
         validity: Validity,
         known: Option<Stamp>,
         sealing: Sealing<T, C>,
@@ -79,7 +83,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         let weighs = self.tiers.keeps_values() || frame.is_none();
         let weight = if weighs { sealing.bulk.weigh(&sealing.value).await } else { 0 };
         check_size(frame.as_ref().map_or(weight, Bytes::len), self.policy().max_value_size)?;
-        let set = Set { options, validity, sealing, frame, is_stamped: known.is_some(), weight, to_l2 };
+        let set = Set { options, validity, sealing, frame, is_stamped: known.is_some(), weight, to_l2, removes };
         let change = KeyChange::begin(&self, key, None);
         if self.is_alone() {
             change.void();
@@ -97,15 +101,16 @@ impl<B: Backend, C: Codec> KeyChange<B, C> {
         if self.is_overtaken(&turn) {
             return self.end_overtaken(&turn).await;
         }
-        let written = match &set.frame {
-            Some(frame) if set.to_l2 => self.write(frame, set.is_stamped, &set.validity.tags, &set.sealing).await,
+        let written = match (&set.frame, &cache.tiers.l2.guard) {
+            (Some(frame), _) if set.to_l2 => self.write(frame, set.is_stamped, &set.validity.tags, &set.sealing).await,
+            (_, Some(guard)) if set.removes => self.remove(guard).await,
             _ => Ok(()),
         };
         cache.remove_if_raced(&self.key, &self.fence, &turn).await;
         self.end(&turn, &written);
-        let (has_backend, to_l2) = (cache.tiers.l2.guard.is_some(), set.to_l2);
+        let (has_backend, changes) = (cache.tiers.l2.guard.is_some(), set.to_l2 || set.removes);
         let kept = set.keep(&cache.tiers, &self);
-        if has_backend && !to_l2 {
+        if has_backend && !changes {
             return Ok(());
         }
         let told = cache.finish(&[self.notice()], written, Work::Remove).await;

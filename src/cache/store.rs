@@ -12,7 +12,7 @@ use super::lease::HeldLease;
 use crate::backends::Backend;
 use crate::codec::Codec;
 use crate::error::{Error, ErrorKind};
-use crate::event::{Event, Outcome};
+use crate::event::{Event, Outcome, Tier};
 use crate::flight::{Ending, Flight, Leader};
 use crate::frame::Tags;
 use crate::guard;
@@ -44,7 +44,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         computed: Computed<Arc<T>>,
         plan: WritePlan<B>,
     ) {
-        let flight = Arc::clone(&leader.flight);
+        let (flight, options) = (Arc::clone(&leader.flight), self.without_paused(options));
         let Computed { value, ttl, tags, store } = computed;
         let allowed = check_tags(&tags);
         let tags = self.tiers.tags(&tags);
@@ -153,6 +153,11 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         let stored = match sealed {
             Err(error) => Err(error),
             Ok(bytes) => match guard.queue_write(key, bytes.len(), is_waited_for).await {
+                // It may have waited for long.
+                Ok(_) if self.tiers.local.switches.is_paused(Tier::L2) => {
+                    release(lease).await;
+                    return false;
+                }
                 Ok(permit) => self.write_next(permit, flight, (key, bytes, dates), lease.as_ref()).await,
                 Err(error) => Err(error),
             },

@@ -64,7 +64,9 @@ fn is_of_a_link(upper: &str, names: &[String]) -> bool {
 
 fn meant(upper: &str, rest: &str) -> Option<&'static str> {
     let distance = (rest.len() / 3).clamp(1, 3);
-    nearest(upper, distance).or_else(|| only(|known| known.ends_with(&format!("_{rest}")))).or_else(|| {
+    let default = format!("{PREFIX}DEFAULT_{rest}");
+    let close = nearest(upper, distance).or_else(|| only(|known| *known == default));
+    close.or_else(|| only(|known| known.ends_with(&format!("_{rest}")))).or_else(|| {
         let start = format!("{}_", upper.trim_end_matches('_'));
         only(|known| known.starts_with(&start))
     })

@@ -57,6 +57,12 @@ pub struct Policy {
     pub max_chunk_size: usize,
     /// The bound of L1 in bytes; `None` turns L1 off.
     pub l1_max_size: Option<usize>,
+    /// The longest that L1 answers with an entry before the backend is read again, if there is a bound.
+    pub l1_ttl: Option<Duration>,
+    /// Whether L1 was paused when the cache was built.
+    pub l1_paused: bool,
+    /// Whether the backend was.
+    pub l2_paused: bool,
     /// How many flights may be under way at once on each tokio runtime. A flight is what one key's callers wait for:
     /// the read of the backend, the computation, the write. Hits in L1 need none.
     pub max_flights: usize,

@@ -50,11 +50,26 @@ macro_rules! each_setting {
             /// The size above which stored values are split, in MB of 1,048,576 bytes. Default 50.
             setter max_chunk_size_mb: f64 = chunk_size(50 << 20)
                 -> usize, cachekit_max_chunk_size_mb by parse::megabytes;
+            /// Whether the cache starts [paused](crate::Cache::pause), for incidents: every call computes, and nothing is
+            /// read or stored. Default false.
+            setter paused: bool = or(false) -> bool, cachekit_paused by parse::boolean;
+            /// Whether the cache starts with L1 [paused](crate::Cache::pause_tier). Default false.
+            setter l1_paused: bool = or(false) -> bool, cachekit_l1_paused by parse::boolean;
+            /// Whether the cache starts with the backend [paused](crate::Cache::pause_tier). Default false.
+            setter l2_paused: bool = or(false) -> bool, cachekit_l2_paused by parse::boolean;
             /// Whether there is an L1. Default true. Without L1 and backend nothing is cached, and a warning says so.
             setter l1_enabled: bool = or(true) -> bool, cachekit_l1_enabled by parse::boolean;
             /// The size of L1 in MB of 1,048,576 bytes, at least 1. Default 100.
             setter l1_max_size_mb: f64 = l1_size(100 << 20)
                 -> usize, cachekit_l1_max_size_mb by parse::megabytes_from_one;
+            /// The longest that L1 answers with an entry before the backend is read again, above zero. An entry that ends
+            /// earlier does so as ever. With `jitter` up to a tenth less. Without a backend, entries live no longer.
+            /// Default: as long as the entry lives.
+            ///
+            /// For what is changed past the cache, or by processes that are not heard: L1 lags by this at most, while the
+            /// backend keeps entries for their whole TTL. Where a bus tells of changes, `max_staleness` does that without
+            /// reading anew what nothing has changed.
+            setter l1_ttl: Duration = lasting() -> Option<Duration>, cachekit_l1_ttl by parse::seconds("60");
             /// Flights under way at once on each tokio runtime, 1..=1,000,000. A flight is what one key's callers wait
             /// for: the read of the backend, the computation, the write; a hit in L1 needs none. Default 16,384.
             ///

@@ -16,6 +16,7 @@ mod span;
 mod stats;
 #[cfg(test)]
 mod tests;
+mod tier;
 #[cfg(feature = "tracing")]
 mod trace;
 
@@ -26,6 +27,7 @@ pub(crate) use self::observers::Observers;
 pub(crate) use self::span::CallerSpan;
 pub(crate) use self::stats::Counters;
 pub use self::stats::{Staleness, Stats};
+pub use self::tier::Tier;
 #[cfg(feature = "tracing")]
 pub(crate) use self::trace::TracingObserver;
 
@@ -201,6 +203,22 @@ pub enum Event<'a> {
     Gap {
         /// The name of the bus.
         name: &'a Key,
+    },
+    /// A tier was paused, or is used again.
+    #[non_exhaustive]
+    Switched {
+        /// Which.
+        tier: Tier,
+        /// Whether it is paused now.
+        paused: bool,
+    },
+    /// A call went by a tier that is paused: it neither reads nor keeps anything there.
+    #[non_exhaustive]
+    Bypassed {
+        /// The key asked for.
+        key: &'a Key,
+        /// The tier that is paused.
+        tier: Tier,
     },
     /// Something in the configuration deserves attention.
     ///

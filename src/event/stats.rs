@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use super::{BreakerState, Event, Outcome};
+use super::{BreakerState, Event, Outcome, Tier};
 
 const STRIPES: usize = 64;
 /// What a cache has done since it was built.
@@ -66,6 +66,10 @@ pub struct Stats {
     pub given_up: u64,
     /// Times that messages of other processes may have been lost.
     pub gaps: u64,
+    /// Calls that went by L1 because it is paused.
+    pub l1_bypassed: u64,
+    /// Calls that went by the backend because it is paused.
+    pub l2_bypassed: u64,
     /// How stale what L1 answered may have been. Kept where there is a
     /// [`max_staleness`](crate::CacheBuilder::max_staleness).
     pub staleness: Staleness,
@@ -95,6 +99,8 @@ impl std::ops::Add for Stats {
             warnings: self.warnings + other.warnings,
             given_up: self.given_up + other.given_up,
             gaps: self.gaps + other.gaps,
+            l1_bypassed: self.l1_bypassed + other.l1_bypassed,
+            l2_bypassed: self.l2_bypassed + other.l2_bypassed,
             staleness: Staleness(std::array::from_fn(|bucket| self.staleness.0[bucket] + other.staleness.0[bucket])),
         }
     }
@@ -175,6 +181,8 @@ enum Counter {
     Gaps,
     Refused,
     BreakerOpened,
+    L1Bypassed,
+    L2Bypassed,
     /// The last: [`COUNTERS`] has room for as many.
     GivenUp,
 }
@@ -226,7 +234,9 @@ impl Counters {
             Event::Gap { .. } => self.add(Counter::Gaps),
             Event::Refused { .. } => self.add(Counter::Refused),
             Event::Breaker { state: BreakerState::Open } => self.add(Counter::BreakerOpened),
-            Event::Breaker { .. } | Event::Invalidated { .. } => {}
+            Event::Bypassed { tier: Tier::L1, .. } => self.add(Counter::L1Bypassed),
+            Event::Bypassed { tier: Tier::L2, .. } => self.add(Counter::L2Bypassed),
+            Event::Breaker { .. } | Event::Invalidated { .. } | Event::Switched { .. } => {}
             Event::GivenUp { .. } => self.add(Counter::GivenUp),
         }
     }
@@ -270,6 +280,8 @@ impl Counters {
             refused: count(Counter::Refused),
             breaker_opened: count(Counter::BreakerOpened),
             given_up: count(Counter::GivenUp),
+            l1_bypassed: count(Counter::L1Bypassed),
+            l2_bypassed: count(Counter::L2Bypassed),
             staleness: Staleness(std::array::from_fn(|bucket| sum(&|stripe| &stripe.staleness[bucket]))),
         }
     }

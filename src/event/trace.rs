@@ -51,6 +51,14 @@ impl Observer for TracingObserver {
                 tracing::warn!(target: "cachekit", %key, "a failed change is given up: the backend may hold an older value");
             }
             Event::Gap { name } => tracing::warn!(target: "cachekit", %name, "messages may be lost: L1 is read anew"),
+            Event::Switched { tier, paused: true } => {
+                tracing::warn!(target: "cachekit", ?tier, "paused: calls go by this tier");
+            }
+            Event::Switched { tier, .. } => tracing::info!(target: "cachekit", ?tier, "resumed"),
+            Event::Bypassed { key, tier } if self.verbose => {
+                tracing::debug!(target: "cachekit", %key, ?tier, "bypassed: the tier is paused");
+            }
+            Event::Bypassed { .. } => {}
             Event::Warning { message } => tracing::warn!(target: "cachekit", message),
         }
     }

@@ -129,6 +129,10 @@ impl BusReader {
     async fn read(&self, turn: u64) {
         let (mut pause, mut wait) = (FIRST_PAUSE, self.wait);
         while let Some(position) = self.state.position(turn) {
+            if self.local.switches.are_both_paused() {
+                self.rest().await;
+                continue;
+            }
             let asked = self.clock.ticks();
             match self.receive(position.as_ref(), wait).await {
                 Ok(batch) => {
@@ -154,6 +158,13 @@ impl BusReader {
                 }
             }
         }
+    }
+
+    /// Asks nothing while both tiers are paused. Gives signs of life meanwhile.
+    async fn rest(&self) {
+        self.bus.rest();
+        self.state.live(self.clock.ticks());
+        within(&*self.clock, BEAT, self.local.switches.resumed()).await;
     }
 
     /// What the bus answers. Gives signs of life meanwhile.
@@ -271,7 +282,7 @@ impl BusReader {
     }
 
     /// Believes nothing that is held here, because some message may be lost.
-    fn miss(&self) {
+    pub(crate) fn miss(&self) {
         self.distrust_ledgers();
         self.local.miss();
     }

@@ -7,14 +7,19 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use super::reclaim::Reclaim;
 use crate::clock::Clock;
+use crate::config::Policy;
+use crate::event::Tier;
 use crate::key::Key;
 use crate::memory::L1;
 use crate::order::{Belief, Fence, Fences, Orders};
+use crate::switches::Switches;
 use crate::tasks::Tasks;
 
 #[derive(Debug)]
 pub(crate) struct Local {
     pub(crate) l1: Option<Arc<L1>>,
+    /// Beside what a hit reads anyway.
+    pub(crate) switches: Switches,
     pub(crate) fences: Fences,
     pub(crate) orders: Arc<Orders>,
     /// Of L1.
@@ -25,15 +30,16 @@ pub(crate) struct Local {
 
 impl Local {
     pub(crate) fn new(
-        l1_max_size: Option<usize>,
+        policy: &Policy,
         belief: Option<Belief>,
         tasks: &Arc<Tasks>,
         clock: &Arc<dyn Clock>,
     ) -> Arc<Self> {
         let orders = Orders::new(belief, clock.ticks());
-        let l1 = l1_max_size.map(|size| Arc::new(L1::new(size, Arc::clone(&orders))));
+        let l1 = policy.l1_max_size.map(|size| Arc::new(L1::new(size, Arc::clone(&orders))));
         let reclaim = l1.as_ref().map(|l1| Reclaim::new(l1, &orders, tasks, clock));
-        Arc::new(Self { l1, fences: Fences::new(&orders), orders, reclaim, shut: AtomicBool::new(false) })
+        let (switches, fences) = (Switches::new(policy.l1_paused, policy.l2_paused), Fences::new(&orders));
+        Arc::new(Self { l1, switches, fences, orders, reclaim, shut: AtomicBool::new(false) })
     }
 
     /// Takes a fence of `key`.
@@ -95,12 +101,17 @@ impl Local {
         self.orders.miss();
     }
 
+    /// Whether L1 takes nothing in.
+    pub(crate) fn keeps_nothing(&self) -> bool {
+        self.is_shut() || self.switches.is_paused(Tier::L1)
+    }
+
     /// What others change is no longer heard, so L1 is to hold nothing more.
     pub(crate) fn shut(&self) {
         self.shut.store(true, SeqCst);
     }
 
-    pub(crate) fn is_shut(&self) -> bool {
+    fn is_shut(&self) -> bool {
         self.shut.load(SeqCst)
     }
 

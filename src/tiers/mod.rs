@@ -259,7 +259,7 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
         validity: Validity,
         admit: impl Fn() -> bool,
     ) -> Result<bool, Error> {
-        let Some(l1) = self.local.l1.as_ref().filter(|_| !self.local.is_shut()) else { return Ok(false) };
+        let Some(l1) = self.local.l1.as_ref().filter(|_| !self.local.keeps_nothing()) else { return Ok(false) };
         let (held, weight, handle) = match sealed {
             Some(bytes) if C::CONFIDENTIAL => {
                 let weight = bytes.len();
@@ -274,12 +274,13 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
             .and_then(|()| check_fits(l1, key, weight.saturating_add(handle)));
         let weight = if size.is_ok() { weight.saturating_add(handle) } else { usize::MAX };
         let (now, ticks) = (self.clock.wall(), self.clock.ticks());
+        let last = self.last_in_l1(ticks);
         let entry = memory::Entry {
             held,
             weight,
-            fresh_until: dates.end(dates.fresh_for, now, ticks),
-            expires: dates.end(dates.ttl, now, ticks),
-            gone: dates.end(dates.kept(), now, ticks),
+            fresh_until: dates.end(dates.fresh_for, now, ticks).min(last),
+            expires: dates.end(dates.ttl, now, ticks).min(last),
+            gone: dates.end(dates.kept(), now, ticks).min(last.saturating_add(dates.grace)),
             since,
             tags,
         };

@@ -44,6 +44,14 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
         Ok(Dates { created: self.clock.wall(), fresh_for, ttl, grace, clock: self.l2.clocks.own(&*self.clock) })
     }
 
+    /// The tick from which L1 does not answer any more with what it takes in at the tick `now`.
+    pub(super) fn last_in_l1(&self, now: u64) -> u64 {
+        let Some(longest) = self.policy.l1_ttl else { return u64::MAX };
+        let drawn = self.policy.jitter.then(fastrand::f64);
+        let (_, ends) = ends(millis(longest), None, drawn);
+        now.saturating_add(ends)
+    }
+
     /// How long after its expiry an entry of this TTL may stand in for a failing computation, in milliseconds.
     pub(super) fn grace(&self, options: Options, ttl: Duration) -> u64 {
         millis(options.stale_if_error.unwrap_or(self.policy.stale_if_error).of(ttl))

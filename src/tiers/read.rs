@@ -195,9 +195,10 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
     }
 
     /// Whether there is an entry under `key` that has not expired, of whatever type.
-    pub(crate) async fn has(&self, key: &Key) -> Result<bool, Error> {
-        let Some(guard) = &self.l2.guard else {
-            let hit = self.local.l1.as_ref().and_then(|l1| l1.get(key.hash64(), key.as_str(), self.clock.ticks()));
+    pub(crate) async fn has(&self, key: &Key, options: Options) -> Result<bool, Error> {
+        let Some(guard) = self.l2.guard.as_ref().filter(|_| !options.skip_l2_read) else {
+            let l1 = self.local.l1.as_ref().filter(|_| !options.skip_l1_read);
+            let hit = l1.and_then(|l1| l1.get(key.hash64(), key.as_str(), self.clock.ticks()));
             return Ok(hit.is_some_and(|hit| hit.age != Age::Expired));
         };
         let Some(bytes) = self.fetch(key, &Complaint::default()).await? else { return Ok(false) };

@@ -34,7 +34,12 @@ impl Setup {
     fn new() -> Self {
         let manual = ManualClock::new();
         let clock: Arc<dyn Clock> = Arc::new(manual.clone());
-        let policy = Policy { adaptive_timeout: None, jitter: false, ..Settings::default().decide(&mut Vec::new()) };
+        let policy = Policy {
+            l1_max_size: Some(1 << 20),
+            adaptive_timeout: None,
+            jitter: false,
+            ..Settings::default().decide(&mut Vec::new())
+        };
         let (key, root) = (Key::new("users", 1).unwrap(), Key::new("users", "root").unwrap());
         let memory = Memory::with_clock(1 << 20, Arc::clone(&clock));
         let guard = Guard::new(memory, None, &policy, Arc::clone(&clock), Observers::default());
@@ -42,7 +47,7 @@ impl Setup {
         let policy = Arc::new(policy);
         let tiers = Tiers {
             sealer: Arc::new(Sealer::new(Checked::default(), &policy)),
-            local: Local::new(Some(1 << 20), None, &Arc::default(), &clock),
+            local: Local::new(&policy, None, &Arc::default(), &clock),
             policy: Arc::clone(&policy),
             domain: Tags::default(),
             l2: Arc::new(L2::new(policy, Some(guard), Some(ledgers), &*clock)),
@@ -96,10 +101,10 @@ fn what_the_backend_has_is_kept_in_l1_for_the_rest_of_its_life() {
     assert_eq!(setup.read(None), Some((7, Age::Fresh)));
     setup.clock.advance(8 * SECOND - Duration::from_millis(1));
     assert_eq!(setup.l1(), Some(7));
-    assert!(now(setup.tiers.has(&setup.key)).unwrap());
+    assert!(now(setup.tiers.has(&setup.key, Options::default())).unwrap());
     setup.clock.advance(Duration::from_millis(1));
     assert_eq!(setup.found_in_l1().map(|found| found.age), Some(Age::Expired));
-    assert!(!now(setup.tiers.has(&setup.key)).unwrap());
+    assert!(!now(setup.tiers.has(&setup.key, Options::default())).unwrap());
 }
 
 #[test]
@@ -149,10 +154,10 @@ fn what_a_waiting_change_is_about_is_hidden() {
         Pending { work, begun: fence.raise(), fence, until: u64::MAX }
     };
     setup.tiers.l2.retries.add(Target::Tag(5), pending(1));
-    assert!(now(setup.tiers.has(&setup.key)).unwrap(), "another part has yet to forget");
+    assert!(now(setup.tiers.has(&setup.key, Options::default())).unwrap(), "another part has yet to forget");
     setup.tiers.l2.retries.add(Target::Tag(5), pending(0));
     assert_eq!((setup.read(None), setup.l1()), (None, None));
-    assert!(!now(setup.tiers.has(&setup.key)).unwrap());
+    assert!(!now(setup.tiers.has(&setup.key, Options::default())).unwrap());
 }
 
 #[test]

@@ -130,11 +130,6 @@ impl Stream {
         };
         Ok(position(id, &run))
     }
-
-    /// Is not listened to until the next time.
-    pub(super) fn rest(&self) {
-        self.hub.leave(self.follower);
-    }
 }
 
 impl Bus for Stream {
@@ -174,6 +169,11 @@ impl Bus for Stream {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// The reader of all streams waits for this one no longer.
+    fn rest(&self) {
+        self.hub.leave(self.follower);
     }
 }
 

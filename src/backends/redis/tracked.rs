@@ -179,6 +179,10 @@ impl Bus for Tracked {
             }
         }
     }
+
+    fn rest(&self) {
+        self.stream.rest();
+    }
 }
 
 /// A place in the stream, and whose connection was heard there.

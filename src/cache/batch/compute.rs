@@ -218,7 +218,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         let numbers: Vec<usize> = absent.iter().map(|(number, ..)| *number).collect();
         let calls = absent.into_iter().zip(computations).map(|((_, miss, _), compute)| {
             let Miss { key, tags, complaint, is_stand_in, .. } = *miss;
-            let options = Options { was_read: true, ..Options::default() };
+            let options = self.without_paused(Options { was_read: true, ..Options::default() });
             let options = if is_stand_in { options.unfindable() } else { options };
             let inner = Arc::clone(self);
             async move { inner.load(key, options, tags, (complaint, compute)).await }

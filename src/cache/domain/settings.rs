@@ -49,6 +49,8 @@ impl DomainSettings {
         ttl: Duration;
         /// How long a `None` lives: a value that serde writes as such. Above zero.
         negative_ttl: Duration;
+        /// The longest that L1 answers with an entry before the backend is read again. Above zero.
+        l1_ttl: Duration;
         /// Whether stale entries are served while they are renewed.
         swr_enabled: bool;
         /// The share of its TTL after which an entry is stale, 0.1..=1.0.
@@ -85,6 +87,7 @@ impl DomainSettings {
         let Settings {
             ttl,
             negative_ttl,
+            l1_ttl,
             stale_if_error,
             swr_enabled,
             swr_threshold_ratio,
@@ -103,6 +106,7 @@ impl DomainSettings {
         Policy {
             ttl: ttl.map_or(whole.ttl, |_| asked.ttl),
             negative_ttl: negative_ttl.and(asked.negative_ttl).or(whole.negative_ttl),
+            l1_ttl: l1_ttl.and(asked.l1_ttl).or(whole.l1_ttl),
             stale_if_error: stale_if_error.map_or(whole.stale_if_error, |_| asked.stale_if_error),
             swr_threshold_ratio: asked.swr_threshold_ratio,
             jitter: jitter.unwrap_or(whole.jitter),

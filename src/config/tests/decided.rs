@@ -44,6 +44,9 @@ fn the_defaults_are_the_documented_ones() {
         max_value_size: 104_857_600,
         max_chunk_size: 50 << 20,
         l1_max_size: Some(100 << 20),
+        l1_ttl: None,
+        l1_paused: false,
+        l2_paused: false,
         max_flights: 16_384,
         max_queued_flights: 100_000,
         overload: Overload::Refuse,
@@ -101,6 +104,10 @@ fn every_setting_reaches_the_policy() {
             max_chunk_size_mb: Some(0.5),
             l1_enabled: Some(true),
             l1_max_size_mb: Some(1.5),
+            paused: Some(false),
+            l1_paused: Some(true),
+            l2_paused: Some(false),
+            l1_ttl: Some(SECOND / 2),
             max_flights: Some(8),
             max_queued_flights: Some(0),
             overload: Some(Overload::Compute),
@@ -152,6 +159,9 @@ fn every_setting_reaches_the_policy() {
         max_value_size: 7,
         max_chunk_size: 512 << 10,
         l1_max_size: Some(1_536 << 10),
+        l1_ttl: Some(SECOND / 2),
+        l1_paused: true,
+        l2_paused: false,
         max_flights: 8,
         max_queued_flights: 0,
         overload: Overload::Compute,
@@ -202,6 +212,10 @@ fn switches_turn_things_off() {
     assert_eq!((policy.swr_threshold_ratio, policy.l1_max_size, policy.leases), (None, None, None));
     assert_eq!((policy.breaker, policy.adaptive_timeout, policy.backpressure), (None, None, None));
     assert!(policy.wait_for_write, "without background work somebody has to wait for the write");
+    let paused = allowed(|settings| settings.paused = Some(true));
+    assert_eq!((paused.l1_paused, paused.l2_paused), (true, true));
+    let paused = allowed(|settings| settings.l2_paused = Some(true));
+    assert_eq!((paused.l1_paused, paused.l2_paused), (false, true));
 }
 
 type Set = fn(&mut Settings);
@@ -234,6 +248,7 @@ const REFUSED: &[(&str, Set)] = &[
     ("l1_max_size_mb", |s| s.l1_max_size_mb = Some(0.999)),
     ("l1_max_size_mb", |s| s.l1_max_size_mb = Some(f64::NAN)),
     ("l1_max_size_mb", |s| { s.l1_enabled = Some(false); s.l1_max_size_mb = Some(1e300) }),
+    ("l1_ttl", |s| s.l1_ttl = Some(Duration::ZERO)),
     ("max_flights", |s| s.max_flights = Some(0)),
     ("max_flights", |s| s.max_flights = Some(usize::MAX)),
     ("max_queued_flights", |s| s.max_queued_flights = Some(usize::MAX)),

@@ -45,4 +45,8 @@ impl Bus for ChaosBus {
     fn is_quiet(&self, after: &Position) -> bool {
         self.mischief.control.is_well(Operation::Receive) && self.inner.is_quiet(after)
     }
+
+    fn rest(&self) {
+        self.inner.rest();
+    }
 }

@@ -20,6 +20,7 @@ use crate::cache::Cache;
 use crate::clock::{Clock, millis};
 use crate::codec::{Codec, Postcard};
 use crate::config::Policy;
+use crate::event::Tier;
 use crate::intent::{Preset, Production};
 use crate::key::Key;
 use crate::testing::ManualClock;
@@ -56,7 +57,8 @@ where
     let world = World::new(clock, simulation.seed, weather, oracle, simulation.caches, keys);
     let runtimes = Runtimes::new(if simulation.faults.contains(Trouble::Stall) { simulation.caches } else { 0 });
     let (live, retired) = (Vec::new(), Vec::new());
-    let mut driver = Driver { simulation, world, build: &build, live, retired, sweeps: true, runtimes };
+    let paused = Vec::new();
+    let mut driver = Driver { simulation, world, build: &build, live, retired, sweeps: true, runtimes, paused };
     let result = driver.drive();
     driver.world.lock().oracle.end();
     result
@@ -74,6 +76,8 @@ struct Driver<'a, B: Backend, C: Codec> {
     /// Whether the caches can forget more than one key at once.
     sweeps: bool,
     runtimes: Runtimes,
+    /// The slots whose caches are paused, and until when.
+    paused: Vec<(usize, u64)>,
 }
 
 impl<B: Backend, C: Codec> Driver<'_, B, C> {
@@ -90,6 +94,7 @@ impl<B: Backend, C: Codec> Driver<'_, B, C> {
         }
         self.world.lock().oracle.step = self.simulation.steps;
         self.world.lock().weather.clear();
+        self.resume(u64::MAX);
         self.end()?;
         Ok(self.report())
     }
@@ -112,6 +117,7 @@ impl<B: Backend, C: Codec> Driver<'_, B, C> {
 
     fn step(&mut self) {
         let now = self.world.now();
+        self.resume(now);
         let (trouble, call, (count, time), slot, may_stall) = {
             let state = &mut *self.world.lock();
             let trouble = state.weather.change(&mut state.rng, self.live.len(), now);
@@ -154,13 +160,44 @@ impl<B: Backend, C: Codec> Driver<'_, B, C> {
                 self.world.clock.advance(Duration::from_millis(pause));
             }
             Trouble::Skew => self.world.skew(slot),
+            Trouble::Switch => self.pause(slot, now),
             _ => self.replace(slot),
         }
+    }
+
+    /// Pauses the cache of a slot, or a tier of it, for a while.
+    fn pause(&mut self, slot: usize, now: u64) {
+        let state = &mut *self.world.lock();
+        let (tiers, until) = (state.rng.usize(..3), now + state.rng.u64(1..4_000));
+        let process = &self.live[slot];
+        let tiers = [&[Tier::L1][..], &[Tier::L2], &[Tier::L1, Tier::L2]][tiers];
+        for tier in tiers.iter().copied() {
+            process.cache.pause_tier(tier);
+            state.oracle.void_all(process.id, now, Happening::Pauses(tier));
+        }
+        self.paused.push((slot, until));
+    }
+
+    /// Resumes the caches whose pause is over by the tick `now`.
+    fn resume(&mut self, now: u64) {
+        let Self { paused, live, world, .. } = self;
+        paused.retain(|(slot, until)| {
+            let goes_on = now < *until;
+            if !goes_on {
+                let process = &live[*slot];
+                let anew = process.cache.is_paused(Tier::L1);
+                process.cache.resume();
+                let tick = world.now();
+                world.lock().oracle.resume(process.id, anew, tick);
+            }
+            goes_on
+        });
     }
 
     /// Ends a process, in its own time or at once, and starts another.
     fn replace(&mut self, slot: usize) {
         let next = self.build(slot);
+        self.paused.retain(|(paused, _)| *paused != slot);
         let old = std::mem::replace(&mut self.live[slot], next);
         let now = self.world.now();
         let patience = {

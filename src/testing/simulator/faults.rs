@@ -47,6 +47,8 @@ pub enum Trouble {
     /// A process has a second runtime, on which it reads and computes, and which stands still for seconds, up to half a
     /// minute.
     Stall,
+    /// A cache is paused, or one tier of it, for up to some seconds.
+    Switch,
 }
 
 /// The kinds of trouble that a simulation makes.
@@ -61,7 +63,7 @@ pub enum Trouble {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Faults(u32);
 
-const ALL: [Trouble; 16] = [
+const ALL: [Trouble; 17] = [
     Trouble::Refuse,
     Trouble::ReadOnly,
     Trouble::FailAfter,
@@ -78,6 +80,7 @@ const ALL: [Trouble; 16] = [
     Trouble::Pause,
     Trouble::Skew,
     Trouble::Stall,
+    Trouble::Switch,
 ];
 
 impl Faults {
@@ -202,7 +205,7 @@ impl Weather {
         if !self.faults.contains(trouble) {
             return None;
         }
-        if matches!(trouble, Trouble::Restart | Trouble::Replace | Trouble::Pause | Trouble::Skew) {
+        if matches!(trouble, Trouble::Restart | Trouble::Replace | Trouble::Pause | Trouble::Skew | Trouble::Switch) {
             self.met += 1;
             return Some(trouble);
         }

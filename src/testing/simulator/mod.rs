@@ -46,6 +46,7 @@ pub use self::violation::{Report, Violation};
 /// - With [`max_staleness`](CacheBuilder::max_staleness), a read that begins so long after another cache's change was
 ///   acknowledged sees it or a later one. Entries that were forgotten by tag or namespace may lag one second more: the
 ///   ledger is read anew at least that often.
+/// - A read that begins after the end of a pause of its L1 sees what was acknowledged by then.
 /// - What has expired, by its TTL or by an expiry, is read no more: it stands in for a computation that fails or is
 ///   late, within its grace. What was invalidated does not even that, nor what was cleared while the computation ran.
 /// - No call gets another key's value, or one that never was.

@@ -123,6 +123,19 @@ impl Oracle {
         self.void_all(cache, tick, Happening::Closes);
     }
 
+    /// A cache is no longer paused. If L1 was, it is believed `anew`, so what others changed by now is seen from now on.
+    pub(super) fn resume(&mut self, cache: usize, anew: bool, tick: u64) {
+        self.void_all(cache, tick, Happening::Resumes);
+        if self.promises.late || !anew {
+            return;
+        }
+        for key in 0..self.sources.len() {
+            let floor = self.sources[key].floor(tick, 0, self.promises.lag);
+            let own = &mut self.caches[cache].floors[key];
+            *own = own.max(floor);
+        }
+    }
+
     /// Whether a change may begin. Between processes nothing orders a `set` and what begins while it is under way.
     pub(super) fn may_change(&self, cache: usize, key: usize, deed: Deed) -> bool {
         let mut setting = self.concerned(key, deed).flat_map(|key| &self.sources[key].setting);

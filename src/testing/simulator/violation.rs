@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::deeds::Deed;
 use crate::error::ErrorKind;
+use crate::event::Tier;
 
 /// A promise that was broken.
 ///
@@ -80,6 +81,8 @@ pub(super) enum Happening {
     HearsOfGap,
     Restart,
     Closes,
+    Pauses(Tier),
+    Resumes,
 }
 
 /// One line of a key's history.
