@@ -5,8 +5,10 @@
 
 use std::collections::HashMap;
 use std::panic::resume_unwind;
+use std::pin::Pin;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
@@ -88,9 +90,9 @@ struct Batch<T> {
 
 impl<T> Batch<T> {
     /// What L1 says of each key.
-    fn of(looks: impl IntoIterator<Item = Look<T>>) -> Self {
-        let (mut slots, mut missing) = (Vec::new(), Vec::new());
-        let mut numbers: HashMap<Key, usize> = HashMap::new();
+    fn of(looks: impl ExactSizeIterator<Item = Look<T>>) -> Self {
+        let (mut slots, mut missing) = (Vec::with_capacity(looks.len()), Vec::new());
+        let mut numbers: HashMap<Key, usize, RandomState> = HashMap::default();
         for look in looks {
             slots.push(match look {
                 Look::Hit(value) => Slot::Value(value),
@@ -118,7 +120,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     async fn get_few<T: Value, K: IntoKey>(&self, keys: &[K]) -> Result<Vec<Option<Arc<T>>>, Error> {
         let options = Options::default();
         let looks = keys.iter().map(|key| self.look(key, &options)).collect::<Result<Vec<_>, Error>>()?;
-        let Batch { slots, missing } = Batch::of(looks);
+        let Batch { slots, missing } = Batch::of(looks.into_iter());
         let keys: Vec<Key> = missing.iter().map(|miss| miss.key.clone()).collect();
         let found: Vec<Option<Found<T>>> = self.read_many(&keys).await?;
         for (key, found) in keys.iter().zip(&found) {
@@ -171,12 +173,12 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     }
 }
 
+/// A call that has not begun, on the heap: it is large, and would be moved several times.
+type Call<R> = Pin<Box<dyn Future<Output = R> + Send>>;
+
 /// Runs all of these at once; what each gives, in their order. `None` of one that was lost with its runtime.
-async fn each<F>(calls: Vec<F>) -> Vec<Option<F::Output>>
-where
-    F: Future<Output: Send + 'static> + Send + 'static,
-{
-    let mut outputs: Vec<Option<F::Output>> = calls.iter().map(|_| None).collect();
+async fn each<R: Send + 'static>(calls: Vec<Call<R>>) -> Vec<Option<R>> {
+    let mut outputs: Vec<Option<R>> = calls.iter().map(|_| None).collect();
     if Handle::try_current().is_err() {
         for (output, call) in outputs.iter_mut().zip(calls) {
             *output = Some(call.await);

@@ -142,10 +142,15 @@ impl<B: Backend> Guard<B> {
                 let Some(first) = few.first() else { return Ok(Vec::new()) };
                 let read = || self.backend.get_many(&few);
                 let found = self.executor.run(first, Operation::Get, Attempt::PARTS, read).await?;
-                let complaint = Complaint::default();
-                let whole =
-                    one_each(found, &few)?.into_iter().zip(&few).map(|(bytes, key)| self.whole(key, bytes, &complaint));
-                join::all(whole).await.into_iter().collect::<Result<Vec<_>, _>>()
+                let (mut found, complaint) = (one_each(found, &few)?, Complaint::default());
+                let is_apart =
+                    |bytes: &Option<Bytes>| bytes.as_deref().is_some_and(|bytes| self.is_judged_apart(bytes));
+                let apart: Vec<usize> = (0..few.len()).filter(|number| is_apart(&found[*number])).collect();
+                let whole = apart.iter().map(|number| self.whole(&few[*number], found[*number].clone(), &complaint));
+                for (number, whole) in apart.iter().zip(join::all(whole).await) {
+                    found[*number] = whole?;
+                }
+                Ok(found)
             }
         };
         let found = join::all(keys.chunks(BATCH).map(read)).await;
@@ -289,6 +294,11 @@ impl<B: Backend> Guard<B> {
             Some(Ok(manifest)) => self.join(key, manifest, complaint).await,
             Some(Err(reason)) => Ok(self.unreadable(key, reason, complaint)),
         }
+    }
+
+    /// Whether bytes stand for others, or are too long.
+    fn is_judged_apart(&self, bytes: &[u8]) -> bool {
+        bytes.len() > self.max_value_size || Manifest::read(bytes, self.max_value_size).is_some()
     }
 
     async fn join(&self, key: &Key, manifest: Manifest, complaint: &Complaint) -> Result<Option<Bytes>, Error> {

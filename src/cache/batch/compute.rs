@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::gather::{Answers, Gather, Load, Loading, Rules};
 use super::loaded::Loaded;
-use super::{Answer, Batch, MOST, Slot, each};
+use super::{Answer, Batch, Call, MOST, Slot, each};
 use crate::backends::Backend;
 use crate::cache::path::Miss;
 use crate::cache::{Cache, Computed, Inner};
@@ -136,6 +136,9 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     {
         let options = Options::default();
         let Batch { slots, missing } = Batch::of(keys.iter().map(|key| self.seek(key, &options)));
+        if missing.is_empty() {
+            return self.fill_slots(slots, Vec::new(), &[]);
+        }
         let mut own: HashMap<usize, &K> = HashMap::new();
         for (slot, key) in slots.iter().zip(keys) {
             if let Slot::Missing(number) = slot {
@@ -216,12 +219,12 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         let keys = absent.iter().map(|(_, miss, key)| (miss.key.clone(), key.clone())).collect();
         let computations = gather.computations(keys);
         let numbers: Vec<usize> = absent.iter().map(|(number, ..)| *number).collect();
-        let calls = absent.into_iter().zip(computations).map(|((_, miss, _), compute)| {
+        let calls = absent.into_iter().zip(computations).map(|((_, miss, _), compute)| -> Call<_> {
             let Miss { key, tags, complaint, is_stand_in, .. } = *miss;
             let options = self.without_paused(Options { was_read: true, ..Options::default() });
             let options = if is_stand_in { options.unfindable() } else { options };
             let inner = Arc::clone(self);
-            async move { inner.load(key, options, tags, (complaint, compute)).await }
+            Box::pin(async move { inner.load(key, options, tags, (complaint, compute)).await })
         });
         for (number, answer) in numbers.into_iter().zip(each(calls.collect()).await) {
             answers[number] = answer;

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::{MOST, each};
+use super::{Call, MOST, each};
 use crate::backends::Backend;
 use crate::cache::{Cache, Computed};
 use crate::codec::Codec;
@@ -64,13 +64,13 @@ impl<B: Backend, C: Codec> Cache<B, C> {
             while !items.is_empty() {
                 let rest = items.split_off(items.len().min(MOST));
                 let calls = std::mem::replace(&mut items, rest).into_iter().filter(|(_, computed)| computed.store);
-                let set = |(key, computed): (K, Computed<T>)| {
+                let set = |(key, computed): (K, Computed<T>)| -> Call<Result<(), Error>> {
                     let inner = Arc::clone(&self.inner);
-                    async move {
+                    Box::pin(async move {
                         let Computed { value, ttl, tags, .. } = computed;
                         let options = Options { ttl, ..Options::default() };
                         inner.set(&key, options, &tags, Arc::new(value.into_form())).await
-                    }
+                    })
                 };
                 result = each(calls.map(set).collect()).await.into_iter().flatten().fold(result, Result::and);
             }
