@@ -104,6 +104,8 @@ pub(crate) struct Fallback<T> {
     pub(crate) tags: Tags,
     /// Whether only L1 has it.
     pub(crate) in_l1: bool,
+    /// What it is as an answer while the computation goes on.
+    pub(crate) outcome: Outcome,
 }
 
 /// How long a flight may take, in ticks.

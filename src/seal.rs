@@ -266,6 +266,11 @@ impl EntryHead {
         Dates { created, fresh_for: fresh_for.min(ttl), ttl, grace, clock }
     }
 
+    /// How long the computation took.
+    pub(crate) fn cost(&self) -> Duration {
+        Duration::from_micros(self.header.cost)
+    }
+
     pub(crate) fn stamp(&self) -> Stamp {
         self.header.stamp
     }

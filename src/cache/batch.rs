@@ -121,20 +121,26 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         let options = Options::default();
         let looks = keys.iter().map(|key| self.look(key, &options)).collect::<Result<Vec<_>, Error>>()?;
         let Batch { slots, missing } = Batch::of(looks.into_iter());
-        let keys: Vec<Key> = missing.iter().map(|miss| miss.key.clone()).collect();
-        let found: Vec<Option<Found<T>>> = self.read_many(&keys).await?;
-        for (key, found) in keys.iter().zip(&found) {
-            let outcome = match found {
-                None => Outcome::Absent,
-                Some(Found { age: Age::Stale, .. }) => Outcome::Stale,
-                Some(Found { in_l1: true, .. }) => Outcome::L1Hit,
-                Some(_) => Outcome::L2Hit,
+        let asked = missing.iter().filter(|miss| miss.stale.is_none()).map(|miss| miss.key.clone());
+        let mut read = self.read_many::<T>(&asked.collect::<Vec<Key>>()).await?.into_iter();
+        let mut found = Vec::with_capacity(missing.len());
+        for miss in missing {
+            let Miss { key, stale, .. } = *miss;
+            let (outcome, value) = match stale {
+                Some(value) => (Outcome::Stale, Some(value)),
+                None => match read.next().flatten() {
+                    None => (Outcome::Absent, None),
+                    Some(Found { value, age: Age::Stale, .. }) => (Outcome::Stale, Some(value)),
+                    Some(Found { value, in_l1: true, .. }) => (Outcome::L1Hit, Some(value)),
+                    Some(Found { value, .. }) => (Outcome::L2Hit, Some(value)),
+                },
             };
-            self.observers.tell(Event::Answered { key, outcome });
+            self.observers.tell(Event::Answered { key: &key, outcome });
+            found.push(value);
         }
         let value = |slot| match slot {
             Slot::Value(value) => Some(value),
-            Slot::Missing(number) => found[number].as_ref().map(|found| Arc::clone(&found.value)),
+            Slot::Missing(number) => found[number].clone(),
         };
         Ok(slots.into_iter().map(value).collect())
     }

@@ -40,8 +40,10 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         }
         let (found, failure) = self.consult::<T>(&key, options, Question::plain(&complaint)).await;
         let (outcome, value) = match (found, failure) {
-            (Some(Found { value, age: Age::Fresh, in_l1: true, .. }), _) => (Outcome::L1Hit, Ok(Some(value))),
-            (Some(Found { value, age: Age::Fresh, .. }), _) => (Outcome::L2Hit, Ok(Some(value))),
+            (Some(Found { value, age: Age::Fresh | Age::Early, in_l1: true, .. }), _) => {
+                (Outcome::L1Hit, Ok(Some(value)))
+            }
+            (Some(Found { value, age: Age::Fresh | Age::Early, .. }), _) => (Outcome::L2Hit, Ok(Some(value))),
             (Some(Found { value, age: Age::Stale, .. }), _) => (Outcome::Stale, Ok(Some(value))),
             (_, Some(error)) => (Outcome::Failed, Err(error)),
             (_, None) => (Outcome::Absent, Ok(None)),

@@ -18,7 +18,7 @@ use crate::event::{CallerSpan, Complaint, Event, Outcome, Tier};
 use crate::flight::{Answer, Asker, Context, Ending, Fallback, Flight, Flights, Leader, Role, TimeLimits};
 use crate::frame::Tags;
 use crate::key::{IntoKey, Key};
-use crate::memory::Age;
+use crate::memory::{Age, Lead};
 use crate::order::Moment;
 use crate::random;
 use crate::seal::Value;
@@ -30,10 +30,12 @@ pub(super) enum Look<T> {
     Miss(Box<Miss<T>>),
 }
 
-/// Nothing fresh, perhaps something stale.
+/// Nothing fresh, perhaps something stale, or to be renewed before it is.
 pub(super) struct Miss<T> {
     pub(super) key: Key,
     pub(super) stale: Option<Arc<T>>,
+    /// Whether that is fresh still.
+    pub(super) early: bool,
     /// The tags that the call names.
     pub(super) tags: Tags,
     pub(super) complaint: Complaint,
@@ -72,11 +74,13 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     ) -> impl Future<Output = Result<Option<Arc<T>>, ComputeError<E>>> + Send {
         // Boxed, so that the future of a hit is small.
         Box::pin(async move {
-            let Miss { key, stale, tags, complaint, is_stand_in } = *miss;
+            let Miss { key, stale, early, tags, complaint, is_stand_in } = *miss;
             let options = if is_stand_in { options.unfindable() } else { self.bypass(&key, options) };
+            let options = Options { early, ..options };
             match stale {
                 Some(value) if self.policy().background => {
-                    self.observers.tell(Event::Answered { key: &key, outcome: Outcome::Stale });
+                    let outcome = if early { Outcome::L1Hit } else { Outcome::Stale };
+                    self.observers.tell(Event::Answered { key: &key, outcome });
                     self.renew(key, options, tags, compute);
                     Ok(Some(value))
                 }
@@ -89,7 +93,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     /// users type must not make it fail.
     #[inline]
     pub(super) fn seek<T: Value>(&self, key: &impl IntoKey, options: &Options) -> Look<T> {
-        self.look(key, options).unwrap_or_else(|error| self.stand_in_for(&error))
+        self.look_by(key, options, Lead::is_drawn).unwrap_or_else(|error| self.stand_in_for(&error))
     }
 
     #[cold]
@@ -98,16 +102,28 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         let key = self.namespace.root().reserved(&format!("unnamed:{:x}", random::number()));
         self.observers.tell(Event::NotStored { key: &key, error });
         let (tags, complaint) = (Tags::default(), Complaint::default());
-        Look::Miss(Box::new(Miss { key, stale: None, tags, complaint, is_stand_in: true }))
+        Look::Miss(Box::new(Miss { key, stale: None, early: false, tags, complaint, is_stand_in: true }))
     }
 
-    /// Looks in L1. A fresh hit is counted here; it makes no key unless an observer listens.
+    /// Looks in L1 for a call that renews nothing.
     #[inline]
     pub(super) fn look<T: Value>(&self, key: &impl IntoKey, options: &Options) -> Result<Look<T>, Error> {
+        self.look_by(key, options, |_, _| false)
+    }
+
+    /// Looks in L1. A fresh hit is counted here; it makes no key unless an observer listens. Of one that is near its end,
+    /// `is_due` says whether the call renews it.
+    #[inline]
+    fn look_by<T: Value>(
+        &self,
+        key: &impl IntoKey,
+        options: &Options,
+        is_due: impl FnOnce(Lead, u64) -> bool,
+    ) -> Result<Look<T>, Error> {
         self.namespace.with(key, |text, hash| {
             let complaint = Complaint::default();
             let skips = options.skip_l1_read || self.tiers.local.switches.is_paused(Tier::L1);
-            let found = if skips { None } else { self.tiers.look::<T>(hash, text, &complaint) };
+            let found = if skips { None } else { self.tiers.look::<T>(hash, text, &complaint, is_due) };
             if found.as_ref().is_some_and(|found| found.age != Age::Expired)
                 && let Some(staleness) = self.tiers.local.orders.staleness(|| self.clock.ticks())
             {
@@ -124,9 +140,10 @@ impl<B: Backend, C: Codec> Inner<B, C> {
                     Look::Hit(value)
                 }
                 found => {
-                    let stale = found.filter(|found| found.age == Age::Stale).map(|found| found.value);
+                    let early = found.as_ref().is_some_and(|found| found.age == Age::Early);
+                    let stale = found.filter(|found| early || found.age == Age::Stale).map(|found| found.value);
                     let (key, tags) = (Key::from_parts(text, hash), Tags::clone(&self.tiers.domain));
-                    Look::Miss(Box::new(Miss { key, stale, tags, complaint, is_stand_in: false }))
+                    Look::Miss(Box::new(Miss { key, stale, early, tags, complaint, is_stand_in: false }))
                 }
             }
         })
@@ -325,7 +342,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
                 let outcome = if joined.is_some() && *source == Outcome::Computed { Outcome::Joined } else { *source };
                 (outcome, Ok(Some(Arc::clone(value))))
             }
-            Some(Answer::Early(Fallback { value, .. })) => (Outcome::Stale, Ok(Some(Arc::clone(value)))),
+            Some(Answer::Early(Fallback { value, outcome, .. })) => (*outcome, Ok(Some(Arc::clone(value)))),
             // Boxed: rare, and a caller that waits needs no room for it.
             None => match Box::pin(self.older_value(flight, key, options, forgot)).await {
                 Some(value) => (Outcome::Stale, Ok(Some(value))),

@@ -171,8 +171,8 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             return true;
         }
         let (value, tags) = (Arc::clone(&found.value), found.tags.clone().unwrap_or_default());
-        flight.fall_back_on(Fallback { value, tags, in_l1: found.in_l1 });
-        if found.age != Age::Stale || !self.policy().background {
+        flight.fall_back_on(Fallback { value, tags, in_l1: found.in_l1, outcome: outcome_of(found) });
+        if !matches!(found.age, Age::Early | Age::Stale) || !self.policy().background {
             return false;
         }
         flight.answer_early(found.expires);
@@ -258,11 +258,15 @@ impl<B: Backend, C: Codec> Inner<B, C> {
 }
 
 fn ending<T, E>(found: &Found<T>) -> Ending<T, E> {
-    let source = match found.age {
-        Age::Fresh if found.in_l1 => Outcome::L1Hit,
-        Age::Fresh => Outcome::L2Hit,
-        _ => Outcome::Stale,
-    };
+    let source = outcome_of(found);
     let tags = found.tags.clone().unwrap_or_default();
     Ending::Value { value: Arc::clone(&found.value), source, expires: found.expires, tags }
+}
+
+fn outcome_of<T>(found: &Found<T>) -> Outcome {
+    match found.age {
+        Age::Fresh | Age::Early if found.in_l1 => Outcome::L1Hit,
+        Age::Fresh | Age::Early => Outcome::L2Hit,
+        Age::Stale | Age::Expired => Outcome::Stale,
+    }
 }

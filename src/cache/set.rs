@@ -15,6 +15,7 @@ use crate::guard::check_size;
 use crate::invalidate::Work;
 use crate::key::{IntoKey, Key};
 use crate::ledger::Stamp;
+use crate::memory::Lead;
 use crate::seal::{Marks, Value};
 use crate::tiers::{Options, Sealing, Tiers, Validity, check_tags};
 
@@ -52,7 +53,8 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         let removes = options.skip_l2_write && !asked.skip_l2_write;
         let dates = self.tiers.plan(options, None, &*value)?;
         // Before the stamp is looked up: an invalidation that comes in between voids the value in both tiers.
-        let validity = Validity { dates, since: self.tiers.local.orders.latest(), tags: self.tiers.tags(tags) };
+        let lead = Lead::default();
+        let validity = Validity { dates, lead, since: self.tiers.local.orders.latest(), tags: self.tiers.tags(tags) };
         let to_l2 = self.tiers.l2.guard.is_some() && !options.skip_l2_write;
         // Of a tag that others may have forgotten unheard, the time of now is asked for.
         let asks = !tags.is_empty() && self.tiers.l2.ledgers.as_ref().is_some_and(|ledgers| !ledgers.hears());

@@ -121,13 +121,14 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         frame: Option<Bytes>,
         tags: &Tags,
     ) -> Result<bool, Error> {
-        let Sealing { key, value, bulk, dates, .. } = sealing;
+        let Sealing { key, value, bulk, dates, cost, .. } = sealing;
         if options.skip_l1_write {
             self.tiers.local.evict(key);
             return Ok(false);
         }
         let weight = if self.tiers.keeps_values() { bulk.weigh(value).await } else { 0 };
-        let validity = Validity { dates: *dates, since: flight.fence.since(), tags: Arc::clone(tags) };
+        let lead = self.tiers.lead(*cost);
+        let validity = Validity { dates: *dates, lead, since: flight.fence.since(), tags: Arc::clone(tags) };
         self.tiers.keep(key, value, weight, frame, validity, || flight.may_store())
     }
 

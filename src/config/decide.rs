@@ -34,6 +34,7 @@ impl Settings {
             negative_ttl: judged.negative_ttl,
             stale_if_error: judged.stale_if_error,
             jitter: judged.jitter,
+            xfetch_beta: judged.xfetch_beta,
             soft_timeout: judged.soft_timeout,
             deadline: judged.deadline,
             throttle: judged.throttle,

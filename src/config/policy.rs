@@ -37,6 +37,8 @@ pub struct Policy {
     /// Whether entries that are stored at once end one after another: they expire up to a tenth of their TTL early, and
     /// become stale over a tenth of it.
     pub jitter: bool,
+    /// How eagerly entries are renewed ahead of their end; 0 is not at all.
+    pub xfetch_beta: f64,
     /// After this time a computation goes on in the background, if there is an older value to answer with.
     pub soft_timeout: Option<Duration>,
     /// After this time a computation is given up.

@@ -25,6 +25,22 @@ macro_rules! each_setting {
             /// become stale over a tenth of it, around the ratio. Without it both are exact. Default true, except with
             /// `Intent::Test`.
             setter jitter: bool = or(true) -> bool;
+            /// How eagerly entries are renewed ahead of their end, 0..=100. At 0 they are not. Default 0.
+            ///
+            /// With `β` the setting and `cost` what the computation of the entry took, each call that finds it `left` before
+            /// its end draws a `u` evenly from 0 to 1, and renews the entry if `-cost · β · ln(u) ≥ left`: with a probability
+            /// of `e^(-left / (cost · β))`. So of many readers one is likely to renew just in time, and of processes that
+            /// know the same entry few do so at once; the more expensive a value, the earlier. This is XFetch (A. Vattani, F.
+            /// Chierichetti, K. Lowenstein: Optimal Probabilistic Cache Stampede Prevention, PVLDB 8(8), 2015), by which 1 is
+            /// a good choice, and more renews earlier.
+            ///
+            /// The end is that of being fresh: with `swr_enabled` the share of the TTL after which an entry is stale, else its
+            /// expiry. The call is answered at once and counts as a hit, and the renewal goes on in the background, as that of
+            /// a stale entry; where `background` is off, the call computes. Where leases are on, processes that draw at the
+            /// same time compute once. A value that was `set` has no cost, and is not renewed early.
+            ///
+            /// More than twelve times `cost · β` before its end an entry is answered as without the setting, at no cost.
+            setter xfetch_beta: f64 = within(0.0, 0.0..=100.0) -> f64;
             /// When to answer with an older value while a computation goes on; less than `deadline`. Default never.
             setter soft_timeout: Duration = lasting() -> Option<Duration>;
             /// When to give a computation up. Default 60 s.

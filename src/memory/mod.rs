@@ -18,6 +18,7 @@ use self::node::{Dropped, Node, Now};
 use self::shard::Shard;
 
 mod ghost;
+mod lead;
 mod node;
 mod shard;
 mod store;
@@ -26,6 +27,7 @@ mod weigh;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use self::lead::Lead;
 pub(crate) use self::weigh::{weigh, weigh_up_to};
 
 /// What L1 keeps for a key: a value, or where the codec hides it the `Bytes` of a whole frame.
@@ -40,6 +42,8 @@ pub(crate) struct Entry {
     pub(crate) weight: usize,
     /// From here on stale.
     pub(crate) fresh_until: u64,
+    /// How far ahead of that it is renewed.
+    pub(crate) lead: Lead,
     /// From here on expired: a fallback only.
     pub(crate) expires: u64,
     /// From here on gone.
@@ -53,6 +57,8 @@ pub(crate) struct Entry {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Age {
     Fresh,
+    /// Fresh, and to be renewed all the same: its end is near.
+    Early,
     Stale,
     Expired,
 }
@@ -126,23 +132,47 @@ impl L1 {
     }
 
     /// What is held for a key, and how old it is at `now`. Removes it if it is gone or was forgotten.
-    #[inline(always)]
     pub(crate) fn get(&self, hash: u64, text: &str, now: u64) -> Option<Hit> {
-        self.find(hash, text, now, false)
+        self.find(hash, text, now, false, |_, _| false)
+    }
+
+    /// Like [`get`](L1::get). Of what is near its end, `is_due` says whether it is to be renewed, with so many ticks left.
+    #[inline(always)]
+    pub(crate) fn get_by(
+        &self,
+        hash: u64,
+        text: &str,
+        now: u64,
+        is_due: impl FnOnce(Lead, u64) -> bool,
+    ) -> Option<Hit> {
+        self.find(hash, text, now, false, is_due)
     }
 
     /// Like [`get`](L1::get), with the tags, which cost another counter to be raised.
-    pub(crate) fn get_tagged(&self, hash: u64, text: &str, now: u64) -> Option<Hit> {
-        self.find(hash, text, now, true)
+    pub(crate) fn get_tagged(
+        &self,
+        hash: u64,
+        text: &str,
+        now: u64,
+        is_due: impl FnOnce(Lead, u64) -> bool,
+    ) -> Option<Hit> {
+        self.find(hash, text, now, true, is_due)
     }
 
     #[inline(always)]
-    fn find(&self, hash: u64, text: &str, now: u64, tagged: bool) -> Option<Hit> {
+    fn find(
+        &self,
+        hash: u64,
+        text: &str,
+        now: u64,
+        tagged: bool,
+        is_due: impl FnOnce(Lead, u64) -> bool,
+    ) -> Option<Hit> {
         // By readers alone: what else looks at entries depends on which of them share a shard.
         self.orders.check(now);
         let shard = self.lock(hash);
         let node = shard.peek(hash).filter(|node| node.is_of(text))?;
-        if let Some((age, expires)) = node.life(Now { tick: now, orders: &self.orders }) {
+        if let Some((age, expires)) = node.life(Now { tick: now, orders: &self.orders }, is_due) {
             node.touch();
             let tags = if tagged { node.tags() } else { None };
             return Some(Hit { held: Arc::clone(&node.held), age, expires, tags });

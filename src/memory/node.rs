@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use super::{Age, AnyValue, Entry};
+use super::{Age, AnyValue, Entry, Lead};
 use crate::frame::Tags;
 use crate::order::{AtomicMoment, Fate, Moment, Orders};
 
@@ -18,7 +18,8 @@ pub(super) struct Now<'a> {
 pub(super) struct Node {
     text: Text,
     pub(super) held: AnyValue,
-    fresh_until: u64,
+    /// Before this tick it is fresh, and no read renews it.
+    calm_until: i64,
     expires: u64,
     pub(super) gone: u64,
     /// The last order before its making began, or before it was last found good.
@@ -27,6 +28,7 @@ pub(super) struct Node {
     tags: Option<Box<Tags>>,
     /// Everything the entry costs; 32 bits keep the node in 96 bytes.
     weight: u32,
+    lead: Lead,
     reads: AtomicU8,
 }
 
@@ -67,16 +69,19 @@ impl Node {
 
     /// `weight` is at most [`Node::MAX_WEIGHT`].
     pub(super) fn new(text: &Arc<str>, entry: Entry, weight: usize) -> Self {
-        let Entry { held, fresh_until, expires, gone, since, tags, .. } = entry;
+        let Entry { held, fresh_until, lead, expires, gone, since, tags, .. } = entry;
+        // With a sign: near its beginning a clock has shown fewer ticks than the window is long.
+        let signed = |tick| i64::try_from(tick).unwrap_or(i64::MAX);
         Self {
             text: Text::new(text),
             held,
-            fresh_until,
+            calm_until: signed(fresh_until).saturating_sub(signed(lead.window())).min(signed(expires)),
             expires,
             gone,
             since: AtomicMoment::new(since),
             tags: (!tags.is_empty()).then(|| Box::new(tags)),
             weight: u32::try_from(weight).unwrap_or(u32::MAX),
+            lead,
             reads: AtomicU8::new(0),
         }
     }
@@ -101,9 +106,9 @@ impl Node {
     }
 
     /// How old the entry is, and from which tick it is expired. `None` once it is gone, was forgotten,
-    /// or is not believed any more.
+    /// or is not believed any more. Of one that is near its end, `is_due` says whether it is to be renewed.
     #[inline]
-    pub(super) fn life(&self, now: Now<'_>) -> Option<(Age, u64)> {
+    pub(super) fn life(&self, now: Now<'_>, is_due: impl FnOnce(Lead, u64) -> bool) -> Option<(Age, u64)> {
         if now.tick >= self.gone {
             return None;
         }
@@ -111,10 +116,23 @@ impl Node {
         if since != latest && !self.is_still_good(now, since, latest)? {
             return Some((Age::Expired, self.expires.min(now.tick)));
         }
-        if now.tick < self.fresh_until.min(self.expires) {
+        if (now.tick as i64) < self.calm_until {
             return Some((Age::Fresh, self.expires));
         }
-        Some((if now.tick < self.expires { Age::Stale } else { Age::Expired }, self.expires))
+        Some((self.late_age(now.tick, is_due), self.expires))
+    }
+
+    /// How old an entry is that is not calm any more.
+    fn late_age(&self, tick: u64, is_due: impl FnOnce(Lead, u64) -> bool) -> Age {
+        if tick >= self.expires {
+            return Age::Expired;
+        }
+        let fresh_until = self.calm_until.saturating_add_unsigned(self.lead.window());
+        match u64::try_from(fresh_until.saturating_sub(tick as i64)) {
+            Err(_) | Ok(0) => Age::Stale,
+            Ok(left) if is_due(self.lead, left) => Age::Early,
+            Ok(_) => Age::Fresh,
+        }
     }
 
     /// Whether nothing has forgotten the entry since its making began, nor let it expire. `None` if it is gone for it.
@@ -145,11 +163,12 @@ impl Node {
     pub(super) fn expire(&mut self, at: u64) {
         self.gone = self.gone_if_expired(at);
         self.expires = self.expires.min(at);
+        self.calm_until = self.calm_until.min(i64::try_from(at).unwrap_or(i64::MAX));
     }
 
     /// Whether the entry is neither gone nor forgotten.
     pub(super) fn is_live(&self, now: Now<'_>) -> bool {
-        self.life(now).is_some()
+        self.life(now, |_, _| false).is_some()
     }
 
     /// Counts a read. A lost update under contention costs one count, a read-modify-write costs every hit.

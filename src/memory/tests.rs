@@ -28,6 +28,7 @@ fn entry(n: u64, weight: usize) -> Entry {
         held: held(n),
         weight,
         fresh_until: FOREVER,
+        lead: Lead::default(),
         expires: FOREVER,
         gone: FOREVER,
         since: Moment::default(),
@@ -103,6 +104,33 @@ fn an_entry_ages_at_each_of_its_ticks() {
     assert_eq!(l1.len(), 1);
     assert_eq!(age(30), None);
     assert_eq!((l1.len(), l1.weight()), (0, 0));
+}
+
+#[test]
+fn a_read_near_the_end_asks_whether_to_renew_and_one_far_from_it_does_not() {
+    let l1 = L1::new(MIB, Orders::new(None, 0));
+    let lead = Lead::new(std::time::Duration::from_millis(10), 1.0);
+    assert_eq!(lead.window(), 120);
+    // The second is so near its beginning that the window is longer than the clock has run.
+    for (n, fresh_until, first) in [(1, 1_000, 880), (2, 100, 0)] {
+        let new = Entry { fresh_until, lead, expires: fresh_until + 500, gone: fresh_until + 900, ..entry(n, 100) };
+        l1.put(&key(n), new, 0, || true);
+        let ask = |now, due: bool| {
+            let mut asked = None;
+            let hit = l1.get_by(key(n).hash64(), key(n).as_str(), now, |asking, left| {
+                asked = Some((asking, left));
+                due
+            });
+            (hit.unwrap().age, asked)
+        };
+        assert!(first == 0 || ask(first - 1, true) == (Age::Fresh, None));
+        assert_eq!(ask(first, true), (Age::Early, Some((lead, fresh_until - first))));
+        assert_eq!(ask(fresh_until - 1, false), (Age::Fresh, Some((lead, 1))));
+        assert_eq!(ask(fresh_until, true), (Age::Stale, None));
+        assert_eq!(ask(fresh_until + 500, true), (Age::Expired, None));
+        l1.expire(&key(n), fresh_until - 1);
+        assert_eq!(ask(fresh_until - 1, true), (Age::Expired, None));
+    }
 }
 
 #[test]

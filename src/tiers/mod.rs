@@ -17,7 +17,7 @@ use crate::frame::Tags;
 use crate::guard::{Guard, check_size};
 use crate::invalidate::{Ledgers, Local, RetryQueue};
 use crate::key::Key;
-use crate::memory::{self, Age, AnyValue, Hit, L1};
+use crate::memory::{self, Age, AnyValue, Hit, L1, Lead};
 use crate::order::Moment;
 use crate::seal::{Dates, Sealer, Value};
 
@@ -103,6 +103,7 @@ impl<T> Found<T> {
 #[derive(Debug, Clone)]
 pub(crate) struct Validity {
     pub(crate) dates: Dates,
+    pub(crate) lead: Lead,
     /// The last order before its making began.
     pub(crate) since: Moment,
     pub(crate) tags: Tags,
@@ -161,8 +162,15 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
 
     /// What L1 holds for a key, if it is a `T`, without its tags.
     #[inline]
-    pub(crate) fn look<T: Value>(&self, hash: u64, text: &str, complaint: &Complaint) -> Option<Found<T>> {
-        let Hit { held, age, expires, tags } = self.local.l1.as_ref()?.get(hash, text, self.clock.ticks())?;
+    pub(crate) fn look<T: Value>(
+        &self,
+        hash: u64,
+        text: &str,
+        complaint: &Complaint,
+        is_due: impl FnOnce(Lead, u64) -> bool,
+    ) -> Option<Found<T>> {
+        let l1 = self.local.l1.as_ref()?;
+        let Hit { held, age, expires, tags } = l1.get_by(hash, text, self.clock.ticks(), is_due)?;
         let value = if C::CONFIDENTIAL {
             let sealed = held.downcast_ref::<Bytes>();
             if sealed.is_some_and(|sealed| is_opened_apart(sealed)) {
@@ -178,10 +186,17 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
         Some(Found { value, age, in_l1: true, expires, tags })
     }
 
-    /// What L1 holds for a key, if it is a `T`, with its tags.
-    pub(crate) async fn look_tagged<T: Value>(&self, key: &Key, complaint: &Complaint) -> Option<Found<T>> {
+    /// What L1 holds for a key, if it is a `T`, with its tags. What is near its end is taken for old, if the call is
+    /// `early`.
+    pub(crate) async fn look_tagged<T: Value>(
+        &self,
+        key: &Key,
+        early: bool,
+        complaint: &Complaint,
+    ) -> Option<Found<T>> {
         let (hash, text) = (key.hash64(), key.as_str());
-        let Hit { held, age, expires, tags } = self.local.l1.as_ref()?.get_tagged(hash, text, self.clock.ticks())?;
+        let l1 = self.local.l1.as_ref()?;
+        let Hit { held, age, expires, tags } = l1.get_tagged(hash, text, self.clock.ticks(), |_, _| early)?;
         let value = if C::CONFIDENTIAL {
             match held.downcast_ref::<Bytes>().ok_or(Unreadable::Foreign) {
                 Ok(sealed) => self.open_alone(key, sealed).await.map(Arc::new),
@@ -268,7 +283,7 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
             _ if C::CONFIDENTIAL => return Ok(false),
             _ => (Arc::clone(value) as AnyValue, weight, 0),
         };
-        let Validity { dates, since, tags } = validity;
+        let Validity { dates, lead, since, tags } = validity;
         let handle = handle + tags.len() * size_of::<u64>();
         let size = check_size(weight, self.policy.max_value_size)
             .and_then(|()| check_fits(l1, key, weight.saturating_add(handle)));
@@ -278,7 +293,8 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
         let entry = memory::Entry {
             held,
             weight,
-            fresh_until: dates.end(dates.fresh_for, now, ticks).min(last),
+            fresh_until: dates.end(dates.fresh_for, now, ticks),
+            lead,
             expires: dates.end(dates.ttl, now, ticks).min(last),
             gone: dates.end(dates.kept(), now, ticks).min(last.saturating_add(dates.grace)),
             since,

@@ -10,6 +10,7 @@ use crate::clock::millis;
 use crate::codec::Codec;
 use crate::config::LONGEST;
 use crate::error::{Error, ErrorKind};
+use crate::memory::Lead;
 use crate::negative;
 use crate::seal::{Dates, Value};
 
@@ -42,6 +43,11 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
         let drawn = self.policy.jitter.then(fastrand::f64);
         let (fresh_for, ttl) = ends(whole, self.policy.swr_threshold_ratio, drawn);
         Ok(Dates { created: self.clock.wall(), fresh_for, ttl, grace, clock: self.l2.clocks.own(&*self.clock) })
+    }
+
+    /// How far ahead of its end an entry is renewed whose computation took `cost`.
+    pub(crate) fn lead(&self, cost: Duration) -> Lead {
+        Lead::new(cost, self.policy.xfetch_beta)
     }
 
     /// The tick from which L1 does not answer any more with what it takes in at the tick `now`.

@@ -16,7 +16,7 @@ use crate::guard::Guard;
 use crate::invalidate::{Boxed, Verdict};
 use crate::key::Key;
 use crate::ledger::Stamp;
-use crate::memory::Age;
+use crate::memory::{Age, Lead};
 use crate::order::Fence;
 use crate::seal::{Dates, EntryHead, Value};
 
@@ -39,6 +39,7 @@ struct Stored<T> {
     /// What it takes in L1 as a value.
     weight: usize,
     dates: Dates,
+    lead: Lead,
     tags: Tags,
 }
 
@@ -125,7 +126,8 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
         let dates = Dates { grace, ..dates.ended(ended, now).ended(swept, now) };
         let value = Arc::new(value);
         let weight = if self.keeps_values() { Bulk::of(&*value).weigh(&value).await } else { 0 };
-        Ok(self.promote(lookup, Stored { bytes, value, weight, dates, tags: Tags::clone(head.tags()) }, admit))
+        let (lead, tags) = (self.lead(head.cost()), Tags::clone(head.tags()));
+        Ok(self.promote(lookup, Stored { bytes, value, weight, dates, lead, tags }, admit))
     }
 
     /// Takes what the backend has, if it is not gone and newer than what is `known`, and keeps it in L1.
@@ -136,7 +138,7 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
         admit: impl Fn() -> bool,
     ) -> Option<Found<T>> {
         let Lookup { key, options, known, fence, .. } = lookup;
-        let Stored { bytes, value, weight, dates, tags } = stored;
+        let Stored { bytes, value, weight, dates, lead, tags } = stored;
         let now = self.clock.wall();
         if dates.left(dates.kept(), now) == 0 {
             return None;
@@ -144,6 +146,7 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
         let age = match (dates.left(dates.fresh_for, now), dates.left(dates.ttl, now)) {
             (_, 0) => Age::Expired,
             (0, _) => Age::Stale,
+            (left, _) if left <= lead.window() && (options.early || lead.is_drawn(left)) => Age::Early,
             _ => Age::Fresh,
         };
         let expires = dates.end(dates.ttl, now, self.clock.ticks());
@@ -154,7 +157,7 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
         // One that is a little ahead would live longer in L1 by as much.
         if dates.created <= now && !options.skip_l1_write {
             // What does not fit into L1 is read again.
-            let validity = Validity { dates, since: fence.since(), tags: Arc::clone(&tags) };
+            let validity = Validity { dates, lead, since: fence.since(), tags: Arc::clone(&tags) };
             let _ = self.keep(key, &value, weight, Some(bytes), validity, admit);
         }
         Some(Found { value, age, in_l1: false, expires, tags: Some(tags) })

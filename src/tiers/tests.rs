@@ -87,7 +87,7 @@ impl Setup {
     }
 
     fn found_in_l1(&self) -> Option<Found<u32>> {
-        self.tiers.look(self.key.hash64(), self.key.as_str(), &Complaint::default())
+        self.tiers.look(self.key.hash64(), self.key.as_str(), &Complaint::default(), |_, _| false)
     }
 }
 
@@ -165,7 +165,8 @@ fn oversized_value_fails_in_l1_and_a_shut_l1_keeps_nothing() {
     let setup = Setup::new();
     let keep = |weight| {
         let dates = setup.tiers.plan(Options::default(), None, &7).unwrap();
-        let validity = Validity { dates, since: setup.tiers.local.orders.latest(), tags: Tags::default() };
+        let validity =
+            Validity { dates, lead: Lead::default(), since: setup.tiers.local.orders.latest(), tags: Tags::default() };
         setup.tiers.keep(&setup.key, &Arc::new(7), weight, None, validity, || true)
     };
     assert!(keep(100).unwrap());

@@ -65,6 +65,22 @@ async fn stale_value_is_returned_at_once_and_renewed_once_behind_it() {
 }
 
 #[tokio::test]
+async fn a_batch_of_reads_gets_what_is_stale_as_one_read_does() {
+    let clock = ManualClock::new();
+    let alone = CacheBuilder::new().intent(Intent::Minimal).clock(Arc::new(clock.clone())).stats(true).ttl(TTL);
+    let alone = alone.swr_enabled(true).jitter(false).build().unwrap();
+    let cache = builder(&clock, memory(&clock)).build().unwrap();
+    alone.set("key", 1u32).await.unwrap();
+    cache.set("key", 1u32).await.unwrap();
+    clock.advance(secs(60));
+    assert_eq!(alone.get_many::<u32, _>(["key", "none"]).await.unwrap(), [Some(1), None]);
+    assert_eq!(cache.get_many::<u32, _>(["key", "none"]).await.unwrap(), [Some(1), None]);
+    for stats in [alone.stats(), cache.stats()] {
+        assert_eq!((stats.stale, stats.absent), (1, 1));
+    }
+}
+
+#[tokio::test]
 async fn a_value_that_is_stale_in_the_backend_answers_and_is_renewed() {
     let clock = ManualClock::new();
     let shared = memory(&clock);

@@ -55,3 +55,4 @@ mod users;
 mod vectors;
 mod waiting;
 mod warnings;
+mod xfetch;

@@ -63,13 +63,13 @@ fn settings(seed: u64, builder: Builder) -> Builder {
     let bounded =
         builder.ttl(millis(20_000)).max_staleness(millis(100 << (seed / CLIMATES % 5))).recovery_timeout(millis(300));
     match seed % CLIMATES {
-        1 => bounded.breaker_enabled(false),
+        1 => bounded.breaker_enabled(false).xfetch_beta(2.0),
         2 => bounded.ttl(millis(2_000)).soft_timeout(millis(50)).deadline(millis(3_000)),
         3 => bounded.invalidation_enabled(false),
-        4 => bounded.leases(false),
+        4 => bounded.leases(false).l1_ttl(millis(300)),
         5 => bounded.background(false),
         6 => bounded.l1_enabled(false).retries(2),
-        7 => bounded.recovery_timeout(millis(30_000)).wait_for_write(true).swr_enabled(false),
+        7 => bounded.recovery_timeout(millis(30_000)).wait_for_write(true).swr_enabled(false).xfetch_beta(1.0),
         8 => bounded.ttl(millis(600)).stale_if_error(millis(5_000)).throttle(millis(200)),
         _ => bounded,
     }

@@ -154,13 +154,15 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         };
         let (mut stale, mut absent) = (Vec::new(), Vec::new());
         let mut answers: Vec<Option<Answer<Arc<T>, E>>> = names.iter().map(|_| None).collect();
-        for (number, (miss, found)) in missing.into_iter().zip(found).enumerate() {
+        for (number, (mut miss, found)) in missing.into_iter().zip(found).enumerate() {
             let Some(key) = own.get(&number).copied().cloned() else { continue };
             let known = found.map(|found| (found.value, found.age, found.in_l1));
-            let known = known.or_else(|| miss.stale.clone().map(|value| (value, Age::Stale, true)));
+            let age = if miss.early { Age::Early } else { Age::Stale };
+            let known = known.or_else(|| miss.stale.clone().map(|value| (value, age, true)));
+            miss.early = matches!(known, Some((_, Age::Early, _)));
             let outcome = match &known {
-                Some((_, Age::Fresh, true)) => Outcome::L1Hit,
-                Some((_, Age::Fresh, false)) => Outcome::L2Hit,
+                Some((_, Age::Fresh | Age::Early, true)) => Outcome::L1Hit,
+                Some((_, Age::Fresh | Age::Early, false)) => Outcome::L2Hit,
                 Some((_, Age::Stale, _)) if self.policy().background => Outcome::Stale,
                 _ => {
                     absent.push((number, miss, key));
@@ -169,7 +171,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             };
             self.observers.tell(Event::Answered { key: &miss.key, outcome });
             answers[number] = known.map(|(value, ..)| Ok(Some(value)));
-            if outcome == Outcome::Stale {
+            if outcome == Outcome::Stale || miss.early && self.policy().background {
                 stale.push((miss, key));
             }
         }
@@ -187,7 +189,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         due.zip(names).map(|(is_asked, _)| if is_asked { found.next().flatten() } else { None }).collect()
     }
 
-    /// Renews what is stale, in the background.
+    /// Renews what is stale, or near its end, in the background.
     fn renew_all<K, T, E>(self: &Arc<Self>, stale: Vec<(Box<Miss<T>>, K)>, gather: &Arc<Gather<K, T, E>>)
     where
         K: Clone + Send + 'static,
@@ -197,8 +199,8 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         let keys = stale.iter().map(|(miss, key)| (miss.key.clone(), key.clone())).collect();
         let computations = gather.computations(keys);
         for ((miss, _), compute) in stale.into_iter().zip(computations) {
-            let Miss { key, tags, .. } = *miss;
-            self.renew(key, Options::default(), tags, compute);
+            let Miss { key, early, tags, .. } = *miss;
+            self.renew(key, Options { early, ..Options::default() }, tags, compute);
         }
     }
 

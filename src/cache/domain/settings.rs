@@ -57,6 +57,8 @@ impl DomainSettings {
         swr_threshold_ratio: f64;
         /// Whether entries that are stored at once end one after another.
         jitter: bool;
+        /// How eagerly entries are renewed ahead of their end, 0..=100.
+        xfetch_beta: f64;
         /// When to answer with an older value while a computation goes on; less than `deadline`.
         soft_timeout: Duration;
         /// When to give a computation up. Above zero.
@@ -92,6 +94,7 @@ impl DomainSettings {
             swr_enabled,
             swr_threshold_ratio,
             jitter,
+            xfetch_beta,
             soft_timeout,
             deadline,
             schema_version,
@@ -110,6 +113,7 @@ impl DomainSettings {
             stale_if_error: stale_if_error.map_or(whole.stale_if_error, |_| asked.stale_if_error),
             swr_threshold_ratio: asked.swr_threshold_ratio,
             jitter: jitter.unwrap_or(whole.jitter),
+            xfetch_beta: xfetch_beta.map_or(whole.xfetch_beta, |_| asked.xfetch_beta),
             soft_timeout: asked.soft_timeout,
             deadline: asked.deadline,
             schema_version: schema_version.unwrap_or(whole.schema_version),
