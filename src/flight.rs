@@ -24,7 +24,7 @@ mod places;
 mod table;
 
 pub use self::context::Context;
-pub(crate) use self::context::Node;
+pub(crate) use self::context::{Node, Wait};
 pub(crate) use self::places::{Asker, Places, Ticket};
 pub(crate) use self::table::{Flights, Leader, Role};
 

@@ -16,6 +16,8 @@ use crate::flight::Context;
 
 /// A computation that has not begun.
 pub(super) struct Computation<T, E> {
+    /// What it waits for before it begins: those that it is to begin together with.
+    pub(super) gather: Option<Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>>,
     pub(super) begin: Box<dyn FnOnce() -> Running<T, E> + Send>,
     /// Others that are to be computed together with it, and wait for it.
     pub(super) party: Option<Arc<dyn Party>>,
@@ -55,7 +57,7 @@ where
         let running = Box::pin(compute());
         Box::pin(async move { running.await.map(|value| Some(finish(value).shared())).map_err(Arc::new) })
     };
-    Computation { begin: Box::new(begin), party: None }
+    Computation { gather: None, begin: Box::new(begin), party: None }
 }
 
 /// The call that starts a flight.

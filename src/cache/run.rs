@@ -79,10 +79,15 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             flight.complete(ending(&found));
             return release(election.lease.take()).await;
         }
+        let mut job = job;
+        let is_gathered = self.gather(&flight, &mut job).await;
         let Elected { stamp, lease, to_l2 } = election.end();
         let to_l2 = to_l2 && (stamp.is_some() || self.tiers.l2.ledgers.is_none());
         let (started, stamp) = (self.clock.precise(), stamp.unwrap_or_default());
-        let result = self.compute(&flight, options, job).await;
+        let result = match is_gathered {
+            true => self.compute(&flight, options, job).await,
+            false => Err(ComputeError::TimedOut),
+        };
         let cost = self.clock.precise().saturating_sub(started);
         match result {
             Ok(None) => {
@@ -104,6 +109,18 @@ impl<B: Backend, C: Codec> Inner<B, C> {
                 release(lease).await;
             }
         }
+    }
+
+    /// Waits until those have come that the computation begins together with. False if they did not before the deadline.
+    async fn gather<T: Value, E: Send + Sync>(&self, flight: &Flight<T, E>, job: &mut Job<T, E>) -> bool {
+        let Some(gather) = job.compute.gather.take() else { return true };
+        let left = Duration::from_millis(flight.deadline().saturating_sub(self.clock.ticks()));
+        let gathering = job.context.clone().scope(job.span.clone().around(gather()));
+        let is_gathered = within(&*self.clock, left, pin!(gathering)).await.is_some();
+        if !is_gathered {
+            flight.give_up();
+        }
+        is_gathered
     }
 
     /// Runs the computation.

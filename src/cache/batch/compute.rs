@@ -200,7 +200,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         let computations = gather.computations(keys);
         for ((miss, _), compute) in stale.into_iter().zip(computations) {
             let Miss { key, early, tags, .. } = *miss;
-            self.renew(key, Options { early, ..Options::default() }, tags, compute);
+            self.renew(key, self.without_paused(Options { early, ..Options::default() }), tags, compute);
         }
     }
 

@@ -16,12 +16,13 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
 
 use crate::cache::computation::{Computation, Party, Running, caught};
 use crate::cache::computed::Computed;
 use crate::clock::Clock;
 use crate::event::CallerSpan;
-use crate::flight::{Context, Node};
+use crate::flight::{Context, Node, Wait};
 use crate::key::Key;
 
 /// What was loaded: for each key that has one, a value or an error.
@@ -43,6 +44,10 @@ pub(crate) struct Gather<K, T, E> {
     state: Mutex<State<K, T, E>>,
 }
 
+/// How long keys that came wait at most for those that are sure to come: one that waits for a backend that hangs is to
+/// hold up no other.
+const PATIENCE: Duration = Duration::from_millis(100);
+
 /// When keys that came are loaded.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rules {
@@ -63,15 +68,20 @@ struct Group<K, T, E> {
     /// What all of their flights wait for.
     node: Arc<Node>,
     arrived: Vec<Arrived<K, T, E>>,
-    /// Whether a task loads them when the window is over.
-    is_timed: bool,
+    /// Loads them when they have waited long enough.
+    timer: Option<Timer>,
 }
+
+/// A task that ends with this.
+struct Timer(AbortHandle);
 
 struct Arrived<K, T, E> {
     key: Key,
     own: K,
     context: Context,
     span: CallerSpan,
+    /// Told when the load begins.
+    begin: Option<oneshot::Sender<()>>,
     tell: oneshot::Sender<Delivery<T, E>>,
 }
 
@@ -90,6 +100,13 @@ where
 {
     gather: Arc<Gather<K, T, E>>,
     is_counted: AtomicBool,
+    /// What the flight hears, once its key has come.
+    told: Mutex<Option<Told<T, E>>>,
+}
+
+struct Told<T, E> {
+    delivery: oneshot::Receiver<Delivery<T, E>>,
+    _wait: Option<Wait>,
 }
 
 impl<K, T, E> Gather<K, T, E>
@@ -116,22 +133,27 @@ where
     }
 
     fn computation(self: &Arc<Self>, key: Key, own: K, is_counted: bool) -> Computation<T, E> {
-        let ticket = Arc::new(Ticket { gather: Arc::clone(self), is_counted: AtomicBool::new(is_counted) });
-        let party = Some(Arc::clone(&ticket) as Arc<dyn Party>);
-        let begin = move || -> Running<T, E> { Box::pin(async move { ticket.come(key, own).await }) };
-        Computation { begin: Box::new(begin), party }
+        let is_counted = AtomicBool::new(is_counted);
+        let ticket = Arc::new(Ticket { gather: Arc::clone(self), is_counted, told: Mutex::default() });
+        let (party, comes) = (Some(Arc::clone(&ticket) as Arc<dyn Party>), Arc::clone(&ticket));
+        let gather =
+            move || -> Pin<Box<dyn Future<Output = ()> + Send>> { Box::pin(async move { comes.come(key, own).await }) };
+        let begin = move || -> Running<T, E> { Box::pin(async move { ticket.loaded().await }) };
+        Computation { gather: Some(Box::new(gather)), begin: Box::new(begin), party }
     }
 
-    /// Adds a key to the group; loads that if it is full. Whether the window begins with it.
-    fn add(self: &Arc<Self>, arrived: Arrived<K, T, E>) -> Arc<Node> {
-        let (node, full) = {
+    /// Adds a key to the group; loads that if it is full. Notes that its flight waits for the load.
+    fn add(self: &Arc<Self>, arrived: Arrived<K, T, E>) -> Option<Wait> {
+        let (wait, full) = {
             let mut state = self.state();
+            // A load that asks the cache for one of its own keys is refused.
+            let wait = arrived.context.wait_for(&state.group.node).ok().flatten();
             state.group.arrived.push(arrived);
             let is_full = state.group.arrived.len() >= self.rules.most;
-            (Arc::clone(&state.group.node), is_full.then(|| state.take()))
+            (wait, is_full.then(|| state.take()))
         };
         full.into_iter().for_each(|group| self.begin(group));
-        node
+        wait
     }
 
     /// One of those that are counted has come, or will not come soon.
@@ -144,17 +166,16 @@ where
         group.into_iter().for_each(|group| self.begin(group));
     }
 
-    /// Sees to it that a key is loaded that came though it was not counted.
+    /// Sees to it that keys are loaded though not all come that are counted, and those that are not counted.
     fn load_soon(self: &Arc<Self>) {
         let mut state = self.state();
-        let waits = state.coming > 0 || state.group.arrived.is_empty();
-        if waits || std::mem::replace(&mut state.group.is_timed, true) {
+        if state.group.arrived.is_empty() || state.group.timer.is_some() {
             return;
         }
+        let wait = if state.coming > 0 { PATIENCE } else { self.rules.window };
         let (gather, node) = (Arc::clone(self), Arc::clone(&state.group.node));
-        drop(state);
-        tokio::spawn(async move {
-            gather.clock.sleep(gather.rules.window).await;
+        let timer = tokio::spawn(async move {
+            gather.clock.sleep(wait).await;
             let group = {
                 let mut state = gather.state();
                 let is_there = Arc::ptr_eq(&state.group.node, &node);
@@ -162,11 +183,14 @@ where
             };
             group.into_iter().for_each(|group| gather.begin(group));
         });
+        state.group.timer = Some(Timer(timer.abort_handle()));
     }
 
     /// Loads a group on a task, by the runtime of its first flight.
     fn begin(self: &Arc<Self>, group: Group<K, T, E>) {
-        let Group { node, arrived, .. } = group;
+        let Group { node, mut arrived, timer: _timer } = group;
+        // Of flights that were late nobody waits.
+        arrived.retain(|arrived| !arrived.tell.is_closed());
         let Some(first) = arrived.first() else { return };
         let context = first.context.clone().enter(node, self.cache, first.key.clone(), false);
         let gather = Arc::clone(self);
@@ -178,6 +202,9 @@ where
     }
 
     async fn run(self: Arc<Self>, mut arrived: Vec<Arrived<K, T, E>>) {
+        for begin in arrived.iter_mut().filter_map(|arrived| arrived.begin.take()) {
+            let _ = begin.send(());
+        }
         let keys = arrived.iter().map(|arrived| arrived.own.clone()).collect();
         let mut loading = pin!(caught(async { (self.load)(keys).await }));
         let loaded = {
@@ -207,7 +234,7 @@ impl<K, T, E> State<K, T, E> {
 
 impl<K, T, E> Group<K, T, E> {
     fn new() -> Self {
-        Self { node: Node::new(), arrived: Vec::new(), is_timed: false }
+        Self { node: Node::new(), arrived: Vec::new(), timer: None }
     }
 }
 
@@ -241,19 +268,30 @@ where
     T: Send + Sync + 'static,
     E: Send + Sync + 'static,
 {
-    /// Has the key loaded, together with others.
-    async fn come(&self, key: Key, own: K) -> Result<Option<Computed<Arc<T>>>, Arc<E>> {
-        let (tell, told) = oneshot::channel();
-        let context = Context::current();
-        let node = self.gather.add(Arrived { key, own, context: context.clone(), span: CallerSpan::current(), tell });
-        // So that a load which asks the cache for one of its own keys is refused.
-        let _wait = context.wait_for(&node);
+    /// Adds the key to those that are loaded next, and waits until that begins.
+    async fn come(&self, key: Key, own: K) {
+        let ((begin, begun), (tell, delivery)) = (oneshot::channel(), oneshot::channel());
+        let (context, span) = (Context::current(), CallerSpan::current());
+        let _wait = self.gather.add(Arrived { key, own, context, span, begin: Some(begin), tell });
+        let told = Told { delivery, _wait };
+        *self.told.lock().unwrap_or_else(PoisonError::into_inner) = Some(told);
         self.count_off();
         self.gather.load_soon();
-        match told.await {
-            Ok(Delivery::Loaded(loaded)) => loaded,
-            Ok(Delivery::Panicked(message)) => resume_unwind(Box::new(String::from(&*message))),
-            Err(_) => resume_unwind(Box::new(String::from("the task that loaded the batch was lost with its runtime"))),
+        // If the task of the load is lost, that is heard where its result is awaited.
+        let _ = begun.await;
+    }
+
+    /// What was loaded for the key.
+    async fn loaded(&self) -> Result<Option<Computed<Arc<T>>>, Arc<E>> {
+        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let delivery = match told {
+            Some(Told { delivery, _wait }) => delivery.await.ok(),
+            None => None,
+        };
+        match delivery {
+            Some(Delivery::Loaded(loaded)) => loaded,
+            Some(Delivery::Panicked(message)) => resume_unwind(Box::new(String::from(&*message))),
+            None => resume_unwind(Box::new(String::from("the task that loaded the batch was lost with its runtime"))),
         }
     }
 
@@ -284,5 +322,11 @@ where
 {
     fn drop(&mut self) {
         self.count_off();
+    }
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }

@@ -71,6 +71,8 @@ pub(super) struct Computing {
     /// When a computation last failed, or was given up.
     pub(super) failed: Moment,
     pub(super) given_up: Option<u64>,
+    /// When one last ended that had run past the soft timeout.
+    pub(super) slow: u64,
     /// The tick until which the key is left alone, and the moment in the order of events at which that was last over
     /// ahead of time.
     pub(super) throttled: u64,

@@ -45,9 +45,12 @@ impl Oracle {
             Ending::Dropped => Happening::ComputationDropped,
         };
         self.note(key, tick, cache, call.number, happening, 0);
-        let Promised { deadline, shared, throttle, .. } = self.promises.computing;
+        let Promised { deadline, shared, throttle, soft, .. } = self.promises.computing;
         let late = tick.saturating_sub(started) >= deadline;
         let computing = &mut self.caches[cache].computing[key];
+        if soft.is_some_and(|soft| tick.saturating_sub(started) >= soft) {
+            computing.slow = self.order;
+        }
         if ending == Ending::Well {
             computing.freed = self.order;
             return 0;
@@ -92,7 +95,9 @@ impl Oracle {
         let computing = self.caches[call.cache].computing[call.key];
         let is_slow = self.promises.computing.soft.is_some_and(|soft| self.runs_for(soft, call, tick));
         let failed = computing.failed.order > call.begun.order || computing.was_throttled(call.begun);
-        failed || is_slow || self.is_late(call, tick)
+        // A key of a batch may have been answered while its computation was slow, and the others were slower.
+        let was_slow = call.deed.is_batch() && computing.slow > call.begun.order;
+        failed || is_slow || was_slow || self.is_late(call, tick)
     }
 
     /// A message of another process arrives: about a key, a tag or all of them.

@@ -8,6 +8,10 @@ pub(super) enum Deed {
     Get,
     GetFromL1,
     GetFromL2,
+    /// Of every second key, by one call.
+    GetMany,
+    /// Of every second key, by one call.
+    ComputeMany,
     Compute,
     ComputeAnew,
     Set,
@@ -49,7 +53,12 @@ impl Deed {
     }
 
     pub(super) fn computes(self) -> bool {
-        matches!(self, Self::Compute | Self::ComputeAnew)
+        matches!(self, Self::Compute | Self::ComputeAnew | Self::ComputeMany)
+    }
+
+    /// Whether it is a call about several keys, each of which is judged by itself.
+    pub(super) fn is_batch(self) -> bool {
+        matches!(self, Self::GetMany | Self::ComputeMany)
     }
 
     pub(super) fn changes(self) -> bool {

@@ -14,6 +14,7 @@ use crate::codec::{Codec, Postcard};
 use crate::intent::{Preset, Production};
 
 mod backend;
+mod batches;
 mod bus;
 mod calls;
 mod computing;

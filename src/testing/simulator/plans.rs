@@ -28,9 +28,11 @@ pub(super) fn draw(rng: &mut Rng, keys: usize) -> Plan {
 
 fn deed(rng: &mut Rng) -> Deed {
     match rng.u16(..1_000) {
-        0..450 => Deed::Compute,
+        0..420 => Deed::Compute,
+        420..450 => Deed::ComputeMany,
         450..480 => Deed::ComputeAnew,
-        480..640 => Deed::Get,
+        480..490 => Deed::GetMany,
+        490..640 => Deed::Get,
         640..680 => Deed::GetFromL1,
         680..740 => Deed::GetFromL2,
         740..820 => Deed::Set,

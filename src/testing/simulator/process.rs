@@ -28,6 +28,8 @@ pub(super) struct Process<B: Backend, C: Codec> {
     pub(super) world: Arc<World>,
     /// Calls that returned and that the cache counts.
     pub(super) answered: AtomicU64,
+    /// Keys of batches that were left, or failed as a whole: the cache may have counted any of them.
+    pub(super) perhaps: AtomicU64,
     /// Calls that have not returned and were not left.
     pub(super) under_way: AtomicU64,
     /// Changes that were left, and may go on.
@@ -48,6 +50,14 @@ pub(super) struct Plan {
     pub(super) tags_late: bool,
     /// Whether the call runs on the runtime that may stand still.
     pub(super) is_aside: bool,
+}
+
+impl Plan {
+    /// The plan of one key of a batch. No computation of it panics, and only that of the plan's own key fails.
+    pub(super) fn of(self, key: usize) -> Self {
+        let fails = key == self.key && self.end != End::Value;
+        Self { key, end: if fails { End::Failure } else { End::Value }, ..self }
+    }
 }
 
 /// Whether the caller waits for the answer.
@@ -71,14 +81,14 @@ pub(super) enum End {
 /// The error of computations that fail.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Failure {
-    key: usize,
+    pub(super) key: usize,
 }
 
 /// Counts a call until it returns or is dropped.
-struct UnderWay<B: Backend, C: Codec>(Arc<Process<B, C>>);
+pub(super) struct UnderWay<B: Backend, C: Codec>(Arc<Process<B, C>>);
 
 impl<B: Backend, C: Codec> UnderWay<B, C> {
-    fn new(process: &Arc<Process<B, C>>) -> Self {
+    pub(super) fn new(process: &Arc<Process<B, C>>) -> Self {
         process.under_way.fetch_add(1, SeqCst);
         Self(Arc::clone(process))
     }
@@ -129,10 +139,16 @@ impl<B: Backend, C: Codec> Process<B, C> {
         };
         let Some(answer) = self.stay(plan.stay, entry.get::<Value>()).await else { return true };
         self.answered.fetch_add(1, SeqCst);
+        self.judge_read(&call, answer);
+        false
+    }
+
+    /// Judges what a read gave.
+    pub(super) fn judge_read(&self, call: &Call, answer: Result<Option<Value>, Error>) {
         let now = self.world.now();
         let mut state = self.world.lock();
         match answer {
-            Ok(Some(value)) => state.oracle.judge(&call, value, now),
+            Ok(Some(value)) => state.oracle.judge(call, value, now),
             Ok(None) => state.oracle.note(call.key, now, self.id, call.number, Happening::Nothing, 0),
             Err(error) => {
                 let happening = Happening::Failed(error.kind());
@@ -143,7 +159,6 @@ impl<B: Backend, C: Codec> Process<B, C> {
                 }
             }
         }
-        false
     }
 
     async fn compute(self: &Arc<Self>, plan: Plan, call: Call) -> bool {
@@ -177,7 +192,7 @@ impl<B: Backend, C: Codec> Process<B, C> {
     }
 
     /// A call of `get_or_compute` had no value: that must be its computation's fault.
-    fn failed(&self, call: &Call, error: &ComputeError<Failure>, now: u64) {
+    pub(super) fn failed(&self, call: &Call, error: &ComputeError<Failure>, now: u64) {
         let oracle = &mut self.world.lock().oracle;
         oracle.note(call.key, now, self.id, call.number, Happening::Fails, 0);
         let closing = oracle.is_closing(self.id);
@@ -236,7 +251,7 @@ impl<B: Backend, C: Codec> Process<B, C> {
 
     /// The computation of a call: reads its source at once, and takes its time. If it fails, `cleared` says what cannot
     /// stand in for it.
-    async fn work(&self, plan: Plan, call: Call, cleared: &AtomicU64) -> Result<Value, Failure> {
+    pub(super) async fn work(&self, plan: Plan, call: Call, cleared: &AtomicU64) -> Result<Value, Failure> {
         let now = self.world.now();
         let (id, value) = self.world.lock().oracle.compute(&call, now);
         let mut working = Working { world: &self.world, call, id, ending: Ending::Dropped, cleared };
@@ -255,7 +270,7 @@ impl<B: Backend, C: Codec> Process<B, C> {
     }
 
     /// Waits for a call, or leaves it. `None` if it was left.
-    async fn stay<F: Future>(&self, stay: Stay, call: F) -> Option<F::Output> {
+    pub(super) async fn stay<F: Future>(&self, stay: Stay, call: F) -> Option<F::Output> {
         let mut call = pin!(call);
         let (turns, parked) = match stay {
             Stay::Always => return Some(call.await),
