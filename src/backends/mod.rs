@@ -228,16 +228,17 @@ pub struct Capabilities {
     /// `operation_timeout` says otherwise.
     pub timeout: Duration,
     /// Whether it leaves a server that fails alone by itself, and goes on with the others. The cache's circuit breaker
-    /// keeps out then: it would leave them all alone.
+    /// keeps out then, so that one of the two judges a server.
     pub isolates: bool,
-    /// How many operations it is made to have under way at once. The cache lets no more through, unless the setting
-    /// `max_concurrent` says otherwise.
+    /// How many operations it is made to have under way at once, in all parts together. The cache lets no more through,
+    /// unless the setting `max_concurrent` says otherwise.
     pub concurrency: usize,
     /// What two backends of this process that reach the same entries have in common, if that is known. Caches over them
     /// share circuit breaker, adaptive timeout and the bound of operations under way, where those are set alike.
     pub store: Option<u64>,
     /// How many parts there are that fail alone, such as servers. Each keeps a ledger of what was forgotten for its own
-    /// entries. An order to forget is one [`Backend::forget`] for each of them, so keep them few.
+    /// entries, and a cache judges each by itself: a part that fails is left alone, and the others are used. An order to
+    /// forget is one [`Backend::forget`] for each of them, so keep them few.
     pub parts: u16,
     /// Whether [`Backend::forget`] tells the backend's own [bus](Backend::bus) in the same step, so that no order can be
     /// carried out unheard.

@@ -124,7 +124,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         let is_idle = self.shared.throttle.holds(key, self.clock.ticks());
         !is_idle
             && (options.was_read || !self.tiers.l2.is_mostly_found())
-            && self.tiers.l2.guard.as_ref().is_some_and(|guard| !guard.doubts_writes())
+            && self.tiers.l2.guard.as_ref().is_some_and(|guard| !guard.doubts_writes(key))
     }
 
     /// The value under `key`, joined if it was split, by the question for the lease.
@@ -169,7 +169,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         }
         let asked = self.clock.ticks();
         election.begun.get_or_insert(asked);
-        let (token, hold) = (LeaseToken::random(), self.shared.hold_for(leases.hold));
+        let (token, hold) = (LeaseToken::random(), self.shared.hold_for(key, leases.hold));
         match guard.lease(key, hold, token, election.seen.as_ref()).await {
             Ok(Lease::Granted) => {
                 election.lease = Some(self.hold(key, &election.flight, (token, asked), (hold, leases)));

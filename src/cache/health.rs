@@ -11,6 +11,7 @@ use crate::config::Policy;
 use crate::error::Error;
 use crate::event::{BreakerState, Stats};
 use crate::guard::Guard;
+use crate::key::Key;
 use crate::memory::L1;
 use crate::tiers::Options;
 
@@ -30,16 +31,24 @@ use crate::tiers::Options;
 pub struct Health {
     /// What the backend answered to a ping, if that was an error. `None` also where there is no backend.
     pub backend: Option<Error>,
-    /// What the circuit breaker is, where there is one.
+    /// What the circuit breaker is, where there is one. Where parts of the backend fail alone, such as the masters of a
+    /// Redis cluster, each has a breaker of its own, and this is the state of the worst.
     pub breaker: Option<BreakerState>,
+    /// How many parts the backend has that fail alone: one, unless it says otherwise by
+    /// [`Capabilities::parts`](crate::Capabilities::parts); none where there is no backend.
+    pub parts: u16,
+    /// Of how many of them the circuit breaker is open or half open. Their keys are computed, those of the others are
+    /// served and stored.
+    pub failing_parts: u16,
     /// Changes that the backend has not taken yet and that are tried again.
     pub waiting_changes: usize,
 }
 
 impl Health {
-    /// Whether the backend answers and is used. A cache whose backend is down goes on from L1 and by computing.
+    /// Whether the backend answers and is used, by one of its parts at least. A cache whose backend is down goes on from
+    /// L1 and by computing.
     pub fn is_up(&self) -> bool {
-        self.backend.is_none() && self.breaker.is_none_or(|state| state == BreakerState::Closed)
+        self.backend.is_none() && (self.parts == 0 || self.failing_parts < self.parts)
     }
 }
 
@@ -128,9 +137,14 @@ const FOR: Duration = Duration::from_secs(1);
 
 impl<B: Backend, C: Codec> Inner<B, C> {
     pub(super) async fn health(self: &Arc<Self>) -> Health {
+        let guard = self.tiers.l2.guard.as_ref();
+        let breakers: Vec<_> = guard.into_iter().flat_map(Guard::breakers).collect();
+        let worst = [BreakerState::Open, BreakerState::HalfOpen, BreakerState::Closed];
         Health {
             backend: self.checked().await,
-            breaker: self.tiers.l2.guard.as_ref().and_then(|guard| guard.breaker()),
+            breaker: worst.into_iter().find(|state| breakers.contains(state)),
+            parts: guard.map_or(0, |guard| guard.capabilities().parts.max(1)),
+            failing_parts: breakers.iter().filter(|state| **state != BreakerState::Closed).count() as u16,
             waiting_changes: self.tiers.l2.retries.len(),
         }
     }
@@ -148,15 +162,16 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         found
     }
 
-    /// Whether a computed value could be stored nowhere at the moment.
-    pub(super) fn keeps_nothing(&self, options: Options) -> bool {
+    /// Whether a computed value of `key` could be stored nowhere at the moment.
+    pub(super) fn keeps_nothing(&self, key: &Key, options: Options) -> bool {
         let in_l1 = self.tiers.local.l1.is_some() && !options.skip_l1_write;
-        !in_l1 && self.tiers.l2.guard.as_ref().is_some_and(Guard::refuses_writes)
+        !in_l1 && self.tiers.l2.guard.as_ref().is_some_and(|guard| guard.refuses_writes(key))
     }
 
     /// A backend that refuses writes is asked for no lease and given no value.
-    pub(super) fn without_refused_write(&self, options: Options) -> Options {
-        let refused = !options.skip_l2_write && self.tiers.l2.guard.as_ref().is_some_and(|guard| !guard.admits_write());
+    pub(super) fn without_refused_write(&self, key: &Key, options: Options) -> Options {
+        let refuses = |guard: &Guard<B>| !guard.admits_write(key);
+        let refused = !options.skip_l2_write && self.tiers.l2.guard.as_ref().is_some_and(refuses);
         Options { skip_l2_write: options.skip_l2_write || refused, ..options }
     }
 }

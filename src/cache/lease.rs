@@ -65,18 +65,19 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         };
         // A cache that was closed meanwhile renews nothing: the lease then holds for as long as it was asked for.
         // One that was asked for longer than the way needs, as it turns out, is shortened by its first renewal.
-        let renewer = self.shared.tasks.spawn_beside(renewer.keep(asked, hold.min(self.shared.hold_for(leases.hold))));
+        let renewer =
+            self.shared.tasks.spawn_beside(renewer.keep(asked, hold.min(self.shared.hold_for(key, leases.hold))));
         HeldLease { shared: Arc::clone(&self.shared), key: key.clone(), flight: Arc::clone(flight), term, renewer }
     }
 }
 
 impl<B: Backend> Shared<B> {
-    /// For how long a lease is asked for that is to hold `least`: longer where the way to the backend is long, and where
+    /// For how long a lease of `key` is asked for that is to hold `least`: longer where the way to the backend is long, and where
     /// many computations are under way. A lease is renewed each third of its time, so with a millisecond for each
     /// computation the process renews 3,000 a second at most.
-    pub(super) fn hold_for(&self, least: Duration) -> Duration {
+    pub(super) fn hold_for(&self, key: &Key, least: Duration) -> Duration {
         let hold = least.max(Duration::from_millis(self.flights.len() as u64).min(LONGEST));
-        self.l2.guard.as_ref().map_or(hold, |guard| guard.hold(hold))
+        self.l2.guard.as_ref().map_or(hold, |guard| guard.hold(key, hold))
     }
 }
 
@@ -159,7 +160,7 @@ impl<B: Backend> Renewer<B> {
             }
             let asked = self.clock.ticks();
             if let Some(guard) = &self.shared.l2.guard {
-                guard.note_delay(asked.saturating_sub(due));
+                guard.note_delay(&self.key, asked.saturating_sub(due));
             }
             let Some(renewed) = self.renew(asked, hold).await else { return };
             hold = renewed;
@@ -187,7 +188,7 @@ impl<B: Backend> Renewer<B> {
         }
         let token = self.flight.upgrade()?.lease()?;
         let guard = self.shared.l2.guard.as_ref()?;
-        let hold = self.shared.hold_for(self.least);
+        let hold = self.shared.hold_for(&self.key, self.least);
         match guard.renew(&self.key, hold, token).await {
             Ok(true) => {
                 self.term.ends.store(asked.saturating_add(millis(hold)), SeqCst);

@@ -66,7 +66,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         (mut election, read_failed): (Election<B>, bool),
     ) {
         let flight = Arc::clone(&leader.flight);
-        let options = self.without_refused_write(self.without_paused(options));
+        let options = self.without_refused_write(key, self.without_paused(options));
         let read_failed = read_failed || (!options.skip_l2_write && !self.is_stamped(key, &mut election).await);
         if read_failed || options.skip_l2_write {
             // Nothing is stored by a lease. One that was granted by then is given back.
@@ -169,7 +169,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             flight.complete(Ending::Error(error.clone().into()));
             return None;
         }
-        if found.is_some_and(|found| self.suffices(&flight, options, &found)) {
+        if found.is_some_and(|found| self.suffices(&flight, key, options, &found)) {
             return None;
         }
         if self.shared.throttle.holds(key, self.clock.ticks())
@@ -182,7 +182,13 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     }
 
     /// Whether what was found ends the flight. If not, it is what the flight falls back on.
-    fn suffices<T: Value, E: Send + Sync>(&self, flight: &Flight<T, E>, options: Options, found: &Found<T>) -> bool {
+    fn suffices<T: Value, E: Send + Sync>(
+        &self,
+        flight: &Flight<T, E>,
+        key: &Key,
+        options: Options,
+        found: &Found<T>,
+    ) -> bool {
         if found.age == Age::Fresh {
             flight.complete(ending(found));
             return true;
@@ -198,7 +204,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         {
             flight.renew_with(permit);
         }
-        if flight.renews() && !self.keeps_nothing(options) {
+        if flight.renews() && !self.keeps_nothing(key, options) {
             return false;
         }
         flight.complete(ending(found));

@@ -129,7 +129,8 @@ macro_rules! each_setting {
             /// Whether a ledger in the backend says what was forgotten by namespace and by tag. Default: as the intent
             /// says, else true.
             setter namespace_index: bool = or(true) -> bool;
-            /// Whether a backend that fails is left alone for a while. Without effect where the backend does so with
+            /// Whether a backend that fails is left alone for a while, or the part of it that fails: a Redis cluster has
+            /// sixteen, so that a dead master takes its own keys along and no others. Without effect where the backend does so with
             /// each of its servers ([`Capabilities::isolates`](crate::Capabilities::isolates)). Default: as the intent
             /// says, else true.
             setter breaker_enabled: bool = or(true) -> bool;
@@ -163,7 +164,8 @@ macro_rules! each_setting {
             /// Default: as the intent says, else true.
             setter backpressure_enabled: bool = or(true) -> bool;
             /// Backend operations that run at once, 1..=1,000,000. Default 100, or as many as the backend is made for:
-            /// Redis, whose connections carry many operations each, 1,000.
+            /// Redis, whose connections carry many operations each, 1,000. A part of a backend that can fail alone has
+            /// up to one and a half times an equal share of them, and of `max_queued`: if it hangs, the others go on.
             setter max_concurrent: usize = within(100, 1..=MANY) -> usize;
             /// Backend operations that wait for their turn, 0..=1,000,000. Default 1,000, or as many as `max_flights`
             /// if that is more. What is written behind its callers' answers is not counted: it waits as long as it

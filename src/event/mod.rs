@@ -127,9 +127,12 @@ pub enum Event<'a> {
         /// Why.
         reason: Refusal,
     },
-    /// The circuit breaker changed its state.
+    /// The circuit breaker changed its state. Where parts of the backend fail alone, such as the masters of a Redis
+    /// cluster, each part has one: the sixteen parts of a cluster are 1,024 slots in a row each.
     #[non_exhaustive]
     Breaker {
+        /// The part of the backend, below [`Capabilities::parts`](crate::Capabilities::parts).
+        part: u16,
         /// What it is now.
         state: BreakerState,
     },
@@ -276,7 +279,7 @@ pub enum Operation {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// The backend failed too often.
+    /// The backend failed too often, or the part of it that has the key.
     BreakerOpen,
     /// Too many operations were under way, and too many waiting.
     QueueFull,

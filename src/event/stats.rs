@@ -54,7 +54,7 @@ pub struct Stats {
     pub backend_failures: u64,
     /// Backend operations that were not tried: the breaker was open, or too many were under way.
     pub refused: u64,
-    /// Times that the circuit breaker opened.
+    /// Times that the circuit breaker opened, or that of a part of the backend.
     pub breaker_opened: u64,
     /// Stored entries that could not be used.
     pub unreadable: u64,
@@ -233,7 +233,7 @@ impl Counters {
             Event::Warning { .. } => self.add(Counter::Warnings),
             Event::Gap { .. } => self.add(Counter::Gaps),
             Event::Refused { .. } => self.add(Counter::Refused),
-            Event::Breaker { state: BreakerState::Open } => self.add(Counter::BreakerOpened),
+            Event::Breaker { state: BreakerState::Open, .. } => self.add(Counter::BreakerOpened),
             Event::Bypassed { tier: Tier::L1, .. } => self.add(Counter::L1Bypassed),
             Event::Bypassed { tier: Tier::L2, .. } => self.add(Counter::L2Bypassed),
             Event::Breaker { .. } | Event::Invalidated { .. } | Event::Switched { .. } => {}

@@ -41,10 +41,12 @@ impl Observer for TracingObserver {
             Event::Refused { key, operation, reason } => {
                 tracing::debug!(target: "cachekit", %key, ?operation, ?reason, "backend not asked");
             }
-            Event::Breaker { state: BreakerState::Open } => {
-                tracing::warn!(target: "cachekit", "the breaker is open: the backend is left alone");
+            Event::Breaker { part, state: BreakerState::Open } => {
+                tracing::warn!(target: "cachekit", part, "the breaker is open: this part of the backend is left alone");
             }
-            Event::Breaker { state } => tracing::info!(target: "cachekit", ?state, "the breaker has changed"),
+            Event::Breaker { part, state } => {
+                tracing::info!(target: "cachekit", part, ?state, "the breaker has changed");
+            }
             Event::Unreadable { key, reason } => tracing::info!(target: "cachekit", %key, ?reason, "entry not usable"),
             Event::NotStored { key, error } => tracing::warn!(target: "cachekit", %key, %error, "value not stored"),
             Event::GivenUp { key } => {

@@ -7,6 +7,10 @@
 //! The writes of what was computed have a queue of their own before that. No caller waits there, so they wait as long as
 //! it takes, while their bytes are not too many. They take half of the permits at most: writes of long values leave the
 //! other half to callers.
+//!
+//! A backend whose parts fail alone has a bulkhead for each. A part that hangs holds its permits until its operations
+//! time out, so each has only a share of all permits, and of the places in line: one and a half times an equal share,
+//! because keys are asked for unequally. A master that has half of the parts and hangs leaves a quarter to the others.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -15,7 +19,7 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::permits::{Permit, Permits};
+use super::permits::{self, Permits};
 use crate::clock::{Clock, millis, within};
 use crate::config::Backpressure as Rules;
 use crate::event::Refusal;
@@ -23,49 +27,86 @@ use crate::event::Refusal;
 /// The bytes of the writes that wait and that no caller waits for. One alone may be longer.
 const MOST_BYTES: usize = 64 << 20;
 
-/// The permits of one backend.
+/// The permits of one part of a backend.
 #[derive(Debug)]
 pub(crate) struct Bulkhead {
     rules: Rules,
     /// How long a caller waits at most, however well the queue moves.
     longest: Duration,
     permits: Permits,
+    /// The permits of all parts together, if there are several.
+    all: Option<Arc<Permits>>,
     /// How many callers wait.
     waiting: AtomicUsize,
     /// Writes of what was computed that are under way, or next.
     writers: Semaphore,
-    /// The bytes of those behind them.
+    /// The bytes of those behind them, and the most there may be.
     bytes: AtomicUsize,
+    most_bytes: usize,
     clock: Arc<dyn Clock>,
 }
 
+/// A permit of a part, and one of all parts together. Given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Permit<'a> {
+    _all: Option<permits::Permit<'a>>,
+    _own: permits::Permit<'a>,
+}
+
 impl Bulkhead {
-    pub(crate) fn new(rules: Rules, longest: Duration, clock: Arc<dyn Clock>) -> Self {
-        Self {
-            rules,
+    /// A bulkhead for each of so many parts, which let as much through together as the rules say.
+    pub(crate) fn of_parts(
+        rules: Rules,
+        parts: u16,
+        longest: Duration,
+        clock: Arc<dyn Clock>,
+    ) -> impl Iterator<Item = Self> {
+        let share = move |whole: usize| if parts == 1 { whole } else { share(whole, usize::from(parts)) };
+        let own = Rules { max_concurrent: share(rules.max_concurrent), queue: share(rules.queue), ..rules };
+        let all = (parts > 1).then(|| Arc::new(Permits::new(rules.max_concurrent)));
+        (0..parts).map(move |_| Self {
+            rules: own,
             longest,
-            permits: Permits::new(rules.max_concurrent),
+            permits: Permits::new(own.max_concurrent),
+            all: all.clone(),
             waiting: AtomicUsize::new(0),
-            writers: Semaphore::new((rules.max_concurrent / 2).max(1)),
+            writers: Semaphore::new((own.max_concurrent / 2).max(1)),
             bytes: AtomicUsize::new(0),
-            clock,
-        }
+            most_bytes: share(MOST_BYTES),
+            clock: Arc::clone(&clock),
+        })
     }
 
     /// A permit, if one is free.
     pub(crate) fn try_enter(&self) -> Option<Permit<'_>> {
-        self.permits.try_take()
+        let own = self.permits.try_take()?;
+        let all = match &self.all {
+            Some(all) => Some(all.try_take()?),
+            None => None,
+        };
+        Some(Permit { _all: all, _own: own })
+    }
+
+    /// A permit, after all who wait in the same line. The part's own comes first, so that those who wait for a part that
+    /// hangs keep no permit from the others.
+    async fn take(&self, is_first: bool) -> Permit<'_> {
+        let own = self.permits.take(is_first).await;
+        let all = match &self.all {
+            Some(all) => Some(all.take(is_first).await),
+            None => None,
+        };
+        Permit { _all: all, _own: own }
     }
 
     /// A permit for what a caller asks for.
     pub(crate) async fn enter(&self) -> Result<Permit<'_>, Refusal> {
         let _waiting = Share::of(&self.waiting, 1, self.rules.queue).ok_or(Refusal::QueueFull)?;
-        self.in_time(self.permits.take(false)).await
+        self.in_time(self.take(false)).await
     }
 
     /// A permit for what keeps a lease, or ends it.
     pub(crate) async fn enter_first(&self) -> Permit<'_> {
-        self.permits.take(true).await
+        self.take(true).await
     }
 
     /// The turn of a write of so many bytes, whose operations then go first. `is_waited_for` by a caller.
@@ -77,7 +118,7 @@ impl Bulkhead {
         if is_waited_for {
             return self.in_time(turn).await;
         }
-        let _waiting = Share::of(&self.bytes, bytes, MOST_BYTES).ok_or(Refusal::QueueFull)?;
+        let _waiting = Share::of(&self.bytes, bytes, self.most_bytes).ok_or(Refusal::QueueFull)?;
         Ok(turn.await)
     }
 
@@ -102,6 +143,11 @@ impl Bulkhead {
         let waited = Duration::from_millis(self.clock.ticks().saturating_sub(begun));
         within(&*self.clock, self.longest.saturating_sub(waited), turn).await.ok_or(Refusal::QueueTimeout)
     }
+}
+
+/// What one of several parts has of a whole: one and a half times an equal share. Something of what is there at all.
+fn share(whole: usize, parts: usize) -> usize {
+    whole.saturating_mul(3).div_ceil(2 * parts).min(whole)
 }
 
 /// A share of a bounded sum.

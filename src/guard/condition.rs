@@ -3,6 +3,9 @@
 //! It belongs to the store, not to each cache over it: what one cache finds out holds for the others, and all together
 //! have no more operations under way than one may. Caches share it that reach the same store, are set to judge it alike,
 //! and measure time with the same clock.
+//!
+//! Parts of a backend fail alone, such as the masters of a Redis cluster, so each part has a condition of its own: the
+//! breaker of one that is dead keeps no operation from the others, and an answer of the others does not excuse it.
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
@@ -18,7 +21,16 @@ use crate::backends::Capabilities;
 use crate::clock::Clock;
 use crate::config::{self, AdaptiveTimeout, Backpressure, Policy};
 
-/// What is known of one backend.
+/// What is known of the parts of one backend.
+#[derive(Debug)]
+pub(super) struct Conditions {
+    parts: Box<[Condition]>,
+    store: Option<u64>,
+    rules: Rules,
+    clock: Arc<dyn Clock>,
+}
+
+/// What is known of one part of a backend.
 #[derive(Debug)]
 pub(super) struct Condition {
     pub(super) limits: Limits,
@@ -28,8 +40,6 @@ pub(super) struct Condition {
     pub(super) pace: Pace,
     pub(super) writes: Writes,
     pub(super) retries: Retries,
-    store: Option<u64>,
-    rules: Rules,
     pub(super) clock: Arc<dyn Clock>,
 }
 
@@ -41,32 +51,37 @@ struct Rules {
     breaker: Option<config::Breaker>,
     backpressure: Option<Backpressure>,
     retries: u32,
+    parts: u16,
 }
 
-impl Condition {
-    /// That of a backend which no other cache is known to use.
-    pub(super) fn new(policy: &Policy, clock: Arc<dyn Clock>) -> Self {
+impl Conditions {
+    /// Those of a backend of so many parts which no other cache is known to use.
+    pub(super) fn new(policy: &Policy, parts: u16, clock: Arc<dyn Clock>) -> Self {
         let Policy { operation_timeout, adaptive_timeout, breaker, backpressure, retries, .. } = *policy;
-        let rules = Rules { operation_timeout, adaptive_timeout, breaker, backpressure, retries };
-        Self {
+        let parts = parts.max(1);
+        let rules = Rules { operation_timeout, adaptive_timeout, breaker, backpressure, retries, parts };
+        let bulkheads =
+            backpressure.map(|rules| Bulkhead::of_parts(rules, parts, operation_timeout, Arc::clone(&clock)));
+        let mut bulkheads = bulkheads.into_iter().flatten();
+        let part = |_| Condition {
             limits: Limits::new(policy),
             breaker: breaker.map(Breaker::new),
-            bulkhead: backpressure.map(|rules| Bulkhead::new(rules, operation_timeout, Arc::clone(&clock))),
+            bulkhead: bulkheads.next(),
             pulse: Pulse::default(),
             pace: Pace::default(),
             writes: Writes::default(),
             retries: Retries::new(retries),
-            store: None,
-            rules,
-            clock,
-        }
+            clock: Arc::clone(&clock),
+        };
+        let parts = (0..parts).map(part).collect();
+        Self { parts, store: None, rules, clock }
     }
 
-    /// That of the backend that can do this. It is shared with the caches that use it already.
+    /// Those of the backend that can do this. They are shared with the caches that use it already.
     pub(super) fn of(can: Capabilities, policy: &Policy, clock: Arc<dyn Clock>) -> Arc<Self> {
-        static ALL: Mutex<Vec<Weak<Condition>>> = Mutex::new(Vec::new());
+        static ALL: Mutex<Vec<Weak<Conditions>>> = Mutex::new(Vec::new());
         let breaker = policy.breaker.filter(|_| !can.isolates);
-        let new = Self { store: can.store, ..Self::new(&Policy { breaker, ..policy.clone() }, clock) };
+        let new = Self { store: can.store, ..Self::new(&Policy { breaker, ..policy.clone() }, can.parts, clock) };
         if new.store.is_none() {
             return Arc::new(new);
         }
@@ -79,6 +94,11 @@ impl Condition {
         let new = Arc::new(new);
         all.push(Arc::downgrade(&new));
         new
+    }
+
+    /// That of each part.
+    pub(super) fn parts(&self) -> &[Condition] {
+        &self.parts
     }
 
     fn is_that_of(&self, other: &Self) -> bool {
@@ -96,8 +116,8 @@ mod tests {
     fn condition_is_shared_by_caches_of_one_store_policy_and_clock() {
         let policy = Settings::default().decide(&mut Vec::new());
         let can = Capabilities::new("shelf").store("it is shared");
-        let one = Condition::of(can, &policy, system());
-        let is_one = |can, policy: &Policy, clock| Arc::ptr_eq(&one, &Condition::of(can, policy, clock));
+        let one = Conditions::of(can, &policy, system());
+        let is_one = |can, policy: &Policy, clock| Arc::ptr_eq(&one, &Conditions::of(can, policy, clock));
         assert!(is_one(can, &policy, system()));
         assert!(!is_one(Capabilities::new("shelf").store("another"), &policy, system()));
         assert!(!is_one(Capabilities::new("shelf"), &policy, system()), "what is not known to be the same is not");

@@ -11,10 +11,9 @@ use std::time::Duration;
 use tokio::sync::SemaphorePermit;
 
 use super::breaker::{Admitted, Breaker};
-use super::bulkhead::Bulkhead;
-use super::condition::Condition;
+use super::bulkhead::{Bulkhead, Permit};
+use super::condition::{Condition, Conditions};
 use super::limits::{Answer, Attempt, Limit};
-use super::permits::Permit;
 use super::pulse::Beat;
 use super::sizes::Size;
 use super::writes::Step;
@@ -24,10 +23,11 @@ use crate::error::{Error, ErrorKind};
 use crate::event::{BreakerState, Event, Observers, Operation, Refusal};
 use crate::key::Key;
 
-/// The way of one cache to its backend.
+/// The way of one cache to one part of its backend.
 #[derive(Debug)]
 pub(super) struct Executor {
-    condition: Arc<Condition>,
+    conditions: Arc<Conditions>,
+    part: u16,
     /// The longest entry that is read, in bytes.
     accepted: usize,
     observers: Observers,
@@ -50,14 +50,19 @@ pub(crate) struct WritePermit<'a> {
 impl Executor {
     /// An executor that observers hear of: of its breaker only `breaker_observers`, who take it for that of the entries.
     pub(super) fn new(
-        condition: Arc<Condition>,
+        (conditions, part): (Arc<Conditions>, u16),
         accepted: usize,
         hint: Option<&'static str>,
         observers: Observers,
         breaker_observers: Option<Observers>,
     ) -> Self {
         let (told, told_refusal) = (AtomicU8::new(BreakerState::Closed as u8), AtomicU64::new(0));
-        Self { condition, accepted, observers, breaker_observers, told, told_refusal, hint: Mutex::new(hint) }
+        let hint = Mutex::new(hint);
+        Self { conditions, part, accepted, observers, breaker_observers, told, told_refusal, hint }
+    }
+
+    fn condition(&self) -> &Condition {
+        &self.conditions.parts()[usize::from(self.part)]
     }
 
     /// Does one operation, or says why not. Whatever fails is told once.
@@ -72,25 +77,25 @@ impl Executor {
         T: Answer,
         F: Future<Output = Result<T, Error>> + Send,
     {
-        check_time(&*self.condition.clock)?;
-        let asked = self.condition.clock.ticks();
+        check_time(&*self.condition().clock)?;
+        let asked = self.condition().clock.ticks();
         let (pass, _permit) = match self.admit(operation, attempt.first).await {
             Ok(admitted) => admitted,
             Err(refusal) => return Err(self.refused(key, operation, refusal).await),
         };
-        let (beat, begun) = (self.condition.pulse.beat(), self.condition.clock.ticks());
+        let (beat, begun) = (self.condition().pulse.beat(), self.condition().clock.ticks());
         let work = pin!(self.attempts(attempt, work));
         let ((result, limit), mended) = late::scope(
             self.accepted.min(attempt.longest),
-            self.wait(|| self.condition.limits.of(key, operation, attempt, beat), beat, work),
+            self.wait(|| self.condition().limits.of(key, operation, attempt, beat), beat, work),
         )
         .await;
-        let now = self.condition.clock.ticks();
+        let now = self.condition().clock.ticks();
         let latency = now.saturating_sub(begun);
-        self.condition.limits.note(key, operation, attempt, limit, latency, &result);
+        self.condition().limits.note(key, operation, attempt, limit, latency, &result);
         let is_timed = result.as_ref().map_or_else(|error| error.kind() == ErrorKind::Timeout, |_| true);
         if is_timed && limit.size == Size::Small {
-            self.condition.pace.note(now.saturating_sub(asked), now);
+            self.condition().pace.note(now.saturating_sub(asked), now);
         }
         match &result {
             Ok(answer) => {
@@ -101,7 +106,7 @@ impl Executor {
             }
             Err(error) => {
                 self.observers.tell(Event::BackendFailed { key, operation, error });
-                let excused = self.is_excused(error, limit, beat);
+                let excused = self.is_excused(error, attempt, limit, beat);
                 self.failed(pass, operation, error, excused, now);
             }
         }
@@ -122,16 +127,16 @@ impl Executor {
         F: Future<Output = Result<T, Error>>,
     {
         let (mut known, mut waited, mut is_late) = (limit(), Duration::ZERO, false);
-        let (mut wait, begun) = (known.time, self.condition.clock.ticks());
+        let (mut wait, begun) = (known.time, self.condition().clock.ticks());
         loop {
-            if let Some(result) = within(&*self.condition.clock, wait, work.as_mut()).await {
+            if let Some(result) = within(&*self.condition().clock, wait, work.as_mut()).await {
                 return (result, known);
             }
             // Ticks may lag, and timers may be late.
-            waited = (waited + wait).max(Duration::from_millis(self.condition.clock.ticks().saturating_sub(begun)));
+            waited = (waited + wait).max(Duration::from_millis(self.condition().clock.ticks().saturating_sub(begun)));
             let left = known.whole.saturating_sub(waited);
             wait = match is_late {
-                false if self.condition.pulse.was_answered(beat) && limit().time > waited => {
+                false if self.condition().pulse.was_answered(beat) && limit().time > waited => {
                     known.time = limit().time;
                     known.time.saturating_sub(waited)
                 }
@@ -146,45 +151,49 @@ impl Executor {
         }
     }
 
-    /// Whether the failure of an operation says nothing of the backend, because others were answered meanwhile: it had
-    /// not the whole time, or its value is long, which is why a connection breaks or an answer is late.
-    fn is_excused(&self, error: &Error, limit: Limit, beat: Beat) -> bool {
+    /// Whether the failure of an operation says nothing of this part of the backend: others were answered meanwhile, and
+    /// it had not the whole time, or its value is long, which is why a connection breaks or an answer is late. Or what it
+    /// was about may be in another part.
+    fn is_excused(&self, error: &Error, attempt: Attempt, limit: Limit, beat: Beat) -> bool {
+        if attempt.is_scattered && self.conditions.parts().len() > 1 {
+            return true;
+        }
         let may_be = match error.kind() {
             ErrorKind::Timeout => limit.is_cut() || limit.size == Size::Long,
             ErrorKind::Unavailable => limit.size == Size::Long,
             _ => false,
         };
-        may_be && !self.condition.pulse.cut(beat)
+        may_be && !self.condition().pulse.cut(beat)
     }
 
     /// Whether nothing may be stored at the moment, because the backend refuses writes.
     pub(super) fn refuses_writes(&self) -> bool {
-        self.condition.writes.are_refused(self.condition.clock.ticks())
+        self.condition().writes.are_refused(self.condition().clock.ticks())
     }
 
     /// Whether a write was refused, and none was taken since.
     pub(super) fn doubts_writes(&self) -> bool {
-        self.condition.writes.are_doubted()
+        self.condition().writes.are_doubted()
     }
 
     /// Whether a flight may store. While the backend refuses writes, one may from time to time.
     pub(super) fn admits_write(&self) -> bool {
-        self.condition.writes.admit(self.condition.clock.ticks())
+        self.condition().writes.admit(self.condition().clock.ticks())
     }
 
     /// How long a lease is to hold that is asked for `hold`, on this way to the backend.
     pub(super) fn hold(&self, hold: Duration) -> Duration {
-        self.condition.pace.hold(hold)
+        self.condition().pace.hold(hold)
     }
 
     /// An operation that keeps a lease began so many milliseconds late.
     pub(super) fn note_delay(&self, late: u64) {
-        self.condition.pace.note(late, self.condition.clock.ticks());
+        self.condition().pace.note(late, self.condition().clock.ticks());
     }
 
-    /// What the breaker is now, if there is one.
+    /// What the breaker of this part is now, if there is one.
     pub(super) fn breaker(&self) -> Option<BreakerState> {
-        self.condition.breaker.as_ref().map(Breaker::state_now)
+        self.condition().breaker.as_ref().map(Breaker::state_now)
     }
 
     /// The turn of a write of what was computed, of so many bytes. It is not waited for long if a caller waits for it.
@@ -194,9 +203,9 @@ impl Executor {
         bytes: usize,
         is_waited_for: bool,
     ) -> Result<WritePermit<'_>, Error> {
-        let Some(bulkhead) = &self.condition.bulkhead else { return Ok(WritePermit { _permit: None }) };
+        let Some(bulkhead) = &self.condition().bulkhead else { return Ok(WritePermit { _permit: None }) };
         let turn = match self.left() {
-            Some(left) => Err((Refusal::BreakerOpen, open(left))),
+            Some(left) => Err((Refusal::BreakerOpen, self.left_alone(left))),
             None => bulkhead.queue_write(bytes, is_waited_for).await.map_err(|reason| (reason, crowded())),
         };
         match turn {
@@ -213,17 +222,17 @@ impl Executor {
         if operation == Operation::Ping {
             return Ok((None, None));
         }
-        let permit = match &self.condition.bulkhead {
+        let permit = match &self.condition().bulkhead {
             None => None,
             Some(bulkhead) => Some(match bulkhead.try_enter() {
                 Some(permit) => permit,
                 None => self.wait_for_permit(bulkhead, is_first).await?,
             }),
         };
-        let Some(breaker) = &self.condition.breaker else { return Ok((None, permit)) };
-        let admitted = breaker.admit(self.condition.clock.ticks());
+        let Some(breaker) = &self.condition().breaker else { return Ok((None, permit)) };
+        let admitted = breaker.admit(self.condition().clock.ticks());
         self.tell_breaker(admitted.as_ref().ok().and_then(|(_, begun)| *begun));
-        let (pass, _) = admitted.map_err(|left| (Refusal::BreakerOpen, open(left)))?;
+        let (pass, _) = admitted.map_err(|left| (Refusal::BreakerOpen, self.left_alone(left)))?;
         Ok((Some(pass), permit))
     }
 
@@ -234,7 +243,7 @@ impl Executor {
         is_first: bool,
     ) -> Result<Permit<'a>, (Refusal, Error)> {
         if let Some(left) = self.left() {
-            return Err((Refusal::BreakerOpen, open(left)));
+            return Err((Refusal::BreakerOpen, self.left_alone(left)));
         }
         if is_first {
             return Ok(bulkhead.enter_first().await);
@@ -244,9 +253,17 @@ impl Executor {
 
     /// For how many milliseconds more the backend is left alone, if it is.
     fn left(&self) -> Option<u64> {
-        let left = self.condition.breaker.as_ref()?.left(self.condition.clock.ticks())?;
+        let left = self.condition().breaker.as_ref()?.left(self.condition().clock.ticks())?;
         self.tell_breaker(None);
         Some(left)
+    }
+
+    #[cold]
+    fn left_alone(&self, left: u64) -> Error {
+        let who =
+            if self.conditions.parts().len() == 1 { "the backend" } else { "the part of the backend that has the key" };
+        let message = format!("{who} failed too often of late, so it is left alone for {left} ms more");
+        Error::new(ErrorKind::Unavailable, message)
     }
 
     async fn refused(&self, key: &Key, operation: Operation, (reason, error): (Refusal, Error)) -> Error {
@@ -268,18 +285,18 @@ impl Executor {
                 Err(error) if attempt.idempotent => error,
                 _ => return result,
             };
-            let Some(pause) = self.condition.retries.pause(tried, error) else { return result };
+            let Some(pause) = self.condition().retries.pause(tried, error) else { return result };
             if !pause.is_zero() {
-                self.condition.clock.sleep(pause).await;
+                self.condition().clock.sleep(pause).await;
             }
         }
     }
 
     /// Draws the conclusions of a success, and of the `step` of a write that was taken.
     fn succeeded(&self, pass: Option<Admitted<'_>>, step: Option<Step>) {
-        self.condition.pulse.answered();
-        self.condition.retries.succeeded();
-        step.into_iter().for_each(|step| self.condition.writes.taken(step));
+        self.condition().pulse.answered();
+        self.condition().retries.succeeded();
+        step.into_iter().for_each(|step| self.condition().writes.taken(step));
         self.tell_breaker(pass.and_then(Admitted::succeeded));
     }
 
@@ -293,12 +310,12 @@ impl Executor {
                 }
             }
             Blame::Reads => {
-                self.condition.pulse.answered();
+                self.condition().pulse.answered();
                 self.tell_breaker(pass.and_then(|pass| pass.failed(now)));
             }
             Blame::Writes(step) => {
-                self.condition.pulse.answered();
-                let refusal = self.condition.writes.refused(step, now);
+                self.condition().pulse.answered();
+                let refusal = self.condition().writes.refused(step, now);
                 if self.told_refusal.swap(refusal, Relaxed) != refusal {
                     self.observers.tell(Event::Warning { message: &no_writes(error) });
                 }
@@ -316,14 +333,14 @@ impl Executor {
 
     /// Tells of the state of the breaker that this operation began, or that another cache did since this one was told.
     fn tell_breaker(&self, begun: Option<BreakerState>) {
-        let (Some(observers), Some(breaker)) = (&self.breaker_observers, &self.condition.breaker) else { return };
+        let (Some(observers), Some(breaker)) = (&self.breaker_observers, &self.condition().breaker) else { return };
         let was_closed = self.told.load(Relaxed) == BreakerState::Closed as u8;
         if begun.is_none() && was_closed && breaker.is_closed() {
             return;
         }
         let state = begun.unwrap_or_else(|| breaker.state_now());
         if self.told.swap(state as u8, Relaxed) != state as u8 {
-            observers.tell(Event::Breaker { state });
+            observers.tell(Event::Breaker { part: self.part, state });
         }
     }
 }
@@ -361,12 +378,6 @@ fn no_writes(error: &Error) -> String {
 #[cold]
 fn no_answer(limit: Duration) -> Error {
     Error::new(ErrorKind::Timeout, format!("the backend did not answer within {} ms", millis(limit)))
-}
-
-#[cold]
-fn open(left: u64) -> Error {
-    let message = format!("the backend failed too often of late, so it is left alone for {left} ms more");
-    Error::new(ErrorKind::Unavailable, message)
 }
 
 #[cold]

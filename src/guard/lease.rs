@@ -21,14 +21,14 @@ pub(crate) struct Unleased {
 }
 
 impl<B: Backend> Guard<B> {
-    /// How long a lease is to hold that is asked for `hold`: longer where the way to the backend is long.
-    pub(crate) fn hold(&self, hold: Duration) -> Duration {
-        self.executor.hold(hold)
+    /// How long a lease of `key` is to hold that is asked for `hold`: longer where the way to the backend is long.
+    pub(crate) fn hold(&self, key: &Key, hold: Duration) -> Duration {
+        self.executor(key).hold(hold)
     }
 
-    /// A task that was to renew a lease ran so many milliseconds late: the next leases last longer.
-    pub(crate) fn note_delay(&self, late: u64) {
-        self.executor.note_delay(late);
+    /// A task that was to renew the lease of `key` ran so many milliseconds late: the next leases last longer.
+    pub(crate) fn note_delay(&self, key: &Key, late: u64) {
+        self.executor(key).note_delay(late);
     }
 
     /// Asks for the lease of `key`, unless there is another value than was `seen`: see [`whole`](Guard::whole) for what is
@@ -45,7 +45,7 @@ impl<B: Backend> Guard<B> {
             asked.store(true, Relaxed);
             self.backend.lease(key, hold, token, seen)
         };
-        let answer = self.learned(self.executor.run(key, Operation::Lease, Attempt::AGAIN, ask).await);
+        let answer = self.learned(self.executor(key).run(key, Operation::Lease, Attempt::AGAIN, ask).await);
         answer.map_err(|error| {
             let unanswered = matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Unavailable);
             Unleased { perhaps_granted: unanswered && asked.load(Relaxed), error }
@@ -54,7 +54,7 @@ impl<B: Backend> Guard<B> {
 
     pub(crate) async fn renew(&self, key: &Key, hold: Duration, token: LeaseToken) -> Result<bool, Error> {
         let renew = || self.backend.renew(key, hold, token);
-        self.learned(self.executor.run(key, Operation::Lease, Attempt::FIRST, renew).await)
+        self.learned(self.executor(key).run(key, Operation::Lease, Attempt::FIRST, renew).await)
     }
 
     /// Asks for a short lease under a token of its own, which is given back if its answer is lost.
@@ -65,7 +65,7 @@ impl<B: Backend> Guard<B> {
         seen: Option<&Bytes>,
     ) -> Result<(Lease, LeaseToken), Error> {
         let token = LeaseToken::random();
-        match self.lease(key, self.hold(hold), token, seen).await {
+        match self.lease(key, self.hold(key, hold), token, seen).await {
             Ok(answer) => Ok((answer, token)),
             Err(Unleased { error, perhaps_granted }) => {
                 if perhaps_granted {
@@ -78,7 +78,7 @@ impl<B: Backend> Guard<B> {
     }
 
     pub(crate) async fn release(&self, key: &Key, token: LeaseToken) -> Result<(), Error> {
-        self.executor.run(key, Operation::Lease, Attempt::FIRST, || self.backend.release(key, token)).await
+        self.executor(key).run(key, Operation::Lease, Attempt::FIRST, || self.backend.release(key, token)).await
     }
 
     /// Remembers a backend whose leases do not work, such as a server that refuses what they are made of.

@@ -60,6 +60,8 @@ pub(super) struct Attempt {
     pub(super) first: bool,
     /// Whether it is about one value.
     single: bool,
+    /// Whether its items may be in other parts of the backend than its key.
+    pub(super) is_scattered: bool,
     /// Whether it carries that value, and so shows how long it is.
     carries: bool,
     /// The length of the value it writes.
@@ -69,11 +71,20 @@ pub(super) struct Attempt {
 }
 
 impl Attempt {
-    pub(super) const AGAIN: Self =
-        Self { idempotent: true, first: false, single: true, carries: true, bytes: 0, longest: usize::MAX };
+    pub(super) const AGAIN: Self = Self {
+        idempotent: true,
+        first: false,
+        single: true,
+        is_scattered: false,
+        carries: true,
+        bytes: 0,
+        longest: usize::MAX,
+    };
     pub(super) const ONCE: Self = Self { idempotent: false, ..Self::AGAIN };
-    /// Several items: the parts of a value, or a batch.
+    /// Several items.
     pub(super) const PARTS: Self = Self { single: false, ..Self::AGAIN };
+    /// The chunks of a value.
+    pub(super) const CHUNKS: Self = Self { is_scattered: true, ..Self::PARTS };
     /// A question about a value, which stays where it is.
     pub(super) const ABOUT: Self = Self { carries: false, ..Self::AGAIN };
 

@@ -22,6 +22,7 @@ use crate::key::Key;
 use crate::ledger::{Forgotten, Order};
 
 mod adaptive;
+mod batch;
 mod breaker;
 mod bulkhead;
 mod condition;
@@ -37,16 +38,13 @@ mod sizes;
 mod throttle;
 mod writes;
 
-use self::condition::Condition;
+use self::condition::Conditions;
 use self::executor::Executor;
 pub(crate) use self::executor::WritePermit;
 pub(crate) use self::lease::Unleased;
 use self::limits::{Answer, Attempt};
 pub(crate) use self::publisher::BusPublisher;
 pub(crate) use self::throttle::Throttle;
-
-/// How many keys are read by one operation. Batches of more are read by several at once.
-const BATCH: usize = 256;
 
 /// A backend behind its executor.
 #[derive(Debug)]
@@ -57,7 +55,8 @@ pub(crate) struct Guard<B> {
     unleased: AtomicBool,
     max_value_size: usize,
     max_chunk_size: usize,
-    executor: Executor,
+    /// The way to each part of the backend.
+    parts: Box<[Executor]>,
     observers: Observers,
 }
 
@@ -70,17 +69,20 @@ impl<B: Backend> Guard<B> {
         observers: Observers,
     ) -> Self {
         let capabilities = backend.capabilities();
-        let condition = Condition::of(capabilities, policy, clock);
-        let executor =
-            Executor::new(condition, policy.max_value_size, hint, observers.clone(), Some(observers.clone()));
+        let conditions = Conditions::of(capabilities, policy, clock);
+        let part = |part| {
+            let (conditions, told) = (Arc::clone(&conditions), Some(observers.clone()));
+            Executor::new((conditions, part), policy.max_value_size, hint, observers.clone(), told)
+        };
+        let parts = (0..capabilities.parts.max(1)).map(part).collect();
         let &Policy { max_value_size, max_chunk_size, .. } = policy;
         let unleased = AtomicBool::new(false);
-        Self { backend, capabilities, unleased, max_value_size, max_chunk_size, executor, observers }
+        Self { backend, capabilities, unleased, max_value_size, max_chunk_size, parts, observers }
     }
 
-    /// What the circuit breaker is now, if there is one.
-    pub(crate) fn breaker(&self) -> Option<BreakerState> {
-        self.executor.breaker()
+    /// What the circuit breaker of each part of the backend is now, if there are any.
+    pub(crate) fn breakers(&self) -> impl Iterator<Item = BreakerState> {
+        self.parts.iter().filter_map(Executor::breaker)
     }
 
     /// What the backend can do. It has no leases any more once it said so of one that was asked for.
@@ -88,19 +90,19 @@ impl<B: Backend> Guard<B> {
         self.capabilities.leases(self.capabilities.leases && !self.unleased.load(Relaxed))
     }
 
-    /// Whether nothing may be stored at the moment, because the backend refuses writes.
-    pub(crate) fn refuses_writes(&self) -> bool {
-        self.executor.refuses_writes()
+    /// Whether nothing may be stored under `key` at the moment, because its part of the backend refuses writes.
+    pub(crate) fn refuses_writes(&self, key: &Key) -> bool {
+        self.executor(key).refuses_writes()
     }
 
-    /// Whether a flight may store. While the backend refuses writes, one may from time to time.
-    pub(crate) fn admits_write(&self) -> bool {
-        self.executor.admits_write()
+    /// Whether a flight of `key` may store. While its part of the backend refuses writes, one may from time to time.
+    pub(crate) fn admits_write(&self, key: &Key) -> bool {
+        self.executor(key).admits_write()
     }
 
-    /// Whether the backend refused the last write.
-    pub(crate) fn doubts_writes(&self) -> bool {
-        self.executor.doubts_writes()
+    /// Whether the part of the backend that has `key` refused the last write.
+    pub(crate) fn doubts_writes(&self, key: &Key) -> bool {
+        self.executor(key).doubts_writes()
     }
 
     /// Reads the bytes under `key`, joined if they were split. Torn ones, and more than a value may have, are told of and
@@ -134,29 +136,6 @@ impl<B: Backend> Guard<B> {
         one_each(found, keys)
     }
 
-    /// Reads the bytes under many keys, each as [`get`](Guard::get) does, in as few round trips as the backend can.
-    pub(crate) async fn read_many(&self, keys: &[Key]) -> Result<Vec<Option<Bytes>>, Error> {
-        let read = |few: &[Key]| {
-            let few = few.to_vec();
-            async move {
-                let Some(first) = few.first() else { return Ok(Vec::new()) };
-                let read = || self.backend.get_many(&few);
-                let found = self.executor.run(first, Operation::Get, Attempt::PARTS, read).await?;
-                let (mut found, complaint) = (one_each(found, &few)?, Complaint::default());
-                let is_apart =
-                    |bytes: &Option<Bytes>| bytes.as_deref().is_some_and(|bytes| self.is_judged_apart(bytes));
-                let apart: Vec<usize> = (0..few.len()).filter(|number| is_apart(&found[*number])).collect();
-                let whole = apart.iter().map(|number| self.whole(&few[*number], found[*number].clone(), &complaint));
-                for (number, whole) in apart.iter().zip(join::all(whole).await) {
-                    found[*number] = whole?;
-                }
-                Ok(found)
-            }
-        };
-        let found = join::all(keys.chunks(BATCH).map(read)).await;
-        Ok(found.into_iter().collect::<Result<Vec<_>, Error>>()?.concat())
-    }
-
     /// Stores `value` for `ttl`, with a lease if it still holds. Returns whether it was stored.
     pub(crate) async fn put(
         &self,
@@ -177,7 +156,7 @@ impl<B: Backend> Guard<B> {
         is_waited_for: bool,
     ) -> Result<WritePermit<'_>, Error> {
         check_size(bytes, self.max_value_size)?;
-        self.executor.queue_write(key, bytes, is_waited_for).await
+        self.executor(key).queue_write(key, bytes, is_waited_for).await
     }
 
     /// Like [`put`](Guard::put), for a write whose turn it is.
@@ -212,7 +191,7 @@ impl<B: Backend> Guard<B> {
             ));
         }
         let split = Split::new(key, &value, size);
-        let attempt = Attempt::PARTS.first(first);
+        let attempt = Attempt::CHUNKS.first(first);
         let mut batches = split.batches();
         loop {
             let few: Vec<_> = batches.by_ref().take(chunks::WIDTH).collect();
@@ -220,7 +199,7 @@ impl<B: Backend> Guard<B> {
                 return self.store_item(first, key, split.manifest(), ttl, lease).await;
             }
             let store = |batch: Vec<(Key, Bytes)>| async move {
-                self.executor.run(key, Operation::Set, attempt, || self.backend.set_many(batch.clone(), ttl)).await
+                self.executor(key).run(key, Operation::Set, attempt, || self.backend.set_many(batch.clone(), ttl)).await
             };
             join::all(few.into_iter().map(store)).await.into_iter().collect::<Result<(), Error>>()?;
         }
@@ -230,15 +209,14 @@ impl<B: Backend> Guard<B> {
         self.run(key, Operation::Remove, || self.backend.remove(key)).await
     }
 
-    /// Removes the items under some keys.
-    pub(crate) async fn remove_many(&self, keys: &[Key]) -> Result<(), Error> {
-        let Some(first) = keys.first() else { return Ok(()) };
-        self.executor.run(first, Operation::Remove, Attempt::PARTS, || self.backend.remove_many(keys)).await
-    }
-
     /// The part of the backend that has `key`, below the number of its parts whatever the backend says.
     pub(crate) fn part(&self, key: &Key) -> u16 {
-        self.backend.part(key) % self.capabilities.parts.max(1)
+        if self.parts.len() == 1 { 0 } else { self.backend.part(key) % self.capabilities.parts }
+    }
+
+    /// The way to the part of the backend that has `key`.
+    fn executor(&self, key: &Key) -> &Executor {
+        &self.parts[usize::from(self.part(key))]
     }
 
     /// Carries an order to forget out. Twice does no harm: each takes a time of its own.
@@ -248,11 +226,11 @@ impl<B: Backend> Guard<B> {
 
     /// How much longer the backend keeps the item under `key`.
     pub(crate) async fn ttl(&self, key: &Key) -> Result<Option<Duration>, Error> {
-        self.executor.run(key, Operation::Get, Attempt::ABOUT, || self.backend.ttl(key)).await
+        self.executor(key).run(key, Operation::Get, Attempt::ABOUT, || self.backend.ttl(key)).await
     }
 
     pub(crate) async fn ping(&self, key: &Key) -> Result<(), Error> {
-        self.executor.run(key, Operation::Ping, Attempt::ONCE, || self.backend.ping()).await
+        self.executor(key).run(key, Operation::Ping, Attempt::ONCE, || self.backend.ping()).await
     }
 
     /// The bus of this name, if the backend has one.
@@ -272,10 +250,10 @@ impl<B: Backend> Guard<B> {
         let Some(token) = lease else {
             let set = || self.backend.set(key, value.clone(), ttl);
             let attempt = Attempt::AGAIN.first(first).write(bytes);
-            return self.executor.run(key, Operation::Set, attempt, set).await.map(|()| true);
+            return self.executor(key).run(key, Operation::Set, attempt, set).await.map(|()| true);
         };
         let fill = || self.backend.fill(key, value.clone(), ttl, token);
-        self.learned(self.executor.run(key, Operation::Set, Attempt::ONCE.first(first).write(bytes), fill).await)
+        self.learned(self.executor(key).run(key, Operation::Set, Attempt::ONCE.first(first).write(bytes), fill).await)
     }
 
     /// What `bytes` stand for: themselves, or the chunks they name.
@@ -325,8 +303,8 @@ impl<B: Backend> Guard<B> {
             }
         };
         // One operation, however many chunks: a caller waits for them all.
-        let attempt = Attempt::PARTS.of_items(manifest.longest_chunk());
-        let whole = self.executor.run(key, Operation::Get, attempt, parts).await?;
+        let attempt = Attempt::CHUNKS.of_items(manifest.longest_chunk());
+        let whole = self.executor(key).run(key, Operation::Get, attempt, parts).await?;
         Ok(whole.or_else(|| self.unreadable(key, Unreadable::Torn, complaint)))
     }
 
@@ -340,7 +318,7 @@ impl<B: Backend> Guard<B> {
         T: Answer,
         F: Future<Output = Result<T, Error>> + Send,
     {
-        self.executor.run(key, operation, Attempt::AGAIN, work).await
+        self.executor(key).run(key, operation, Attempt::AGAIN, work).await
     }
 }
 

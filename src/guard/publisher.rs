@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::condition::Condition;
+use super::condition::Conditions;
 use super::executor::Executor;
 use super::limits::Attempt;
 use crate::bus::{AnyBus, Bus};
@@ -25,8 +25,8 @@ pub(crate) struct BusPublisher(Executor);
 impl BusPublisher {
     /// Circuit breaker and bounds are as the policy has them for the backend.
     pub(crate) fn new(policy: &Policy, clock: Arc<dyn Clock>, observers: Observers) -> Self {
-        let condition = Arc::new(Condition::new(policy, clock));
-        Self(Executor::new(condition, policy.max_value_size, None, observers, None))
+        let conditions = Arc::new(Conditions::new(policy, 1, clock));
+        Self(Executor::new((conditions, 0), policy.max_value_size, None, observers, None))
     }
 
     /// Tells other processes of a change of `key`.

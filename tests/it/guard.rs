@@ -5,6 +5,7 @@ mod endings;
 mod lengths;
 mod moments;
 mod oversize;
+mod parts;
 mod queued;
 mod recovery;
 mod refusals;
@@ -35,13 +36,18 @@ const SECOND: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 struct Told {
     breaker: Mutex<Vec<BreakerState>>,
+    /// The parts whose breaker opened.
+    parts: Mutex<Vec<u16>>,
     refusals: Mutex<Vec<Refusal>>,
 }
 
 impl Observer for Told {
     fn event(&self, event: &Event<'_>) {
         match event {
-            Event::Breaker { state, .. } => self.breaker.lock().unwrap().push(*state),
+            Event::Breaker { part, state, .. } => {
+                self.breaker.lock().unwrap().push(*state);
+                self.parts.lock().unwrap().extend((*state == BreakerState::Open).then_some(*part));
+            }
             Event::Refused { reason, .. } => self.refusals.lock().unwrap().push(*reason),
             _ => {}
         }

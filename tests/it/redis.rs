@@ -17,6 +17,7 @@ mod listening;
 mod locks;
 mod logins;
 mod outages;
+mod parts;
 mod processes;
 mod retries;
 mod rude;

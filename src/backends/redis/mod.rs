@@ -106,7 +106,8 @@ mod tracking;
 ///
 /// # Clusters and sentinels
 /// In a cluster each node has connections and failures of its own: the keys of a lost node fail, all others go on. A
-/// batch is one round trip to each node. What was forgotten by namespace and by tag is noted for each sixteenth of the
+/// cache judges each sixteenth of the slots by itself: it leaves alone those of which a node fails that serves any of
+/// their slots, so the keys in at most two sixteenths are computed that another node would serve. A batch is one round trip to each node. What was forgotten by namespace and by tag is noted for each sixteenth of the
 /// slots by itself, in one of these slots: a lost node takes its own entries along, and those of others only where they
 /// share a sixteenth whose notes it had. Such an order is sixteen scripts in one round trip. It fails if any is not
 /// carried out, and the cache gives that one again until it is. While keys are carried from node to node, an operation waits for them, for as
