@@ -86,6 +86,8 @@ struct Holdings {
 
 /// A flight, whatever it computes, as the keeper of its lease sees it.
 pub(crate) trait LeaseHolder: Send + Sync {
+    /// That under which the flight began.
+    fn fence(&self) -> &Fence;
     /// Whether its result is of no use to anybody who comes now.
     fn is_void(&self) -> bool;
     fn lease(&self) -> Option<LeaseToken>;
@@ -338,6 +340,10 @@ impl<T: Send + Sync, E: Send + Sync> Flight<T, E> {
 }
 
 impl<T: Send + Sync, E: Send + Sync> LeaseHolder for Flight<T, E> {
+    fn fence(&self) -> &Fence {
+        &self.fence
+    }
+
     fn is_void(&self) -> bool {
         Self::is_void(self)
     }

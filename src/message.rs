@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! 03 | source u64 | kind u8 | 00 key: its text           03 expired key: its text
+//!                           | 05 a lease has ended: the text of its key
 //!                           | 01 everything              stamps
 //!                           | 02 tags                    stamps, up to 94 times u64
 //!                           | 04 everything expired      stamps, u64 milliseconds since the Unix epoch
@@ -23,13 +24,15 @@ const STAMP: usize = 2 * size_of::<u64>();
 /// The most parts of a backend whose times a message tells.
 const MOST_STAMPS: usize = 16;
 
-/// What to forget.
+/// What to forget, or to look at again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Message<'a> {
     /// The key of this text.
     Key(&'a str),
     /// The key of this text stays as a fallback.
     ExpiredKey(&'a str),
+    /// A lease of the key of this text has ended, for which others wait.
+    LeaseEnded(&'a str),
     /// What an order is about, and the time that it took in each part of the backend, if that is known.
     Order(Change, Vec<Stamp>),
 }
@@ -67,7 +70,7 @@ impl<'a> Message<'a> {
             out.push(times.len() as u8);
         }
         match self {
-            Self::Key(text) | Self::ExpiredKey(text) => out.extend_from_slice(text.as_bytes()),
+            Self::Key(text) | Self::ExpiredKey(text) | Self::LeaseEnded(text) => out.extend_from_slice(text.as_bytes()),
             Self::Order(Change::Tags(tags), _) => out.extend(tags.iter().flat_map(|tag| tag.to_be_bytes())),
             Self::Order(Change::Expiry { at }, _) => out.extend_from_slice(&at.to_be_bytes()),
             Self::Order(..) => {}
@@ -82,6 +85,7 @@ impl<'a> Message<'a> {
             Self::Order(Change::Tags(_), _) => 2,
             Self::ExpiredKey(_) => 3,
             Self::Order(Change::Expiry { .. }, _) => 4,
+            Self::LeaseEnded(_) => 5,
         }
     }
 
@@ -97,6 +101,7 @@ impl<'a> Message<'a> {
         let message = match kind {
             0 => text(payload).map(Self::Key),
             3 => text(payload).map(Self::ExpiredKey),
+            5 => text(payload).map(Self::LeaseEnded),
             1 | 2 | 4 => order(*kind, payload),
             _ => return Err(Refusal::Unknown),
         };
@@ -139,7 +144,12 @@ mod tests {
     #[test]
     fn messages_read_back_as_they_were_written() {
         let long = "k".repeat(Key::MAX_LEN);
-        let keys = [Message::Key("users:42"), Message::Key(&long), Message::ExpiredKey("users:42")];
+        let keys = [
+            Message::Key("users:42"),
+            Message::Key(&long),
+            Message::ExpiredKey("users:42"),
+            Message::LeaseEnded(&long),
+        ];
         let most = Change::Tags((0..MAX_TAGS as u64).collect());
         let orders = [Change::Everything, Change::Tags(vec![u64::MAX - 1]), most, Change::Expiry { at: 9 }];
         let orders =
@@ -178,6 +188,8 @@ mod tests {
             (3, &[b'k'; Key::MAX_LEN + 1]),
             (4, &[0; 1]),
             (4, &[0; 17]),
+            (5, &b""[..]),
+            (5, &[b'k'; Key::MAX_LEN + 1]),
         ] {
             assert_eq!(Message::read(&with(kind, payload)), Err(Refusal::Malformed), "kind {kind}");
         }
@@ -188,7 +200,7 @@ mod tests {
         let mut later = Message::order(&Change::Everything, &[STAMP]).to_bytes(7).to_vec();
         later[0] = VERSION + 1;
         assert_eq!(Message::read(&later), Err(Refusal::Unknown));
-        let kind = [&[VERSION][..], &[0; 8], &[5, 1, 2]].concat();
+        let kind = [&[VERSION][..], &[0; 8], &[6, 1, 2]].concat();
         assert_eq!(Message::read(&kind), Err(Refusal::Unknown));
     }
 }

@@ -37,6 +37,7 @@ mod memory;
 mod none;
 #[cfg(feature = "redis")]
 mod redis;
+pub(crate) mod waiting;
 
 /// What reads bytes from outside, as functions of bytes.
 #[cfg(any(test, fuzzing))]

@@ -13,12 +13,13 @@ use super::Inner;
 use super::lease::HeldLease;
 use super::orphans::Unneeded;
 use crate::backends::{Backend, Lease, LeaseToken};
-use crate::clock::millis;
+use crate::clock::{millis, within};
 use crate::codec::Codec;
 use crate::error::{Error, ErrorKind};
 use crate::event::Complaint;
 use crate::flight::LeaseHolder;
 use crate::guard::{Guard, Unleased};
+use crate::invalidate::Subscription;
 use crate::key::Key;
 use crate::ledger::Stamp;
 use crate::tiers::Options;
@@ -34,6 +35,8 @@ pub(super) struct Election<B: Backend> {
     pub(super) reads_first: bool,
     /// When the first question for the lease was asked.
     begun: Option<u64>,
+    /// How often other processes had told of the key before the last question for the lease.
+    signals: u64,
     /// Whether there is something to wait for before the next question.
     pub(super) waits: bool,
     /// That of the flight, once it was granted.
@@ -106,7 +109,18 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         let has_leases = self.policy().leases.is_some() && self.tiers.l2.guard.as_ref().is_some_and(has_leases);
         let is_over = options.skip_l2_write || !has_leases;
         let (stamp, seen, begun, lease) = (None, None, None, None);
-        Election { flight, stamp, seen, reads_first: false, begun, waits: false, lease, is_over, to_l2: true }
+        Election {
+            flight,
+            stamp,
+            seen,
+            reads_first: false,
+            begun,
+            signals: 0,
+            waits: false,
+            lease,
+            is_over,
+            to_l2: true,
+        }
     }
 
     /// Whether the time of the ledger is known, with which a value that is computed is stored. Asks, if it was not asked
@@ -169,6 +183,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         }
         let asked = self.clock.ticks();
         election.begun.get_or_insert(asked);
+        election.signals = election.flight.fence().signals();
         let (token, hold) = (LeaseToken::random(), self.shared.hold_for(key, leases.hold));
         match guard.lease(key, hold, token, election.seen.as_ref()).await {
             Ok(Lease::Granted) => {
@@ -193,8 +208,8 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         }
     }
 
-    /// Waits until the question may be asked again, if there is something to wait for. False if it has been asked for
-    /// long enough.
+    /// Waits until the question may be asked again, if there is something to wait for: until another process tells that
+    /// it has changed the key or ended its lease, or for a while. False if it has been asked for long enough.
     pub(super) async fn pause(&self, election: &mut Election<B>) -> bool {
         let (Some(begun), Some(leases), true) = (election.begun, self.policy().leases, election.waits) else {
             return true;
@@ -204,8 +219,16 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         if left == 0 {
             return false;
         }
-        self.clock.sleep(pause(waited).min(Duration::from_millis(left))).await;
+        let pause = if self.hears_of_leases() { long_pause(waited, leases.hold) } else { pause(waited) };
+        let signal = election.flight.fence().signalled(election.signals);
+        within(&*self.clock, pause.min(Duration::from_millis(left)), signal).await;
         true
+    }
+
+    /// Whether the holder of a lease learns that others wait for it, and can tell them of its end.
+    fn hears_of_leases(&self) -> bool {
+        let hears = self.shared.subscription.as_ref().is_some_and(|Subscription(bus_reader)| bus_reader.hears());
+        hears && self.tiers.l2.guard.as_ref().is_some_and(Guard::notes_waiters)
     }
 }
 
@@ -213,6 +236,13 @@ impl<B: Backend, C: Codec> Inner<B, C> {
 /// little less at random, so that many waiters do not ask at the same moment.
 fn pause(waited: u64) -> Duration {
     Duration::from_millis(waited / 10).max(SHORTEST).mul_f64(0.8 + 0.2 * fastrand::f64())
+}
+
+/// The same where a word of the other process ends the pause: that may be lost, or its process may have died. The mark
+/// that says that this process waits lasts for a hold.
+fn long_pause(waited: u64, hold: Duration) -> Duration {
+    let pause = Duration::from_millis(waited / 2).clamp(5 * SHORTEST, 50 * SHORTEST).min(hold / 3).max(SHORTEST);
+    pause.mul_f64(0.8 + 0.2 * fastrand::f64())
 }
 
 fn has_leases<B: Backend>(guard: &Guard<B>) -> bool {

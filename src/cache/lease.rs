@@ -89,18 +89,21 @@ impl<B: Backend> HeldLease<B> {
         self.flight.lease()
     }
 
-    /// The value is stored, and the lease has ended with that.
-    pub(super) fn filled(self) {
+    /// The value is stored, and the lease has ended with that. Others may wait to hear of it.
+    pub(super) fn filled(self, is_awaited: bool) {
         self.flight.take_lease();
+        if is_awaited {
+            self.shared.tell_waiters(&self.key);
+        }
     }
 
     /// Gives the lease back.
     pub(super) async fn release(self) {
         let turn = self.term.turn.lock().await;
         self.stop();
-        if let (Some(guard), Some(token)) = (&self.shared.l2.guard, self.flight.lease()) {
+        if let Some(token) = self.flight.lease() {
             // A lease that cannot be given back ends by itself.
-            let _ = guard.release(&self.key, token).await;
+            let _ = self.shared.release(&self.key, token).await;
             self.flight.take_lease();
         }
         drop(turn);

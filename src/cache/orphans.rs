@@ -76,9 +76,9 @@ struct Orphan<B: Backend> {
 
 impl<B: Backend> Orphan<B> {
     async fn give_back(mut self) {
-        if let (Some(guard), Some((key, token))) = (&self.shared.l2.guard, &self.lease) {
+        if let Some((key, token)) = &self.lease {
             // What cannot be given back ends by itself.
-            let _ = guard.release(key, *token).await;
+            let _ = self.shared.release(key, *token).await;
         }
         self.lease = None;
     }
@@ -128,9 +128,8 @@ impl<B: Backend> Shared<B> {
         // Where nothing can be spawned, it ends by itself.
         let _ = self.tasks.spawn(async move {
             let _place = place;
-            let Some(guard) = &shared.l2.guard else { return };
             loop {
-                times -= u8::from(guard.release(&key, token).await.is_ok());
+                times -= u8::from(shared.release(&key, token).await.is_ok());
                 if times == 0 || clock.ticks() >= until {
                     return;
                 }

@@ -1,7 +1,9 @@
 //! Other processes: hearing them, and telling them.
 
+use std::sync::Arc;
+
 use super::{Inner, Shared};
-use crate::backends::Backend;
+use crate::backends::{Backend, LeaseToken};
 use crate::codec::Codec;
 use crate::error::Error;
 use crate::invalidate::{Reached, Subscription};
@@ -48,6 +50,30 @@ impl<B: Backend> Shared<B> {
     pub(super) fn announcement(&self, what: &Message<'_>) -> Option<Announcement> {
         let (Subscription(bus_reader), bus) = (self.subscription.as_ref()?, self.own_bus.clone()?);
         Some(Announcement { bus, message: what.to_bytes(bus_reader.source()) })
+    }
+
+    /// Tells other processes that a lease of `key` has ended, because some wait for it. On a task: no caller waits for that.
+    /// It is a hint: who does not hear it asks again after a while.
+    pub(super) fn tell_waiters(self: &Arc<Self>, key: &Key) {
+        if self.publisher.is_none() {
+            return;
+        }
+        let Ok(place) = Arc::clone(&self.returns).try_acquire_owned() else { return };
+        let (shared, key) = (Arc::clone(self), key.clone());
+        // Of a cache that was closed, others hear no more.
+        let _ = self.tasks.spawn(async move {
+            let _place = place;
+            let _ = shared.publish(&key, &Message::LeaseEnded(key.as_str())).await;
+        });
+    }
+
+    /// Gives a lease back, and tells those who wait for it.
+    pub(super) async fn release(self: &Arc<Self>, key: &Key, token: LeaseToken) -> Result<(), Error> {
+        let Some(guard) = &self.l2.guard else { return Ok(()) };
+        if guard.release(key, token).await? {
+            self.tell_waiters(key);
+        }
+        Ok(())
     }
 
     /// Tells other processes what to forget. The backend has forgotten it by then, so they cannot read it again.

@@ -15,7 +15,7 @@ use crate::error::{Error, ErrorKind};
 use crate::event::{Event, Outcome, Tier};
 use crate::flight::{Ending, Flight, Leader};
 use crate::frame::Tags;
-use crate::guard;
+use crate::guard::{self, Filled};
 use crate::invalidate::{Target, Work};
 use crate::key::Key;
 use crate::ledger::Stamp;
@@ -164,11 +164,11 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             },
         };
         match stored {
-            Ok(true) => {
-                lease.into_iter().for_each(HeldLease::filled);
+            Ok(Filled { stored: true, is_awaited }) => {
+                lease.into_iter().for_each(|lease| lease.filled(is_awaited));
                 return true;
             }
-            Ok(false) => {
+            Ok(_) => {
                 self.observers.tell(Event::Fenced { key });
                 // A lease that has not run out was ended: another process knows better.
                 if lease.as_ref().is_some_and(|lease| lease.lasts(self.clock.ticks())) && flight.may_store() {
@@ -188,20 +188,21 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         flight: &Flight<T, E>,
         (key, bytes, dates): (&Key, Bytes, Dates),
         lease: Option<&HeldLease<B>>,
-    ) -> Result<bool, Error> {
-        let Some(guard) = &self.tiers.l2.guard else { return Ok(false) };
+    ) -> Result<Filled, Error> {
+        let none = Filled { stored: false, is_awaited: false };
+        let Some(guard) = &self.tiers.l2.guard else { return Ok(none) };
         let turn = flight.fence.turn().await;
         let token = if let Some(lease) = lease { lease.settle().await } else { None };
         // Without a lease nothing but the bus would have told of a change by another process.
         let may = token.is_some() || (lease.is_none() && !flight.fence.has_missed());
         if !may || !flight.may_store() {
-            return Ok(false);
+            return Ok(none);
         }
-        let stored = guard.put_next(&permit, key, bytes, dates.keep(), token).await?;
-        if stored {
+        let filled = guard.put_next(&permit, key, bytes, dates.keep(), token).await?;
+        if filled.stored {
             self.remove_if_raced(key, &flight.fence, &turn).await;
         }
-        Ok(stored)
+        Ok(filled)
     }
 
     /// Tells of a value that cannot be stored; what the backend refused was told by the guard.

@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::Guard;
-use super::limits::Attempt;
-use crate::backends::{Backend, Lease, LeaseToken};
+use super::limits::{Attempt, Filled};
+use crate::backends::{Backend, Lease, LeaseToken, waiting};
 use crate::error::{Error, ErrorKind};
 use crate::event::Operation;
 use crate::key::Key;
@@ -41,9 +41,13 @@ impl<B: Backend> Guard<B> {
         seen: Option<&Bytes>,
     ) -> Result<Lease, Unleased> {
         let asked = AtomicBool::new(false);
-        let ask = || {
+        let ask = async || {
             asked.store(true, Relaxed);
-            self.backend.lease(key, hold, token, seen)
+            let (answer, is_noted) = waiting::told(self.backend.lease(key, hold, token, seen)).await;
+            if is_noted {
+                self.notes_waiters.store(true, Relaxed);
+            }
+            answer
         };
         let answer = self.learned(self.executor(key).run(key, Operation::Lease, Attempt::AGAIN, ask).await);
         answer.map_err(|error| {
@@ -77,8 +81,34 @@ impl<B: Backend> Guard<B> {
         }
     }
 
-    pub(crate) async fn release(&self, key: &Key, token: LeaseToken) -> Result<(), Error> {
-        self.executor(key).run(key, Operation::Lease, Attempt::FIRST, || self.backend.release(key, token)).await
+    /// Gives a lease back. Whether other processes wait for it, as far as the backend notes that.
+    pub(crate) async fn release(&self, key: &Key, token: LeaseToken) -> Result<bool, Error> {
+        let release = async || {
+            let (released, is_awaited) = waiting::told(self.backend.release(key, token)).await;
+            released.map(|()| is_awaited)
+        };
+        self.executor(key).run(key, Operation::Lease, Attempt::FIRST, release).await
+    }
+
+    /// Fills `key` by a lease.
+    pub(super) async fn fill(
+        &self,
+        attempt: Attempt,
+        key: &Key,
+        value: Bytes,
+        ttl: Duration,
+        token: LeaseToken,
+    ) -> Result<Filled, Error> {
+        let fill = async || {
+            let (stored, is_awaited) = waiting::told(self.backend.fill(key, value.clone(), ttl, token)).await;
+            stored.map(|stored| Filled { stored, is_awaited })
+        };
+        self.learned(self.executor(key).run(key, Operation::Set, attempt, fill).await)
+    }
+
+    /// Whether the backend was seen to note that somebody waits for a lease, so that its holder hears of it.
+    pub(crate) fn notes_waiters(&self) -> bool {
+        self.notes_waiters.load(Relaxed)
     }
 
     /// Remembers a backend whose leases do not work, such as a server that refuses what they are made of.

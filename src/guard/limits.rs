@@ -175,6 +175,14 @@ impl Learned {
     }
 }
 
+/// The answer to a write by a lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Filled {
+    pub(crate) stored: bool,
+    /// Whether other processes wait for it, as far as the backend notes that.
+    pub(crate) is_awaited: bool,
+}
+
 /// What an operation gives.
 pub(super) trait Answer {
     /// The length of the value in it; of several the longest.
@@ -201,6 +209,7 @@ impl Answer for Lease {
     }
 }
 
+impl Answer for Filled {}
 impl Answer for Forgotten {}
 impl Answer for Option<Duration> {}
 

@@ -42,6 +42,7 @@ use self::condition::Conditions;
 use self::executor::Executor;
 pub(crate) use self::executor::WritePermit;
 pub(crate) use self::lease::Unleased;
+pub(crate) use self::limits::Filled;
 use self::limits::{Answer, Attempt};
 pub(crate) use self::publisher::BusPublisher;
 pub(crate) use self::throttle::Throttle;
@@ -53,6 +54,8 @@ pub(crate) struct Guard<B> {
     capabilities: Capabilities,
     /// Whether the backend was found to have no leases, though it is made to.
     unleased: AtomicBool,
+    /// Whether the backend was seen to note who waits for a lease.
+    notes_waiters: AtomicBool,
     max_value_size: usize,
     max_chunk_size: usize,
     /// The way to each part of the backend.
@@ -76,8 +79,8 @@ impl<B: Backend> Guard<B> {
         };
         let parts = (0..capabilities.parts.max(1)).map(part).collect();
         let &Policy { max_value_size, max_chunk_size, .. } = policy;
-        let unleased = AtomicBool::new(false);
-        Self { backend, capabilities, unleased, max_value_size, max_chunk_size, parts, observers }
+        let [unleased, notes_waiters] = [false; 2].map(AtomicBool::new);
+        Self { backend, capabilities, unleased, notes_waiters, max_value_size, max_chunk_size, parts, observers }
     }
 
     /// What the circuit breaker of each part of the backend is now, if there are any.
@@ -144,7 +147,7 @@ impl<B: Backend> Guard<B> {
         ttl: Duration,
         lease: Option<LeaseToken>,
     ) -> Result<bool, Error> {
-        self.store(false, key, value, ttl, lease).await
+        self.store(false, key, value, ttl, lease).await.map(|filled| filled.stored)
     }
 
     /// Waits for the turn of a write of what was computed, of so many bytes: as long as it takes, unless a caller waits for
@@ -167,7 +170,7 @@ impl<B: Backend> Guard<B> {
         value: Bytes,
         ttl: Duration,
         lease: Option<LeaseToken>,
-    ) -> Result<bool, Error> {
+    ) -> Result<Filled, Error> {
         self.store(true, key, value, ttl, lease).await
     }
 
@@ -178,7 +181,7 @@ impl<B: Backend> Guard<B> {
         value: Bytes,
         ttl: Duration,
         lease: Option<LeaseToken>,
-    ) -> Result<bool, Error> {
+    ) -> Result<Filled, Error> {
         check_size(value.len(), self.max_value_size)?;
         let size = self.max_chunk_size.min(self.capabilities.max_value);
         if value.len() <= size {
@@ -245,15 +248,15 @@ impl<B: Backend> Guard<B> {
         value: Bytes,
         ttl: Duration,
         lease: Option<LeaseToken>,
-    ) -> Result<bool, Error> {
+    ) -> Result<Filled, Error> {
         let bytes = value.len();
         let Some(token) = lease else {
             let set = || self.backend.set(key, value.clone(), ttl);
             let attempt = Attempt::AGAIN.first(first).write(bytes);
-            return self.executor(key).run(key, Operation::Set, attempt, set).await.map(|()| true);
+            let stored = self.executor(key).run(key, Operation::Set, attempt, set).await;
+            return stored.map(|()| Filled { stored: true, is_awaited: false });
         };
-        let fill = || self.backend.fill(key, value.clone(), ttl, token);
-        self.learned(self.executor(key).run(key, Operation::Set, Attempt::ONCE.first(first).write(bytes), fill).await)
+        self.fill(Attempt::ONCE.first(first).write(bytes), key, value, ttl, token).await
     }
 
     /// What `bytes` stand for: themselves, or the chunks they name.

@@ -99,6 +99,11 @@ impl BusReader {
         self.source
     }
 
+    /// Whether the bus is being heard, as far as is known.
+    pub(crate) fn hears(&self) -> bool {
+        self.state.is_alive(self.clock.ticks()) && self.state.is_well()
+    }
+
     /// Sees to it that a task listens. Waits for that the first time, because what is read before is not covered.
     #[inline]
     pub(crate) async fn listen(self: &Arc<Self>) {
@@ -247,6 +252,7 @@ impl BusReader {
                 self.local.hear_expiry(&key, self.clock.ticks());
                 self.tell(Scope::Key(&key), Effect::Expired);
             }
+            Message::LeaseEnded(text) => self.local.wake(&Key::from_text(text)),
             Message::Order(change, times) => {
                 // First: what is read from the backend in between must not be judged by what was known before.
                 if let Some(ledgers) = &self.ledgers {

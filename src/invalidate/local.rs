@@ -60,6 +60,11 @@ impl Local {
         self.evict(key);
     }
 
+    /// Wakes the flights that wait for the lease of `key`, which has ended.
+    pub(crate) fn wake(&self, key: &Key) {
+        self.fences.wake(key);
+    }
+
     /// Lets `key` expire in L1 at the tick `now`. What is under way may put it back.
     pub(crate) fn expire(&self, key: &Key, now: u64) {
         if let Some(l1) = &self.l1 {

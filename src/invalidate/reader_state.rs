@@ -116,6 +116,12 @@ impl ReaderState {
         (state.turn == turn).then(|| state.position.clone())
     }
 
+    /// Whether the bus has answered, and has not failed since.
+    pub(super) fn is_well(&self) -> bool {
+        let state = self.lock();
+        state.position.is_some() && state.trouble.is_none()
+    }
+
     /// Where the last answer ended.
     pub(super) fn place(&self) -> Option<Position> {
         self.lock().position.clone()

@@ -15,6 +15,7 @@ use foldhash::fast::RandomState;
 
 use super::Moment;
 use super::orders::Orders;
+use super::signal::Signal;
 use super::turn::{Turns, WriteTurn};
 use crate::key::Key;
 
@@ -38,6 +39,8 @@ struct KeyState {
     state: Mutex<State>,
     /// Orders this process's writes of the key to the backend.
     turns: Turns,
+    /// Raised when another process tells of the key.
+    signal: Signal,
 }
 
 /// Each field of a moment is zero before the first of its kind.
@@ -87,6 +90,15 @@ impl Fences {
         };
         drop(keys);
         Fence { shard: Arc::clone(shard), key: key.clone(), state, moment, since }
+    }
+
+    /// Wakes the tasks that wait to hear of `key`.
+    pub(crate) fn wake(&self, key: &Key) {
+        let shard = &self.0[key.hash64() as usize % SHARDS];
+        let state = shard.keys().get(key).map(Arc::clone);
+        if let Some(state) = state {
+            state.signal.raise();
+        }
     }
 
     /// How many keys have a state.
@@ -214,8 +226,22 @@ impl Fence {
     /// Voids every fence of the key, because another process changed it. What this process changes meanwhile may be the
     /// older of the two.
     pub(crate) fn hear(&self) {
-        let mut state = self.state.lock();
-        state.heard = self.change(&mut state);
+        {
+            let mut state = self.state.lock();
+            state.heard = self.change(&mut state);
+        }
+        self.state.signal.raise();
+    }
+
+    /// How often other processes have told of the key.
+    pub(crate) fn signals(&self) -> u64 {
+        self.state.signal.seen()
+    }
+
+    /// Waits until another process tells of the key: that it has changed it, or that a lease of it has ended. Not if
+    /// that was since there were so many signals.
+    pub(crate) async fn signalled(&self, seen: u64) {
+        self.state.signal.after(seen).await;
     }
 
     /// Whether this fence holds and no other process has changed the key since it was taken.
@@ -313,6 +339,24 @@ mod tests {
         assert!(fences.take(&key).is_current());
         read.raise();
         assert!(!younger.is_current() && !younger.claim());
+    }
+
+    #[tokio::test]
+    async fn who_waits_is_woken_by_what_was_heard_since() {
+        let (fences, key) = (Fences::new(&Orders::new(None, 0)), Key::new("n", "k").unwrap());
+        fences.wake(&key);
+        let (fence, other) = (fences.take(&key), fences.take(&Key::new("n", "other").unwrap()));
+        let seen = fence.signals();
+        fences.wake(&key);
+        fence.signalled(seen).await;
+        let [mut waiting, mut elsewhere] =
+            [(&fence, fence.signals()), (&other, 0)].map(|(fence, seen)| Box::pin(fence.signalled(seen)));
+        let mut is_woken = async |_: ()| {
+            tokio::select! { biased; () = &mut elsewhere => None, () = &mut waiting => Some(true), () = async {} => Some(false) }
+        };
+        assert_eq!(is_woken(()).await, Some(false));
+        fences.take(&key).hear();
+        assert_eq!(is_woken(()).await, Some(true));
     }
 
     #[test]

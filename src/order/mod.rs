@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 mod belief;
 mod fences;
 mod orders;
+mod signal;
 mod turn;
 
 pub(crate) use self::belief::Belief;

@@ -1,5 +1,7 @@
 //! Leases: one computation for several processes over one backend.
 
+mod woken;
+
 use std::sync::Arc;
 use std::time::Duration;
 

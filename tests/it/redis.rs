@@ -25,5 +25,6 @@ mod settings;
 mod spoiled;
 mod support;
 mod tracking;
+mod waiting;
 mod wire;
 mod writers;

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use lru::LruCache;
 
 use self::bus::{Logs, MemoryBus};
-use super::{Backend, Capabilities, Lease, LeaseToken, longest_lease};
+use super::{Backend, Capabilities, Lease, LeaseToken, longest_lease, waiting};
 use crate::bus::AnyBus;
 use crate::clock::{Clock, SystemClock, millis};
 use crate::config::LONGEST;
@@ -52,13 +52,21 @@ pub struct Memory {
 
 struct Shelves {
     items: LruCache<Key, Item>,
-    leases: LruCache<Key, (LeaseToken, u64)>,
+    leases: LruCache<Key, Out>,
     bytes: usize,
 }
 
 struct Item {
     value: Bytes,
     expires: u64,
+}
+
+/// A lease that is out.
+struct Out {
+    token: LeaseToken,
+    ends: u64,
+    /// Whether others were refused it.
+    is_awaited: bool,
 }
 
 const OVERHEAD: usize = 128;
@@ -130,6 +138,13 @@ impl Shelves {
             self.forget(key);
         }
         self.items.get_mut(key)
+    }
+
+    /// Ends a lease for its holder, who hears whether others wait for it.
+    fn end(&mut self, key: &Key) {
+        if self.leases.pop(key).is_some_and(|out| out.is_awaited) {
+            waiting::note();
+        }
     }
 
     fn forget(&mut self, key: &Key) {
@@ -231,39 +246,42 @@ impl Backend for Memory {
             return Ok(Lease::Found(item.value.clone()));
         }
         let latest = now.saturating_add(millis(longest_lease(hold)));
-        if shelves.leases.peek(key).is_some_and(|(held, ends)| *held != token && now < *ends && *ends <= latest) {
+        let is_held = |out: &&mut Out| out.token != token && now < out.ends && out.ends <= latest;
+        if let Some(out) = shelves.leases.peek_mut(key).filter(is_held) {
+            out.is_awaited = true;
+            waiting::note();
             return Ok(Lease::Held);
         }
         if shelves.leases.len() >= MAX_LEASES {
             shelves.leases.pop_lru();
         }
-        shelves.leases.put(key.clone(), (token, now.saturating_add(whole_millis(hold))));
+        let is_awaited = shelves.leases.peek(key).is_some_and(|out| out.token == token && out.is_awaited);
+        shelves.leases.put(key.clone(), Out { token, ends: now.saturating_add(whole_millis(hold)), is_awaited });
         Ok(Lease::Granted)
     }
 
     async fn renew(&self, key: &Key, hold: Duration, token: LeaseToken) -> Result<bool, Error> {
         let now = self.clock.ticks();
         let mut shelves = self.lock();
-        let lease = shelves.leases.get_mut(key).filter(|(held, ends)| *held == token && now < *ends);
-        Ok(lease.map(|(_, ends)| *ends = now.saturating_add(whole_millis(hold))).is_some())
+        let lease = shelves.leases.get_mut(key).filter(|out| out.token == token && now < out.ends);
+        Ok(lease.map(|out| out.ends = now.saturating_add(whole_millis(hold))).is_some())
     }
 
     async fn fill(&self, key: &Key, value: Bytes, ttl: Duration, token: LeaseToken) -> Result<bool, Error> {
         let now = self.clock.ticks();
         let mut shelves = self.lock();
-        match shelves.leases.peek(key) {
-            Some((held, ends)) if *held == token && now < *ends => {}
-            _ => return Ok(false),
+        if !shelves.leases.peek(key).is_some_and(|out| out.token == token && now < out.ends) {
+            return Ok(false);
         }
-        shelves.leases.pop(key);
+        shelves.end(key);
         self.put(&mut shelves, key, value, ttl)?;
         Ok(true)
     }
 
     async fn release(&self, key: &Key, token: LeaseToken) -> Result<(), Error> {
         let mut shelves = self.lock();
-        if shelves.leases.peek(key).is_some_and(|(held, _)| *held == token) {
-            shelves.leases.pop(key);
+        if shelves.leases.peek(key).is_some_and(|out| out.token == token) {
+            shelves.end(key);
         }
         Ok(())
     }

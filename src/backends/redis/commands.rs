@@ -99,18 +99,31 @@ fn store(key: &str, value: &[u8], ttl: u64) -> Cmd {
     command
 }
 
+/// What stands beside an entry while a lease of it is out.
+pub(super) struct Beside {
+    pub(super) lock: String,
+    /// The mark of those who were refused the lease.
+    pub(super) mark: String,
+}
+
+impl Beside {
+    fn keys<'a>(&'a self, key: &'a Key) -> [&'a str; 3] {
+        [key.as_str(), &self.lock, &self.mark]
+    }
+}
+
 /// Answers 1 or 0, or the value that is there and was not `seen`. Of another holder's lease, `longest` is the longest
 /// that it can last.
 pub(super) fn lease(
     attempt: Attempt,
     key: &Key,
-    lock: &str,
+    beside: &Beside,
     (token, [hold, longest]): (&str, [u64; 2]),
     seen: Option<&Bytes>,
 ) -> Cmd {
     let (length, beginning) = seen.map_or((-1, &[][..]), |seen| (seen.len() as i64, &seen[..]));
     let beginning = &beginning[..beginning.len().min(Lease::COMPARED)];
-    let mut command = LEASE.call(attempt, &[key.as_str(), lock], token.len() + beginning.len());
+    let mut command = LEASE.call(attempt, &beside.keys(key), token.len() + beginning.len());
     command.arg(token).arg(hold).arg(longest).arg(length);
     command.write_arg(beginning);
     command
@@ -126,7 +139,7 @@ pub(super) fn renew(attempt: Attempt, key: &Key, lock: &str, token: &str, hold: 
 /// What a fill needs to know.
 pub(super) struct Fill<'a> {
     pub(super) key: &'a Key,
-    pub(super) lock: &'a str,
+    pub(super) beside: &'a Beside,
     /// Where a long value waits for the decision.
     pub(super) aside: &'a str,
     pub(super) value: &'a [u8],
@@ -138,18 +151,18 @@ pub(super) struct Fill<'a> {
 const LONG: usize = 2 * 1024;
 
 impl Fill<'_> {
-    /// Answers 1 or 0, or an array whose last part that is.
+    /// Answers 2, 1 or 0, or an array whose last part that is.
     pub(super) fn command(&self, attempt: Attempt) -> Single {
         let again = u8::from(attempt.again);
-        let keys = [self.key.as_str(), self.lock, self.aside];
+        let [key, lock, mark] = self.beside.keys(self.key);
         if self.value.len() < LONG {
-            let mut command = FILL.call(attempt, &keys[..2], self.value.len() + self.token.len());
+            let mut command = FILL.call(attempt, &[key, lock, mark], self.value.len() + self.token.len());
             command.arg(self.token).arg(again);
             command.write_arg(self.value);
             command.arg(self.ttl);
             return Single::Command(command);
         }
-        let mut decide = MOVE.call(attempt, &keys, self.token.len());
+        let mut decide = MOVE.call(attempt, &[key, lock, mark, self.aside], self.token.len());
         decide.arg(self.token).arg(again);
         let both = vec![store(self.aside, self.value, self.ttl), decide];
         // The script alone decides: no other command reads what stands aside.
@@ -157,8 +170,9 @@ impl Fill<'_> {
     }
 }
 
-pub(super) fn release(attempt: Attempt, key: &Key, lock: &str, token: &str) -> Cmd {
-    let mut command = RELEASE.call(attempt, &[key.as_str(), lock], token.len());
+/// Answers 2, 1 or 0.
+pub(super) fn release(attempt: Attempt, key: &Key, beside: &Beside, token: &str) -> Cmd {
+    let mut command = RELEASE.call(attempt, &beside.keys(key), token.len());
     command.arg(token);
     command
 }

@@ -11,10 +11,10 @@ use bytes::Bytes;
 use redis::Value;
 
 use super::ceiling::fits;
-use super::commands::{self, Fill};
+use super::commands::{self, Beside, Fill};
 use super::request::{Request, Single, SizeClass};
 use super::{Shared, error, whole_millis};
-use crate::backends::{Lease, LeaseToken, late, longest_lease};
+use crate::backends::{Lease, LeaseToken, late, longest_lease, waiting};
 use crate::error::{Error, ErrorKind};
 use crate::key::Key;
 
@@ -30,9 +30,9 @@ impl Shared {
             return Err(error::no_leases(self.router.place()));
         }
         self.accept();
-        let (lock, name, times) =
-            (self.lock(key), commands::text(token), [hold, longest_lease(hold)].map(whole_millis));
-        let make = |attempt| Request::One(Single::Lease(commands::lease(attempt, key, &lock, (&name, times), seen)));
+        let (beside, name, times) =
+            (self.beside(key), commands::text(token), [hold, longest_lease(hold)].map(whole_millis));
+        let make = |attempt| Request::One(Single::Lease(commands::lease(attempt, key, &beside, (&name, times), seen)));
         let size = self.sizes.expected(key);
         let answer = match late::or_ask(pin!(self.router.run(key, size, make)), || self.is_long(key)).await {
             // Others may have been asked for together with this one.
@@ -46,7 +46,11 @@ impl Shared {
             answer => answer,
         };
         match self.learned(answer)? {
-            Value::Int(granted) => Ok(if granted == 1 { Lease::Granted } else { Lease::Held }),
+            Value::Int(1) => Ok(Lease::Granted),
+            Value::Int(_) => {
+                waiting::note();
+                Ok(Lease::Held)
+            }
             Value::BulkString(value) => {
                 self.sizes.note(key, size, value.len());
                 Ok(Lease::Found(value.into()))
@@ -63,23 +67,28 @@ impl Shared {
 
     pub(super) async fn fill(&self, key: &Key, value: Bytes, ttl: Duration, token: LeaseToken) -> Result<bool, Error> {
         fits(&value)?;
-        let (lock, aside, token) = (self.lock(key), self.router.companion_key(key, "fill"), commands::text(token));
-        let fill = Fill { key, lock: &lock, aside: &aside, value: &value, ttl: whole_millis(ttl), token: &token };
+        let (beside, aside, token) = (self.beside(key), self.router.companion_key(key, "fill"), commands::text(token));
+        let fill = Fill { key, beside: &beside, aside: &aside, value: &value, ttl: whole_millis(ttl), token: &token };
         let answer = self.learned(self.write(key, value.len(), |attempt| fill.command(attempt)).await)?;
         let decision = match answer {
             Value::Array(mut parts) => parts.pop(),
             decision => Some(decision),
         };
         match decision {
-            Some(Value::Int(stored)) => Ok(stored == 1),
+            Some(Value::Int(ended)) => Ok(has_ended(ended)),
             _ => Err(self.strange()),
         }
     }
 
     pub(super) async fn release(&self, key: &Key, token: LeaseToken) -> Result<(), Error> {
-        let (lock, token) = (self.lock(key), commands::text(token));
-        let release = |attempt| commands::release(attempt, key, &lock, &token);
-        self.learned(self.number(key, SizeClass::Small, release).await).map(drop)
+        let (beside, token) = (self.beside(key), commands::text(token));
+        let release = |attempt| commands::release(attempt, key, &beside, &token);
+        has_ended(self.learned(self.number(key, SizeClass::Small, release).await)?);
+        Ok(())
+    }
+
+    fn beside(&self, key: &Key) -> Beside {
+        Beside { lock: self.lock(key), mark: self.router.companion_key(key, "wait") }
     }
 
     /// Remembers whether the server takes scripts.
@@ -91,4 +100,12 @@ impl Shared {
         }
         answer
     }
+}
+
+/// Whether a script has ended the lease, by how many keys that removed: the lock, and the mark of those who wait.
+fn has_ended(removed: i64) -> bool {
+    if removed > 1 {
+        waiting::note();
+    }
+    removed > 0
 }

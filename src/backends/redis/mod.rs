@@ -81,7 +81,8 @@ mod tracking;
 /// runtimes one after another.
 ///
 /// Keys are stored as they are, values as raw bytes. The lease on a key is a lock of the name `<key>:lock`, in a cluster
-/// `{<key>}:lock`; a user's key never has such a name. A long value stands under `<key>:fill` until the server has
+/// `{<key>}:lock`; a user's key never has such a name. Who is refused it leaves a mark under `<key>:wait`, for as long as
+/// the lease was to hold, by which its holder knows that others are to be told of the end. A long value stands under `<key>:fill` until the server has
 /// decided on its lease, in the same step. A user of an ACL needs these keys and the commands of `@read`, `@write`,
 /// `@transaction`, `@scripting` and `@connection`. A server or a proxy that refuses `MULTI` or `UNLINK` is used without;
 /// one that refuses `EVAL` has no leases, which is told once. Without `INFO`, the bus takes each reconnect for a gap.

@@ -1,6 +1,7 @@
 //! Scripts: what the server must decide and do in one step.
 //!
-//! The first key is the entry's, or the stream's; the second is its lock's. All are on one server. Each may be carried out twice without
+//! The first key is the entry's, or the stream's; the second is its lock's, the third the mark of those who wait for the
+//! lock. All are on one server. Each may be carried out twice without
 //! harm, because an answer can be lost with its connection. What is under a key may be of another type, which is as good
 //! as nothing: hence `pcall`. Long values stay out of scripts: they would be copied there.
 
@@ -19,7 +20,8 @@ pub(super) struct Script {
 /// Answers with the value that is there, if it is another than was seen. Otherwise takes the lease, also one that the
 /// token has already, and one of no living holder: its lock would last for ever, or longer than any does, or longer
 /// than two holds while it is no token. Arguments: token, milliseconds, the milliseconds of the longest, the length of
-/// what was seen or -1, the beginning of what was seen. Only a value that is the answer is copied as a whole.
+/// what was seen or -1, the beginning of what was seen. Only a value that is the answer is copied as a whole. Who is
+/// refused the lease leaves a mark that lasts for a hold, so that the holder hears of it.
 pub(super) static LEASE: Script = Script::new(
     "local seen, there = tonumber(ARGV[4]), false \
      if seen < 0 or redis.pcall('STRLEN', KEYS[1]) ~= seen or redis.pcall('GETRANGE', KEYS[1], 0, #ARGV[5] - 1) ~= ARGV[5] \
@@ -29,7 +31,7 @@ pub(super) static LEASE: Script = Script::new(
      if redis.call('SET', KEYS[2], ARGV[1], 'NX', 'PX', ARGV[2]) then return 1 end \
      local held, longest = redis.pcall('GET', KEYS[2]), 2 * ARGV[2] if held == ARGV[1] then return 1 end \
      if type(held) == 'string' and #held == 32 and not string.find(held, '[^0-9a-f]') then longest = tonumber(ARGV[3]) end \
-     local left = redis.call('PTTL', KEYS[2]) if left >= 0 and left <= longest then return 0 end \
+     local left = redis.call('PTTL', KEYS[2]) if left >= 0 and left <= longest then redis.pcall('SET', KEYS[3], '', 'PX', ARGV[2]) return 0 end \
      redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2]) return 1",
 );
 
@@ -39,28 +41,30 @@ pub(super) static RENEW: Script = Script::new(
 );
 
 /// Stores a value and ends the lease, if the token holds it. Arguments: token, 1 for another attempt, value,
-/// milliseconds. In another attempt, a value that is there byte for byte is the one that the first stored.
+/// milliseconds. In another attempt, a value that is there byte for byte is the one that the first stored. Answers 0 if
+/// it was not stored, 2 if others wait for it.
 pub(super) static FILL: Script = Script::new(
     "if redis.pcall('GET', KEYS[2]) == ARGV[1] then \
-     redis.call('SET', KEYS[1], ARGV[3], 'PX', ARGV[4]) redis.call('DEL', KEYS[2]) return 1 end \
+     redis.call('SET', KEYS[1], ARGV[3], 'PX', ARGV[4]) return redis.call('DEL', KEYS[2], KEYS[3]) end \
      if ARGV[2] == '1' and redis.pcall('GET', KEYS[1]) == ARGV[3] then return 1 end return 0",
 );
 
-/// Like [`FILL`], of the value that is under the third key, which is used up. Arguments: token, 1 for another attempt.
+/// Like [`FILL`], of the value that is under the fourth key, which is used up. Arguments: token, 1 for another attempt.
 pub(super) static MOVE: Script = Script::new(
     "if redis.pcall('GET', KEYS[2]) == ARGV[1] then \
-     redis.call('RENAME', KEYS[3], KEYS[1]) redis.call('DEL', KEYS[2]) return 1 end \
-     local there = ARGV[2] == '1' and redis.pcall('GET', KEYS[1]) == redis.pcall('GET', KEYS[3]) \
-     redis.call('DEL', KEYS[3]) if there then return 1 end return 0",
+     redis.call('RENAME', KEYS[4], KEYS[1]) return redis.call('DEL', KEYS[2], KEYS[3]) end \
+     local there = ARGV[2] == '1' and redis.pcall('GET', KEYS[1]) == redis.pcall('GET', KEYS[4]) \
+     redis.call('DEL', KEYS[4]) if there then return 1 end return 0",
 );
 
 /// Stores a value and ends the lease. Arguments: value, milliseconds.
 pub(super) static STORE: Script =
     Script::new("redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) redis.call('DEL', KEYS[2]) return 1");
 
-/// Ends the lease, if the token holds it. Argument: token.
-pub(super) static RELEASE: Script =
-    Script::new("if redis.pcall('GET', KEYS[2]) == ARGV[1] then return redis.call('DEL', KEYS[2]) end return 0");
+/// Ends the lease, if the token holds it. Argument: token. Answers 2 if others wait for it.
+pub(super) static RELEASE: Script = Script::new(
+    "if redis.pcall('GET', KEYS[2]) == ARGV[1] then return redis.call('DEL', KEYS[2], KEYS[3]) end return 0",
+);
 
 /// Removes what is under a stream's name if a mark cannot be added to it.
 pub(super) static REMOVE_SPOILED: Script = Script::new(

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use super::concurrency::all;
 use super::limits::refused;
 use super::{Case, LONG, Suite, shown};
-use crate::backends::{Backend, Lease, LeaseToken};
+use crate::backends::{Backend, Lease, LeaseToken, waiting};
 use crate::error::ErrorKind;
 use crate::key::Key;
 
@@ -39,6 +39,7 @@ where
     suite.case("A lease ends by `remove_many`.", ended_by_remove_many).await;
     suite.case("`fill` with a token that was never granted stores nothing.", unknown_token).await;
     suite.case("`release` of a lease that has ended does nothing.", late_release).await;
+    suite.case("A holder hears of those who wait for its lease, if the backend notes them.", awaited).await;
 }
 
 impl<B: Backend> Case<B> {
@@ -305,4 +306,29 @@ async fn late_release<B: Backend>(case: Case<B>) {
     case.held(&key, "after a late and a forged release").await;
     case.fill(&key, "v", second, true, "after a late and a forged release").await;
     case.holds(&key, b"v", "after fill").await;
+}
+
+/// The caches of this library ask beside the answers; a backend that notes nothing leaves its callers to ask again.
+async fn awaited<B: Backend>(case: Case<B>) {
+    let key = case.key("k");
+    let hears = |heard: bool, expected: bool, when: &str| {
+        case.require(heard == expected, || format!("the holder heard {heard}, not {expected}, of others {when}"));
+    };
+    let token = case.granted(&key, LONG, "of a key without a lease").await;
+    let ((), heard) = waiting::told(case.fill(&key, "v", token, true, "under a lease")).await;
+    hears(heard, false, "when it filled, and nobody had asked");
+    let token = case.granted_over(&key, Some("v"), LONG, "after fill").await;
+    let ((), notes) = waiting::told(case.answers(&key, Some("v"), Lease::Held, "of a leased key")).await;
+    case.renew(&key, LONG, token, true, "of a lease that others wait for").await;
+    let ((), heard) = waiting::told(case.release(&key, LeaseToken::random())).await;
+    hears(heard, false, "whose lease it gave back under a forged token");
+    let ((), heard) = waiting::told(case.fill(&key, "w", token, true, "under a lease that others wait for")).await;
+    hears(heard, notes, "when it filled");
+    let token = case.granted_over(&key, Some("w"), LONG, "after fill").await;
+    let ((), heard) = waiting::told(case.release(&key, token)).await;
+    hears(heard, false, "who had waited for the lease before");
+    let token = case.granted_over(&key, Some("w"), LONG, "after release").await;
+    case.answers(&key, Some("w"), Lease::Held, "of a leased key").await;
+    let ((), heard) = waiting::told(case.release(&key, token)).await;
+    hears(heard, notes, "when it gave its lease back");
 }

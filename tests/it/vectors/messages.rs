@@ -13,6 +13,7 @@ use cachekit::{
 use super::shelf::Shelf;
 use super::{entries, vector};
 use crate::servers::{PATIENCE, Reply, Server, eventually};
+use crate::support::{Slow, leased, settle};
 
 /// What is heard from elsewhere.
 #[derive(Debug, Default)]
@@ -80,6 +81,44 @@ async fn messages_are_said_and_heard_as_these_bytes() {
     hears("everything expired", 1, &["all Expired"]).await;
     says("everything in two parts", 2, async |cache| cache.invalidate_namespace().await).await;
     hears("everything in two parts", 2, &["all Invalidated"]).await;
+}
+
+/// A process that computes says that its lease has ended if another one waits, and one that waits hears it.
+#[tokio::test]
+async fn end_of_a_lease_is_said_and_heard_as_these_bytes() {
+    let (clock, key) = (ManualClock::new(), Key::new("users", 42).unwrap());
+    let memory = Memory::with_clock(1 << 20, Arc::new(clock.clone()));
+    let bus = memory.bus(&Key::new("any", "bus").unwrap()).unwrap();
+    let builder = CacheBuilder::new().intent(Intent::Minimal).namespace("users").backend(memory.clone()).leases(true);
+    let builder = builder.bus(bus.clone()).invalidation_enabled(true).clock(Arc::new(clock.clone()));
+    let cache = builder.l1_enabled(false).build().unwrap();
+    let ask = |slow: &Slow| {
+        let (cache, slow) = (cache.clone(), slow.clone());
+        tokio::spawn(async move { cache.get_or_compute(42, move || slow.run(Ok(1u32))).await.unwrap() })
+    };
+    let slow = Slow::new();
+    let caller = ask(&slow);
+    slow.wait_for_start().await;
+    let start = bus.receive(None, Duration::ZERO).await.unwrap().position;
+    assert_eq!(leased(&memory, &key, Duration::from_secs(9)).await.unwrap(), None);
+    slow.finish(1);
+    caller.await.unwrap();
+    settle().await;
+    let said = bus.receive(Some(&start), Duration::ZERO).await.unwrap().messages;
+    assert_eq!(said.len(), 1);
+    vector(include_str!("messages.txt"), "lease ended").check(&said[0]);
+
+    memory.remove(&key).await.unwrap();
+    let token = leased(&memory, &key, Duration::from_secs(9)).await.unwrap().unwrap();
+    let caller = ask(&slow);
+    settle().await;
+    memory.release(&key, token).await.unwrap();
+    settle().await;
+    assert_eq!(slow.started(), 1, "it is to be told, or time to pass");
+    bus.publish(vector(include_str!("messages.txt"), "lease ended").bytes.into()).await.unwrap();
+    slow.wait_for_start().await;
+    slow.finish(1);
+    caller.await.unwrap();
 }
 
 /// The message in the last entry of the stream of a namespace.

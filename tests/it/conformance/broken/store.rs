@@ -345,6 +345,10 @@ impl Backend for Broken {
         match self.defect {
             D::NoLeases => Err(refusal()),
             D::ReleasesForAnyone => self.inner.release(key, last.unwrap_or(token)).await,
+            D::EndsLeasesOnATask => {
+                let (inner, key) = (self.inner.clone(), key.clone());
+                tokio::spawn(async move { inner.release(&key, token).await }).await.unwrap()
+            }
             _ => self.inner.release(key, token).await,
         }
     }

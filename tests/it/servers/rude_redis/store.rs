@@ -60,7 +60,7 @@ impl Store {
         }
     }
 
-    /// Those that fill store: the value is the third argument behind the two keys. Orders to forget change the head.
+    /// Those that fill store: the value is the third argument behind the keys. Orders to forget change the head.
     fn script(&mut self, arguments: &[Bytes]) -> Bytes {
         let keys = String::from_utf8_lossy(&arguments[1]).parse::<usize>().unwrap();
         if let [lineage, kind, ..] = &arguments[2 + keys..]
@@ -68,10 +68,10 @@ impl Store {
         {
             return self.forget(&arguments[2], lineage, kind != b"nothing");
         }
-        match arguments {
-            [_, _, key, _, _, _, value, _] => self.store(key, value),
+        match &arguments[2 + keys..] {
+            [_, _, value, _] => self.store(&arguments[2], value),
             // Not to keep a lease, which a token is named for.
-            [_, _, key, _, value, _] if value.len() != 32 => self.store(key, value),
+            [value, _] if value.len() != 32 => self.store(&arguments[2], value),
             _ => {}
         }
         number(1)
