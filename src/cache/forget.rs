@@ -29,6 +29,8 @@ impl<B: Backend, C: Codec> Cache<B, C> {
     /// Forgets every entry of the namespace, in this process, in the backend and in other processes, at the price of a
     /// small write: entries of the backend stay until they expire, and are not found any more.
     ///
+    /// Of the handle of a [domain](Cache::domain) it forgets the entries of the domain, in all tenants.
+    ///
     /// The promise is that of [`invalidate`](Cache::invalidate), for all keys. Other caches of the namespace follow by
     /// the bus; those that hear nothing ask the backend at least once a second.
     ///
@@ -136,7 +138,8 @@ impl<B: Backend, C: Codec> Cache<B, C> {
     /// The memory of L1 is given back at once. A computation under way that fails is answered with its error, not with
     /// an older value, and keys that are left alone because they failed lately are tried again. Reaches all tenants of
     /// the namespace. Other processes hear of an invalidation of the namespace; they give the memory back in
-    /// the background.
+    /// the background. Of the handle of a [domain](Cache::domain) it forgets the entries of the domain, as
+    /// [`invalidate_namespace`](Cache::invalidate_namespace) does, and their memory is given back in the background.
     ///
     /// # Errors
     /// As [`invalidate_namespace`](Cache::invalidate_namespace). Without a backend there are none.
@@ -199,7 +202,8 @@ impl<B: Backend, C: Codec> Cache<B, C> {
     /// The last of these is remembered: what an earlier one has let expire is gone, and so is everything from before a
     /// later [`invalidate_namespace`](Cache::invalidate_namespace) or [`clear`](Cache::clear). A backend without
     /// leases keeps no fallbacks, as nothing would tell there of an invalidation by another process at the same
-    /// moment; L1 does.
+    /// moment; L1 does. Of the handle of a [domain](Cache::domain) it lets the entries of the domain expire, in all
+    /// tenants; fallbacks are kept by the L1 of this process alone.
     ///
     /// # Errors
     /// As [`invalidate_namespace`](Cache::invalidate_namespace). After a failure of the backend its entries are
