@@ -15,7 +15,7 @@ use self::places::Place;
 use crate::backends::LeaseToken;
 use crate::error::ComputeError;
 use crate::event::Outcome;
-use crate::frame::Tags;
+use crate::frame::{Labels, Tags};
 use crate::home::Home;
 use crate::order::Fence;
 
@@ -103,7 +103,9 @@ pub(crate) trait LeaseHolder: Send + Sync {
 #[derive(Debug)]
 pub(crate) struct Fallback<T> {
     pub(crate) value: Arc<T>,
-    pub(crate) tags: Tags,
+    pub(crate) labels: Labels,
+    /// The tick at which it was made; negative before the first.
+    pub(crate) made: i64,
     /// Whether only L1 has it.
     pub(crate) in_l1: bool,
     /// What it is as an answer while the computation goes on.
@@ -176,7 +178,7 @@ impl<T: Send + Sync, E: Send + Sync> Flight<T, E> {
     }
 
     fn forgot_fallback(&self) -> bool {
-        self.fallback.get().is_some_and(|fallback| self.fence.forgot(&fallback.tags))
+        self.fallback.get().is_some_and(|fallback| self.fence.forgot(&fallback.labels.tags))
     }
 
     pub(crate) fn deadline(&self) -> u64 {

@@ -3,7 +3,7 @@
 //! ```text
 //!  0  C1 01        magic and version; 0xC1 is the one byte MessagePack never uses
 //!  2  kind         01 a manifest of chunks, 02 a chunk, 05 an entry (00, 03 and 04 were entries of builds before)
-//!  3  flags        u8: 01 a validator follows the tags; the others are zero
+//!  3  flags        u8: 01 a validator follows the tags, 02 the grace was decided for this entry; the others are zero
 //!  4  tags         u16, number of tags, 0..=1024                   (all numbers big-endian)
 //!  6  created      u64, milliseconds since the Unix epoch
 //! 14  fresh for    u64, milliseconds since created
@@ -17,8 +17,7 @@
 //! 70  lineage      u64, of the ledger that says what was forgotten
 //! 78  time         u64, of that ledger when the computation began
 //! 86  tags x 8     u64 fingerprint of the tag's name
-//!     validator    u8 length, 1..=64, and as many bytes: what an origin knows this version of the value by. This build
-//!                  passes over it and writes none
+//!     validator    u8 length, 1..=64, and as many bytes: what an origin knows this version of the value by
 //! ```
 //! All fingerprints are XXH3-64, seed 0, of the UTF-8 text: the same in every process, build and version. The key's
 //! tells an entry that a server or a proxy gave for another key, whatever the codec stack; it is no protection from a
@@ -64,6 +63,8 @@ pub(crate) struct Header {
     pub(crate) ttl: u64,
     /// Milliseconds after the TTL for which the backend was asked to keep it.
     pub(crate) grace: u64,
+    /// Whether the computation decided that, so that it holds for readers with other settings, too.
+    pub(crate) has_own_grace: bool,
     /// Names the clock that shows `created`.
     pub(crate) clock: u32,
     /// Microseconds the computation took.
@@ -76,8 +77,7 @@ pub(crate) struct Header {
     pub(crate) key: u64,
     /// When the computation began, by the ledger.
     pub(crate) stamp: Stamp,
-    /// Fingerprints of the tags.
-    pub(crate) tags: Tags,
+    pub(crate) labels: Labels,
 }
 
 /// The kinds of frames.
@@ -91,6 +91,34 @@ pub(crate) enum Kind {
 /// Fingerprints of the tags of an entry.
 pub(crate) type Tags = Arc<[u64]>;
 
+/// What an origin knows a version of a value by, such as an ETag.
+pub(crate) type Validator = Arc<[u8]>;
+
+/// What an entry was given beside its value.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Labels {
+    /// Fingerprints of the tags.
+    pub(crate) tags: Tags,
+    /// From 1 to 64 bytes.
+    pub(crate) validator: Option<Validator>,
+}
+
+impl Labels {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.tags.is_empty() && self.validator.is_none()
+    }
+
+    /// The bytes that they take.
+    pub(crate) fn size(&self) -> usize {
+        size_of_val(&*self.tags) + self.validator.as_ref().map_or(0, |validator| validator.len())
+    }
+}
+
+/// A validator of these bytes, if they are as many as one may have.
+pub(crate) fn validator(bytes: &[u8]) -> Option<Validator> {
+    (1..=MAX_VALIDATOR).contains(&bytes.len()).then(|| bytes.into())
+}
+
 /// The most tags of the program's an entry can carry.
 pub(crate) const MAX_TAGS: usize = 1_024;
 /// With that of its domain.
@@ -101,6 +129,8 @@ const MAGIC: [u8; 2] = [0xC1, 0x01];
 const FIXED: usize = 86;
 /// The flag of an entry with a validator.
 const VALIDATOR: u8 = 1;
+/// The flag of an entry whose grace was decided for it.
+const OWN_GRACE: u8 = 2;
 /// The longest validator.
 const MAX_VALIDATOR: usize = 64;
 const EXPIRED: [u8; 2] = [0xC1, 0x02];
@@ -151,10 +181,11 @@ pub(crate) fn start(kind: Kind, out: &mut Vec<u8>) {
 impl Header {
     /// The bytes of this header, as they stand in front of the codec's output.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
-        let tags = &self.tags[..self.tags.len().min(MOST_TAGS)];
-        let mut out = Vec::with_capacity(FIXED + size_of_val(tags));
+        let Labels { tags, validator } = &self.labels;
+        let tags = &tags[..tags.len().min(MOST_TAGS)];
+        let mut out = Vec::with_capacity(FIXED + self.labels.size() + 1);
         start(Kind::Entry, &mut out);
-        out.push(0);
+        out.push(u8::from(validator.is_some()) * VALIDATOR | u8::from(self.has_own_grace) * OWN_GRACE);
         out.extend_from_slice(&(tags.len() as u16).to_be_bytes());
         out.extend_from_slice(&self.created.to_be_bytes());
         out.extend_from_slice(&self.fresh_for.to_be_bytes());
@@ -167,6 +198,10 @@ impl Header {
         out.extend_from_slice(&self.key.to_be_bytes());
         out.extend_from_slice(&self.stamp.to_bytes());
         tags.iter().for_each(|tag| out.extend_from_slice(&tag.to_be_bytes()));
+        if let Some(validator) = validator {
+            out.push(validator.len() as u8);
+            out.extend_from_slice(validator);
+        }
         out
     }
 
@@ -177,24 +212,25 @@ impl Header {
         let (Kind::Entry, rest) = kind(bytes)? else { return None };
         let mut fields = Fields(rest);
         let (flags, count) = (fields.u8()?, usize::from(fields.u16()?));
-        if flags & !VALIDATOR != 0 || count > MOST_TAGS {
+        if flags & !(VALIDATOR | OWN_GRACE) != 0 || count > MOST_TAGS {
             return None;
         }
-        let header = Self {
+        let mut header = Self {
             created: fields.u64()?,
             fresh_for: fields.u64()?,
             ttl: fields.u64()?,
             grace: fields.u64()?,
+            has_own_grace: flags & OWN_GRACE != 0,
             clock: fields.u32()?,
             cost: fields.u64()?,
             stack: fields.u32()?,
             schema: fields.u64()?,
             key: fields.u64()?,
             stamp: fields.stamp()?,
-            tags: fields.tags(count)?,
+            labels: Labels { tags: fields.tags(count)?, validator: None },
         };
         if flags & VALIDATOR != 0 {
-            fields.validator()?;
+            header.labels.validator = Some(fields.validator()?);
         }
         let (head, body) = bytes.split_at(bytes.len() - fields.0.len());
         Some((header, head, body))
@@ -232,11 +268,11 @@ impl Fields<'_> {
         Some(head.as_chunks().0.iter().map(|bytes| u64::from_be_bytes(*bytes)).collect())
     }
 
-    fn validator(&mut self) -> Option<()> {
+    fn validator(&mut self) -> Option<Validator> {
         let length = usize::from(self.u8()?);
-        let (_, rest) = self.0.split_at_checked(length).filter(|_| (1..=MAX_VALIDATOR).contains(&length))?;
+        let (bytes, rest) = self.0.split_at_checked(length)?;
         self.0 = rest;
-        Some(())
+        validator(bytes)
     }
 
     pub(crate) fn u32(&mut self) -> Option<u32> {
@@ -273,13 +309,14 @@ mod tests {
             fresh_for: 2,
             ttl: 3,
             grace: 8,
+            has_own_grace: false,
             clock: 9,
             cost: 4,
             stack: 5,
             schema: 6,
             key: 10,
             stamp: Stamp { lineage: 7, time: 11 },
-            tags: (0..tags as u64).map(|tag| u64::MAX - tag).collect(),
+            labels: Labels { tags: (0..tags as u64).map(|tag| u64::MAX - tag).collect(), validator: None },
         }
     }
 
@@ -316,23 +353,30 @@ mod tests {
     #[test]
     fn header_with_too_many_tags_or_unknown_flags_is_rejected() {
         let bytes = header(MOST_TAGS).to_bytes();
-        assert_eq!(bytes[..6], [0xC1, 0x01, 0x05, 0, 0x04, 0x00]);
-        for head in [[0, 0x04, 0x01], [0, 0xff, 0xff], [2, 0, 0], [0x80, 0, 0]] {
+        assert_eq!(bytes[..6], [0xC1, 0x01, 0x05, 0, 0x04, 0x01]);
+        for head in [[0, 0x04, 0x02], [0, 0xff, 0xff], [4, 0, 0], [0x80, 0, 0]] {
             let forged = [&bytes[..3], &head, &vec![0; 1 << 20]].concat();
             assert_eq!(Header::split(&forged), None, "{head:?}");
         }
     }
 
     #[test]
-    fn a_validator_belongs_to_the_header_and_is_passed_over() {
+    fn a_validator_and_a_grace_of_its_own_belong_to_the_header() {
         let mut flagged = header(2).to_bytes();
         flagged[3] = 1;
         let with = |validator: &[u8]| [&flagged[..], &[validator.len() as u8], validator, b"body"].concat();
         for length in [1, 64] {
             let bytes = with(&vec![7; length]);
             let head = &bytes[..flagged.len() + 1 + length];
-            assert_eq!(Header::split(&bytes), Some((header(2), head, &b"body"[..])), "{length} bytes");
+            let mut expected = header(2);
+            expected.labels.validator = validator(&vec![7; length]);
+            assert_eq!(Header::split(&bytes), Some((expected.clone(), head, &b"body"[..])), "{length} bytes");
+            assert_eq!(expected.to_bytes(), head);
         }
+        let mut own = header(2);
+        own.has_own_grace = true;
+        let bytes = own.to_bytes();
+        assert_eq!((bytes[3], Header::split(&bytes).map(|(header, ..)| header)), (2, Some(own)));
         for length in [0, 65, 255] {
             assert_eq!(Header::split(&with(&vec![7; length])), None, "{length} bytes");
         }

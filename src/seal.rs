@@ -16,7 +16,7 @@ use crate::codec::{Codec, Context, Reading, Trials, Verified};
 use crate::config::Policy;
 use crate::error::{Error, ErrorKind};
 use crate::event::Unreadable;
-use crate::frame::{self, Header, Tags};
+use crate::frame::{self, Header, Labels, Tags};
 use crate::key::Key;
 use crate::ledger::Stamp;
 use crate::schema::{is_known, schema_of};
@@ -50,6 +50,8 @@ pub(crate) struct Dates {
     pub(crate) ttl: u64,
     /// After that: kept as a fallback. The backend keeps an entry as long as its writer's says.
     pub(crate) grace: u64,
+    /// Whether the computation decided that, and no setting of a reader.
+    pub(crate) own_grace: bool,
     /// The name of the clock that dated it.
     pub(crate) clock: u32,
 }
@@ -96,8 +98,7 @@ impl Dates {
 pub(crate) struct Marks {
     /// When its making began, by the ledger of its backend.
     pub(crate) stamp: Stamp,
-    /// Fingerprints.
-    pub(crate) tags: Tags,
+    pub(crate) labels: Labels,
 }
 
 /// Turns values into frames for one cache.
@@ -154,13 +155,14 @@ impl<C: Codec> Sealer<C> {
             fresh_for: dates.fresh_for,
             ttl: dates.ttl,
             grace: dates.grace,
+            has_own_grace: dates.own_grace,
             clock: dates.clock,
             cost: u64::try_from(cost.as_micros()).unwrap_or(u64::MAX),
             stack: self.stack,
             schema: schema.fingerprint() ^ self.version,
             key: frame::fingerprint(key.as_str()),
             stamp: marks.stamp,
-            tags: Tags::clone(&marks.tags),
+            labels: marks.labels.clone(),
         }
         .to_bytes();
         let reading = Reading::new(schema);
@@ -184,7 +186,7 @@ impl<C: Codec> Sealer<C> {
         if !self.trials.is_due::<T>() {
             return None;
         }
-        let dates = Dates { created: 0, fresh_for: 0, ttl: 0, grace: 0, clock: 0 };
+        let dates = Dates { created: 0, fresh_for: 0, ttl: 0, grace: 0, own_grace: false, clock: 0 };
         let error = self.seal(key, value, dates, Duration::ZERO, &Marks::default()).err()?;
         let is_first = self.trials.end::<T>();
         is_first.then(|| format!("only L1 keeps values of this type, and no backend could be added later: {error}"))
@@ -262,8 +264,8 @@ pub(crate) struct EntryHead {
 
 impl EntryHead {
     pub(crate) fn dates(&self) -> Dates {
-        let Header { created, fresh_for, ttl, grace, clock, .. } = self.header;
-        Dates { created, fresh_for: fresh_for.min(ttl), ttl, grace, clock }
+        let Header { created, fresh_for, ttl, grace, has_own_grace, clock, .. } = self.header;
+        Dates { created, fresh_for: fresh_for.min(ttl), ttl, grace, own_grace: has_own_grace, clock }
     }
 
     /// How long the computation took.
@@ -276,7 +278,11 @@ impl EntryHead {
     }
 
     pub(crate) fn tags(&self) -> &Tags {
-        &self.header.tags
+        &self.header.labels.tags
+    }
+
+    pub(crate) fn labels(&self) -> &Labels {
+        &self.header.labels
     }
 }
 

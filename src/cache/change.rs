@@ -14,7 +14,7 @@ use crate::backends::{Backend, announce, join};
 use crate::codec::Codec;
 use crate::error::{Error, ErrorKind};
 use crate::event::{Effect, Event, Origin, Scope};
-use crate::frame::Tags;
+use crate::frame::Labels;
 use crate::guard::Guard;
 use crate::invalidate::{Target, Work};
 use crate::key::Key;
@@ -147,7 +147,7 @@ impl<B: Backend, C: Codec> KeyChange<B, C> {
         &self,
         frame: &Bytes,
         is_stamped: bool,
-        tags: &Tags,
+        labels: &Labels,
         sealing: &Sealing<T, C>,
     ) -> Result<(), Error> {
         let Some(guard) = &self.cache.tiers.l2.guard else { return Ok(()) };
@@ -156,8 +156,8 @@ impl<B: Backend, C: Codec> KeyChange<B, C> {
             let stamp = self.cache.tiers.stamp(&self.key).await?;
             // If an order to forget came in between, the frame keeps the stamp of no ledger: the older entry must go,
             // too.
-            if !self.fence.forgot(tags) && !self.fence.expired() {
-                frame = sealing.seal(Marks { stamp, tags: Arc::clone(tags) }).await?;
+            if !self.fence.forgot(&labels.tags) && !self.fence.expired() {
+                frame = sealing.seal(Marks { stamp, labels: labels.clone() }).await?;
             }
         }
         self.make(guard.put(&self.key, frame, sealing.dates.keep(), None)).await.map(|_| ())

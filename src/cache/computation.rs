@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use super::computed::Computed;
+use super::previous::{Previous, Revalidated};
 use crate::error::panic_message;
 use crate::event::{CallerSpan, Complaint};
 use crate::flight::Context;
@@ -18,7 +19,8 @@ use crate::flight::Context;
 pub(super) struct Computation<T, E> {
     /// What it waits for before it begins: those that it is to begin together with.
     pub(super) gather: Option<Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>>,
-    pub(super) begin: Box<dyn FnOnce() -> Running<T, E> + Send>,
+    /// With the value that was there before, if there is one.
+    pub(super) begin: Box<dyn FnOnce(Option<Previous<T>>) -> Running<T, E> + Send>,
     /// Others that are to be computed together with it, and wait for it.
     pub(super) party: Option<Arc<dyn Party>>,
 }
@@ -52,10 +54,25 @@ where
     F: FnOnce() -> Fut + Send + 'static,
     Fut: Future<Output = Result<V, E>> + Send + 'static,
 {
-    let begin = move || -> Running<T, E> {
+    let begin = move |_| -> Running<T, E> {
         // Boxed by itself: an `async` block would hold what it waits for twice.
         let running = Box::pin(compute());
         Box::pin(async move { running.await.map(|value| Some(finish(value).shared())).map_err(Arc::new) })
+    };
+    Computation { gather: None, begin: Box::new(begin), party: None }
+}
+
+/// Boxes what computes a value with regard to the one that was there before, and adds the tags of the call.
+pub(super) fn revalidating<T, E, F, Fut>(compute: F, tags: Vec<u64>) -> Computation<T, E>
+where
+    T: Send + Sync + 'static,
+    E: Send + Sync + 'static,
+    F: FnOnce(Option<Previous<T>>) -> Fut + Send + 'static,
+    Fut: Future<Output = Result<Revalidated<T>, E>> + Send + 'static,
+{
+    let begin = move |previous| -> Running<T, E> {
+        let running = Box::pin(compute(previous));
+        Box::pin(async move { running.await.map(|Revalidated(computed)| Some(computed.also(tags))).map_err(Arc::new) })
     };
     Computation { gather: None, begin: Box::new(begin), party: None }
 }

@@ -8,6 +8,7 @@ use super::Cache;
 use super::computation;
 use super::computed::{Computed, add_tags};
 use super::path::Look;
+use super::previous::{Previous, Revalidated};
 use crate::backends::Backend;
 use crate::codec::Codec;
 use crate::config::Grace;
@@ -150,7 +151,7 @@ impl<'a, B: Backend, C: Codec, K: IntoKey> Entry<'a, B, C, K> {
     /// # Errors
     /// As [`Cache::set`].
     pub async fn set<T: Storable<C>>(self, value: T) -> Result<(), Error> {
-        self.cache.inner.set(&self.key, self.options, &self.tags, Arc::new(value.into_form())).await
+        self.cache.inner.set(&self.key, self.options, (&self.tags, None), Arc::new(value.into_form())).await
     }
 
     /// Like [`Cache::get_or_compute`].
@@ -222,6 +223,67 @@ impl<'a, B: Backend, C: Codec, K: IntoKey> Entry<'a, B, C, K> {
         Fut: Future<Output = Result<Computed<T>, E>> + Send + 'static,
     {
         self.compute(compute, |computed| computed)
+    }
+
+    /// Like [`get_or_decide`](Entry::get_or_decide), with a computation that is given what was there before, so that it
+    /// can ask its origin whether that has changed, and need not fetch what has not.
+    ///
+    /// [`Previous`] has the value, stale, near its end, or expired and within its grace, its age, and the validator that
+    /// its computation named; there is none where nothing is left of it, or it was invalidated. So give entries a
+    /// [`stale_if_error`](Entry::stale_if_error) as long as asking is worth while. The computation answers with another
+    /// value, or by [`Previous::not_modified`] that the value is as it was: then the entry gets new dates in both tiers, of
+    /// which other processes hear as of those of a new value, and keeps its tags and its validator.
+    ///
+    /// It is a computation like any other: invalidations while it runs keep its answer out of the tiers, what it says of a
+    /// value that was forgotten meanwhile included, and its failure is answered with the previous value within its grace.
+    ///
+    /// # Errors
+    /// As [`Cache::get_or_compute`].
+    ///
+    /// # Cost
+    /// A value that is not modified is written to the backend once more, as a whole.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// use cachekit::{CacheBuilder, Computed, Previous};
+    ///
+    /// /// What a server answers to a request with this `If-None-Match`: nothing new, or a body and its ETag.
+    /// async fn fetch(known: Option<&[u8]>) -> std::io::Result<Option<(String, &'static str)>> {
+    ///     Ok((known != Some(b"\"v1\"")).then(|| ("<html>".to_owned(), "\"v1\"")))
+    /// }
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// let pages = CacheBuilder::new().namespace("pages").stale_if_error(Duration::from_secs(86_400)).build()?;
+    /// let home = pages.entry("home").get_or_revalidate(|previous: Option<Previous<String>>| async move {
+    ///     let known = previous.as_ref().and_then(Previous::validator);
+    ///     match (fetch(known).await?, previous) {
+    ///         (None, Some(previous)) => Ok(previous.not_modified()),
+    ///         (None, None) => Err(std::io::Error::other("304 to a request without If-None-Match")),
+    ///         (Some((body, etag)), _) => Ok(Computed::new(body).validator(etag).into()),
+    ///     }
+    /// });
+    /// assert_eq!(*home.await?, "<html>");
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
+    pub fn get_or_revalidate<T, E, F, Fut>(self, compute: F) -> impl Future<Output = Result<Arc<T>, ComputeError<E>>>
+    where
+        T: Value,
+        E: Send + Sync + 'static,
+        F: FnOnce(Option<Previous<T>>) -> Fut + Send + 'static,
+        Fut: Future<Output = Result<Revalidated<T>, E>> + Send + 'static,
+    {
+        async move {
+            self.options.check()?;
+            match self.cache.inner.seek(&self.key, &self.options) {
+                Look::Hit(value) => Ok(value),
+                Look::Miss(mut miss) => {
+                    miss.tags = self.cache.inner.tiers.tags(&self.tags);
+                    let compute = computation::revalidating(compute, self.tags);
+                    self.cache.inner.answer(miss, self.options, compute).await
+                }
+            }
+        }
     }
 
     /// The shared value, by what `decide` makes of what is computed.

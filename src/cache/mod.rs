@@ -40,6 +40,7 @@ mod health;
 mod lease;
 mod orphans;
 mod path;
+mod previous;
 mod publish;
 mod queue;
 mod retry;
@@ -63,6 +64,7 @@ pub use self::computed::Computed;
 pub use self::domain::DomainSettings;
 pub use self::entry::Entry;
 pub use self::health::Health;
+pub use self::previous::{Previous, Revalidated};
 
 /// A two-tier cache: process memory, then `B`, then your closure, once.
 ///

@@ -16,7 +16,7 @@ use crate::config::Overload;
 use crate::error::{ComputeError, Error, ErrorKind};
 use crate::event::{CallerSpan, Complaint, Event, Outcome, Tier};
 use crate::flight::{Answer, Asker, Context, Ending, Fallback, Flight, Flights, Leader, Role, TimeLimits};
-use crate::frame::Tags;
+use crate::frame::{Labels, Tags};
 use crate::key::{IntoKey, Key};
 use crate::memory::{Age, Lead};
 use crate::order::Moment;
@@ -331,7 +331,9 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             Some(Answer::Final(Ending::Absent)) => (Outcome::Absent, Ok(None)),
             Some(Answer::Final(Ending::Error(_))) if freed() => return None,
             Some(Answer::Final(Ending::Error(error))) => (Outcome::Failed, Err(error.clone())),
-            Some(Answer::Final(Ending::Value { tags, .. }) | Answer::Early(Fallback { tags, .. })) if forgot(tags) => {
+            Some(
+                Answer::Final(Ending::Value { tags, .. }) | Answer::Early(Fallback { labels: Labels { tags, .. }, .. }),
+            ) if forgot(tags) => {
                 return None;
             }
             Some(Answer::Final(Ending::Value { value, source, .. })) => {
@@ -368,7 +370,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         }
         self.tiers.local.orders.check(now);
         match flight.fallback() {
-            Some(Fallback { value, tags, .. }) if !forgot(tags) => Some(Arc::clone(value)),
+            Some(Fallback { value, labels, .. }) if !forgot(&labels.tags) => Some(Arc::clone(value)),
             // A flight that never had its place has not looked.
             _ => self.stale_in_l1(key, options).await,
         }

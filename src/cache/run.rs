@@ -10,6 +10,7 @@ use super::Inner;
 use super::computation::{Job, Party, caught};
 use super::computed::Computed;
 use super::election::{Elected, Election, Question, release};
+use super::previous::Previous;
 use super::store::WritePlan;
 use crate::backends::Backend;
 use crate::clock::within;
@@ -132,7 +133,9 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     ) -> Result<Option<Computed<Arc<T>>>, ComputeError<E>> {
         let Job { context, span, compute, .. } = job;
         flight.start(self.clock.ticks());
-        let computation = context.scope(span.around(caught(async move { (compute.begin)().await })));
+        self.tiers.local.orders.check(self.clock.ticks());
+        let previous = flight.fallback().map(|old| Previous::new(old, &self.tiers.domain, self.clock.ticks()));
+        let computation = context.scope(span.around(caught(async move { (compute.begin)(previous).await })));
         self.bounded(flight, options, computation).await?.map_err(ComputeError::Failed)
     }
 
@@ -193,8 +196,9 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             flight.complete(ending(found));
             return true;
         }
-        let (value, tags) = (Arc::clone(&found.value), found.tags.clone().unwrap_or_default());
-        flight.fall_back_on(Fallback { value, tags, in_l1: found.in_l1, outcome: outcome_of(found) });
+        let (value, labels) = (Arc::clone(&found.value), found.labels.clone().unwrap_or_default());
+        let Found { made, in_l1, .. } = *found;
+        flight.fall_back_on(Fallback { value, labels, made, in_l1, outcome: outcome_of(found) });
         if !matches!(found.age, Age::Early | Age::Stale) || !self.policy().background {
             return false;
         }
@@ -274,15 +278,15 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     /// The older value that the flight falls back on, as its ending.
     fn stand_in<T: Value, E: Send + Sync>(&self, flight: &Flight<T, E>) -> Option<Ending<T, E>> {
         self.tiers.local.orders.check(self.clock.ticks());
-        let Fallback { value, tags, .. } = flight.fallback()?;
-        let (value, tags) = (Arc::clone(value), Arc::clone(tags));
+        let Fallback { value, labels, .. } = flight.fallback()?;
+        let (value, tags) = (Arc::clone(value), Arc::clone(&labels.tags));
         Some(Ending::Value { value, source: Outcome::Stale, expires: 0, tags })
     }
 }
 
 fn ending<T, E>(found: &Found<T>) -> Ending<T, E> {
     let source = outcome_of(found);
-    let tags = found.tags.clone().unwrap_or_default();
+    let tags = found.labels.as_ref().map(|labels| Arc::clone(&labels.tags)).unwrap_or_default();
     Ending::Value { value: Arc::clone(&found.value), source, expires: found.expires, tags }
 }
 

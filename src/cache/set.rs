@@ -11,6 +11,7 @@ use crate::backends::Backend;
 use crate::clock::check_time;
 use crate::codec::Codec;
 use crate::error::Error;
+use crate::frame::{Labels, Validator};
 use crate::guard::check_size;
 use crate::invalidate::Work;
 use crate::key::{IntoKey, Key};
@@ -40,7 +41,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         self: &Arc<Self>,
         key: &impl IntoKey,
         options: Options,
-        tags: &[u64],
+        (tags, validator): (&[u64], Option<Validator>),
         value: Arc<T>,
     ) -> Result<(), Error> {
         options.check()?;
@@ -51,10 +52,10 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         let key = self.key(key)?;
         let (asked, options) = (options, self.bypass(&key, options));
         let removes = options.skip_l2_write && !asked.skip_l2_write;
-        let dates = self.tiers.plan(options, None, &*value)?;
+        let dates = self.tiers.plan(options, &*value)?;
         // Before the stamp is looked up: an invalidation that comes in between voids the value in both tiers.
-        let lead = Lead::default();
-        let validity = Validity { dates, lead, since: self.tiers.local.orders.latest(), tags: self.tiers.tags(tags) };
+        let (lead, labels) = (Lead::default(), Labels { tags: self.tiers.tags(tags), validator });
+        let validity = Validity { dates, lead, since: self.tiers.local.orders.latest(), labels };
         let to_l2 = self.tiers.l2.guard.is_some() && !options.skip_l2_write;
         // Of a tag that others may have forgotten unheard, the time of now is asked for.
         let asks = !tags.is_empty() && self.tiers.l2.ledgers.as_ref().is_some_and(|ledgers| !ledgers.hears());
@@ -77,7 +78,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         let to_l2 = self.tiers.l2.guard.is_some() && !options.skip_l2_write;
         // Sealed here, so that a value that cannot be written changes nothing; once more where the stamp is not known.
         let frame = if to_l2 || C::CONFIDENTIAL {
-            let marks = Marks { stamp: known.unwrap_or_default(), tags: Arc::clone(&validity.tags) };
+            let marks = Marks { stamp: known.unwrap_or_default(), labels: validity.labels.clone() };
             Some(sealing.seal(marks).await?)
         } else {
             None
@@ -104,7 +105,9 @@ impl<B: Backend, C: Codec> KeyChange<B, C> {
             return self.end_overtaken(&turn).await;
         }
         let written = match (&set.frame, &cache.tiers.l2.guard) {
-            (Some(frame), _) if set.to_l2 => self.write(frame, set.is_stamped, &set.validity.tags, &set.sealing).await,
+            (Some(frame), _) if set.to_l2 => {
+                self.write(frame, set.is_stamped, &set.validity.labels, &set.sealing).await
+            }
             (_, Some(guard)) if set.removes => self.remove(guard).await,
             _ => Ok(()),
         };

@@ -14,7 +14,7 @@ use crate::codec::Codec;
 use crate::error::{Error, ErrorKind};
 use crate::event::{Event, Outcome, Tier};
 use crate::flight::{Ending, Flight, Leader};
-use crate::frame::Tags;
+use crate::frame::Labels;
 use crate::guard::{self, Filled};
 use crate::invalidate::{Target, Work};
 use crate::key::Key;
@@ -45,24 +45,26 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         plan: WritePlan<B>,
     ) {
         let (flight, options) = (Arc::clone(&leader.flight), self.without_paused(options));
-        let Computed { value, ttl, tags, store } = computed;
-        let allowed = check_tags(&tags);
-        let tags = self.tiers.tags(&tags);
+        let Computed { value, decided } = computed;
+        let allowed = check_tags(&decided.tags);
+        let tags = self.tiers.tags(&decided.tags);
+        let labels = Labels { tags: Arc::clone(&tags), validator: decided.validator.clone() };
+        let options = decided.over(options);
         let ending = |expires| {
             let (value, tags) = (Arc::clone(&value), Arc::clone(&tags));
             Ending::Value { value, source: Outcome::Computed, expires, tags }
         };
-        let dates = allowed.and_then(|()| self.tiers.plan(options, ttl, &*value));
-        let Some(dates) = self.claim(&flight, key, dates, store) else {
+        let dates = allowed.and_then(|()| self.tiers.plan(options, &*value));
+        let Some(dates) = self.claim(&flight, key, dates, decided.store) else {
             leader.leave();
             flight.complete(ending(0));
             return release(plan.lease).await;
         };
         let sealing = self.tiers.sealing(key, &value, dates, plan.cost);
-        let marks = Marks { stamp: plan.stamp, tags: Arc::clone(&tags) };
+        let marks = Marks { stamp: plan.stamp, labels };
         let sealed = if C::CONFIDENTIAL { Some(sealing.seal(marks.clone()).await) } else { None };
         let frame = sealed.as_ref().and_then(|sealed| sealed.as_ref().ok()).cloned();
-        let kept = self.keep(&flight, options, &sealing, frame, &tags).await;
+        let kept = self.keep(&flight, options, &sealing, frame, &marks.labels).await;
         let ending = ending(self.clock.ticks().saturating_add(dates.ttl));
         if !self.writes(options, &plan) {
             flight.complete(ending);
@@ -119,7 +121,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         options: Options,
         sealing: &Sealing<T, C>,
         frame: Option<Bytes>,
-        tags: &Tags,
+        labels: &Labels,
     ) -> Result<bool, Error> {
         let Sealing { key, value, bulk, dates, cost, .. } = sealing;
         if options.skip_l1_write {
@@ -128,7 +130,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         }
         let weight = if self.tiers.keeps_values() { bulk.weigh(value).await } else { 0 };
         let lead = self.tiers.lead(*cost);
-        let validity = Validity { dates: *dates, lead, since: flight.fence.since(), tags: Arc::clone(tags) };
+        let validity = Validity { dates: *dates, lead, since: flight.fence.since(), labels: labels.clone() };
         self.tiers.keep(key, value, weight, frame, validity, || flight.may_store())
     }
 

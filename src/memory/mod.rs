@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::available_parallelism;
 
-use crate::frame::Tags;
+use crate::frame::Labels;
 use crate::key::Key;
 use crate::order::{Moment, Orders};
 
@@ -21,6 +21,7 @@ mod ghost;
 mod lead;
 mod node;
 mod shard;
+mod span;
 mod store;
 mod weigh;
 
@@ -48,9 +49,11 @@ pub(crate) struct Entry {
     pub(crate) expires: u64,
     /// From here on gone.
     pub(crate) gone: u64,
+    /// How old it is by now, in ticks.
+    pub(crate) age: u64,
     /// The last order before its making began.
     pub(crate) since: Moment,
-    pub(crate) tags: Tags,
+    pub(crate) labels: Labels,
 }
 
 /// How old a hit is.
@@ -83,8 +86,10 @@ pub(crate) struct Hit {
     pub(crate) age: Age,
     /// The tick from which it is expired.
     pub(crate) expires: u64,
+    /// The tick at which it was made; negative before the first.
+    pub(crate) made: i64,
     /// If there are any, and they were asked for.
-    pub(crate) tags: Option<Tags>,
+    pub(crate) labels: Option<Labels>,
 }
 
 /// The in-process tier.
@@ -174,8 +179,8 @@ impl L1 {
         let node = shard.peek(hash).filter(|node| node.is_of(text))?;
         if let Some((age, expires)) = node.life(Now { tick: now, orders: &self.orders }, is_due) {
             node.touch();
-            let tags = if tagged { node.tags() } else { None };
-            return Some(Hit { held: Arc::clone(&node.held), age, expires, tags });
+            let labels = if tagged { node.labels() } else { None };
+            return Some(Hit { held: Arc::clone(&node.held), age, expires, made: node.made(), labels });
         }
         self.forget(shard, hash, text);
         None
@@ -202,7 +207,7 @@ impl L1 {
             }
             return false;
         }
-        let node = Node::new(key.text(), entry, weight);
+        let node = Node::new(key.text(), entry, weight, now);
         let mut shard = self.lock(hash);
         let lacks = shard.lacks(hash, weight);
         if lacks > 0 {

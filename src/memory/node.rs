@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use super::span::Span;
 use super::{Age, AnyValue, Entry, Lead};
-use crate::frame::Tags;
+use crate::frame::Labels;
 use crate::order::{AtomicMoment, Fate, Moment, Orders};
 
 /// A tick, and what is forgotten by then.
@@ -21,11 +22,14 @@ pub(super) struct Node {
     /// Before this tick it is fresh, and no read renews it.
     calm_until: i64,
     expires: u64,
-    pub(super) gone: u64,
+    /// From its making until it expires.
+    life: Span,
+    /// From then until it is gone.
+    grace: Span,
     /// The last order before its making began, or before it was last found good.
     since: AtomicMoment,
     /// Boxed: few entries have any, and a wide pointer would cost all of them eight bytes.
-    tags: Option<Box<Tags>>,
+    labels: Option<Box<Labels>>,
     /// Everything the entry costs; 32 bits keep the node in 96 bytes.
     weight: u32,
     lead: Lead,
@@ -68,8 +72,8 @@ impl Node {
     pub(super) const MAX_WEIGHT: usize = u32::MAX as usize;
 
     /// `weight` is at most [`Node::MAX_WEIGHT`].
-    pub(super) fn new(text: &Arc<str>, entry: Entry, weight: usize) -> Self {
-        let Entry { held, fresh_until, lead, expires, gone, since, tags, .. } = entry;
+    pub(super) fn new(text: &Arc<str>, entry: Entry, weight: usize, now: u64) -> Self {
+        let Entry { held, fresh_until, lead, expires, gone, age, since, labels, .. } = entry;
         // With a sign: near its beginning a clock has shown fewer ticks than the window is long.
         let signed = |tick| i64::try_from(tick).unwrap_or(i64::MAX);
         Self {
@@ -77,9 +81,10 @@ impl Node {
             held,
             calm_until: signed(fresh_until).saturating_sub(signed(lead.window())).min(signed(expires)),
             expires,
-            gone,
+            life: Span::new(expires.saturating_add(age).saturating_sub(now)),
+            grace: Span::new(gone.saturating_sub(expires)),
             since: AtomicMoment::new(since),
-            tags: (!tags.is_empty()).then(|| Box::new(tags)),
+            labels: (!labels.is_empty()).then(|| Box::new(labels)),
             weight: u32::try_from(weight).unwrap_or(u32::MAX),
             lead,
             reads: AtomicU8::new(0),
@@ -101,22 +106,35 @@ impl Node {
         self.weight as usize
     }
 
-    pub(super) fn tags(&self) -> Option<Tags> {
-        self.tags.as_deref().map(Arc::clone)
+    pub(super) fn labels(&self) -> Option<Labels> {
+        self.labels.as_deref().cloned()
+    }
+
+    /// The tick at which it was made; negative before the first.
+    #[inline]
+    pub(super) fn made(&self) -> i64 {
+        (self.expires as i64).saturating_sub_unsigned(self.life.ticks())
+    }
+
+    /// The tick from which it is gone.
+    pub(super) fn gone(&self) -> u64 {
+        self.expires.saturating_add(self.grace.ticks())
     }
 
     /// How old the entry is, and from which tick it is expired. `None` once it is gone, was forgotten,
     /// or is not believed any more. Of one that is near its end, `is_due` says whether it is to be renewed.
     #[inline]
     pub(super) fn life(&self, now: Now<'_>, is_due: impl FnOnce(Lead, u64) -> bool) -> Option<(Age, u64)> {
-        if now.tick >= self.gone {
+        // Nothing is gone before it is old.
+        let is_calm = (now.tick as i64) < self.calm_until;
+        if !is_calm && now.tick >= self.gone() {
             return None;
         }
         let (latest, since) = (now.orders.latest(), self.since.load());
         if since != latest && !self.is_still_good(now, since, latest)? {
             return Some((Age::Expired, self.expires.min(now.tick)));
         }
-        if (now.tick as i64) < self.calm_until {
+        if is_calm {
             return Some((Age::Fresh, self.expires));
         }
         Some((self.late_age(now.tick, is_due), self.expires))
@@ -138,7 +156,7 @@ impl Node {
     /// Whether nothing has forgotten the entry since its making began, nor let it expire. `None` if it is gone for it.
     #[cold]
     fn is_still_good(&self, now: Now<'_>, since: Moment, latest: Moment) -> Option<bool> {
-        let tags = self.tags.as_deref().map_or(&[][..], |tags| tags);
+        let tags = self.labels.as_deref().map_or(&[][..], |labels| &labels.tags);
         if now.orders.doubts(since) {
             return None;
         }
@@ -155,14 +173,14 @@ impl Node {
 
     /// When the entry is gone if it expires at the tick `at`, if not before: its grace begins then.
     fn gone_if_expired(&self, at: u64) -> u64 {
-        let grace = self.gone.saturating_sub(self.expires);
-        self.gone.min(self.expires.min(at).saturating_add(grace))
+        self.expires.min(at).saturating_add(self.grace.ticks())
     }
 
     /// Lets the entry expire at the tick `at`, if not before.
     pub(super) fn expire(&mut self, at: u64) {
-        self.gone = self.gone_if_expired(at);
+        let made = self.made();
         self.expires = self.expires.min(at);
+        self.life = Span::new((self.expires as i64).saturating_sub(made).max(0) as u64);
         self.calm_until = self.calm_until.min(i64::try_from(at).unwrap_or(i64::MAX));
     }
 

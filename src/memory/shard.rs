@@ -85,8 +85,8 @@ impl<S: Store> Shard<S> {
         let queue = if self.main.map.peek(hash).is_some() { &mut self.main } else { &mut self.small };
         let Some(node) = queue.map.peek_mut(hash).filter(|node| node.is_of(text)) else { return false };
         node.expire(at);
-        self.next_sweep = self.next_sweep.min(node.gone);
-        node.gone <= at
+        self.next_sweep = self.next_sweep.min(node.gone());
+        node.gone() <= at
     }
 
     /// How many entries there are in each queue.
@@ -130,7 +130,7 @@ impl<S: Store> Shard<S> {
             dropped.push(node);
             return false;
         }
-        self.next_sweep = self.next_sweep.min(node.gone);
+        self.next_sweep = self.next_sweep.min(node.gone());
         if let Err(newcomer) = self.replace(hash, node, now, dropped) {
             self.insert(hash, newcomer, now, dropped);
         }
@@ -307,7 +307,7 @@ impl<S: Store> Queue<S> {
         let mut gone = [None; SWEEP];
         let mut next = u64::MAX;
         for (slot, (hash, node)) in gone.iter_mut().zip(self.map.oldest()) {
-            next = next.min(node.gone);
+            next = next.min(node.gone());
             *slot = (!node.is_live(now)).then_some(hash);
         }
         for hash in gone.into_iter().flatten() {

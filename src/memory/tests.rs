@@ -32,7 +32,8 @@ fn entry(n: u64, weight: usize) -> Entry {
         expires: FOREVER,
         gone: FOREVER,
         since: Moment::default(),
-        tags: Tags::default(),
+        age: 0,
+        labels: Labels::default(),
     }
 }
 

@@ -184,7 +184,7 @@ mod tests {
     const KEPT: u64 = 660_000;
 
     fn dates(created: u64, clock: u32) -> Dates {
-        Dates { created, fresh_for: 60_000, ttl: 60_000, grace: KEPT - 60_000, clock }
+        Dates { created, fresh_for: 60_000, ttl: 60_000, grace: KEPT - 60_000, own_grace: false, clock }
     }
 
     fn left(millis: u64) -> Option<Option<u64>> {

@@ -13,7 +13,7 @@ use crate::codec::Codec;
 use crate::config::Policy;
 use crate::error::{Error, ErrorKind};
 use crate::event::{Complaint, Event, Observers, Unreadable};
-use crate::frame::Tags;
+use crate::frame::{Labels, Tags};
 use crate::guard::{Guard, check_size};
 use crate::invalidate::{Ledgers, Local, RetryQueue};
 use crate::key::Key;
@@ -89,13 +89,15 @@ pub(crate) struct Found<T> {
     pub(crate) in_l1: bool,
     /// The tick from which it is expired.
     pub(crate) expires: u64,
+    /// The tick at which it was made; negative before the first.
+    pub(crate) made: i64,
     /// `None`: there are none, or they were not asked for.
-    pub(crate) tags: Option<Tags>,
+    pub(crate) labels: Option<Labels>,
 }
 
 impl<T> Found<T> {
     pub(crate) fn tags(&self) -> &[u64] {
-        self.tags.as_deref().unwrap_or_default()
+        self.labels.as_ref().map_or(&[], |labels| &labels.tags)
     }
 }
 
@@ -106,7 +108,7 @@ pub(crate) struct Validity {
     pub(crate) lead: Lead,
     /// The last order before its making began.
     pub(crate) since: Moment,
-    pub(crate) tags: Tags,
+    pub(crate) labels: Labels,
 }
 
 impl<B: Backend> L2<B> {
@@ -170,7 +172,7 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
         is_due: impl FnOnce(Lead, u64) -> bool,
     ) -> Option<Found<T>> {
         let l1 = self.local.l1.as_ref()?;
-        let Hit { held, age, expires, tags } = l1.get_by(hash, text, self.clock.ticks(), is_due)?;
+        let Hit { held, age, expires, made, labels } = l1.get_by(hash, text, self.clock.ticks(), is_due)?;
         let value = if C::CONFIDENTIAL {
             let sealed = held.downcast_ref::<Bytes>();
             if sealed.is_some_and(|sealed| is_opened_apart(sealed)) {
@@ -183,7 +185,7 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
             held.downcast().map_err(|_| Unreadable::Schema)
         };
         let value = self.readable(hash, text, value, complaint)?;
-        Some(Found { value, age, in_l1: true, expires, tags })
+        Some(Found { value, age, in_l1: true, expires, made, labels })
     }
 
     /// What L1 holds for a key, if it is a `T`, with its tags. What is near its end is taken for old, if the call is
@@ -196,7 +198,7 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
     ) -> Option<Found<T>> {
         let (hash, text) = (key.hash64(), key.as_str());
         let l1 = self.local.l1.as_ref()?;
-        let Hit { held, age, expires, tags } = l1.get_tagged(hash, text, self.clock.ticks(), |_, _| early)?;
+        let Hit { held, age, expires, made, labels } = l1.get_tagged(hash, text, self.clock.ticks(), |_, _| early)?;
         let value = if C::CONFIDENTIAL {
             match held.downcast_ref::<Bytes>().ok_or(Unreadable::Foreign) {
                 Ok(sealed) => self.open_alone(key, sealed).await.map(Arc::new),
@@ -206,7 +208,7 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
             held.downcast().map_err(|_| Unreadable::Schema)
         };
         let value = self.readable(hash, text, value, complaint)?;
-        Some(Found { value, age, in_l1: true, expires, tags })
+        Some(Found { value, age, in_l1: true, expires, made, labels })
     }
 
     async fn open_alone<T: Value>(&self, key: &Key, sealed: &Bytes) -> Result<T, Unreadable> {
@@ -283,8 +285,8 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
             _ if C::CONFIDENTIAL => return Ok(false),
             _ => (Arc::clone(value) as AnyValue, weight, 0),
         };
-        let Validity { dates, lead, since, tags } = validity;
-        let handle = handle + tags.len() * size_of::<u64>();
+        let Validity { dates, lead, since, labels } = validity;
+        let handle = handle + labels.size();
         let size = check_size(weight, self.policy.max_value_size)
             .and_then(|()| check_fits(l1, key, weight.saturating_add(handle)));
         let weight = if size.is_ok() { weight.saturating_add(handle) } else { usize::MAX };
@@ -297,8 +299,9 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
             lead,
             expires: dates.end(dates.ttl, now, ticks).min(last),
             gone: dates.end(dates.kept(), now, ticks).min(last.saturating_add(dates.grace)),
+            age: now.saturating_sub(dates.created),
             since,
-            tags,
+            labels,
         };
         let held = l1.put(key, entry, ticks, admit);
         self.probe(key, &**value, weight);

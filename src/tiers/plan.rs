@@ -16,14 +16,9 @@ use crate::seal::{Dates, Value};
 
 impl<B: Backend, C: Codec> Tiers<B, C> {
     /// Decides the dates of a new entry.
-    pub(crate) fn plan<T: Value>(
-        &self,
-        options: Options,
-        decided: Option<Duration>,
-        value: &T,
-    ) -> Result<Dates, Error> {
+    pub(crate) fn plan<T: Value>(&self, options: Options, value: &T) -> Result<Dates, Error> {
         let negative = self.policy.negative_ttl.filter(|_| negative::is_none(value));
-        let ttl = decided.or(options.ttl).or(negative).unwrap_or(self.policy.ttl);
+        let ttl = options.ttl.or(negative).unwrap_or(self.policy.ttl);
         let grace = self.grace(options, ttl);
         if ttl.is_zero() {
             return Err(Error::new(ErrorKind::Argument, "the ttl is zero: give the entry a life, or do not store it"));
@@ -42,7 +37,8 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
         self.l2.longest.fetch_max(whole.saturating_add(grace), Relaxed);
         let drawn = self.policy.jitter.then(fastrand::f64);
         let (fresh_for, ttl) = ends(whole, self.policy.swr_threshold_ratio, drawn);
-        Ok(Dates { created: self.clock.wall(), fresh_for, ttl, grace, clock: self.l2.clocks.own(&*self.clock) })
+        let (created, clock) = (self.clock.wall(), self.l2.clocks.own(&*self.clock));
+        Ok(Dates { created, fresh_for, ttl, grace, own_grace: options.own_grace, clock })
     }
 
     /// How far ahead of its end an entry is renewed whose computation took `cost`.
@@ -56,6 +52,12 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
         let drawn = self.policy.jitter.then(fastrand::f64);
         let (_, ends) = ends(millis(longest), None, drawn);
         now.saturating_add(ends)
+    }
+
+    /// How long after its expiry an entry with these dates may stand in for this call, in milliseconds.
+    pub(super) fn grace_of(&self, options: Options, dates: &Dates) -> u64 {
+        let is_own = dates.own_grace && options.stale_if_error.is_none();
+        if is_own { dates.grace } else { self.grace(options, Duration::from_millis(dates.ttl)) }
     }
 
     /// How long after its expiry an entry of this TTL may stand in for a failing computation, in milliseconds.

@@ -1,7 +1,6 @@
 //! Reading the backend: its bytes, and what they are worth.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -11,7 +10,7 @@ use crate::backends::Backend;
 use crate::codec::Codec;
 use crate::error::{Error, ErrorKind};
 use crate::event::{Complaint, Unreadable};
-use crate::frame::{self, Tags};
+use crate::frame::{self, Labels};
 use crate::guard::Guard;
 use crate::invalidate::{Boxed, Verdict};
 use crate::key::Key;
@@ -40,7 +39,7 @@ struct Stored<T> {
     weight: usize,
     dates: Dates,
     lead: Lead,
-    tags: Tags,
+    labels: Labels,
 }
 
 impl<B: Backend, C: Codec> Tiers<B, C> {
@@ -121,13 +120,13 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
         let dates = head.dates();
         let judged = if ended.is_none() { self.by_own_clock(guard, key, &bytes, dates).await? } else { Some(dates) };
         let Some(dates) = judged else { return Ok(None) };
-        let (grace, now) = (self.grace(lookup.options, Duration::from_millis(dates.ttl)), self.clock.wall());
+        let (grace, now) = (self.grace_of(lookup.options, &dates), self.clock.wall());
         let swept = if let Verdict::Expired(at) = verdict { Some(at) } else { None };
         let dates = Dates { grace, ..dates.ended(ended, now).ended(swept, now) };
         let value = Arc::new(value);
         let weight = if self.keeps_values() { Bulk::of(&*value).weigh(&value).await } else { 0 };
-        let (lead, tags) = (self.lead(head.cost()), Tags::clone(head.tags()));
-        Ok(self.promote(lookup, Stored { bytes, value, weight, dates, lead, tags }, admit))
+        let (lead, labels) = (self.lead(head.cost()), head.labels().clone());
+        Ok(self.promote(lookup, Stored { bytes, value, weight, dates, lead, labels }, admit))
     }
 
     /// Takes what the backend has, if it is not gone and newer than what is `known`, and keeps it in L1.
@@ -138,7 +137,7 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
         admit: impl Fn() -> bool,
     ) -> Option<Found<T>> {
         let Lookup { key, options, known, fence, .. } = lookup;
-        let Stored { bytes, value, weight, dates, lead, tags } = stored;
+        let Stored { bytes, value, weight, dates, lead, labels } = stored;
         let now = self.clock.wall();
         if dates.left(dates.kept(), now) == 0 {
             return None;
@@ -151,16 +150,17 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
         };
         let expires = dates.end(dates.ttl, now, self.clock.ticks());
         let is_older = known.is_some_and(|known| expires < known.expires);
-        if is_older || self.l2.hides(key, &tags) {
+        if is_older || self.l2.hides(key, &labels.tags) {
             return None;
         }
         // One that is a little ahead would live longer in L1 by as much.
         if dates.created <= now && !options.skip_l1_write {
             // What does not fit into L1 is read again.
-            let validity = Validity { dates, lead, since: fence.since(), tags: Arc::clone(&tags) };
+            let validity = Validity { dates, lead, since: fence.since(), labels: labels.clone() };
             let _ = self.keep(key, &value, weight, Some(bytes), validity, admit);
         }
-        Some(Found { value, age, in_l1: false, expires, tags: Some(tags) })
+        let made = (self.clock.ticks() as i64).saturating_sub_unsigned(now.saturating_sub(dates.created));
+        Some(Found { value, age, in_l1: false, expires, made, labels: Some(labels) })
     }
 
     /// Deals with an entry that cannot be read. One that is not authentic leaves the backend, unless the cache is set

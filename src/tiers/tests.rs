@@ -65,8 +65,11 @@ impl Setup {
     fn store(&self, value: u32, tags: &[u64]) {
         let options =
             Options { ttl: Some(10 * SECOND), stale_if_error: Some(Duration::ZERO.into()), ..Options::default() };
-        let dates = self.tiers.plan(options, None, &value).unwrap();
-        let marks = Marks { stamp: now(self.tiers.stamp(&self.key)).unwrap(), tags: tags.into() };
+        let dates = self.tiers.plan(options, &value).unwrap();
+        let marks = Marks {
+            stamp: now(self.tiers.stamp(&self.key)).unwrap(),
+            labels: Labels { tags: tags.into(), validator: None },
+        };
         let sealing = self.tiers.sealing(&self.key, &Arc::new(value), dates, Duration::ZERO);
         let frame = now(sealing.seal(marks)).unwrap();
         assert!(now(self.guard().put(&self.key, frame, dates.keep(), None)).unwrap());
@@ -164,9 +167,13 @@ fn what_a_waiting_change_is_about_is_hidden() {
 fn oversized_value_fails_in_l1_and_a_shut_l1_keeps_nothing() {
     let setup = Setup::new();
     let keep = |weight| {
-        let dates = setup.tiers.plan(Options::default(), None, &7).unwrap();
-        let validity =
-            Validity { dates, lead: Lead::default(), since: setup.tiers.local.orders.latest(), tags: Tags::default() };
+        let dates = setup.tiers.plan(Options::default(), &7).unwrap();
+        let validity = Validity {
+            dates,
+            lead: Lead::default(),
+            since: setup.tiers.local.orders.latest(),
+            labels: Labels::default(),
+        };
         setup.tiers.keep(&setup.key, &Arc::new(7), weight, None, validity, || true)
     };
     assert!(keep(100).unwrap());

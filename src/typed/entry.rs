@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::Borrowed;
 use crate::backends::Backend;
-use crate::cache::{Computed, Entry};
+use crate::cache::{Computed, Entry, Previous, Revalidated};
 use crate::codec::Codec;
 use crate::config::Grace;
 use crate::error::{ComputeError, Error};
@@ -137,6 +137,20 @@ impl<'a, Q: IntoKey + ?Sized, V: Storable<C>, B: Backend, C: Codec> TypedEntry<'
         Fut: Future<Output = Result<Computed<V>, E>> + Send + 'static,
     {
         self.entry.get_or_decide(compute)
+    }
+
+    /// As [`Entry::get_or_revalidate`].
+    ///
+    /// # Errors
+    /// As [`Cache::get_or_compute`](crate::Cache::get_or_compute).
+    pub fn get_or_revalidate<E, F, Fut>(self, compute: F) -> impl Future<Output = Result<Arc<V>, ComputeError<E>>>
+    where
+        V: Value,
+        E: Send + Sync + 'static,
+        F: FnOnce(Option<Previous<V>>) -> Fut + Send + 'static,
+        Fut: Future<Output = Result<Revalidated<V>, E>> + Send + 'static,
+    {
+        self.entry.get_or_revalidate(compute)
     }
 }
 

@@ -41,6 +41,7 @@ mod questions;
 mod quickstart;
 mod races;
 mod redis;
+mod revalidating;
 mod sealed;
 mod servers;
 mod settings;

@@ -138,7 +138,7 @@ where
         let (party, comes) = (Some(Arc::clone(&ticket) as Arc<dyn Party>), Arc::clone(&ticket));
         let gather =
             move || -> Pin<Box<dyn Future<Output = ()> + Send>> { Box::pin(async move { comes.come(key, own).await }) };
-        let begin = move || -> Running<T, E> { Box::pin(async move { ticket.loaded().await }) };
+        let begin = move |_| -> Running<T, E> { Box::pin(async move { ticket.loaded().await }) };
         Computation { gather: Some(Box::new(gather)), begin: Box::new(begin), party }
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::{Call, MOST, each};
 use crate::backends::Backend;
+use crate::cache::computed::Decided;
 use crate::cache::{Cache, Computed};
 use crate::codec::Codec;
 use crate::error::Error;
@@ -63,13 +64,15 @@ impl<B: Backend, C: Codec> Cache<B, C> {
             let (mut items, mut result) = (last_of_each(items, |key| self.inner.key(key).ok()), Ok(()));
             while !items.is_empty() {
                 let rest = items.split_off(items.len().min(MOST));
-                let calls = std::mem::replace(&mut items, rest).into_iter().filter(|(_, computed)| computed.store);
+                let calls =
+                    std::mem::replace(&mut items, rest).into_iter().filter(|(_, computed)| computed.decided.store);
                 let set = |(key, computed): (K, Computed<T>)| -> Call<Result<(), Error>> {
                     let inner = Arc::clone(&self.inner);
                     Box::pin(async move {
-                        let Computed { value, ttl, tags, .. } = computed;
-                        let options = Options { ttl, ..Options::default() };
-                        inner.set(&key, options, &tags, Arc::new(value.into_form())).await
+                        let Computed { value, decided } = computed;
+                        let options = decided.over(Options::default());
+                        let Decided { tags, validator, .. } = decided;
+                        inner.set(&key, options, (&tags, validator), Arc::new(value.into_form())).await
                     })
                 };
                 result = each(calls.map(set).collect()).await.into_iter().flatten().fold(result, Result::and);

@@ -2,12 +2,16 @@
 
 use super::*;
 
+fn labels(tags: &[u64]) -> Labels {
+    Labels { tags: tags.into(), validator: None }
+}
+
 #[test]
 fn what_was_forgotten_gives_way_before_what_lives() {
     for tagged in [false, true] {
         let orders = Orders::new(None, 0);
         let l1 = L1::with_shards(MIB, 1, Arc::clone(&orders));
-        let old = |n: u64| Entry { tags: if tagged { [1].into() } else { Tags::default() }, ..entry(n, 400) };
+        let old = |n: u64| Entry { labels: labels(if tagged { &[1] } else { &[] }), ..entry(n, 400) };
         (0..).take_while(|n| l1.len() == *n as usize).for_each(|n| assert!(l1.put(&key(n), old(n), 0, || true)));
         let full = l1.len() as u64;
         for _ in 0..3 {
@@ -101,8 +105,8 @@ fn reclaim_removes_forgotten_entries_in_steps_and_keeps_order() {
     let orders = Orders::new(None, 0);
     let l1 = L1::with_shards(MIB, 1, Arc::clone(&orders));
     for n in 0..1_000 {
-        let tags = if n % 2 == 0 { [1].into() } else { Tags::default() };
-        assert!(l1.put(&key(n), Entry { tags, ..entry(n, 400) }, 0, || true));
+        let labels = labels(if n % 2 == 0 { &[1] } else { &[] });
+        assert!(l1.put(&key(n), Entry { labels, ..entry(n, 400) }, 0, || true));
     }
     orders.forget_tag(1);
     let (mut progress, mut steps, mut done) = (Progress::default(), 0, false);

@@ -344,6 +344,7 @@ impl<B: Backend, C: Codec> Driver<'_, B, C> {
             turns: 0,
             pause: None,
             tags_late: false,
+            revalidates: false,
             is_aside: false,
         };
         let call = self.runtimes.main.spawn(Arc::clone(process).call(plan));

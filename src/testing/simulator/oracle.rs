@@ -223,8 +223,14 @@ impl Oracle {
         }
     }
 
+    /// A computation finds that the previous value, of this version, is not modified.
+    pub(super) fn confirm(&mut self, key: usize, version: u64, tick: u64) {
+        self.sources[key].confirm(version, tick);
+    }
+
     /// A read was answered with a value.
     pub(super) fn judge(&mut self, call: &Call, value: Value, tick: u64) {
+        let value = Value { made: self.sources[call.key].made(value.version, value.made), ..value };
         self.order += 1;
         self.tally.reads += 1;
         self.note(call.key, tick, call.cache, call.number, Happening::Value, value.version);

@@ -23,7 +23,8 @@ pub(super) fn draw(rng: &mut Rng, keys: usize) -> Plan {
         17..19 => (0, Some(Duration::from_millis(rng.u64(1..200)))),
         _ => (rng.u8(..4), Some(Duration::from_millis(rng.u64(200..8_000)))),
     };
-    Plan { key, deed, stay: stay(rng), end, turns, pause, tags_late: rng.bool(), is_aside: false }
+    let (tags_late, revalidates) = (rng.bool(), rng.u8(..4) == 0);
+    Plan { key, deed, stay: stay(rng), end, turns, pause, tags_late, revalidates, is_aside: false }
 }
 
 fn deed(rng: &mut Rng) -> Deed {

@@ -48,6 +48,8 @@ pub(super) struct Plan {
     pub(super) pause: Option<Duration>,
     /// Whether tags are named by the computation instead of the call.
     pub(super) tags_late: bool,
+    /// Whether the computation says of a previous value of its version that it is not modified.
+    pub(super) revalidates: bool,
     /// Whether the call runs on the runtime that may stand still.
     pub(super) is_aside: bool,
 }
@@ -176,7 +178,11 @@ impl<B: Backend, C: Codec> Process<B, C> {
             let entry = self.cache.entry(plan.key);
             let entry = if plan.deed == Deed::ComputeAnew { entry.skip_l1_read().skip_l2_read() } else { entry };
             let entry = if plan.tags_late { entry } else { entry.tags(tags.iter().copied()) };
-            entry.get_or_decide(late).await
+            if !plan.revalidates {
+                return entry.get_or_decide(late).await;
+            }
+            let world = Arc::clone(&self.world);
+            entry.get_or_revalidate(|previous| async move { Ok(world.revalidated(previous, late().await?)) }).await
         };
         let Some(answer) = self.stay(plan.stay, answer).await else { return true };
         self.answered.fetch_add(1, SeqCst);

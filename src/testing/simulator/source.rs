@@ -1,6 +1,6 @@
 //! The source of a key: its versions, and which of them were acknowledged.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::deeds::Deed;
 use super::violation::Record;
@@ -39,6 +39,8 @@ pub(super) struct Source {
     pub(super) gone: u64,
     /// Of the key alone, and of more than it; those that leave nothing, and expiries.
     acknowledged: [Log; 4],
+    /// When a computation last found that these versions are not modified.
+    confirmed: BTreeMap<u64, u64>,
     /// Caches with a `set` under way, each as often as it has one.
     pub(super) setting: Vec<usize>,
     pub(super) history: VecDeque<Record>,
@@ -46,13 +48,15 @@ pub(super) struct Source {
 
 /// Acknowledgements that are kept of each kind.
 const ACKNOWLEDGED: usize = 1_024;
+/// Versions that were found not to be modified and are remembered.
+const CONFIRMED: usize = 256;
 /// Lines of history that are kept.
 const LINES: usize = 40;
 
 impl Default for Source {
     fn default() -> Self {
-        let (setting, history) = Default::default();
-        Self { version: 1, gone: 1, acknowledged: Default::default(), setting, history }
+        let (confirmed, setting, history) = Default::default();
+        Self { version: 1, gone: 1, acknowledged: Default::default(), confirmed, setting, history }
     }
 }
 
@@ -75,6 +79,19 @@ impl Source {
             log.pop_front();
         }
         log.push_back((tick, version));
+    }
+
+    /// When a value was made, or last found not to be modified.
+    pub(super) fn made(&self, version: u64, made: u64) -> u64 {
+        self.confirmed.get(&version).map_or(made, |tick| made.max(*tick))
+    }
+
+    /// A computation finds that this version is not modified.
+    pub(super) fn confirm(&mut self, version: u64, tick: u64) {
+        self.confirmed.insert(version, tick);
+        if self.confirmed.len() > CONFIRMED {
+            self.confirmed.pop_first();
+        }
     }
 
     /// What may no longer be read at `tick`, if what was acknowledged is seen `bound` ticks later, and `lag` more

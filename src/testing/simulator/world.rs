@@ -10,9 +10,11 @@ use std::time::Duration;
 use fastrand::Rng;
 use tokio::task::yield_now;
 
+use super::calls::Value;
 use super::faults::{Fate, Kind, Weather};
 use super::oracle::Oracle;
 use crate::backends::Memory;
+use crate::cache::{Computed, Previous, Revalidated};
 use crate::clock::Clock;
 use crate::key::Key;
 use crate::testing::ManualClock;
@@ -99,6 +101,18 @@ impl World {
 
     pub(super) fn memory(&self) -> Memory {
         self.lock().server.memory.clone()
+    }
+
+    /// What a computation answers that has made a value: that the previous one is as it was, if it is.
+    pub(super) fn revalidated(&self, previous: Option<Previous<Value>>, made: Computed<Value>) -> Revalidated<Value> {
+        let value = *made.value();
+        match previous.filter(|previous| previous.value().version == value.version) {
+            Some(previous) => {
+                self.lock().oracle.confirm(value.key, value.version, self.now());
+                previous.not_modified()
+            }
+            None => made.into(),
+        }
     }
 
     /// The server loses everything.

@@ -73,7 +73,7 @@ impl<C: Codec> Codec for Stack<C> {
 /// Whether the value is carried; if not, it is refused.
 fn carries<T: Value + Debug, C: Codec>(sealer: &Sealer<C>, value: &T) -> bool {
     let key = Key::new("values", "key").expect("it is a key");
-    let dates = Dates { created: 0, fresh_for: 1, ttl: 1, grace: 0, clock: 0 };
+    let dates = Dates { created: 0, fresh_for: 1, ttl: 1, grace: 0, own_grace: false, clock: 0 };
     match sealer.seal(&key, value, dates, Duration::ZERO, &Marks::default()) {
         Ok(frame) => {
             let opened =
