@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use super::computed::Computed;
+use super::failures::ErrorTtl;
 use super::previous::{Previous, Revalidated};
 use crate::error::panic_message;
 use crate::event::{CallerSpan, Complaint};
@@ -23,6 +24,8 @@ pub(super) struct Computation<T, E> {
     pub(super) begin: Box<dyn FnOnce(Option<Previous<T>>) -> Running<T, E> + Send>,
     /// Others that are to be computed together with it, and wait for it.
     pub(super) party: Option<Arc<dyn Party>>,
+    /// For how long its error is kept, if the call says so.
+    pub(super) error_ttl: Option<ErrorTtl>,
 }
 
 /// A computation that has begun. One of a batch may find that there is no value.
@@ -35,6 +38,11 @@ pub(super) trait Party: Send + Sync {
 }
 
 impl<T, E> Computation<T, E> {
+    /// The same, whose error is kept for so long.
+    pub(super) fn keeping_errors(self, error_ttl: Option<ErrorTtl>) -> Self {
+        Self { error_ttl, ..self }
+    }
+
     /// The call waits for something else before it computes.
     pub(super) fn step_aside(&self) {
         if let Some(party) = &self.party {
@@ -59,7 +67,7 @@ where
         let running = Box::pin(compute());
         Box::pin(async move { running.await.map(|value| Some(finish(value).shared())).map_err(Arc::new) })
     };
-    Computation { gather: None, begin: Box::new(begin), party: None }
+    Computation { gather: None, begin: Box::new(begin), party: None, error_ttl: None }
 }
 
 /// Boxes what computes a value with regard to the one that was there before, and adds the tags of the call.
@@ -74,7 +82,7 @@ where
         let running = Box::pin(compute(previous));
         Box::pin(async move { running.await.map(|Revalidated(computed)| Some(computed.also(tags))).map_err(Arc::new) })
     };
-    Computation { gather: None, begin: Box::new(begin), party: None }
+    Computation { gather: None, begin: Box::new(begin), party: None, error_ttl: None }
 }
 
 /// The call that starts a flight.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::Cache;
 use super::computation;
 use super::computed::{Computed, add_tags};
+use super::failures::ErrorTtl;
 use super::path::Look;
 use super::previous::{Previous, Revalidated};
 use crate::backends::Backend;
@@ -50,6 +51,7 @@ pub struct Entry<'a, B: Backend, C: Codec, K> {
     key: K,
     options: Options,
     tags: Vec<u64>,
+    error_ttl: Option<ErrorTtl>,
 }
 
 #[expect(
@@ -58,7 +60,7 @@ pub struct Entry<'a, B: Backend, C: Codec, K> {
 )]
 impl<'a, B: Backend, C: Codec, K: IntoKey> Entry<'a, B, C, K> {
     pub(super) fn new(cache: &'a Cache<B, C>, key: K) -> Self {
-        Self { cache, key, options: Options::default(), tags: Vec::new() }
+        Self { cache, key, options: Options::default(), tags: Vec::new(), error_ttl: None }
     }
 
     /// How long the entry lives, if this call stores it. Above zero. Default: the policy's, or the computation's own
@@ -72,6 +74,41 @@ impl<'a, B: Backend, C: Codec, K: IntoKey> Entry<'a, B, C, K> {
     /// policy's.
     pub fn stale_if_error(mut self, grace: impl Into<Grace>) -> Self {
         self.options.stale_if_error = Some(grace.into());
+        self
+    }
+
+    /// How long an error of this call's computation is kept: so long, calls of the key in this process, with the same
+    /// type of error, are answered with it at once. Zero: not at all. Default: the policy's.
+    ///
+    /// It is shared as a failure is, until the key, or a tag that the call names, is changed. What the tiers could answer
+    /// with after a failure they answer with, so only an error that a caller was told is kept.
+    pub fn error_ttl(mut self, ttl: Duration) -> Self {
+        self.error_ttl = Some(ErrorTtl::For(ttl));
+        self
+    }
+
+    /// Like [`error_ttl`](Entry::error_ttl), for each error as long as `rule` says.
+    ///
+    /// `E` is the error of the computation; with another the call is refused.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::io::{Error, ErrorKind};
+    /// use std::time::Duration;
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// let users = cachekit::CacheBuilder::new().namespace("users").build()?;
+    /// let brief = |error: &Error| match error.kind() {
+    ///     ErrorKind::NotFound => Duration::from_secs(5),
+    ///     _ => Duration::ZERO,
+    /// };
+    /// let gone = || async { Err::<u32, _>(Error::from(ErrorKind::NotFound)) };
+    /// assert!(users.entry(42).error_ttl_by(brief).get_or_compute(gone).await.is_err());
+    /// let not_called = || async { Ok::<u32, Error>(1) };
+    /// assert!(users.get_or_compute(42, not_called).await.is_err());
+    /// # Ok::<(), cachekit::Error>(()) }).unwrap();
+    /// ```
+    pub fn error_ttl_by<E: 'static>(mut self, rule: impl Fn(&E) -> Duration + Send + Sync + 'static) -> Self {
+        self.error_ttl = Some(ErrorTtl::by(rule));
         self
     }
 
@@ -166,13 +203,13 @@ impl<'a, B: Backend, C: Codec, K: IntoKey> Entry<'a, B, C, K> {
         Fut: Future<Output = Result<T, E>> + Send + 'static,
     {
         async move {
-            self.options.check()?;
+            self.check::<E>()?;
             let form = match self.cache.inner.seek(&self.key, &self.options) {
                 Look::Hit(form) => T::Form::clone(&form),
                 Look::Miss(mut miss) => {
                     miss.tags = self.cache.inner.tiers.tags(&self.tags);
                     let finish = |value: T| Computed::new(value.into_form()).also(self.tags);
-                    let compute = computation::boxed(compute, finish);
+                    let compute = computation::boxed(compute, finish).keeping_errors(self.error_ttl);
                     self.cache.inner.answer(miss, self.options, compute).await.map(Arc::unwrap_or_clone)?
                 }
             };
@@ -274,16 +311,22 @@ impl<'a, B: Backend, C: Codec, K: IntoKey> Entry<'a, B, C, K> {
         Fut: Future<Output = Result<Revalidated<T>, E>> + Send + 'static,
     {
         async move {
-            self.options.check()?;
+            self.check::<E>()?;
             match self.cache.inner.seek(&self.key, &self.options) {
                 Look::Hit(value) => Ok(value),
                 Look::Miss(mut miss) => {
                     miss.tags = self.cache.inner.tiers.tags(&self.tags);
-                    let compute = computation::revalidating(compute, self.tags);
+                    let compute = computation::revalidating(compute, self.tags).keeping_errors(self.error_ttl);
                     self.cache.inner.answer(miss, self.options, compute).await
                 }
             }
         }
+    }
+
+    /// Refuses what no call can mean whose computation has errors of this type.
+    fn check<E: 'static>(&self) -> Result<(), Error> {
+        self.error_ttl.as_ref().map_or(Ok(()), ErrorTtl::check::<E>)?;
+        self.options.check()
     }
 
     /// The shared value, by what `decide` makes of what is computed.
@@ -299,12 +342,13 @@ impl<'a, B: Backend, C: Codec, K: IntoKey> Entry<'a, B, C, K> {
         Fut: Future<Output = Result<V, E>> + Send + 'static,
     {
         async move {
-            self.options.check()?;
+            self.check::<E>()?;
             match self.cache.inner.seek(&self.key, &self.options) {
                 Look::Hit(value) => Ok(value),
                 Look::Miss(mut miss) => {
                     miss.tags = self.cache.inner.tiers.tags(&self.tags);
                     let compute = computation::boxed(compute, |value| decide(value).also(self.tags));
+                    let compute = compute.keeping_errors(self.error_ttl);
                     self.cache.inner.answer(miss, self.options, compute).await
                 }
             }

@@ -72,6 +72,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         if let Some(Subscription(bus_reader)) = &self.shared.subscription {
             bus_reader.stop();
         }
+        self.shared.failures.forget();
         let lost = self.tiers.l2.retries.len();
         if drained && lost == 0 {
             return Ok(());

@@ -35,6 +35,7 @@ mod domain;
 mod election;
 mod entry;
 mod explicit;
+mod failures;
 mod forget;
 mod health;
 mod lease;
@@ -52,6 +53,7 @@ mod switches;
 mod tenant;
 
 use self::domain::Domains;
+use self::failures::Failures;
 use self::orphans::Orphans;
 use self::path::Look;
 
@@ -116,6 +118,7 @@ pub(crate) struct Shared<B: Backend> {
     own_bus: Option<Key>,
     flights: Arc<Flights>,
     throttle: Throttle,
+    failures: Failures,
     refreshes: Arc<Semaphore>,
     orphans: Orphans,
     /// Leases that are given back at once.
@@ -402,6 +405,7 @@ impl<B: Backend> Shared<B> {
             own_bus,
             flights: Flights::new(Places::new(policy.max_flights, policy.max_queued_flights)),
             throttle: Throttle::new(policy.throttle),
+            failures: Failures::default(),
             refreshes: Arc::new(Semaphore::new(policy.max_refreshes.min(Semaphore::MAX_PERMITS))),
             orphans: Orphans::default(),
             returns: Arc::new(Semaphore::new(MOST_RETURNS)),

@@ -194,6 +194,11 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         if let Err(error) = check_time(&*self.clock) {
             return self.refuse(&key, error);
         }
+        if let Some(error) = self.kept_error(&key, options) {
+            compute.step_aside();
+            self.observers.tell(Event::Answered { key: &key, outcome: Outcome::Failed });
+            return Err(ComputeError::Failed(error));
+        }
         let context = Context::current();
         let asker = if context.is_empty() { Asker::Caller } else { Asker::Computation };
         let since = self.tiers.local.orders.latest();

@@ -10,6 +10,7 @@ use super::Inner;
 use super::computation::{Job, Party, caught};
 use super::computed::Computed;
 use super::election::{Elected, Election, Question, release};
+use super::failures::ErrorTtl;
 use super::previous::Previous;
 use super::store::WritePlan;
 use crate::backends::Backend;
@@ -85,6 +86,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         let Elected { stamp, lease, to_l2 } = election.end();
         let to_l2 = to_l2 && (stamp.is_some() || self.tiers.l2.ledgers.is_none());
         let (started, stamp) = (self.clock.precise(), stamp.unwrap_or_default());
+        let error_ttl = job.compute.error_ttl.clone();
         let result = match is_gathered {
             true => self.compute(&flight, options, job).await,
             false => Err(ComputeError::TimedOut),
@@ -106,7 +108,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             Err(failure) => {
                 let hidden = flight.renews() || flight.fallback().is_some();
                 self.tell_computed(key, cost, Some(Failure::of(&failure)), hidden);
-                self.fail(leader, key, failure);
+                self.fail(leader, (key, options), failure, error_ttl.as_ref());
                 release(lease).await;
             }
         }
@@ -140,14 +142,24 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     }
 
     /// Answers with an older value, or with the failure.
-    fn fail<T: Value, E: Send + Sync + 'static>(&self, leader: &mut Leader<T, E>, key: &Key, failure: ComputeError<E>) {
+    fn fail<T: Value, E: Send + Sync + 'static>(
+        &self,
+        leader: &mut Leader<T, E>,
+        (key, options): (&Key, Options),
+        failure: ComputeError<E>,
+        error_ttl: Option<&ErrorTtl>,
+    ) {
         let flight = Arc::clone(&leader.flight);
         if flight.fallback().is_some() {
             self.shared.throttle.failed(key, self.clock.ticks());
         }
+        let stand_in = self.stand_in(&flight);
+        if let (ComputeError::Failed(error), None) = (&failure, &stand_in) {
+            self.keep_error((key, options), error, error_ttl, Arc::clone(&flight) as _);
+        }
         // Off the table first: a call that comes after the answer tries again.
         leader.leave();
-        flight.complete(self.stand_in(&flight).unwrap_or(Ending::Error(failure)));
+        flight.complete(stand_in.unwrap_or(Ending::Error(failure)));
     }
 
     fn tell_computed(&self, key: &Key, elapsed: Duration, failure: Option<Failure<'_>>, hidden: bool) {

@@ -38,6 +38,7 @@ impl Settings {
             soft_timeout: judged.soft_timeout,
             deadline: judged.deadline,
             throttle: judged.throttle,
+            error_ttl: judged.error_ttl,
             operation_timeout: judged.operation_timeout,
             retries: judged.retries,
             background: judged.background,

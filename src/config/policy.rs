@@ -45,6 +45,8 @@ pub struct Policy {
     pub deadline: Duration,
     /// After a failure that was answered with an older value, how long no new attempt is made for that key.
     pub throttle: Duration,
+    /// How long the error of a computation is kept, if at all.
+    pub error_ttl: Option<Duration>,
     /// The longest one backend operation may take.
     pub operation_timeout: Duration,
     /// How often a backend operation is tried again that the backend was not there for.

@@ -47,6 +47,11 @@ macro_rules! each_setting {
             setter deadline: Duration = time(Duration::from_secs(60)) -> Duration;
             /// How long a failing computation is left alone while an older value stands in. Default 10 s.
             setter throttle: Duration = pause(Duration::from_secs(10)) -> Duration;
+            /// How long the error of a computation is kept in this process, above zero: so long, calls of its key that ask for
+            /// the same type of error get it at once, unless the key is changed. Errors that an older value stands in for
+            /// are not kept, `throttle` is for these; nor are panics and deadlines. Keep it short: an origin that is back
+            /// is not asked before. Default: errors are not kept, and the next call tries again.
+            setter error_ttl: Duration = lasting() -> Option<Duration>;
             /// The longest one backend operation may take. Default: as the backend's own limits let it, 5 s for most.
             setter operation_timeout: Duration = time(Duration::from_secs(5)) -> Duration;
             /// How often a backend operation is tried again that the backend was not there for and that may be carried

@@ -55,6 +55,7 @@ impl<'a, Q: IntoKey + ?Sized, V: Storable<C>, B: Backend, C: Codec> TypedEntry<'
         soft_timeout(timeout: Duration);
         deadline(deadline: Duration);
         wait_for_write(wait: bool);
+        error_ttl(ttl: Duration);
         skip_l1_read();
         skip_l2_read();
         skip_l1_write();
@@ -64,6 +65,12 @@ impl<'a, Q: IntoKey + ?Sized, V: Storable<C>, B: Backend, C: Codec> TypedEntry<'
     /// As [`Entry::tags`].
     pub fn tags<'t>(mut self, tags: impl IntoIterator<Item = &'t str>) -> Self {
         self.entry = self.entry.tags(tags);
+        self
+    }
+
+    /// As [`Entry::error_ttl_by`].
+    pub fn error_ttl_by<E: 'static>(mut self, rule: impl Fn(&E) -> Duration + Send + Sync + 'static) -> Self {
+        self.entry = self.entry.error_ttl_by(rule);
         self
     }
 

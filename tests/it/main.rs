@@ -23,6 +23,7 @@ mod freshness;
 mod guard;
 mod intents;
 mod invalidation;
+mod kept_errors;
 mod keys;
 mod l1_lives;
 mod large;

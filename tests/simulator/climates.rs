@@ -70,7 +70,7 @@ fn settings(seed: u64, builder: Builder) -> Builder {
         5 => bounded.background(false),
         6 => bounded.l1_enabled(false).retries(2),
         7 => bounded.recovery_timeout(millis(30_000)).wait_for_write(true).swr_enabled(false).xfetch_beta(1.0),
-        8 => bounded.ttl(millis(600)).stale_if_error(millis(5_000)).throttle(millis(200)),
+        8 => bounded.ttl(millis(600)).stale_if_error(millis(5_000)).throttle(millis(200)).error_ttl(millis(300)),
         _ => bounded,
     }
 }

@@ -139,7 +139,7 @@ where
         let gather =
             move || -> Pin<Box<dyn Future<Output = ()> + Send>> { Box::pin(async move { comes.come(key, own).await }) };
         let begin = move |_| -> Running<T, E> { Box::pin(async move { ticket.loaded().await }) };
-        Computation { gather: Some(Box::new(gather)), begin: Box::new(begin), party }
+        Computation { gather: Some(Box::new(gather)), begin: Box::new(begin), party, error_ttl: None }
     }
 
     /// Adds a key to the group; loads that if it is full. Notes that its flight waits for the load.

@@ -63,6 +63,8 @@ impl DomainSettings {
         soft_timeout: Duration;
         /// When to give a computation up. Above zero.
         deadline: Duration;
+        /// How long the error of a computation is kept in this process. Above zero.
+        error_ttl: Duration;
         /// A number that makes entries stored under another number misses.
         schema_version: u32;
     }
@@ -97,6 +99,7 @@ impl DomainSettings {
             xfetch_beta,
             soft_timeout,
             deadline,
+            error_ttl,
             schema_version,
             ..
         } = self.settings;
@@ -116,6 +119,7 @@ impl DomainSettings {
             xfetch_beta: xfetch_beta.map_or(whole.xfetch_beta, |_| asked.xfetch_beta),
             soft_timeout: asked.soft_timeout,
             deadline: asked.deadline,
+            error_ttl: error_ttl.and(asked.error_ttl).or(whole.error_ttl),
             schema_version: schema_version.unwrap_or(whole.schema_version),
             ..whole.clone()
         }
