@@ -17,6 +17,7 @@ use crate::error::ComputeError;
 use crate::event::Outcome;
 use crate::frame::{Labels, Tags};
 use crate::home::Home;
+use crate::memory::Times;
 use crate::order::Fence;
 
 mod context;
@@ -104,8 +105,7 @@ pub(crate) trait LeaseHolder: Send + Sync {
 pub(crate) struct Fallback<T> {
     pub(crate) value: Arc<T>,
     pub(crate) labels: Labels,
-    /// The tick at which it was made; negative before the first.
-    pub(crate) made: i64,
+    pub(crate) times: Times,
     /// Whether only L1 has it.
     pub(crate) in_l1: bool,
     /// What it is as an answer while the computation goes on.
@@ -127,8 +127,9 @@ pub(crate) enum Ending<T, E> {
     Value {
         value: Arc<T>,
         source: Outcome,
-        /// The tick from which the value is expired.
+        /// The tick from which it is no answer for who comes.
         expires: u64,
+        times: Times,
         tags: Tags,
     },
     Error(ComputeError<E>),

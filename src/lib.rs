@@ -155,7 +155,7 @@ pub use self::intent as Intent;
 pub use crate::backends::{Backend, Capabilities, Lease, LeaseToken};
 pub use crate::builder::CacheBuilder;
 pub use crate::bus::{AnyBus, Batch, Bus, Position};
-pub use crate::cache::{Cache, Computed, DomainSettings, Entry, Health, Loaded, Previous, Revalidated};
+pub use crate::cache::{Cache, Computed, DomainSettings, Entry, Fetched, Health, Loaded, Previous, Revalidated};
 pub use crate::clock::{Clock, SystemClock};
 pub use crate::codec::Codec;
 pub use crate::config::{

@@ -5,9 +5,10 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::backends::{AnyBackend, Backend};
-use crate::cache::{Cache, DomainSettings};
+use crate::cache::{Cache, DomainSettings, Fetched};
 #[cfg(feature = "encryption")]
 use crate::codec::Encrypted;
 use crate::codec::{Codec, Standard};
@@ -196,6 +197,37 @@ where
         Fut: Future<Output = Result<V, E>> + Send + 'static,
     {
         self.cache.get_or_compute_arc(Borrowed(key), compute)
+    }
+
+    /// Like [`Cache::fetch`].
+    ///
+    /// # Errors
+    /// As [`Cache::get_or_compute`].
+    pub fn fetch<'a, Q, E, F, Fut>(
+        &'a self,
+        key: &'a Q,
+        compute: F,
+    ) -> impl Future<Output = Result<Fetched<V>, ComputeError<E>>> + use<'a, K, V, B, C, Q, E, F, Fut>
+    where
+        K: Borrow<Q>,
+        V: Storable<C, Form: Clone>,
+        Q: IntoKey + ?Sized,
+        E: Send + Sync + 'static,
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = Result<V, E>> + Send + 'static,
+    {
+        self.cache.fetch(Borrowed(key), compute)
+    }
+
+    /// Like [`Cache::remaining`].
+    ///
+    /// # Errors
+    /// As [`Cache::remaining`].
+    pub async fn remaining<Q: IntoKey + ?Sized>(&self, key: &Q) -> Result<Option<Duration>, Error>
+    where
+        K: Borrow<Q>,
+    {
+        self.cache.remaining(Borrowed(key)).await
     }
 
     /// Like [`Cache::refresh`].

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Cache;
+use super::answered::Fetched;
 use super::computation;
 use super::computed::{Computed, add_tags};
 use super::failures::ErrorTtl;
@@ -229,6 +230,26 @@ impl<'a, B: Backend, C: Codec, K: IntoKey> Entry<'a, B, C, K> {
         Fut: Future<Output = Result<T, E>> + Send + 'static,
     {
         self.compute(compute, Computed::new)
+    }
+
+    /// Like [`Cache::fetch`].
+    ///
+    /// # Errors
+    /// As [`Cache::get_or_compute`].
+    pub fn fetch<T, E, F, Fut>(self, compute: F) -> impl Future<Output = Result<Fetched<T>, ComputeError<E>>>
+    where
+        T: Storable<C, Form: Clone>,
+        E: Send + Sync + 'static,
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = Result<T, E>> + Send + 'static,
+    {
+        async move {
+            self.options.check()?;
+            let (inner, tags) = (&self.cache.inner, self.tags.clone());
+            let compute = computation::boxed(compute, |value: T| Computed::new(value.into_form()).also(tags));
+            let answered = inner.answer_whole(&self.key, self.options, &self.tags, compute).await?;
+            Ok(answered.seen(inner.clock.ticks(), |form| T::from_form(Arc::unwrap_or_clone(form))))
+        }
     }
 
     /// Like [`Cache::refresh`].

@@ -52,10 +52,10 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         value
     }
 
-    pub(super) async fn exists(&self, key: &impl IntoKey) -> Result<bool, Error> {
+    pub(super) async fn left(&self, key: &impl IntoKey) -> Result<Option<u64>, Error> {
         let key = self.key(key)?;
         let options = self.bypass(&key, Options::default());
-        self.tiers.has(&key, options).await
+        self.tiers.left(&key, options).await
     }
 
     pub(super) async fn ping(&self) -> Result<(), Error> {

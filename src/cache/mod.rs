@@ -26,6 +26,7 @@ use crate::sensitive::Storable;
 use crate::tasks::Tasks;
 use crate::tiers::{L2, Options, Tiers};
 
+mod answered;
 mod batch;
 mod change;
 mod computation;
@@ -60,6 +61,7 @@ use self::path::Look;
 /// Leases that are given back at once; further ones end by themselves.
 const MOST_RETURNS: usize = 1_024;
 
+pub use self::answered::Fetched;
 pub use self::batch::Loaded;
 pub(crate) use self::batch::{Gathered, Rules};
 pub use self::computed::Computed;
@@ -292,6 +294,30 @@ impl<B: Backend, C: Codec> Cache<B, C> {
         }
     }
 
+    /// Like [`get_or_compute`](Cache::get_or_compute), and says whence the value came, how old it is and how long it lives.
+    ///
+    /// # Errors
+    /// As [`get_or_compute`](Cache::get_or_compute).
+    ///
+    /// # Cost
+    /// A hit in L1 makes a key and looks up the tags, for two allocations.
+    ///
+    /// # Examples
+    /// See [`Fetched`].
+    pub fn fetch<T, E, F, Fut>(
+        &self,
+        key: impl IntoKey,
+        compute: F,
+    ) -> impl Future<Output = Result<Fetched<T>, ComputeError<E>>>
+    where
+        T: Storable<C, Form: Clone>,
+        E: Send + Sync + 'static,
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = Result<T, E>> + Send + 'static,
+    {
+        self.entry(key).fetch(compute)
+    }
+
     /// Computes the value of `key` anew, whatever the tiers have, and stores it in their place. Other processes drop what
     /// they have in L1 and read the new value from the backend. Until it is there, other calls get the older one.
     ///
@@ -360,13 +386,33 @@ impl<B: Backend, C: Codec> Cache<B, C> {
         self.entry(key).set(value)
     }
 
+    /// How much longer the entry of `key` lives until it expires, of whatever type. `None` if there is none. Asks the
+    /// backend where there is one.
+    ///
+    /// # Errors
+    /// If the key is unusable, or the backend fails.
+    ///
+    /// # Examples
+    /// ```
+    /// # use std::time::Duration;
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// let pages = cachekit::CacheBuilder::new().namespace("pages").build()?;
+    /// pages.entry("home").ttl(Duration::from_secs(60)).set(1u32).await?;
+    /// assert!(pages.remaining("home").await?.is_some_and(|left| left <= Duration::from_secs(60)));
+    /// assert_eq!(pages.remaining("team").await?, None);
+    /// # Ok::<(), cachekit::Error>(()) }).unwrap();
+    /// ```
+    pub async fn remaining(&self, key: impl IntoKey) -> Result<Option<Duration>, Error> {
+        Ok(self.inner.left(&key).await?.map(Duration::from_millis))
+    }
+
     /// Whether there is an entry under `key` that has not expired, of whatever type. Asks the backend where there is
     /// one.
     ///
     /// # Errors
     /// If the key is unusable, or the backend fails.
     pub async fn exists(&self, key: impl IntoKey) -> Result<bool, Error> {
-        self.inner.exists(&key).await
+        Ok(self.inner.left(&key).await?.is_some())
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Inner;
+use super::answered::Answered;
 use super::computation::{Computation, Job};
 use super::queue::Task;
 use crate::backends::Backend;
@@ -62,7 +63,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         compute: Computation<T, E>,
     ) -> Result<Arc<T>, ComputeError<E>> {
         let answer = self.answer_if_any(miss, options, compute).await;
-        answer.map(|value| value.expect("only a batch computes no value, and takes that for an answer"))
+        answer.map(|answer| answer.expect("only a batch computes no value, and takes that for an answer"))
     }
 
     /// Like [`answer`](Self::answer), for a computation that may find that there is no value.
@@ -84,7 +85,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
                     self.renew(key, options, tags, compute);
                     Ok(Some(value))
                 }
-                _ => self.load(key, options, tags, (complaint, compute)).await,
+                _ => Ok(self.load(key, options, tags, (complaint, compute)).await?.map(|answered| answered.value)),
             }
         })
     }
@@ -98,11 +99,17 @@ impl<B: Backend, C: Codec> Inner<B, C> {
 
     #[cold]
     fn stand_in_for<T>(&self, error: &Error) -> Look<T> {
+        let key = self.stand_in_key(error);
+        let (tags, complaint) = (Tags::default(), Complaint::default());
+        Look::Miss(Box::new(Miss { key, stale: None, early: false, tags, complaint, is_stand_in: true }))
+    }
+
+    /// A key in place of one that cannot be used.
+    pub(super) fn stand_in_key(&self, error: &Error) -> Key {
         // Of no other call, so that computations of such keys may ask for one another.
         let key = self.namespace.root().reserved(&format!("unnamed:{:x}", random::number()));
         self.observers.tell(Event::NotStored { key: &key, error });
-        let (tags, complaint) = (Tags::default(), Complaint::default());
-        Look::Miss(Box::new(Miss { key, stale: None, early: false, tags, complaint, is_stand_in: true }))
+        key
     }
 
     /// Looks in L1 for a call that renews nothing.
@@ -186,7 +193,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         options: Options,
         tags: Tags,
         (complaint, compute): (Complaint, Computation<T, E>),
-    ) -> Result<Option<Arc<T>>, ComputeError<E>> {
+    ) -> Result<Option<Answered<T>>, ComputeError<E>> {
         if tokio::runtime::Handle::try_current().is_err() {
             let message = "a call that misses L1 needs a tokio runtime: call it inside one";
             return self.refuse(&key, Error::new(ErrorKind::Closed, message));
@@ -298,7 +305,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         key: &Key,
         options: Options,
         joined: Joined<'_>,
-    ) -> Option<Result<Option<Arc<T>>, ComputeError<E>>> {
+    ) -> Option<Result<Option<Answered<T>>, ComputeError<E>>> {
         match joined.context.wait_for(&flight.node) {
             Ok(wait) => {
                 if wait.is_some() {
@@ -319,7 +326,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         key: &Key,
         options: Options,
         joined: Option<Joined<'_>>,
-    ) -> Option<Result<Option<Arc<T>>, ComputeError<E>>> {
+    ) -> Option<Result<Option<Answered<T>>, ComputeError<E>>> {
         // An invalidation after this call may hide one before it, so any counts.
         let came_later = joined.is_some_and(|joined| flight.fence.since() < joined.since);
         let forgot = |tags: &Tags| came_later && flight.fence.forgot(tags);
@@ -341,15 +348,16 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             ) if forgot(tags) => {
                 return None;
             }
-            Some(Answer::Final(Ending::Value { value, source, .. })) => {
+            Some(Answer::Final(Ending::Value { value, source, times, tags, .. })) => {
                 // It has the value, so a backend that hangs, or a task that is stuck, costs it no more than this.
                 let written = pin!(flight.written());
                 let written = pin!(within(&*self.clock, Duration::from_millis(flight.limit), written));
                 flight.while_driven(written).await;
                 let outcome = if joined.is_some() && *source == Outcome::Computed { Outcome::Joined } else { *source };
-                (outcome, Ok(Some(Arc::clone(value))))
+                let (value, tags) = (Arc::clone(value), Arc::clone(tags));
+                (outcome, Ok(Some(Answered { value, outcome, times: *times, tags })))
             }
-            Some(Answer::Early(Fallback { value, outcome, .. })) => (*outcome, Ok(Some(Arc::clone(value)))),
+            Some(Answer::Early(fallback)) => (fallback.outcome, Ok(Some(Answered::early(fallback)))),
             // Boxed: rare, and a caller that waits needs no room for it.
             None => match Box::pin(self.older_value(flight, key, options, forgot)).await {
                 Some(value) => (Outcome::Stale, Ok(Some(value))),
@@ -368,14 +376,16 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         key: &Key,
         options: Options,
         forgot: impl Fn(&Tags) -> bool,
-    ) -> Option<Arc<T>> {
+    ) -> Option<Answered<T>> {
         let now = self.clock.ticks();
         if now >= flight.deadline() {
             flight.give_up();
         }
         self.tiers.local.orders.check(now);
         match flight.fallback() {
-            Some(Fallback { value, labels, .. }) if !forgot(&labels.tags) => Some(Arc::clone(value)),
+            Some(fallback) if !forgot(&fallback.labels.tags) => {
+                Some(Answered { outcome: Outcome::Stale, ..Answered::early(fallback) })
+            }
             // A flight that never had its place has not looked.
             _ => self.stale_in_l1(key, options).await,
         }

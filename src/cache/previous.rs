@@ -21,8 +21,8 @@ pub struct Previous<T> {
 impl<T> Previous<T> {
     /// Of what a flight falls back on, at the tick `now`. The tags are those of the program.
     pub(super) fn new(fallback: &Fallback<T>, domain: &[u64], now: u64) -> Self {
-        let Fallback { value, labels, made, .. } = fallback;
-        let age = (now as i64).saturating_sub(*made).max(0).unsigned_abs();
+        let Fallback { value, labels, times, .. } = fallback;
+        let age = (now as i64).saturating_sub(times.made).max(0).unsigned_abs();
         let tags = labels.tags.iter().copied().filter(|tag| !domain.contains(tag)).collect();
         let decided = Decided { tags, validator: labels.validator.clone(), ..Decided::default() };
         Self { value: Arc::clone(value), age: Duration::from_millis(age), decided }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Inner;
+use super::answered::Answered;
 use super::computation::Job;
 use super::election::Question;
 use crate::backends::Backend;
@@ -60,7 +61,9 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             return true;
         }
         let ending = match self.stale_in_l1(key, options).await {
-            Some(value) => Ending::Value { value, source: Outcome::Stale, expires: 0, tags: Arc::default() },
+            Some(Answered { value, times, tags, .. }) => {
+                Ending::Value { value, source: Outcome::Stale, expires: 0, times, tags }
+            }
             None => Ending::Error(ComputeError::TimedOut),
         };
         leader.leave();
@@ -75,22 +78,22 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         key: &Key,
         options: Options,
         is_nested: bool,
-    ) -> Result<Arc<T>, ComputeError<E>> {
+    ) -> Result<Answered<T>, ComputeError<E>> {
         match self.stale_in_l1(key, options).await {
-            Some(value) => {
+            Some(answered) => {
                 self.observers.tell(Event::Answered { key, outcome: Outcome::Stale });
-                Ok(value)
+                Ok(answered)
             }
             None => self.refuse(key, Error::new(ErrorKind::Overloaded, if is_nested { NESTED } else { CROWDED })),
         }
     }
 
     /// An older value, as it stands in for a computation that fails.
-    pub(super) async fn stale_in_l1<T: Value>(&self, key: &Key, options: Options) -> Option<Arc<T>> {
+    pub(super) async fn stale_in_l1<T: Value>(&self, key: &Key, options: Options) -> Option<Answered<T>> {
         let (options, complaint) = (Options { skip_l2_read: true, ..options }, Complaint::default());
         // Boxed: rare, and as deep as a read of the backend.
         let (found, _) = Box::pin(self.consult::<T>(key, options, Question::plain(&complaint))).await;
-        found.map(|found| found.value)
+        found.map(|found| Answered::new(found, Outcome::Stale))
     }
 }
 

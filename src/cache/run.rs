@@ -20,7 +20,7 @@ use crate::error::{ComputeError, Error, ErrorKind};
 use crate::event::{Complaint, Event, Failure, Outcome, Tier};
 use crate::flight::{Ending, Fallback, Flight, Leader};
 use crate::key::Key;
-use crate::memory::Age;
+use crate::memory::{Age, Times};
 use crate::seal::Value;
 use crate::tiers::{Found, Lookup, Options};
 
@@ -209,12 +209,12 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             return true;
         }
         let (value, labels) = (Arc::clone(&found.value), found.labels.clone().unwrap_or_default());
-        let Found { made, in_l1, .. } = *found;
-        flight.fall_back_on(Fallback { value, labels, made, in_l1, outcome: outcome_of(found) });
+        let Found { times, in_l1, .. } = *found;
+        flight.fall_back_on(Fallback { value, labels, times, in_l1, outcome: outcome_of(found) });
         if !matches!(found.age, Age::Early | Age::Stale) || !self.policy().background {
             return false;
         }
-        flight.answer_early(found.expires);
+        flight.answer_early(found.times.expires);
         if !flight.renews()
             && let Ok(permit) = Arc::clone(&self.shared.refreshes).try_acquire_owned()
         {
@@ -290,16 +290,17 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     /// The older value that the flight falls back on, as its ending.
     fn stand_in<T: Value, E: Send + Sync>(&self, flight: &Flight<T, E>) -> Option<Ending<T, E>> {
         self.tiers.local.orders.check(self.clock.ticks());
-        let Fallback { value, labels, .. } = flight.fallback()?;
+        let Fallback { value, labels, times, .. } = flight.fallback()?;
         let (value, tags) = (Arc::clone(value), Arc::clone(&labels.tags));
-        Some(Ending::Value { value, source: Outcome::Stale, expires: 0, tags })
+        Some(Ending::Value { value, source: Outcome::Stale, expires: 0, times: *times, tags })
     }
 }
 
 fn ending<T, E>(found: &Found<T>) -> Ending<T, E> {
     let source = outcome_of(found);
     let tags = found.labels.as_ref().map(|labels| Arc::clone(&labels.tags)).unwrap_or_default();
-    Ending::Value { value: Arc::clone(&found.value), source, expires: found.expires, tags }
+    let Times { expires, .. } = found.times;
+    Ending::Value { value: Arc::clone(&found.value), source, expires, times: found.times, tags }
 }
 
 fn outcome_of<T>(found: &Found<T>) -> Outcome {

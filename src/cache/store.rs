@@ -19,6 +19,7 @@ use crate::guard::{self, Filled};
 use crate::invalidate::{Target, Work};
 use crate::key::Key;
 use crate::ledger::Stamp;
+use crate::memory::Times;
 use crate::message::Message;
 use crate::order::Moment;
 use crate::seal::{Dates, Marks, Value};
@@ -50,14 +51,16 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         let tags = self.tiers.tags(&decided.tags);
         let labels = Labels { tags: Arc::clone(&tags), validator: decided.validator.clone() };
         let options = decided.over(options);
-        let ending = |expires| {
-            let (value, tags) = (Arc::clone(&value), Arc::clone(&tags));
-            Ending::Value { value, source: Outcome::Computed, expires, tags }
+        let ending = |fresh_for: u64, ttl: u64| {
+            let (value, tags, now) = (Arc::clone(&value), Arc::clone(&tags), self.clock.ticks());
+            let (made, expires) = (now as i64, now.saturating_add(ttl));
+            let times = Times { made, fresh_until: made.saturating_add_unsigned(fresh_for), expires };
+            Ending::Value { value, source: Outcome::Computed, expires, times, tags }
         };
         let dates = allowed.and_then(|()| self.tiers.plan(options, &*value));
         let Some(dates) = self.claim(&flight, key, dates, decided.store) else {
             leader.leave();
-            flight.complete(ending(0));
+            flight.complete(ending(0, 0));
             return release(plan.lease).await;
         };
         let sealing = self.tiers.sealing(key, &value, dates, plan.cost);
@@ -65,7 +68,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         let sealed = if C::CONFIDENTIAL { Some(sealing.seal(marks.clone()).await) } else { None };
         let frame = sealed.as_ref().and_then(|sealed| sealed.as_ref().ok()).cloned();
         let kept = self.keep(&flight, options, &sealing, frame, &marks.labels).await;
-        let ending = ending(self.clock.ticks().saturating_add(dates.ttl));
+        let ending = ending(dates.fresh_for, dates.ttl);
         if !self.writes(options, &plan) {
             flight.complete(ending);
             if let Some(error) = sealed.and_then(Result::err).or(kept.err()) {

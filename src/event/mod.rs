@@ -255,6 +255,13 @@ pub enum Outcome {
     Failed,
 }
 
+impl Outcome {
+    /// Whether a tier had the value, fresh or stale.
+    pub fn is_hit(self) -> bool {
+        matches!(self, Self::L1Hit | Self::L2Hit | Self::Stale)
+    }
+}
+
 /// An operation on a backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]

@@ -80,14 +80,21 @@ const OVERHEAD: usize = 176;
 /// The fewest bytes for a shard: 32 entries of 1 KiB.
 const MIN_SHARE: usize = 32 * 1024;
 
+/// The life of an entry, in ticks: negative before the first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Times {
+    pub(crate) made: i64,
+    /// From then on it is stale.
+    pub(crate) fresh_until: i64,
+    /// From then on it is expired.
+    pub(crate) expires: u64,
+}
+
 /// What L1 found.
 pub(crate) struct Hit {
     pub(crate) held: AnyValue,
     pub(crate) age: Age,
-    /// The tick from which it is expired.
-    pub(crate) expires: u64,
-    /// The tick at which it was made; negative before the first.
-    pub(crate) made: i64,
+    pub(crate) times: Times,
     /// If there are any, and they were asked for.
     pub(crate) labels: Option<Labels>,
 }
@@ -180,7 +187,8 @@ impl L1 {
         if let Some((age, expires)) = node.life(Now { tick: now, orders: &self.orders }, is_due) {
             node.touch();
             let labels = if tagged { node.labels() } else { None };
-            return Some(Hit { held: Arc::clone(&node.held), age, expires, made: node.made(), labels });
+            let times = Times { made: node.made(), fresh_until: node.fresh_until(), expires };
+            return Some(Hit { held: Arc::clone(&node.held), age, times, labels });
         }
         self.forget(shard, hash, text);
         None

@@ -145,12 +145,17 @@ impl Node {
         if tick >= self.expires {
             return Age::Expired;
         }
-        let fresh_until = self.calm_until.saturating_add_unsigned(self.lead.window());
-        match u64::try_from(fresh_until.saturating_sub(tick as i64)) {
+        match u64::try_from(self.fresh_until().saturating_sub(tick as i64)) {
             Err(_) | Ok(0) => Age::Stale,
             Ok(left) if is_due(self.lead, left) => Age::Early,
             Ok(_) => Age::Fresh,
         }
+    }
+
+    /// The tick from which it is stale.
+    #[inline]
+    pub(super) fn fresh_until(&self) -> i64 {
+        self.calm_until.saturating_add_unsigned(self.lead.window())
     }
 
     /// Whether nothing has forgotten the entry since its making began, nor let it expire. `None` if it is gone for it.

@@ -17,7 +17,7 @@ use crate::frame::{Labels, Tags};
 use crate::guard::{Guard, check_size};
 use crate::invalidate::{Ledgers, Local, RetryQueue};
 use crate::key::Key;
-use crate::memory::{self, Age, AnyValue, Hit, L1, Lead};
+use crate::memory::{self, Age, AnyValue, Hit, L1, Lead, Times};
 use crate::order::Moment;
 use crate::seal::{Dates, Sealer, Value};
 
@@ -87,10 +87,7 @@ pub(crate) struct Found<T> {
     pub(crate) value: Arc<T>,
     pub(crate) age: Age,
     pub(crate) in_l1: bool,
-    /// The tick from which it is expired.
-    pub(crate) expires: u64,
-    /// The tick at which it was made; negative before the first.
-    pub(crate) made: i64,
+    pub(crate) times: Times,
     /// `None`: there are none, or they were not asked for.
     pub(crate) labels: Option<Labels>,
 }
@@ -172,7 +169,7 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
         is_due: impl FnOnce(Lead, u64) -> bool,
     ) -> Option<Found<T>> {
         let l1 = self.local.l1.as_ref()?;
-        let Hit { held, age, expires, made, labels } = l1.get_by(hash, text, self.clock.ticks(), is_due)?;
+        let Hit { held, age, times, labels } = l1.get_by(hash, text, self.clock.ticks(), is_due)?;
         let value = if C::CONFIDENTIAL {
             let sealed = held.downcast_ref::<Bytes>();
             if sealed.is_some_and(|sealed| is_opened_apart(sealed)) {
@@ -185,7 +182,7 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
             held.downcast().map_err(|_| Unreadable::Schema)
         };
         let value = self.readable(hash, text, value, complaint)?;
-        Some(Found { value, age, in_l1: true, expires, made, labels })
+        Some(Found { value, age, in_l1: true, times, labels })
     }
 
     /// What L1 holds for a key, if it is a `T`, with its tags. What is near its end is taken for old, if the call is
@@ -198,7 +195,7 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
     ) -> Option<Found<T>> {
         let (hash, text) = (key.hash64(), key.as_str());
         let l1 = self.local.l1.as_ref()?;
-        let Hit { held, age, expires, made, labels } = l1.get_tagged(hash, text, self.clock.ticks(), |_, _| early)?;
+        let Hit { held, age, times, labels } = l1.get_tagged(hash, text, self.clock.ticks(), |_, _| early)?;
         let value = if C::CONFIDENTIAL {
             match held.downcast_ref::<Bytes>().ok_or(Unreadable::Foreign) {
                 Ok(sealed) => self.open_alone(key, sealed).await.map(Arc::new),
@@ -208,7 +205,7 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
             held.downcast().map_err(|_| Unreadable::Schema)
         };
         let value = self.readable(hash, text, value, complaint)?;
-        Some(Found { value, age, in_l1: true, expires, made, labels })
+        Some(Found { value, age, in_l1: true, times, labels })
     }
 
     async fn open_alone<T: Value>(&self, key: &Key, sealed: &Bytes) -> Result<T, Unreadable> {

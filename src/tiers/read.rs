@@ -15,7 +15,7 @@ use crate::guard::Guard;
 use crate::invalidate::{Boxed, Verdict};
 use crate::key::Key;
 use crate::ledger::Stamp;
-use crate::memory::{Age, Lead};
+use crate::memory::{Age, Lead, Times};
 use crate::order::Fence;
 use crate::seal::{Dates, EntryHead, Value};
 
@@ -149,7 +149,7 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
             _ => Age::Fresh,
         };
         let expires = dates.end(dates.ttl, now, self.clock.ticks());
-        let is_older = known.is_some_and(|known| expires < known.expires);
+        let is_older = known.is_some_and(|known| expires < known.times.expires);
         if is_older || self.l2.hides(key, &labels.tags) {
             return None;
         }
@@ -160,7 +160,8 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
             let _ = self.keep(key, &value, weight, Some(bytes), validity, admit);
         }
         let made = (self.clock.ticks() as i64).saturating_sub_unsigned(now.saturating_sub(dates.created));
-        Some(Found { value, age, in_l1: false, expires, made, labels: Some(labels) })
+        let times = Times { made, fresh_until: made.saturating_add_unsigned(dates.fresh_for), expires };
+        Some(Found { value, age, in_l1: false, times, labels: Some(labels) })
     }
 
     /// Deals with an entry that cannot be read. One that is not authentic leaves the backend, unless the cache is set
@@ -197,22 +198,24 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
         }
     }
 
-    /// Whether there is an entry under `key` that has not expired, of whatever type.
-    pub(crate) async fn has(&self, key: &Key, options: Options) -> Result<bool, Error> {
+    /// How many ticks more the entry under `key` lives, of whatever type. `None` if there is none, or it has expired.
+    pub(crate) async fn left(&self, key: &Key, options: Options) -> Result<Option<u64>, Error> {
         let Some(guard) = self.l2.guard.as_ref().filter(|_| !options.skip_l2_read) else {
-            let l1 = self.local.l1.as_ref().filter(|_| !options.skip_l1_read);
-            let hit = l1.and_then(|l1| l1.get(key.hash64(), key.as_str(), self.clock.ticks()));
-            return Ok(hit.is_some_and(|hit| hit.age != Age::Expired));
+            let (l1, now) = (self.local.l1.as_ref().filter(|_| !options.skip_l1_read), self.clock.ticks());
+            let hit = l1.and_then(|l1| l1.get(key.hash64(), key.as_str(), now));
+            return Ok(hit.filter(|hit| hit.age != Age::Expired).map(|hit| hit.times.expires.saturating_sub(now)));
         };
-        let Some(bytes) = self.fetch(key, &Complaint::default()).await? else { return Ok(false) };
+        let Some(bytes) = self.fetch(key, &Complaint::default()).await? else { return Ok(None) };
         // One that expired ahead of its time has no head of its own.
-        let Ok(head) = self.sealer.head(key.as_str(), &bytes) else { return Ok(false) };
+        let Ok(head) = self.sealer.head(key.as_str(), &bytes) else { return Ok(None) };
         if self.l2.hides(key, head.tags()) {
-            return Ok(false);
+            return Ok(None);
         }
-        let Some(dates) = self.by_own_clock(guard, key, &bytes, head.dates()).await? else { return Ok(true) };
-        let lives = dates.left(dates.ttl, self.clock.wall()) > 0;
-        Ok(lives && self.judge(guard, key, &head).await? == Verdict::Valid)
+        // One that was replaced meanwhile is there, and as young.
+        let dates = self.by_own_clock(guard, key, &bytes, head.dates()).await?.unwrap_or(head.dates());
+        let left = Some(dates.left(dates.ttl, self.clock.wall())).filter(|left| *left > 0);
+        let is_valid = left.is_some() && self.judge(guard, key, &head).await? == Verdict::Valid;
+        Ok(left.filter(|_| is_valid))
     }
 
     /// The time of the ledger, for an entry of `key` whose making begins now.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::Borrowed;
 use crate::backends::Backend;
-use crate::cache::{Computed, Entry, Previous, Revalidated};
+use crate::cache::{Computed, Entry, Fetched, Previous, Revalidated};
 use crate::codec::Codec;
 use crate::config::Grace;
 use crate::error::{ComputeError, Error};
@@ -116,6 +116,20 @@ impl<'a, Q: IntoKey + ?Sized, V: Storable<C>, B: Backend, C: Codec> TypedEntry<'
         Fut: Future<Output = Result<V, E>> + Send + 'static,
     {
         self.entry.get_or_compute(compute)
+    }
+
+    /// As [`Entry::fetch`].
+    ///
+    /// # Errors
+    /// As [`Cache::get_or_compute`](crate::Cache::get_or_compute).
+    pub fn fetch<E, F, Fut>(self, compute: F) -> impl Future<Output = Result<Fetched<V>, ComputeError<E>>>
+    where
+        V: Storable<C, Form: Clone>,
+        E: Send + Sync + 'static,
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = Result<V, E>> + Send + 'static,
+    {
+        self.entry.fetch(compute)
     }
 
     /// As [`Entry::refresh`].

@@ -8,8 +8,8 @@ use cachekit::backends::{AnyBackend, Memory, Redis};
 use cachekit::codec::{Checked, Json, Keyring, Postcard};
 use cachekit::testing::ManualClock;
 use cachekit::{
-    Backend, Cache, CacheBuilder, Codec, DomainSettings, ErrorKind, Event, Intent, Loaded, Loader, Observer, Scope,
-    TypedCache,
+    Backend, Cache, CacheBuilder, Codec, DomainSettings, ErrorKind, Event, Fetched, Intent, Loaded, Loader, Observer,
+    Outcome, Scope, TypedCache,
 };
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
@@ -371,4 +371,46 @@ async fn refresh_replaces_the_value_in_every_process() {
     assert_eq!(failed.unwrap_err().failed(), Some(&Broken("down")));
     assert_eq!(here.get::<u32>("rate").await.unwrap(), Some(2), "what there was stays");
     assert_eq!(here.stats().computations_failed, 1);
+}
+
+#[tokio::test]
+async fn fetch_says_whence_a_value_came_and_how_long_it_lives() {
+    let clock = ManualClock::new();
+    let memory = Memory::with_clock(1 << 20, Arc::new(clock.clone()));
+    let process = || {
+        let builder = CacheBuilder::new().intent(Intent::Production).namespace("pages").jitter(false);
+        let builder = builder.clock(Arc::new(clock.clone())).ttl(Duration::from_secs(100)).swr_threshold_ratio(0.5);
+        builder.stale_if_error(Duration::from_secs(50)).backend(memory.clone()).build().unwrap()
+    };
+    let (here, other) = (process(), process());
+    let pages = |cache: &Cache<_, _>| cache.typed::<String, u32>("pages").unwrap();
+    let seen = |fetched: &Fetched<u32>| {
+        let seconds = [fetched.age(), fetched.fresh_for(), fetched.remaining()].map(|span| span.as_secs());
+        (fetched.outcome(), *fetched.value(), seconds)
+    };
+    let fetch = async |cache: &Cache<_, _>, value: u32| {
+        let typed = pages(cache);
+        let load = move || async move { Ok::<_, Broken>(value) };
+        let fetched = typed.entry("home").tags(["news"]).fetch(load).await.unwrap();
+        assert!(fetched.has_tag("news") && !fetched.has_tag("sports"), "{fetched:?}");
+        settle().await;
+        seen(&fetched)
+    };
+    assert_eq!(fetch(&here, 1).await, (Outcome::Computed, 1, [0, 50, 100]));
+    clock.advance(Duration::from_secs(20));
+    assert_eq!(fetch(&here, 2).await, (Outcome::L1Hit, 1, [20, 30, 80]));
+    assert_eq!(fetch(&other, 2).await, (Outcome::L2Hit, 1, [20, 30, 80]));
+    clock.advance(Duration::from_secs(40));
+    assert_eq!(fetch(&other, 3).await, (Outcome::Stale, 1, [60, 0, 40]));
+    assert_eq!(fetch(&other, 4).await, (Outcome::L1Hit, 3, [0, 50, 100]), "renewed meanwhile");
+    assert_eq!(pages(&other).remaining("home").await.unwrap(), Some(Duration::from_secs(100)));
+    clock.advance(Duration::from_secs(110));
+    assert_eq!(pages(&other).remaining("home").await.unwrap(), None);
+    let down = || async { Err::<u32, _>(Broken("down")) };
+    let fallback = pages(&other).fetch("home", down).await.unwrap();
+    assert_eq!(seen(&fallback), (Outcome::Stale, 3, [110, 0, 0]));
+    assert_eq!(pages(&other).cache().stats().calls(), 4);
+    let unkept = here.entry("lone").ttl(Duration::from_secs(1)).fetch(|| async { Ok::<_, Broken>(7u32) });
+    assert_eq!(unkept.await.unwrap().remaining().as_secs(), 1);
+    assert_eq!(here.fetch("", || async { Ok::<_, Broken>(7u32) }).await.unwrap().into_value(), 7);
 }

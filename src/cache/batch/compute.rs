@@ -226,7 +226,10 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             let options = self.without_paused(Options { was_read: true, ..Options::default() });
             let options = if is_stand_in { options.unfindable() } else { options };
             let inner = Arc::clone(self);
-            Box::pin(async move { inner.load(key, options, tags, (complaint, compute)).await })
+            Box::pin(async move {
+                let loaded = inner.load(key, options, tags, (complaint, compute)).await;
+                loaded.map(|answered| answered.map(|answered| answered.value))
+            })
         });
         for (number, answer) in numbers.into_iter().zip(each(calls.collect()).await) {
             answers[number] = answer;

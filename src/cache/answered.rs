@@ -1,0 +1,168 @@
+//! What a call was answered with, and whence it came.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Inner;
+use super::computation::Computation;
+use crate::backends::Backend;
+use crate::codec::Codec;
+use crate::error::ComputeError;
+use crate::event::{Complaint, Event, Outcome};
+use crate::flight::Fallback;
+use crate::frame::{self, Tags};
+use crate::key::IntoKey;
+use crate::memory::{Age, Times};
+use crate::seal::Value;
+use crate::tiers::{Found, Options};
+
+/// The answer of a call.
+pub(super) struct Answered<T> {
+    pub(super) value: Arc<T>,
+    pub(super) outcome: Outcome,
+    pub(super) times: Times,
+    pub(super) tags: Tags,
+}
+
+impl<T> Answered<T> {
+    pub(super) fn new(found: Found<T>, outcome: Outcome) -> Self {
+        let Found { value, times, labels, .. } = found;
+        Self { value, outcome, times, tags: labels.map(|labels| labels.tags).unwrap_or_default() }
+    }
+
+    /// The answer of a flight whose computation goes on, or failed.
+    pub(super) fn early(fallback: &Fallback<T>) -> Self {
+        let Fallback { value, labels, times, outcome, .. } = fallback;
+        Self { value: Arc::clone(value), outcome: *outcome, times: *times, tags: Arc::clone(&labels.tags) }
+    }
+
+    /// As users see it at the tick `now`.
+    pub(super) fn seen<V>(self, now: u64, value: impl FnOnce(Arc<T>) -> V) -> Fetched<V> {
+        let Times { made, fresh_until, expires } = self.times;
+        let span = |from: i64, to: i64| Duration::from_millis(u64::try_from(to.saturating_sub(from)).unwrap_or(0));
+        Fetched {
+            age: span(made, now as i64),
+            fresh_for: span(now as i64, fresh_until.min(expires as i64)),
+            remaining: Duration::from_millis(expires.saturating_sub(now)),
+            outcome: self.outcome,
+            tags: self.tags,
+            value: value(self.value),
+        }
+    }
+}
+
+/// A value, whence it came, and how long it lives: what [`Cache::fetch`](crate::Cache::fetch) gives.
+///
+/// # Examples
+/// ```
+/// use cachekit::{CacheBuilder, Outcome};
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// let pages = CacheBuilder::new().namespace("pages").build()?;
+/// let load = || async { Ok::<_, std::io::Error>("<html>".to_owned()) };
+/// let page = pages.entry("home").tags(["pages"]).fetch(load).await?;
+/// assert!(page.outcome() == Outcome::Computed && page.has_tag("pages"));
+/// let page = pages.fetch("home", load).await?;
+/// let header = if page.outcome().is_hit() { "HIT" } else { "MISS" };
+/// assert_eq!((header, page.value().as_str()), ("HIT", "<html>"));
+/// assert!(page.age() < page.remaining());
+/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
+#[derive(Clone)]
+pub struct Fetched<T> {
+    value: T,
+    outcome: Outcome,
+    age: Duration,
+    fresh_for: Duration,
+    remaining: Duration,
+    tags: Tags,
+}
+
+impl<T> Fetched<T> {
+    /// The value.
+    pub fn value(&self) -> &T {
+        &self.value
+    }
+
+    /// The value itself.
+    pub fn into_value(self) -> T {
+        self.value
+    }
+
+    /// Where it came from.
+    pub fn outcome(&self) -> Outcome {
+        self.outcome
+    }
+
+    /// How long ago it was computed or set, or was found not to be modified. Exact to the millisecond for a day, then to
+    /// a part in sixty million.
+    pub fn age(&self) -> Duration {
+        self.age
+    }
+
+    /// How much longer it is fresh. Zero for a value that is stale, or that is not kept.
+    pub fn fresh_for(&self) -> Duration {
+        self.fresh_for
+    }
+
+    /// How much longer until it expires. Zero for a value that has expired and stands in, or that is not kept.
+    pub fn remaining(&self) -> Duration {
+        self.remaining
+    }
+
+    /// Whether the entry has this tag.
+    pub fn has_tag(&self, tag: &str) -> bool {
+        self.tags.contains(&frame::fingerprint(tag))
+    }
+}
+
+/// Without the value.
+impl<T> fmt::Debug for Fetched<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Fetched");
+        shown.field("outcome", &self.outcome).field("age", &self.age).field("remaining", &self.remaining);
+        shown.finish_non_exhaustive()
+    }
+}
+
+impl<B: Backend, C: Codec> Inner<B, C> {
+    /// Answers a call that wants to know whence its value came. Its entry has the tags of the program's that are `named`.
+    pub(super) async fn answer_whole<T: Value, E: Send + Sync + 'static>(
+        self: &Arc<Self>,
+        key: &impl IntoKey,
+        options: Options,
+        named: &[u64],
+        compute: Computation<T, E>,
+    ) -> Result<Answered<T>, ComputeError<E>> {
+        const NO_BATCH: &str = "only a batch computes no value, and takes that for an answer";
+        let tags = self.tiers.tags(named);
+        let complaint = Complaint::default();
+        let (key, options) = match self.key(key) {
+            Ok(key) => {
+                let options = self.bypass(&key, options);
+                (key, options)
+            }
+            Err(error) => (self.stand_in_key(&error), options.unfindable()),
+        };
+        let found =
+            if options.skip_l1_read { None } else { self.tiers.look_tagged::<T>(&key, false, &complaint).await };
+        let is_answer = |found: &Found<T>| match found.age {
+            Age::Fresh | Age::Early => true,
+            Age::Stale => self.policy().background,
+            Age::Expired => false,
+        };
+        let Some(found) = found.filter(is_answer) else {
+            let loaded = self.load(key, options, tags, (complaint, compute)).await;
+            return loaded.map(|answered| answered.expect(NO_BATCH));
+        };
+        if let Some(staleness) = self.tiers.local.orders.staleness(|| self.clock.ticks()) {
+            self.observers.served(staleness);
+        }
+        let outcome = if found.age == Age::Stale { Outcome::Stale } else { Outcome::L1Hit };
+        self.observers.tell(Event::Answered { key: &key, outcome });
+        if found.age == Age::Stale {
+            self.renew(key, options, tags, compute);
+        }
+        Ok(Answered::new(found, outcome))
+    }
+}
