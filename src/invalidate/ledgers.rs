@@ -123,7 +123,10 @@ impl Ledgers {
         if let Some(stamp) = self.known(part) {
             return Ok(stamp);
         }
-        self.refresh(guard, self.part(part), false).await?;
+        // What is stored needs a head. Where an order is one step, the one that makes a head answers with the one that is
+        // there; elsewhere it takes several.
+        let makes = guard.capabilities().announces && self.part(part).lock().certain().lineage == 0;
+        self.refresh(guard, self.part(part), makes).await?;
         // Doubted again by now, it may be a little old, which is no harm: the entry is forgotten with more than it must.
         let certain = self.part(part).lock().certain();
         self.known(part).or(Some(certain)).filter(|stamp| stamp.lineage != 0).ok_or_else(strange)
@@ -226,17 +229,18 @@ impl Ledgers {
         &self.parts[usize::from(number)]
     }
 
-    /// Reads the head, or makes one. Of several callers one does, and the others wait for it.
+    /// Reads the head, or makes one if there is none; if it `makes` at once, without reading it before. Of several callers
+    /// one does, and the others wait for it.
     fn refresh<'a, B: Backend>(
         &'a self,
         guard: &'a Guard<B>,
         part: &'a Part,
-        is_absent: bool,
+        makes: bool,
     ) -> Boxed<'a, Result<(), Error>> {
-        Box::pin(self.refresh_now(guard, part, is_absent))
+        Box::pin(self.refresh_now(guard, part, makes))
     }
 
-    async fn refresh_now<B: Backend>(&self, guard: &Guard<B>, part: &Part, is_absent: bool) -> Result<(), Error> {
+    async fn refresh_now<B: Backend>(&self, guard: &Guard<B>, part: &Part, makes: bool) -> Result<(), Error> {
         let mut news = pin!(part.answered.notified());
         news.as_mut().enable();
         let permit = part.asks.try_acquire();
@@ -247,7 +251,7 @@ impl Ledgers {
             }
         }
         let asked = part.lock().asked(self.clock.ticks());
-        let found = if is_absent { None } else { guard.get(&part.head).await? };
+        let found = if makes { None } else { guard.get(&part.head).await? };
         let answer = match found.as_deref().and_then(Head::read) {
             Some(head) => self.take_head(guard, part, head, asked).await,
             None => self.make(guard, part, None).await,

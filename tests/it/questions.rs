@@ -7,7 +7,9 @@ use bytes::Bytes;
 use cachekit::backends::{Memory, NoBackend, Redis};
 use cachekit::codec::Postcard;
 use cachekit::testing::{Chaos, Fault, ManualClock};
-use cachekit::{Backend, Cache, CacheBuilder, Error, ErrorKind, Intent, Key, Lease, LeaseToken, Operation};
+use cachekit::{
+    Backend, Cache, CacheBuilder, Error, ErrorKind, Forgotten, Intent, Key, Lease, LeaseToken, Operation, Order,
+};
 use cachekit::{RedisSettings, Value};
 
 use crate::servers::Server;
@@ -20,18 +22,26 @@ type Asked = Arc<Mutex<Vec<&'static str>>>;
 struct Counted<B> {
     inner: B,
     asked: Asked,
+    /// Whether it notes what is done with the rest, too.
+    notes_all: bool,
 }
 
 impl<B> Counted<B> {
     fn note(&self, key: &Key, operation: &'static str) {
-        if key.as_str().matches(':').count() < 2 {
+        if self.notes_all || key.as_str().matches(':').count() < 2 {
             self.asked.lock().unwrap().push(operation);
         }
     }
 }
 
 impl<B: Backend> Backend for Counted<B> {
-    forward!(inner: capabilities set_many remove_many part forget ping bus);
+    forward!(inner: capabilities set_many remove_many part ping bus);
+    async fn forget(&self, order: &Order) -> Result<Forgotten, Error> {
+        if self.notes_all {
+            self.asked.lock().unwrap().push("order");
+        }
+        self.inner.forget(order).await
+    }
     async fn get(&self, key: &Key) -> Result<Option<Bytes>, Error> {
         self.note(key, "get");
         self.inner.get(key).await
@@ -94,7 +104,7 @@ impl Bench {
     }
 
     fn counted<B>(&self, inner: B) -> Counted<B> {
-        Counted { inner, asked: Arc::clone(&self.asked) }
+        Counted { inner, asked: Arc::clone(&self.asked), notes_all: false }
     }
 
     /// What was asked since the last look.
@@ -132,6 +142,23 @@ async fn a_miss_asks_once_before_the_closure_and_once_after_it() {
         assert_eq!(bench.taken().await, ["lease"], "what is there is the answer");
         assert_eq!(cache.get::<u32>("absent").await.unwrap(), None);
         assert_eq!(bench.taken().await, ["get"], "a call that never computes asks for no lease");
+    }
+}
+
+/// The order that makes a head answers with the one that is there.
+#[tokio::test]
+async fn first_miss_of_a_namespace_makes_the_ledger_by_one_question() {
+    let bench = Bench::new();
+    for process in ["makes the head", "finds it"] {
+        let backend = Counted { notes_all: true, ..bench.counted(bench.memory.clone()) };
+        let build = bench.builder().invalidation_enabled(true).namespace_index(true);
+        let cache = build.backend(backend).build().unwrap();
+        bench.ask(&cache, process, 1u32).await;
+        assert_eq!(bench.taken().await, ["order", "lease", "closure", "fill"], "{process}");
+        bench.ask(&cache, "next", 1u32).await;
+        bench.taken().await;
+        bench.ask(&cache, &format!("{process} and knows it"), 1u32).await;
+        assert_eq!(bench.taken().await, ["lease", "closure", "fill"], "{process}");
     }
 }
 
