@@ -185,7 +185,8 @@ impl Header {
         let tags = &tags[..tags.len().min(MOST_TAGS)];
         let mut out = Vec::with_capacity(FIXED + self.labels.size() + 1);
         start(Kind::Entry, &mut out);
-        out.push(u8::from(validator.is_some()) * VALIDATOR | u8::from(self.has_own_grace) * OWN_GRACE);
+        let flag = |flag: u8, is_set: bool| if is_set { flag } else { 0 };
+        out.push(flag(VALIDATOR, validator.is_some()) | flag(OWN_GRACE, self.has_own_grace));
         out.extend_from_slice(&(tags.len() as u16).to_be_bytes());
         out.extend_from_slice(&self.created.to_be_bytes());
         out.extend_from_slice(&self.fresh_for.to_be_bytes());

@@ -25,7 +25,8 @@ const fn bit(tier: Tier) -> u8 {
 impl Switches {
     /// With these tiers paused.
     pub(crate) fn new(l1: bool, l2: bool) -> Self {
-        let paused = u8::from(l1) * bit(Tier::L1) | u8::from(l2) * bit(Tier::L2);
+        let paused = [(l1, Tier::L1), (l2, Tier::L2)].into_iter().filter(|(is_paused, _)| *is_paused);
+        let paused = paused.fold(0, |all, (_, tier)| all | bit(tier));
         Self { paused: AtomicU8::new(paused), resumed: Notify::new() }
     }
 

@@ -21,12 +21,15 @@ pub(super) struct Computation<T, E> {
     /// What it waits for before it begins: those that it is to begin together with.
     pub(super) gather: Option<Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>>,
     /// With the value that was there before, if there is one.
-    pub(super) begin: Box<dyn FnOnce(Option<Previous<T>>) -> Running<T, E> + Send>,
+    pub(super) begin: Begin<T, E>,
     /// Others that are to be computed together with it, and wait for it.
     pub(super) party: Option<Arc<dyn Party>>,
     /// For how long its error is kept, if the call says so.
-    pub(super) error_ttl: Option<ErrorTtl>,
+    pub(super) error_ttl: Option<Box<ErrorTtl>>,
 }
+
+/// Begins a computation.
+type Begin<T, E> = Box<dyn FnOnce(Option<Previous<T>>) -> Running<T, E> + Send>;
 
 /// A computation that has begun. One of a batch may find that there is no value.
 pub(super) type Running<T, E> = Pin<Box<dyn Future<Output = Result<Option<Computed<Arc<T>>>, Arc<E>>> + Send>>;
@@ -39,7 +42,7 @@ pub(super) trait Party: Send + Sync {
 
 impl<T, E> Computation<T, E> {
     /// The same, whose error is kept for so long.
-    pub(super) fn keeping_errors(self, error_ttl: Option<ErrorTtl>) -> Self {
+    pub(super) fn keeping_errors(self, error_ttl: Option<Box<ErrorTtl>>) -> Self {
         Self { error_ttl, ..self }
     }
 

@@ -52,7 +52,7 @@ pub struct Entry<'a, B: Backend, C: Codec, K> {
     key: K,
     options: Options,
     tags: Vec<u64>,
-    error_ttl: Option<ErrorTtl>,
+    error_ttl: Option<Box<ErrorTtl>>,
 }
 
 #[expect(
@@ -84,7 +84,7 @@ impl<'a, B: Backend, C: Codec, K: IntoKey> Entry<'a, B, C, K> {
     /// It is shared as a failure is, until the key, or a tag that the call names, is changed. What the tiers could answer
     /// with after a failure they answer with, so only an error that a caller was told is kept.
     pub fn error_ttl(mut self, ttl: Duration) -> Self {
-        self.error_ttl = Some(ErrorTtl::For(ttl));
+        self.error_ttl = Some(Box::new(ErrorTtl::For(ttl)));
         self
     }
 
@@ -109,7 +109,7 @@ impl<'a, B: Backend, C: Codec, K: IntoKey> Entry<'a, B, C, K> {
     /// # Ok::<(), cachekit::Error>(()) }).unwrap();
     /// ```
     pub fn error_ttl_by<E: 'static>(mut self, rule: impl Fn(&E) -> Duration + Send + Sync + 'static) -> Self {
-        self.error_ttl = Some(ErrorTtl::by(rule));
+        self.error_ttl = Some(Box::new(ErrorTtl::by(rule)));
         self
     }
 
@@ -346,7 +346,7 @@ impl<'a, B: Backend, C: Codec, K: IntoKey> Entry<'a, B, C, K> {
 
     /// Refuses what no call can mean whose computation has errors of this type.
     fn check<E: 'static>(&self) -> Result<(), Error> {
-        self.error_ttl.as_ref().map_or(Ok(()), ErrorTtl::check::<E>)?;
+        self.error_ttl.as_deref().map_or(Ok(()), ErrorTtl::check::<E>)?;
         self.options.check()
     }
 

@@ -73,8 +73,11 @@ impl Failures {
 pub(super) enum ErrorTtl {
     For(Duration),
     /// As a function of errors of this type says.
-    By(TypeId, Arc<dyn Fn(&dyn Any) -> Duration + Send + Sync>),
+    By(TypeId, Rule),
 }
+
+/// How long an error is kept.
+type Rule = Arc<dyn Fn(&dyn Any) -> Duration + Send + Sync>;
 
 impl ErrorTtl {
     pub(super) fn by<E: 'static>(rule: impl Fn(&E) -> Duration + Send + Sync + 'static) -> Self {

@@ -86,7 +86,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         let Elected { stamp, lease, to_l2 } = election.end();
         let to_l2 = to_l2 && (stamp.is_some() || self.tiers.l2.ledgers.is_none());
         let (started, stamp) = (self.clock.precise(), stamp.unwrap_or_default());
-        let error_ttl = job.compute.error_ttl.clone();
+        let error_ttl = job.compute.error_ttl.take();
         let result = match is_gathered {
             true => self.compute(&flight, options, job).await,
             false => Err(ComputeError::TimedOut),
@@ -108,7 +108,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             Err(failure) => {
                 let hidden = flight.renews() || flight.fallback().is_some();
                 self.tell_computed(key, cost, Some(Failure::of(&failure)), hidden);
-                self.fail(leader, (key, options), failure, error_ttl.as_ref());
+                self.fail(leader, (key, options), failure, error_ttl.as_deref());
                 release(lease).await;
             }
         }

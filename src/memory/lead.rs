@@ -26,7 +26,7 @@ impl Lead {
     }
 
     fn ticks(self) -> u64 {
-        u64::from(self.0) % (1 << BITS) << (self.0 >> BITS)
+        (u64::from(self.0) % (1 << BITS)) << (self.0 >> BITS)
     }
 
     /// How long before the end reads begin to draw, in ticks.

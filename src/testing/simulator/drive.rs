@@ -307,7 +307,7 @@ impl<B: Backend, C: Codec> Driver<'_, B, C> {
             if self.world.now() >= end {
                 return false;
             }
-            self.pass(8, ROUND);
+            self.pass(ENOUGH, ROUND);
         }
         true
     }
