@@ -85,7 +85,7 @@ struct Batch<T> {
     /// The value of each, or what it misses.
     slots: Vec<Slot<T>>,
     /// The keys that are not in L1, each once.
-    missing: Vec<Box<Miss<T>>>,
+    missing: Vec<Miss<T>>,
 }
 
 impl<T> Batch<T> {
@@ -100,7 +100,7 @@ impl<T> Batch<T> {
                     let next = missing.len();
                     let number = *numbers.entry(miss.key.clone()).or_insert(next);
                     if number == next {
-                        missing.push(miss);
+                        missing.push(*miss);
                     }
                     Slot::Missing(number)
                 }
@@ -125,7 +125,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         let mut read = self.read_many::<T>(&asked.collect::<Vec<Key>>()).await?.into_iter();
         let mut found = Vec::with_capacity(missing.len());
         for miss in missing {
-            let Miss { key, stale, .. } = *miss;
+            let Miss { key, stale, .. } = miss;
             let (outcome, value) = match stale {
                 Some(value) => (Outcome::Stale, Some(value)),
                 None => match read.next().flatten() {

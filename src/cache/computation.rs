@@ -19,7 +19,7 @@ use crate::flight::Context;
 /// A computation that has not begun.
 pub(super) struct Computation<T, E> {
     /// What it waits for before it begins: those that it is to begin together with.
-    pub(super) gather: Option<Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>>,
+    pub(super) gather: Option<Box<dyn FnOnce() -> Gathering + Send>>,
     /// With the value that was there before, if there is one.
     pub(super) begin: Begin<T, E>,
     /// Others that are to be computed together with it, and wait for it.
@@ -30,6 +30,9 @@ pub(super) struct Computation<T, E> {
 
 /// Begins a computation.
 type Begin<T, E> = Box<dyn FnOnce(Option<Previous<T>>) -> Running<T, E> + Send>;
+
+/// The wait for others.
+pub(super) type Gathering = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// A computation that has begun. One of a batch may find that there is no value.
 pub(super) type Running<T, E> = Pin<Box<dyn Future<Output = Result<Option<Computed<Arc<T>>>, Arc<E>>> + Send>>;

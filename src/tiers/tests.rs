@@ -107,7 +107,7 @@ fn what_the_backend_has_is_kept_in_l1_for_the_rest_of_its_life() {
     assert!(now(setup.tiers.left(&setup.key, Options::default())).unwrap().is_some());
     setup.clock.advance(Duration::from_millis(1));
     assert_eq!(setup.found_in_l1().map(|found| found.age), Some(Age::Expired));
-    assert!(!now(setup.tiers.left(&setup.key, Options::default())).unwrap().is_some());
+    assert!(now(setup.tiers.left(&setup.key, Options::default())).unwrap().is_none());
 }
 
 #[test]
@@ -162,7 +162,7 @@ fn what_a_waiting_change_is_about_is_hidden() {
     assert!(now(setup.tiers.left(&setup.key, Options::default())).unwrap().is_some(), "another part has yet to forget");
     setup.tiers.l2.retries.add(Target::Tag(5), pending(0));
     assert_eq!((setup.read(None), setup.l1()), (None, None));
-    assert!(!now(setup.tiers.left(&setup.key, Options::default())).unwrap().is_some());
+    assert!(now(setup.tiers.left(&setup.key, Options::default())).unwrap().is_none());
 }
 
 #[test]

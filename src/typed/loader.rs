@@ -188,7 +188,6 @@ where
 /// The most keys that are gathered by default.
 const DEFAULT_MOST: usize = 100;
 
-#[expect(clippy::type_complexity, reason = "what it gives is named for each type that makes it")]
 async fn load<L: Loader>(loader: Arc<L>, keys: Vec<L::Key>) -> Result<Loaded<L::Key, L::Value, L::Error>, L::Error> {
     match keys.as_slice() {
         [key] => {

@@ -181,8 +181,8 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     }
 
     /// What the backend has of what is missing in L1. If it fails, the flights find out for themselves.
-    async fn read_for<T: Value>(&self, missing: &[Box<Miss<T>>], names: &[Key]) -> Vec<Option<Found<T>>> {
-        let is_asked = |miss: &&Box<Miss<T>>| !miss.is_stand_in && miss.stale.is_none();
+    async fn read_for<T: Value>(&self, missing: &[Miss<T>], names: &[Key]) -> Vec<Option<Found<T>>> {
+        let is_asked = |miss: &&Miss<T>| !miss.is_stand_in && miss.stale.is_none();
         let asked: Vec<Key> = missing.iter().filter(is_asked).map(|miss| miss.key.clone()).collect();
         let mut found = self.read_many::<T>(&asked).await.unwrap_or_default().into_iter();
         let due = missing.iter().map(|miss| is_asked(&miss));
@@ -190,7 +190,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     }
 
     /// Renews what is stale, or near its end, in the background.
-    fn renew_all<K, T, E>(self: &Arc<Self>, stale: Vec<(Box<Miss<T>>, K)>, gather: &Arc<Gather<K, T, E>>)
+    fn renew_all<K, T, E>(self: &Arc<Self>, stale: Vec<(Miss<T>, K)>, gather: &Arc<Gather<K, T, E>>)
     where
         K: Clone + Send + 'static,
         T: Value,
@@ -199,7 +199,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         let keys = stale.iter().map(|(miss, key)| (miss.key.clone(), key.clone())).collect();
         let computations = gather.computations(keys);
         for ((miss, _), compute) in stale.into_iter().zip(computations) {
-            let Miss { key, early, tags, .. } = *miss;
+            let Miss { key, early, tags, .. } = miss;
             self.renew(key, self.without_paused(Options { early, ..Options::default() }), tags, compute);
         }
     }
@@ -207,7 +207,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     /// Has all of these computed, and waits for them.
     async fn compute_all<K, T, E>(
         self: &Arc<Self>,
-        absent: Vec<(usize, Box<Miss<T>>, K)>,
+        absent: Vec<(usize, Miss<T>, K)>,
         gather: &Arc<Gather<K, T, E>>,
         answers: &mut [Option<Answer<Arc<T>, E>>],
     ) where
@@ -222,7 +222,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         let computations = gather.computations(keys);
         let numbers: Vec<usize> = absent.iter().map(|(number, ..)| *number).collect();
         let calls = absent.into_iter().zip(computations).map(|((_, miss, _), compute)| -> Call<_> {
-            let Miss { key, tags, complaint, is_stand_in, .. } = *miss;
+            let Miss { key, tags, complaint, is_stand_in, .. } = miss;
             let options = self.without_paused(Options { was_read: true, ..Options::default() });
             let options = if is_stand_in { options.unfindable() } else { options };
             let inner = Arc::clone(self);

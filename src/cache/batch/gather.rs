@@ -18,7 +18,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
-use crate::cache::computation::{Computation, Party, Running, caught};
+use crate::cache::computation::{Computation, Gathering, Party, Running, caught};
 use crate::cache::computed::Computed;
 use crate::clock::Clock;
 use crate::event::CallerSpan;
@@ -136,8 +136,7 @@ where
         let is_counted = AtomicBool::new(is_counted);
         let ticket = Arc::new(Ticket { gather: Arc::clone(self), is_counted, told: Mutex::default() });
         let (party, comes) = (Some(Arc::clone(&ticket) as Arc<dyn Party>), Arc::clone(&ticket));
-        let gather =
-            move || -> Pin<Box<dyn Future<Output = ()> + Send>> { Box::pin(async move { comes.come(key, own).await }) };
+        let gather = move || -> Gathering { Box::pin(async move { comes.come(key, own).await }) };
         let begin = move |_| -> Running<T, E> { Box::pin(async move { ticket.loaded().await }) };
         Computation { gather: Some(Box::new(gather)), begin: Box::new(begin), party, error_ttl: None }
     }
@@ -239,7 +238,7 @@ impl<K, T, E> Group<K, T, E> {
 }
 
 /// Waits until no flight waits for any of these keys.
-async fn all_left<K, T, E>(arrived: &mut [Arrived<K, T, E>]) {
+async fn all_left<K: Send, T: Send + Sync, E: Send + Sync>(arrived: &mut [Arrived<K, T, E>]) {
     for arrived in arrived {
         arrived.tell.closed().await;
     }
