@@ -57,7 +57,8 @@ pub(crate) struct Flight<T, E> {
     deadline: AtomicU64,
     ending: SetOnce<Ending<T, E>>,
     written: SetOnce<()>,
-    fallback: OnceLock<Fallback<T>>,
+    /// Boxed: most flights have none.
+    fallback: OnceLock<Box<Fallback<T>>>,
     /// Who asks before this tick is answered with the fallback while the computation goes on.
     early: AtomicU64,
     /// Wakes those who wait when that changes, in the order in which they came: one seed of a simulation is one order.
@@ -276,13 +277,13 @@ impl<T: Send + Sync, E: Send + Sync> Flight<T, E> {
 
     /// Remembers an older value to answer with if the computation fails or is late.
     pub(crate) fn fall_back_on(&self, fallback: Fallback<T>) {
-        let _ = self.fallback.set(fallback);
+        let _ = self.fallback.set(Box::new(fallback));
     }
 
     /// The older value, unless everything was cleared since, or only L1 has it and L1 is not believed any more.
     pub(crate) fn fallback(&self) -> Option<&Fallback<T>> {
         let holds = |fallback: &&Fallback<T>| !(fallback.in_l1 && self.fence.is_doubted());
-        self.fallback.get().filter(holds).filter(|_| !self.fence.was_cleared())
+        self.fallback.get().map(Box::as_ref).filter(holds).filter(|_| !self.fence.was_cleared())
     }
 
     /// Answers those who ask before the tick `until` with the fallback, while the computation goes on.

@@ -18,10 +18,17 @@ use crate::flight::Context;
 
 /// A computation that has not begun.
 pub(super) struct Computation<T, E> {
-    /// What it waits for before it begins: those that it is to begin together with.
-    pub(super) gather: Option<Box<dyn FnOnce() -> Gathering + Send>>,
     /// With the value that was there before, if there is one.
     pub(super) begin: Begin<T, E>,
+    /// Boxed: few have any of it, and all that wait would keep room for it.
+    pub(super) beside: Option<Box<Beside>>,
+}
+
+/// What some computations have beside what they compute.
+#[derive(Default)]
+pub(super) struct Beside {
+    /// What it waits for before it begins: those that it is to begin together with.
+    pub(super) gather: Option<Box<dyn FnOnce() -> Gathering + Send>>,
     /// Others that are to be computed together with it, and wait for it.
     pub(super) party: Option<Arc<dyn Party>>,
     /// For how long its error is kept, if the call says so.
@@ -46,12 +53,21 @@ pub(super) trait Party: Send + Sync {
 impl<T, E> Computation<T, E> {
     /// The same, whose error is kept for so long.
     pub(super) fn keeping_errors(self, error_ttl: Option<Box<ErrorTtl>>) -> Self {
-        Self { error_ttl, ..self }
+        if error_ttl.is_none() {
+            return self;
+        }
+        let beside = Beside { error_ttl, ..self.beside.map(|beside| *beside).unwrap_or_default() };
+        Self { beside: Some(Box::new(beside)), ..self }
+    }
+
+    /// Those that are to be computed together with it, if there are any.
+    pub(super) fn party(&self) -> Option<&dyn Party> {
+        self.beside.as_ref()?.party.as_deref()
     }
 
     /// The call waits for something else before it computes.
     pub(super) fn step_aside(&self) {
-        if let Some(party) = &self.party {
+        if let Some(party) = self.party() {
             party.leave();
         }
     }
@@ -73,7 +89,7 @@ where
         let running = Box::pin(compute());
         Box::pin(async move { running.await.map(|value| Some(finish(value).shared())).map_err(Arc::new) })
     };
-    Computation { gather: None, begin: Box::new(begin), party: None, error_ttl: None }
+    Computation { begin: Box::new(begin), beside: None }
 }
 
 /// Boxes what computes a value with regard to the one that was there before, and adds the tags of the call.
@@ -88,7 +104,7 @@ where
         let running = Box::pin(compute(previous));
         Box::pin(async move { running.await.map(|Revalidated(computed)| Some(computed.also(tags))).map_err(Arc::new) })
     };
-    Computation { gather: None, begin: Box::new(begin), party: None, error_ttl: None }
+    Computation { begin: Box::new(begin), beside: None }
 }
 
 /// The call that starts a flight.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::config::Grace;
 use crate::frame::{self, Validator};
+use crate::seal::Dates;
 use crate::tiers::Options;
 
 /// A computed value and what its computation decided about keeping it.
@@ -49,7 +50,12 @@ impl Decided {
     /// The options of a call where nothing was decided.
     pub(super) fn over(&self, options: Options) -> Options {
         let stale_if_error = self.grace.or(options.stale_if_error);
-        Options { ttl: self.ttl.or(options.ttl), stale_if_error, own_grace: self.grace.is_some(), ..options }
+        Options { ttl: self.ttl.or(options.ttl), stale_if_error, ..options }
+    }
+
+    /// The dates of an entry, planned by those options. A grace that was decided is that of all its readers.
+    pub(super) fn of(&self, dates: Dates) -> Dates {
+        Dates { own_grace: self.grace.is_some(), ..dates }
     }
 }
 

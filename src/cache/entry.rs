@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::Cache;
 use super::answered::Fetched;
 use super::computation;
-use super::computed::{Computed, add_tags};
+use super::computed::{Computed, Decided, add_tags};
 use super::failures::ErrorTtl;
 use super::path::Look;
 use super::previous::{Previous, Revalidated};
@@ -189,7 +189,8 @@ impl<'a, B: Backend, C: Codec, K: IntoKey> Entry<'a, B, C, K> {
     /// # Errors
     /// As [`Cache::set`].
     pub async fn set<T: Storable<C>>(self, value: T) -> Result<(), Error> {
-        self.cache.inner.set(&self.key, self.options, (&self.tags, None), Arc::new(value.into_form())).await
+        let decided = Decided { tags: self.tags, ..Decided::default() };
+        self.cache.inner.set(&self.key, self.options, decided, Arc::new(value.into_form())).await
     }
 
     /// Like [`Cache::get_or_compute`].

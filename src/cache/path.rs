@@ -209,7 +209,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         let context = Context::current();
         let asker = if context.is_empty() { Asker::Caller } else { Asker::Computation };
         let since = self.tiers.local.orders.latest();
-        let joined = Joined { since, context: &context, in_batch: compute.party.is_some() };
+        let joined = Joined { since, context: &context, in_batch: compute.party().is_some() };
         let (leader, unshared) = loop {
             match self.join_flight::<T, E>(&key, options, &tags, asker) {
                 Role::Lead(leader) => break (leader, false),

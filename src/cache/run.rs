@@ -76,7 +76,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             release(election.lease.take()).await;
         }
         if let Some(found) =
-            self.elect(&flight, key, options, (&mut election, &job.complaint), job.compute.party.as_deref()).await
+            self.elect(&flight, key, options, (&mut election, &job.complaint), job.compute.party()).await
         {
             flight.complete(ending(&found));
             return release(election.lease.take()).await;
@@ -86,7 +86,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         let Elected { stamp, lease, to_l2 } = election.end();
         let to_l2 = to_l2 && (stamp.is_some() || self.tiers.l2.ledgers.is_none());
         let (started, stamp) = (self.clock.precise(), stamp.unwrap_or_default());
-        let error_ttl = job.compute.error_ttl.take();
+        let error_ttl = job.compute.beside.as_mut().and_then(|beside| beside.error_ttl.take());
         let result = match is_gathered {
             true => self.compute(&flight, options, job).await,
             false => Err(ComputeError::TimedOut),
@@ -116,7 +116,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
 
     /// Waits until those have come that the computation begins together with. False if they did not before the deadline.
     async fn gather<T: Value, E: Send + Sync>(&self, flight: &Flight<T, E>, job: &mut Job<T, E>) -> bool {
-        let Some(gather) = job.compute.gather.take() else { return true };
+        let Some(gather) = job.compute.beside.as_mut().and_then(|beside| beside.gather.take()) else { return true };
         let left = Duration::from_millis(flight.deadline().saturating_sub(self.clock.ticks()));
         let gathering = job.context.clone().scope(job.span.clone().around(gather()));
         let is_gathered = within(&*self.clock, left, pin!(gathering)).await.is_some();

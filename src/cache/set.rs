@@ -7,11 +7,12 @@ use bytes::Bytes;
 
 use super::Inner;
 use super::change::KeyChange;
+use super::computed::Decided;
 use crate::backends::Backend;
 use crate::clock::check_time;
 use crate::codec::Codec;
 use crate::error::Error;
-use crate::frame::{Labels, Validator};
+use crate::frame::Labels;
 use crate::guard::check_size;
 use crate::invalidate::Work;
 use crate::key::{IntoKey, Key};
@@ -41,20 +42,22 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         self: &Arc<Self>,
         key: &impl IntoKey,
         options: Options,
-        (tags, validator): (&[u64], Option<Validator>),
+        decided: Decided,
         value: Arc<T>,
     ) -> Result<(), Error> {
+        let options = decided.over(options);
         options.check()?;
-        check_tags(tags)?;
+        check_tags(&decided.tags)?;
         if !self.is_alone() {
             check_time(&*self.clock)?;
         }
         let key = self.key(key)?;
         let (asked, options) = (options, self.bypass(&key, options));
         let removes = options.skip_l2_write && !asked.skip_l2_write;
-        let dates = self.tiers.plan(options, &*value)?;
+        let dates = decided.of(self.tiers.plan(options, &*value)?);
+        let Decided { tags, validator, .. } = decided;
         // Before the stamp is looked up: an invalidation that comes in between voids the value in both tiers.
-        let (lead, labels) = (Lead::default(), Labels { tags: self.tiers.tags(tags), validator });
+        let (lead, labels) = (Lead::default(), Labels { tags: self.tiers.tags(&tags), validator });
         let validity = Validity { dates, lead, since: self.tiers.local.orders.latest(), labels };
         let to_l2 = self.tiers.l2.guard.is_some() && !options.skip_l2_write;
         // Of a tag that others may have forgotten unheard, the time of now is asked for.

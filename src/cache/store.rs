@@ -57,7 +57,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             let times = Times { made, fresh_until: made.saturating_add_unsigned(fresh_for), expires };
             Ending::Value { value, source: Outcome::Computed, expires, times, tags }
         };
-        let dates = allowed.and_then(|()| self.tiers.plan(options, &*value));
+        let dates = allowed.and_then(|()| self.tiers.plan(options, &*value)).map(|dates| decided.of(dates));
         let Some(dates) = self.claim(&flight, key, dates, decided.store) else {
             leader.leave();
             flight.complete(ending(0, 0));

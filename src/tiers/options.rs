@@ -23,8 +23,6 @@ pub(crate) struct Options {
     pub(crate) was_read: bool,
     /// Whether other processes are told to drop what they have once the value is stored.
     pub(crate) tells_others: bool,
-    /// Whether `stale_if_error` was decided for the entry, and holds for its readers, too.
-    pub(crate) own_grace: bool,
     /// Renews an entry ahead of its end, and so takes one that is near it for old.
     pub(crate) early: bool,
 }

@@ -38,7 +38,7 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
         let drawn = self.policy.jitter.then(fastrand::f64);
         let (fresh_for, ttl) = ends(whole, self.policy.swr_threshold_ratio, drawn);
         let (created, clock) = (self.clock.wall(), self.l2.clocks.own(&*self.clock));
-        Ok(Dates { created, fresh_for, ttl, grace, own_grace: options.own_grace, clock })
+        Ok(Dates { created, fresh_for, ttl, grace, own_grace: false, clock })
     }
 
     /// How far ahead of its end an entry is renewed whose computation took `cost`.

@@ -18,7 +18,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
-use crate::cache::computation::{Computation, Gathering, Party, Running, caught};
+use crate::cache::computation::{Beside, Computation, Gathering, Party, Running, caught};
 use crate::cache::computed::Computed;
 use crate::clock::Clock;
 use crate::event::CallerSpan;
@@ -138,7 +138,8 @@ where
         let (party, comes) = (Some(Arc::clone(&ticket) as Arc<dyn Party>), Arc::clone(&ticket));
         let gather = move || -> Gathering { Box::pin(async move { comes.come(key, own).await }) };
         let begin = move |_| -> Running<T, E> { Box::pin(async move { ticket.loaded().await }) };
-        Computation { gather: Some(Box::new(gather)), begin: Box::new(begin), party, error_ttl: None }
+        let beside = Beside { gather: Some(Box::new(gather)), party, error_ttl: None };
+        Computation { begin: Box::new(begin), beside: Some(Box::new(beside)) }
     }
 
     /// Adds a key to the group; loads that if it is full. Notes that its flight waits for the load.

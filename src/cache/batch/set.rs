@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use super::{Call, MOST, each};
 use crate::backends::Backend;
-use crate::cache::computed::Decided;
 use crate::cache::{Cache, Computed};
 use crate::codec::Codec;
 use crate::error::Error;
@@ -70,9 +69,7 @@ impl<B: Backend, C: Codec> Cache<B, C> {
                     let inner = Arc::clone(&self.inner);
                     Box::pin(async move {
                         let Computed { value, decided } = computed;
-                        let options = decided.over(Options::default());
-                        let Decided { tags, validator, .. } = decided;
-                        inner.set(&key, options, (&tags, validator), Arc::new(value.into_form())).await
+                        inner.set(&key, Options::default(), decided, Arc::new(value.into_form())).await
                     })
                 };
                 result = each(calls.map(set).collect()).await.into_iter().flatten().fold(result, Result::and);
