@@ -16,6 +16,7 @@ mod elsewhere;
 mod encryption;
 mod errors;
 mod evolution;
+mod examples;
 mod files;
 mod foreign;
 mod forget;
