@@ -11,6 +11,8 @@ use std::sync::Arc;
 mod cause;
 mod compute;
 
+#[cfg(feature = "blocking")]
+pub(crate) use self::cause::panic_text;
 pub(crate) use self::cause::{panic_message, shown};
 pub use self::compute::{ComputeError, WithSources};
 

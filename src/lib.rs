@@ -99,11 +99,14 @@
 //! | `cachekitio` | `backends::CachekitIo` and what `intent::Io` needs, by ureq and rustls with ring |
 //! | `messagepack` | `codec::MessagePack` |
 //! | `tracing` (default) | events to `tracing`, target `cachekit`, as [`Tracing`] says, and the caller's span around a computation; no subscriber |
+//! | `blocking` | `blocking`: caches for programs without async |
 //! | `testing` | `testing` |
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod backends;
+#[cfg(feature = "blocking")]
+pub mod blocking;
 mod builder;
 mod bus;
 mod cache;

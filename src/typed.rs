@@ -106,7 +106,7 @@ impl<B: Backend, C: Codec> Cache<B, C> {
 }
 
 /// A key that is borrowed.
-struct Borrowed<'a, Q: ?Sized>(&'a Q);
+pub(crate) struct Borrowed<'a, Q: ?Sized>(pub(crate) &'a Q);
 
 impl<Q: IntoKey + ?Sized> IntoKey for Borrowed<'_, Q> {
     #[inline]

@@ -107,6 +107,23 @@ where
     Computation { begin: Box::new(begin), beside: None }
 }
 
+/// Like [`revalidating`], of a computation that finds that it cannot begin: then what waits for it computes for itself.
+#[cfg(feature = "blocking")]
+pub(super) fn revalidating_if_any<T, E, F, Fut>(compute: F, tags: Vec<u64>) -> Computation<T, E>
+where
+    T: Send + Sync + 'static,
+    E: Send + Sync + 'static,
+    F: FnOnce(Option<Previous<T>>) -> Fut + Send + 'static,
+    Fut: Future<Output = Option<Result<Revalidated<T>, E>>> + Send + 'static,
+{
+    let begin = move |previous| -> Running<T, E> {
+        let running = Box::pin(compute(previous));
+        let finish = |Revalidated(computed): Revalidated<T>| computed.also(tags);
+        Box::pin(async move { running.await.transpose().map(|value| value.map(finish)).map_err(Arc::new) })
+    };
+    Computation { begin: Box::new(begin), beside: None }
+}
+
 /// The call that starts a flight.
 pub(super) struct Job<T, E> {
     pub(super) context: Context,

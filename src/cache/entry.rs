@@ -20,6 +20,12 @@ use crate::seal::Value;
 use crate::sensitive::Storable;
 use crate::tiers::Options;
 
+#[cfg(feature = "blocking")]
+mod begun;
+
+#[cfg(feature = "blocking")]
+pub(crate) use self::begun::Begun;
+
 /// A call under way: a key, and what this call asks for beyond the cache's policy.
 ///
 /// Made by [`Cache::entry`]. Callers who share a flight get what the one who started it asked for; calls that skip
@@ -257,16 +263,21 @@ impl<'a, B: Backend, C: Codec, K: IntoKey> Entry<'a, B, C, K> {
     ///
     /// # Errors
     /// As [`Cache::get_or_compute`].
-    pub fn refresh<T, E, F, Fut>(mut self, compute: F) -> impl Future<Output = Result<T, ComputeError<E>>>
+    pub fn refresh<T, E, F, Fut>(self, compute: F) -> impl Future<Output = Result<T, ComputeError<E>>>
     where
         T: Storable<C, Form: Clone>,
         E: Send + Sync + 'static,
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<T, E>> + Send + 'static,
     {
+        self.anew().get_or_compute(compute)
+    }
+
+    /// The call that computes whatever the tiers have, and tells others.
+    pub(crate) fn anew(mut self) -> Self {
         self.options.tells_others = true;
         self.options.wait_for_write.get_or_insert(true);
-        self.skip_l1_read().skip_l2_read().get_or_compute(compute)
+        self.skip_l1_read().skip_l2_read()
     }
 
     /// Like [`Cache::get_or_compute_arc`], with a computation that also decides whether, and for how long, its value is

@@ -66,6 +66,8 @@ pub use self::batch::Loaded;
 pub(crate) use self::batch::{Gathered, Rules};
 pub use self::computed::Computed;
 pub use self::domain::DomainSettings;
+#[cfg(feature = "blocking")]
+pub(crate) use self::entry::Begun;
 pub use self::entry::Entry;
 pub use self::health::Health;
 pub use self::previous::{Previous, Revalidated};

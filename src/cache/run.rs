@@ -52,7 +52,11 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         self.listen().await;
         let mut election = self.election(options, Arc::clone(&leader.flight) as _);
         match self.ask_tiers(leader, key, options, (&mut election, &job.complaint)).await {
-            None => release(election.lease.take()).await,
+            None => {
+                // A thread that waits to compute for it is told first that it need not.
+                drop(job);
+                release(election.lease.take()).await;
+            }
             // Boxed: a flight that finds its value needs no room for the rest.
             Some(read_failed) => Box::pin(self.lead(leader, key, options, job, (election, read_failed))).await,
         }
@@ -79,6 +83,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             self.elect(&flight, key, options, (&mut election, &job.complaint), job.compute.party()).await
         {
             flight.complete(ending(&found));
+            drop(job);
             return release(election.lease.take()).await;
         }
         let mut job = job;

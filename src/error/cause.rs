@@ -46,10 +46,15 @@ pub(crate) fn shown(error: &dyn Any) -> Option<&dyn Display> {
     known(error).map(|error| error as _)
 }
 
-/// The text of a panic, cut to a bounded length. Drops the payload.
-pub(crate) fn panic_message(payload: Box<dyn Any + Send>) -> Arc<str> {
+/// The text of a panic, cut to a bounded length.
+pub(crate) fn panic_text(payload: &(dyn Any + Send)) -> Arc<str> {
     let text = payload.downcast_ref::<String>().map(String::as_str).or_else(|| payload.downcast_ref().copied());
-    let message = text.map_or("without a message", beginning).into();
+    text.map_or("without a message", beginning).into()
+}
+
+/// As [`panic_text`]. Drops the payload.
+pub(crate) fn panic_message(payload: Box<dyn Any + Send>) -> Arc<str> {
+    let message = panic_text(&*payload);
     if let Err(another) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
         // The payload panicked as it was dropped, and so may this one.
         mem::forget(another);

@@ -100,6 +100,12 @@ impl Context {
         CURRENT.scope(self, future).await
     }
 
+    /// Runs `compute` on this thread in this context.
+    #[cfg(feature = "blocking")]
+    pub(crate) fn run<R>(self, compute: impl FnOnce() -> R) -> R {
+        CURRENT.sync_scope(self, compute)
+    }
+
     /// The context of the computation of `flight`, which this computation asked for. An `unshared` computation runs on
     /// the stack of the call that asked.
     pub(crate) fn enter(self, flight: Arc<Node>, cache: usize, key: Key, unshared: bool) -> Self {

@@ -68,6 +68,19 @@ fn fifty_products_are_one_query() {
 }
 
 #[test]
+fn threads_without_async_share_a_cache() {
+    let lines = run("blocking", &[]);
+    assert_eq!(
+        lines,
+        [
+            "16 threads have got 48 words; counted 1 text",
+            "all texts have 6 words; counted 2 more",
+            "text 7: entity not found",
+        ]
+    );
+}
+
+#[test]
 fn backend_is_swapped_for_tests_of_a_service() {
     let server = Server::start();
     let lines = run("swap_backend_in_tests", &[("CACHEKIT_REDIS_URL", &server.url())]);

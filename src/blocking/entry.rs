@@ -1,0 +1,185 @@
+//! One entry of a blocking cache, and how one call treats it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::ask;
+use super::runtime::{check, wait};
+use crate::backends::Backend;
+use crate::cache::{self, Begun, Computed, Previous, Revalidated};
+use crate::codec::Codec;
+use crate::config::Grace;
+use crate::error::{ComputeError, Error};
+use crate::key::IntoKey;
+use crate::seal::Value;
+use crate::sensitive::Storable;
+
+/// A call with options of its own: [`cachekit::Entry`](crate::Entry) for a thread that waits.
+///
+/// # Examples
+/// ```
+/// use std::time::Duration;
+/// use cachekit::CacheBuilder;
+/// let pages = CacheBuilder::new().namespace("pages").build_blocking()?;
+/// let entry = pages.entry("home").ttl(Duration::from_secs(60)).tags(["news"]);
+/// let page: String = entry.get_or_compute(|| Ok::<_, std::io::Error>("<html>".to_owned()))?;
+/// pages.invalidate_tag("news")?;
+/// assert_eq!(pages.get::<String>("home")?, None);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "an entry does nothing until it is read, computed or set"]
+pub struct Entry<'a, B: Backend, C: Codec, K>(pub(super) cache::Entry<'a, B, C, K>);
+
+macro_rules! options {
+    ($($name:ident($($arg:ident: $type:ty)?);)*) => {$(
+        #[doc = concat!("As [`Entry::", stringify!($name), "`](crate::Entry::", stringify!($name), ").")]
+        pub fn $name(self, $($arg: $type)?) -> Self {
+            Self(self.0.$name($($arg)?))
+        }
+    )*};
+}
+
+impl<B: Backend, C: Codec, K: IntoKey> Entry<'_, B, C, K> {
+    options! {
+        ttl(ttl: Duration);
+        stale_if_error(grace: impl Into<Grace>);
+        soft_timeout(timeout: Duration);
+        deadline(deadline: Duration);
+        wait_for_write(wait: bool);
+        error_ttl(ttl: Duration);
+        skip_l1_read();
+        skip_l2_read();
+        skip_l1_write();
+        skip_l2_write();
+    }
+
+    /// As [`Entry::tags`](crate::Entry::tags).
+    pub fn tags<'t>(self, tags: impl IntoIterator<Item = &'t str>) -> Self {
+        Self(self.0.tags(tags))
+    }
+
+    /// As [`Entry::error_ttl_by`](crate::Entry::error_ttl_by).
+    pub fn error_ttl_by<E: 'static>(self, rule: impl Fn(&E) -> Duration + Send + Sync + 'static) -> Self {
+        Self(self.0.error_ttl_by(rule))
+    }
+
+    /// As [`Cache::get`](super::Cache::get).
+    ///
+    /// # Errors
+    /// As [`Cache::get`](super::Cache::get).
+    pub fn get<T: Storable<C, Form: Clone>>(self) -> Result<Option<T>, Error> {
+        wait(self.0.get())?
+    }
+
+    /// As [`Cache::get_arc`](super::Cache::get_arc).
+    ///
+    /// # Errors
+    /// As [`Cache::get`](super::Cache::get).
+    pub fn get_arc<T: Value>(self) -> Result<Option<Arc<T>>, Error> {
+        wait(self.0.get_arc())?
+    }
+
+    /// As [`Cache::set`](super::Cache::set).
+    ///
+    /// # Errors
+    /// As [`Cache::set`](super::Cache::set).
+    pub fn set<T: Storable<C>>(self, value: T) -> Result<(), Error> {
+        wait(self.0.set(value))?
+    }
+
+    /// As [`Cache::get_or_compute`](super::Cache::get_or_compute).
+    ///
+    /// # Errors
+    /// As [`Cache::get_or_compute`](super::Cache::get_or_compute).
+    pub fn get_or_compute<T, E>(self, compute: impl FnOnce() -> Result<T, E>) -> Result<T, ComputeError<E>>
+    where
+        T: Storable<C, Form: Clone>,
+        E: Send + Sync + 'static,
+    {
+        let form = self.compute(|_| compute().map(|value| value.into_form().into()))?;
+        Ok(T::from_form(Arc::unwrap_or_clone(form)))
+    }
+
+    /// As [`Cache::get_or_compute_arc`](super::Cache::get_or_compute_arc).
+    ///
+    /// # Errors
+    /// As [`Cache::get_or_compute`](super::Cache::get_or_compute).
+    pub fn get_or_compute_arc<T, E>(self, compute: impl FnOnce() -> Result<T, E>) -> Result<Arc<T>, ComputeError<E>>
+    where
+        T: Value,
+        E: Send + Sync + 'static,
+    {
+        self.compute(|_| compute().map(Revalidated::from))
+    }
+
+    /// As [`Cache::refresh`](super::Cache::refresh).
+    ///
+    /// # Errors
+    /// As [`Cache::get_or_compute`](super::Cache::get_or_compute).
+    pub fn refresh<T, E>(self, compute: impl FnOnce() -> Result<T, E>) -> Result<T, ComputeError<E>>
+    where
+        T: Storable<C, Form: Clone>,
+        E: Send + Sync + 'static,
+    {
+        Self(self.0.anew()).get_or_compute(compute)
+    }
+
+    /// As [`Entry::get_or_decide`](crate::Entry::get_or_decide).
+    ///
+    /// # Errors
+    /// As [`Cache::get_or_compute`](super::Cache::get_or_compute).
+    pub fn get_or_decide<T, E>(
+        self,
+        compute: impl FnOnce() -> Result<Computed<T>, E>,
+    ) -> Result<Arc<T>, ComputeError<E>>
+    where
+        T: Value,
+        E: Send + Sync + 'static,
+    {
+        self.compute(|_| compute().map(Revalidated::from))
+    }
+
+    /// As [`Entry::get_or_revalidate`](crate::Entry::get_or_revalidate).
+    ///
+    /// # Errors
+    /// As [`Cache::get_or_compute`](super::Cache::get_or_compute).
+    pub fn get_or_revalidate<T, E>(
+        self,
+        compute: impl FnOnce(Option<Previous<T>>) -> Result<Revalidated<T>, E>,
+    ) -> Result<Arc<T>, ComputeError<E>>
+    where
+        T: Value,
+        E: Send + Sync + 'static,
+    {
+        self.compute(compute)
+    }
+
+    fn compute<T, E>(
+        self,
+        compute: impl FnOnce(Option<Previous<T>>) -> Result<Revalidated<T>, E>,
+    ) -> Result<Arc<T>, ComputeError<E>>
+    where
+        T: Value,
+        E: Send + Sync + 'static,
+    {
+        check()?;
+        let rest = match self.0.begin::<T, E>()? {
+            Begun::Hit(value) => return Ok(value),
+            Begun::Rest(rest) => rest,
+        };
+        let (asker, thread) = ask::pair();
+        let mut compute = Some(compute);
+        thread.serve(rest.answer(move |previous| asker.ask(previous)), |previous| {
+            let compute = compute.take().expect("a flight begins its computation once");
+            compute(previous)
+        })
+    }
+}
+
+/// Without the key, which often carries personal data.
+impl<B: Backend, C: Codec, K> fmt::Debug for Entry<'_, B, C, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
