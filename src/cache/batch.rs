@@ -90,8 +90,8 @@ struct Batch<T> {
 
 impl<T> Batch<T> {
     /// What L1 says of each key.
-    fn of(looks: impl ExactSizeIterator<Item = Look<T>>) -> Self {
-        let (mut slots, mut missing) = (Vec::with_capacity(looks.len()), Vec::new());
+    fn of(looks: impl Iterator<Item = Look<T>>) -> Self {
+        let (mut slots, mut missing) = (Vec::with_capacity(looks.size_hint().0), Vec::new());
         let mut numbers: HashMap<Key, usize, RandomState> = HashMap::default();
         for look in looks {
             slots.push(match look {

@@ -1,6 +1,7 @@
 //! Computing what a batch lacks.
 
 use std::collections::HashMap;
+use std::iter;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use super::gather::{Answers, Gather, Load, Loading, Rules};
 use super::loaded::Loaded;
 use super::{Answer, Batch, Call, MOST, Slot, each};
 use crate::backends::Backend;
-use crate::cache::path::Miss;
+use crate::cache::path::{Look, Miss};
 use crate::cache::{Cache, Computed, Inner};
 use crate::codec::Codec;
 use crate::error::{ComputeError, Error, ErrorKind};
@@ -76,8 +77,19 @@ impl<B: Backend, C: Codec> Cache<B, C> {
             let mut answers = Vec::with_capacity(keys.len());
             let load = Arc::new(load);
             for few in keys.chunks(MOST) {
-                let found = Box::pin(self.inner.compute_few(few, &load)).await;
-                answers.extend(found.into_iter().map(value_of::<T, C, E>));
+                let hits = answers.len();
+                let miss = few.iter().find_map(|key| match self.inner.seek(key, &Options::default()) {
+                    Look::Hit(form) => {
+                        answers.push(Ok(Some(T::from_form(T::Form::clone(&form)))));
+                        None
+                    }
+                    Look::Miss(miss) => Some(*miss),
+                });
+                if let Some(miss) = miss {
+                    let rest = &few[answers.len() - hits..];
+                    let found = Box::pin(self.inner.compute_few(miss, rest, &load)).await;
+                    answers.extend(found.into_iter().map(value_of::<T, C, E>));
+                }
             }
             answers
         }
@@ -128,17 +140,21 @@ fn value_of<T: Storable<C, Form: Clone>, C, E>(answer: Answer<Arc<T::Form>, E>) 
 }
 
 impl<B: Backend, C: Codec> Inner<B, C> {
-    async fn compute_few<K, T, E>(self: &Arc<Self>, keys: &[K], load: &Arc<Load<K, T, E>>) -> Vec<Answer<Arc<T>, E>>
+    /// Answers some keys, of which L1 has no fresh value of the `first`.
+    async fn compute_few<K, T, E>(
+        self: &Arc<Self>,
+        first: Miss<T>,
+        keys: &[K],
+        load: &Arc<Load<K, T, E>>,
+    ) -> Vec<Answer<Arc<T>, E>>
     where
         K: IntoKey + Clone + 'static,
         T: Value,
         E: Send + Sync + 'static,
     {
         let options = Options::default();
-        let Batch { slots, missing } = Batch::of(keys.iter().map(|key| self.seek(key, &options)));
-        if missing.is_empty() {
-            return self.fill_slots(slots, Vec::new(), &[]);
-        }
+        let others = keys.iter().skip(1).map(|key| self.seek(key, &options));
+        let Batch { slots, missing } = Batch::of(iter::once(Look::Miss(Box::new(first))).chain(others));
         let mut own: HashMap<usize, &K> = HashMap::new();
         for (slot, key) in slots.iter().zip(keys) {
             if let Slot::Missing(number) = slot {
