@@ -8,10 +8,10 @@ use std::time::Duration;
 use cachekit::backends::{Memory, Redis};
 use cachekit::codec::{Checked, Postcard};
 use cachekit::testing::{Chaos, Fault, ManualClock};
-use cachekit::{Backend, Cache, CacheBuilder, ComputeError, Computed, ErrorKind, Intent, Loaded, Operation};
+use cachekit::{Backend, Cache, CacheBuilder, ComputeError, Computed, ErrorKind, Intent, Loaded, Operation, Settings};
 use tokio::task::JoinSet;
 
-use crate::servers::Server;
+use crate::servers::{PATIENCE, Server};
 use crate::support::{Broken, Slow, settle};
 
 type Users<B> = Cache<B, Checked<Postcard>>;
@@ -384,7 +384,16 @@ async fn large_batch_is_worked_on_piece_by_piece() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_processes_compute_each_key_of_overlapping_batches_once() {
     let (server, counts) = (Server::start(), Arc::new([const { AtomicUsize::new(0) }; 200]));
-    let processes = [0, 1].map(|_| users(Redis::from_url(&server.url()).unwrap()));
+    // A busy machine is to make no operation late, and no lease run out: what is late is computed all the same.
+    let mut patient = Settings::default();
+    patient.operation_timeout = Some(PATIENCE);
+    patient.lease_hold = Some(PATIENCE);
+    patient.lease_wait = Some(PATIENCE);
+    let processes = [0, 1].map(|_| {
+        let builder = CacheBuilder::new().intent(Intent::Production).namespace("users").settings(patient.clone());
+        let builder = builder.adaptive_timeout_enabled(false).backpressure_enabled(false);
+        builder.backend(Redis::from_url(&server.url()).unwrap()).build().unwrap()
+    });
     let mut tasks = JoinSet::new();
     for task in 0..100u64 {
         let (cache, counts) = (processes[task as usize % 2].clone(), Arc::clone(&counts));

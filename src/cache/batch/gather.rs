@@ -44,8 +44,8 @@ pub(crate) struct Gather<K, T, E> {
     state: Mutex<State<K, T, E>>,
 }
 
-/// How long keys that came wait at most for those that are sure to come: one that waits for a backend that hangs is to
-/// hold up no other.
+/// How long keys that came wait at most for the next of those that are sure to come: one that waits for a backend that
+/// hangs is to hold up no other.
 const PATIENCE: Duration = Duration::from_millis(100);
 
 /// When keys that came are loaded.
@@ -175,13 +175,22 @@ where
         let wait = if state.coming > 0 { PATIENCE } else { self.rules.window };
         let (gather, node) = (Arc::clone(self), Arc::clone(&state.group.node));
         let timer = tokio::spawn(async move {
-            gather.clock.sleep(wait).await;
-            let group = {
-                let mut state = gather.state();
-                let is_there = Arc::ptr_eq(&state.group.node, &node);
-                is_there.then(|| state.take())
-            };
-            group.into_iter().for_each(|group| gather.begin(group));
+            let mut known = 0;
+            loop {
+                gather.clock.sleep(wait).await;
+                let group = {
+                    let mut state = gather.state();
+                    let arrived = state.group.arrived.len();
+                    if !Arc::ptr_eq(&state.group.node, &node) {
+                        return;
+                    }
+                    let goes_on = state.coming > 0 && std::mem::replace(&mut known, arrived) < arrived;
+                    if goes_on { None } else { Some(state.take()) }
+                };
+                if let Some(group) = group {
+                    return gather.begin(group);
+                }
+            }
         });
         state.group.timer = Some(Timer(timer.abort_handle()));
     }
