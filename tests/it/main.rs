@@ -4,6 +4,7 @@
 mod accounting;
 mod bad_input;
 mod batches;
+mod blocking;
 mod bounds;
 mod cachekitio;
 mod chunks;
