@@ -4,6 +4,8 @@ use std::process::{Command, Stdio};
 
 use super::servers::Server;
 
+mod service;
+
 /// A `cargo` that is called as by a user without variables of the cache.
 fn cargo(verb: &str, target: [&str; 4]) -> Command {
     let mut command = Command::new(env!("CARGO"));
