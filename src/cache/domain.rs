@@ -84,8 +84,8 @@ impl<B: Backend, C: Codec> Cache<B, C> {
         self.domain_with(name, DomainSettings::new())
     }
 
-    /// Like [`domain`](Cache::domain), with settings of its own. Name them once, and clone the handle; whoever names them
-    /// again names the same.
+    /// Like [`domain`](Cache::domain), with settings of its own. Name them once, and clone the handle; a
+    /// second call must name the same.
     ///
     /// # Errors
     /// As [`domain`](Cache::domain), and [`ErrorKind::Config`] with a line for every setting that breaks its rule.

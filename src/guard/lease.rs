@@ -106,7 +106,7 @@ impl<B: Backend> Guard<B> {
         self.learned(self.executor(key).run(key, Operation::Set, attempt, fill).await)
     }
 
-    /// Whether the backend was seen to note that somebody waits for a lease, so that its holder hears of it.
+    /// Whether the backend was seen to note that a process waits for a lease, so that its holder hears of it.
     pub(crate) fn notes_waiters(&self) -> bool {
         self.notes_waiters.load(Relaxed)
     }

@@ -308,7 +308,7 @@ async fn batch_goes_on_without_its_caller_and_ends_with_close() {
 }
 
 #[tokio::test]
-async fn computation_that_nobody_waits_for_any_more_is_dropped_at_the_deadline() {
+async fn computation_of_a_batch_is_dropped_at_the_deadline() {
     let clock = ManualClock::new();
     let builder = CacheBuilder::new().intent(Intent::Minimal).clock(Arc::new(clock.clone()));
     let cache = builder.deadline(Duration::from_secs(3)).build().unwrap();

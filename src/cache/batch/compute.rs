@@ -139,6 +139,14 @@ fn value_of<T: Storable<C, Form: Clone>, C, E>(answer: Answer<Arc<T::Form>, E>) 
     answer.map(|value| value.map(|form| T::from_form(Arc::unwrap_or_clone(form))))
 }
 
+/// What is to be done with the keys that L1 lacks.
+struct Sorted<K, T, E> {
+    /// By their numbers, as far as they are known.
+    answers: Vec<Option<Answer<Arc<T>, E>>>,
+    stale: Vec<(Miss<T>, K)>,
+    absent: Vec<(usize, Miss<T>, K)>,
+}
+
 impl<B: Backend, C: Codec> Inner<B, C> {
     /// Answers some keys, of which L1 has no fresh value of the `first`.
     async fn compute_few<K, T, E>(
@@ -168,9 +176,21 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             let rules = Rules { window: WINDOW, most: MOST };
             Gather::new(Box::new(move |keys| load(keys)), rules, Arc::clone(&self.clock), self.id())
         };
+        let Sorted { mut answers, stale, absent } = self.sort(missing.into_iter().zip(found), &own);
+        self.renew_all(stale, &gather(load));
+        self.compute_all(absent, &gather(load), &mut answers).await;
+        self.fill_slots(slots, answers, &names)
+    }
+
+    /// Answers what is known of the keys that L1 lacks, and sorts the others out.
+    fn sort<K: Clone, T: Value, E>(
+        &self,
+        missing: impl ExactSizeIterator<Item = (Miss<T>, Option<Found<T>>)>,
+        own: &HashMap<usize, &K>,
+    ) -> Sorted<K, T, E> {
         let (mut stale, mut absent) = (Vec::new(), Vec::new());
-        let mut answers: Vec<Option<Answer<Arc<T>, E>>> = names.iter().map(|_| None).collect();
-        for (number, (mut miss, found)) in missing.into_iter().zip(found).enumerate() {
+        let mut answers: Vec<Option<Answer<Arc<T>, E>>> = (0..missing.len()).map(|_| None).collect();
+        for (number, (mut miss, found)) in missing.enumerate() {
             let Some(key) = own.get(&number).copied().cloned() else { continue };
             let known = found.map(|found| (found.value, found.age, found.in_l1));
             let age = if miss.early { Age::Early } else { Age::Stale };
@@ -191,9 +211,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
                 stale.push((miss, key));
             }
         }
-        self.renew_all(stale, &gather(load));
-        self.compute_all(absent, &gather(load), &mut answers).await;
-        self.fill_slots(slots, answers, &names)
+        Sorted { answers, stale, absent }
     }
 
     /// What the backend has of what is missing in L1. If it fails, the flights find out for themselves.

@@ -198,7 +198,7 @@ where
     /// Loads a group on a task, by the runtime of its first flight.
     fn begin(self: &Arc<Self>, group: Group<K, T, E>) {
         let Group { node, mut arrived, timer: _timer } = group;
-        // Of flights that were late nobody waits.
+        // Flights that were late wait no longer.
         arrived.retain(|arrived| !arrived.tell.is_closed());
         let Some(first) = arrived.first() else { return };
         let context = first.context.clone().enter(node, self.cache, first.key.clone(), false);
