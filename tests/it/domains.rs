@@ -1,20 +1,20 @@
 //! Domains of one cache, and typed caches over them.
 
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use cachekit::backends::{AnyBackend, Memory, Redis};
+use cachekit::backends::{AnyBackend, Memory, NoBackend, Redis};
 use cachekit::codec::{Checked, Json, Keyring, Postcard};
 use cachekit::testing::ManualClock;
 use cachekit::{
-    Backend, Cache, CacheBuilder, Codec, DomainSettings, ErrorKind, Event, Fetched, Intent, Loaded, Loader, Observer,
-    Outcome, Scope, TypedCache,
+    Backend, Cache, CacheBuilder, Codec, DomainSettings, ErrorKind, Event, Fetched, Intent, Loaded, Loader,
+    LoadingCache, Observer, Outcome, Scope, TypedCache,
 };
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 
-use crate::servers::{Server, eventually};
+use crate::servers::{PATIENCE, Server, eventually};
 use crate::support::{Broken, Slow, settle};
 
 fn shop<B: Backend>(backend: B) -> Cache<B, Checked<Postcard>> {
@@ -413,4 +413,45 @@ async fn fetch_says_whence_a_value_came_and_how_long_it_lives() {
     let unkept = here.entry("lone").ttl(Duration::from_secs(1)).fetch(|| async { Ok::<_, Broken>(7u32) });
     assert_eq!(unkept.await.unwrap().remaining().as_secs(), 1);
     assert_eq!(here.fetch("", || async { Ok::<_, Broken>(7u32) }).await.unwrap().into_value(), 7);
+}
+
+/// A loader that asks its own cache, as recursive ones do.
+#[derive(Clone, Default)]
+struct Factorials(Arc<OnceLock<LoadingCache<Factorials, NoBackend, Checked<Postcard>>>>);
+
+impl Loader for Factorials {
+    type Key = u64;
+    type Value = u64;
+    type Error = String;
+
+    async fn load(&self, number: &u64) -> Result<u64, String> {
+        let own = self.0.get().expect("set before the first load");
+        match number.checked_sub(1) {
+            None => Ok(1),
+            Some(below) => own.get(&below).await.map(|value| value * number).map_err(|error| error.to_string()),
+        }
+    }
+}
+
+#[tokio::test]
+async fn loader_that_asks_for_a_key_of_its_own_batch_is_refused_and_never_hangs() {
+    let builder = CacheBuilder::new().intent(Intent::Production).namespace("numbers");
+    let cache = builder.deadline(PATIENCE).build().unwrap();
+    let loader = Factorials::default();
+    let factorials = cache.typed("factorials").unwrap().with_loader(loader.clone());
+    let factorials = factorials.batch_window(Duration::from_millis(1));
+    assert!(loader.0.set(factorials.clone()).is_ok());
+    assert_eq!(factorials.get(&5).await.unwrap(), 120, "each asks for the next, in a batch of its own");
+    cache.clear().await.unwrap();
+    let found = factorials.get_many([3, 2, 1, 0]).await;
+    assert_eq!(found[3].as_ref().unwrap(), &1);
+    for found in &found[..3] {
+        let error = found.as_ref().unwrap_err().to_string();
+        assert!(error.contains("wait for itself"), "{error}");
+    }
+    assert_eq!(
+        factorials.get_many([3, 2, 1, 0]).await.into_iter().filter_map(Result::ok).count(),
+        2,
+        "0 is there by now"
+    );
 }
