@@ -80,7 +80,8 @@ const OVERHEAD: usize = 176;
 /// The fewest bytes for a shard: 32 entries of 1 KiB.
 const MIN_SHARE: usize = 32 * 1024;
 
-/// The life of an entry, in ticks: negative before the first.
+/// The life of an entry, in ticks: negative before the first. Of what was asked for without its tags the end alone is
+/// known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Times {
     pub(crate) made: i64,
@@ -187,7 +188,9 @@ impl L1 {
         if let Some((age, expires)) = node.life(Now { tick: now, orders: &self.orders }, is_due) {
             node.touch();
             let labels = if tagged { node.labels() } else { None };
-            let times = Times { made: node.made(), fresh_until: node.fresh_until(), expires };
+            // Who wants no tags wants no dates: a hit is spared them.
+            let (made, fresh_until) = if tagged { (node.made(), node.fresh_until()) } else { (0, 0) };
+            let times = Times { made, fresh_until, expires };
             return Some(Hit { held: Arc::clone(&node.held), age, times, labels });
         }
         self.forget(shard, hash, text);
