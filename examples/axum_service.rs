@@ -12,8 +12,6 @@
 
 use std::env;
 use std::error::Error;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use axum::extract::{Path, State};
@@ -23,7 +21,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use cachekit::backends::AnyBackend;
 use cachekit::codec::Standard;
-use cachekit::{Cache, CacheBuilder, ComputeError, DomainSettings, TypedCache, TypedEntry, Value};
+use cachekit::{Cache, CacheBuilder, ComputeError, DomainSettings, Outcome, TypedCache, TypedEntry, Value};
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio::signal;
@@ -108,14 +106,9 @@ async fn cached<T: Value + Clone>(
     entry: TypedEntry<'_, u64, T, AnyBackend, Standard>,
     load: impl Future<Output = Result<T, DatabaseError>> + Send + 'static,
 ) -> Result<Cached<T>, Failure> {
-    let computed = Arc::new(AtomicBool::new(false));
-    let is_miss = Arc::clone(&computed);
-    let compute = move || async move {
-        computed.store(true, Relaxed);
-        load.await
-    };
-    let value = entry.get_or_compute(compute).await?;
-    Ok(Cached { value, is_hit: !is_miss.load(Relaxed) })
+    let fetched = entry.fetch(move || load).await?;
+    // A request that joins the computation of another one costs the database nothing.
+    Ok(Cached { is_hit: fetched.outcome() != Outcome::Computed, value: fetched.into_value() })
 }
 
 async fn user(State(app): State<App>, Path(id): Path<u64>) -> Result<Cached<User>, Failure> {
