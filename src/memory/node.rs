@@ -117,6 +117,7 @@ impl Node {
     }
 
     /// The tick from which it is gone.
+    #[cold]
     pub(super) fn gone(&self) -> u64 {
         self.expires.saturating_add(self.grace.ticks())
     }
@@ -140,7 +141,8 @@ impl Node {
         Some((self.late_age(now.tick, is_due), self.expires))
     }
 
-    /// How old an entry is that is not calm any more.
+    /// How old an entry is that is not calm any more. Apart, so that a hit computes nothing of it ahead.
+    #[cold]
     fn late_age(&self, tick: u64, is_due: impl FnOnce(Lead, u64) -> bool) -> Age {
         if tick >= self.expires {
             return Age::Expired;
