@@ -1,8 +1,8 @@
 //! Waiting: what a backend tells of those who wait for a lease.
 //!
 //! A backend that can notes that a process was refused a lease, beside the lease, in the step that refuses it; and it
-//! tells the holder so when that ends the lease. So a holder learns without a question of its own whether anybody waits
-//! to hear of it. Both are told beside the answer, as a [late one](super::late) is asked about, so that wrappers need
+//! tells the holder so when that ends the lease. So a holder learns without a question of its own whether another process
+//! waits to hear of it. Both are told beside the answer, as a [late one](super::late) is asked about, so that wrappers need
 //! not know of it, and a backend that notes nothing need not say so.
 
 use std::cell::Cell;
@@ -13,8 +13,8 @@ tokio::task_local! {
     static NOTED: Cell<bool>;
 }
 
-/// Runs an operation on a lease. With what it gives comes whether the backend noted that another process waits: the caller who
-/// is refused the lease, or others for the lease that the caller ends.
+/// Runs an operation on a lease. With what it gives comes whether the backend noted that another process waits: the
+/// caller who is refused the lease, or others for the lease that the caller ends.
 pub(crate) async fn told<F: Future>(operation: F) -> (F::Output, bool) {
     let told = async {
         let output = operation.await;

@@ -2,14 +2,12 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::ask;
 use super::runtime::{check, wait};
 use crate::backends::Backend;
-use crate::cache::{self, Begun, Computed, Previous, Revalidated};
+use crate::cache::{self, Begun, Computed, Previous, Revalidated, entry_options};
 use crate::codec::Codec;
-use crate::config::Grace;
 use crate::error::{ComputeError, Error};
 use crate::key::IntoKey;
 use crate::seal::Value;
@@ -31,38 +29,8 @@ use crate::sensitive::Storable;
 #[must_use = "an entry does nothing until it is read, computed or set"]
 pub struct Entry<'a, B: Backend, C: Codec, K>(pub(super) cache::Entry<'a, B, C, K>);
 
-macro_rules! options {
-    ($($name:ident($($arg:ident: $type:ty)?);)*) => {$(
-        #[doc = concat!("As [`Entry::", stringify!($name), "`](crate::Entry::", stringify!($name), ").")]
-        pub fn $name(self, $($arg: $type)?) -> Self {
-            Self(self.0.$name($($arg)?))
-        }
-    )*};
-}
-
 impl<B: Backend, C: Codec, K: IntoKey> Entry<'_, B, C, K> {
-    options! {
-        ttl(ttl: Duration);
-        stale_if_error(grace: impl Into<Grace>);
-        soft_timeout(timeout: Duration);
-        deadline(deadline: Duration);
-        wait_for_write(wait: bool);
-        error_ttl(ttl: Duration);
-        skip_l1_read();
-        skip_l2_read();
-        skip_l1_write();
-        skip_l2_write();
-    }
-
-    /// As [`Entry::tags`](crate::Entry::tags).
-    pub fn tags<'t>(self, tags: impl IntoIterator<Item = &'t str>) -> Self {
-        Self(self.0.tags(tags))
-    }
-
-    /// As [`Entry::error_ttl_by`](crate::Entry::error_ttl_by).
-    pub fn error_ttl_by<E: 'static>(self, rule: impl Fn(&E) -> Duration + Send + Sync + 'static) -> Self {
-        Self(self.0.error_ttl_by(rule))
-    }
+    entry_options!(0);
 
     /// As [`Cache::get`](super::Cache::get).
     ///

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Inner;
-use super::computation::Computation;
+use super::computation::{Computation, IS_NO_BATCH};
 use crate::backends::Backend;
 use crate::codec::Codec;
 use crate::error::ComputeError;
@@ -134,7 +134,6 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         named: &[u64],
         compute: Computation<T, E>,
     ) -> Result<Answered<T>, ComputeError<E>> {
-        const NO_BATCH: &str = "only a batch computes no value, and takes that for an answer";
         let tags = self.tiers.tags(named);
         let complaint = Complaint::default();
         let (key, options) = match self.key(key) {
@@ -153,14 +152,14 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         };
         let Some(found) = found.filter(is_answer) else {
             let loaded = self.load(key, options, tags, (complaint, compute)).await;
-            return loaded.map(|answered| answered.expect(NO_BATCH));
+            return loaded.map(|answered| answered.expect(IS_NO_BATCH));
         };
         if let Some(staleness) = self.tiers.local.orders.staleness(|| self.clock.ticks()) {
             self.observers.served(staleness);
         }
-        let outcome = if found.age == Age::Stale { Outcome::Stale } else { Outcome::L1Hit };
+        let outcome = found.outcome();
         self.observers.tell(Event::Answered { key: &key, outcome });
-        if found.age == Age::Stale {
+        if outcome == Outcome::Stale {
             self.renew(key, options, tags, compute);
         }
         Ok(Answered::new(found, outcome))

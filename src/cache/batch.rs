@@ -130,9 +130,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
                 Some(value) => (Outcome::Stale, Some(value)),
                 None => match read.next().flatten() {
                     None => (Outcome::Absent, None),
-                    Some(Found { value, age: Age::Stale, .. }) => (Outcome::Stale, Some(value)),
-                    Some(Found { value, in_l1: true, .. }) => (Outcome::L1Hit, Some(value)),
-                    Some(Found { value, .. }) => (Outcome::L2Hit, Some(value)),
+                    Some(found) => (found.outcome(), Some(found.value)),
                 },
             };
             self.observers.tell(Event::Answered { key: &key, outcome });

@@ -44,6 +44,9 @@ pub(super) type Gathering = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// A computation that has begun. One of a batch may find that there is no value.
 pub(super) type Running<T, E> = Pin<Box<dyn Future<Output = Result<Option<Computed<Arc<T>>>, Arc<E>>> + Send>>;
 
+/// Why the answer of a call that is no batch's is a value.
+pub(super) const IS_NO_BATCH: &str = "only a batch computes no value, and takes that for an answer";
+
 /// The computations that begin together with one.
 pub(super) trait Party: Send + Sync {
     /// The others wait for this computation no longer: first, its call waits for something else.

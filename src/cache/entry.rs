@@ -22,9 +22,11 @@ use crate::tiers::Options;
 
 #[cfg(feature = "blocking")]
 mod begun;
+mod options;
 
 #[cfg(feature = "blocking")]
 pub(crate) use self::begun::Begun;
+pub(crate) use self::options::entry_options;
 
 /// A call under way: a key, and what this call asks for beyond the cache's policy.
 ///
@@ -212,10 +214,9 @@ impl<'a, B: Backend, C: Codec, K: IntoKey> Entry<'a, B, C, K> {
     {
         async move {
             self.check::<E>()?;
-            let form = match self.cache.inner.seek(&self.key, &self.options) {
+            let form = match self.seek() {
                 Look::Hit(form) => T::Form::clone(&form),
-                Look::Miss(mut miss) => {
-                    miss.tags = self.cache.inner.tiers.tags(&self.tags);
+                Look::Miss(miss) => {
                     let finish = |value: T| Computed::new(value.into_form()).also(self.tags);
                     let compute = computation::boxed(compute, finish).keeping_errors(self.error_ttl);
                     self.cache.inner.answer(miss, self.options, compute).await.map(Arc::unwrap_or_clone)?
@@ -345,10 +346,9 @@ impl<'a, B: Backend, C: Codec, K: IntoKey> Entry<'a, B, C, K> {
     {
         async move {
             self.check::<E>()?;
-            match self.cache.inner.seek(&self.key, &self.options) {
+            match self.seek() {
                 Look::Hit(value) => Ok(value),
-                Look::Miss(mut miss) => {
-                    miss.tags = self.cache.inner.tiers.tags(&self.tags);
+                Look::Miss(miss) => {
                     let compute = computation::revalidating(compute, self.tags).keeping_errors(self.error_ttl);
                     self.cache.inner.answer(miss, self.options, compute).await
                 }
@@ -360,6 +360,16 @@ impl<'a, B: Backend, C: Codec, K: IntoKey> Entry<'a, B, C, K> {
     fn check<E: 'static>(&self) -> Result<(), Error> {
         self.error_ttl.as_deref().map_or(Ok(()), ErrorTtl::check::<E>)?;
         self.options.check()
+    }
+
+    /// Looks in L1 for a call that can compute, and that names these tags.
+    #[inline]
+    fn seek<T: Value>(&self) -> Look<T> {
+        let mut look = self.cache.inner.seek(&self.key, &self.options);
+        if let Look::Miss(miss) = &mut look {
+            miss.tags = self.cache.inner.tiers.tags(&self.tags);
+        }
+        look
     }
 
     /// The shared value, by what `decide` makes of what is computed.
@@ -376,10 +386,9 @@ impl<'a, B: Backend, C: Codec, K: IntoKey> Entry<'a, B, C, K> {
     {
         async move {
             self.check::<E>()?;
-            match self.cache.inner.seek(&self.key, &self.options) {
+            match self.seek() {
                 Look::Hit(value) => Ok(value),
-                Look::Miss(mut miss) => {
-                    miss.tags = self.cache.inner.tiers.tags(&self.tags);
+                Look::Miss(miss) => {
                     let compute = computation::boxed(compute, |value| decide(value).also(self.tags));
                     let compute = compute.keeping_errors(self.error_ttl);
                     self.cache.inner.answer(miss, self.options, compute).await

@@ -17,7 +17,7 @@ use crate::invalidate::Subscription;
 use crate::key::{IntoKey, Key};
 use crate::memory::Age;
 use crate::seal::Value;
-use crate::tiers::{Found, Options};
+use crate::tiers::Options;
 
 impl<B: Backend, C: Codec> Inner<B, C> {
     pub(super) async fn fetch<T: Value>(&self, key: &impl IntoKey, options: Options) -> Result<Option<Arc<T>>, Error> {
@@ -39,14 +39,10 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             self.listen().await;
         }
         let (found, failure) = self.consult::<T>(&key, options, Question::plain(&complaint)).await;
-        let (outcome, value) = match (found, failure) {
-            (Some(Found { value, age: Age::Fresh | Age::Early, in_l1: true, .. }), _) => {
-                (Outcome::L1Hit, Ok(Some(value)))
-            }
-            (Some(Found { value, age: Age::Fresh | Age::Early, .. }), _) => (Outcome::L2Hit, Ok(Some(value))),
-            (Some(Found { value, age: Age::Stale, .. }), _) => (Outcome::Stale, Ok(Some(value))),
-            (_, Some(error)) => (Outcome::Failed, Err(error)),
-            (_, None) => (Outcome::Absent, Ok(None)),
+        let (outcome, value) = match (found.filter(|found| found.age != Age::Expired), failure) {
+            (Some(found), _) => (found.outcome(), Ok(Some(found.value))),
+            (None, Some(error)) => (Outcome::Failed, Err(error)),
+            (None, None) => (Outcome::Absent, Ok(None)),
         };
         self.observers.tell(Event::Answered { key: &key, outcome });
         value

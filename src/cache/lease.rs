@@ -72,9 +72,9 @@ impl<B: Backend, C: Codec> Inner<B, C> {
 }
 
 impl<B: Backend> Shared<B> {
-    /// For how long a lease of `key` is asked for that is to hold `least`: longer where the way to the backend is long, and where
-    /// many computations are under way. A lease is renewed each third of its time, so with a millisecond for each
-    /// computation the process renews 3,000 a second at most.
+    /// For how long a lease of `key` is asked for that is to hold `least`: longer where the way to the backend is long,
+    /// and where many computations are under way. A lease is renewed each third of its time, so with a millisecond for
+    /// each computation the process renews 3,000 a second at most.
     pub(super) fn hold_for(&self, key: &Key, least: Duration) -> Duration {
         let hold = least.max(Duration::from_millis(self.flights.len() as u64).min(LONGEST));
         self.l2.guard.as_ref().map_or(hold, |guard| guard.hold(key, hold))

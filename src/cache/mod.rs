@@ -69,6 +69,7 @@ pub use self::domain::DomainSettings;
 #[cfg(feature = "blocking")]
 pub(crate) use self::entry::Begun;
 pub use self::entry::Entry;
+pub(crate) use self::entry::entry_options;
 pub use self::health::Health;
 pub use self::previous::{Previous, Revalidated};
 

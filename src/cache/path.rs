@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::Inner;
 use super::answered::Answered;
-use super::computation::{Computation, Job};
+use super::computation::{Computation, IS_NO_BATCH, Job};
 use super::queue::Task;
 use crate::backends::Backend;
 use crate::clock::{check_time, millis, within};
@@ -44,6 +44,13 @@ pub(super) struct Miss<T> {
     pub(super) is_stand_in: bool,
 }
 
+impl<T> Miss<T> {
+    /// What the call counts as, if what is stale, or is to be renewed, answers it.
+    pub(super) fn outcome(&self) -> Outcome {
+        if self.early { Outcome::L1Hit } else { Outcome::Stale }
+    }
+}
+
 /// A call that joins a flight.
 #[derive(Clone, Copy)]
 struct Joined<'a> {
@@ -63,7 +70,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         compute: Computation<T, E>,
     ) -> Result<Arc<T>, ComputeError<E>> {
         let answer = self.answer_if_any(miss, options, compute).await;
-        answer.map(|answer| answer.expect("only a batch computes no value, and takes that for an answer"))
+        answer.map(|answer| answer.expect(IS_NO_BATCH))
     }
 
     /// Like [`answer`](Self::answer), for a computation that may find that there is no value.
@@ -75,12 +82,12 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     ) -> impl Future<Output = Result<Option<Arc<T>>, ComputeError<E>>> + Send {
         // Boxed, so that the future of a hit is small.
         Box::pin(async move {
+            let outcome = miss.outcome();
             let Miss { key, stale, early, tags, complaint, is_stand_in } = *miss;
             let options = if is_stand_in { options.unfindable() } else { self.bypass(&key, options) };
             let options = Options { early, ..options };
             match stale {
                 Some(value) if self.policy().background => {
-                    let outcome = if early { Outcome::L1Hit } else { Outcome::Stale };
                     self.observers.tell(Event::Answered { key: &key, outcome });
                     self.renew(key, options, tags, compute);
                     Ok(Some(value))

@@ -215,7 +215,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         }
         let (value, labels) = (Arc::clone(&found.value), found.labels.clone().unwrap_or_default());
         let Found { times, in_l1, .. } = *found;
-        flight.fall_back_on(Fallback { value, labels, times, in_l1, outcome: outcome_of(found) });
+        flight.fall_back_on(Fallback { value, labels, times, in_l1, outcome: found.outcome() });
         if !matches!(found.age, Age::Early | Age::Stale) || !self.policy().background {
             return false;
         }
@@ -302,16 +302,8 @@ impl<B: Backend, C: Codec> Inner<B, C> {
 }
 
 fn ending<T, E>(found: &Found<T>) -> Ending<T, E> {
-    let source = outcome_of(found);
+    let source = found.outcome();
     let tags = found.labels.as_ref().map(|labels| Arc::clone(&labels.tags)).unwrap_or_default();
     let Times { expires, .. } = found.times;
     Ending::Value { value: Arc::clone(&found.value), source, expires, times: found.times, tags }
-}
-
-fn outcome_of<T>(found: &Found<T>) -> Outcome {
-    match found.age {
-        Age::Fresh | Age::Early if found.in_l1 => Outcome::L1Hit,
-        Age::Fresh | Age::Early => Outcome::L2Hit,
-        Age::Stale | Age::Expired => Outcome::Stale,
-    }
 }

@@ -7,6 +7,8 @@
 
 use std::time::Duration;
 
+use super::span::{pack, unpack};
+
 /// The lead of an entry, in ticks, in the 16 bits that an entry of L1 has to spare: eleven of the number, and five that
 /// say how far they are shifted. So it is right to a two-thousandth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -20,13 +22,11 @@ impl Lead {
     /// That of an entry whose computation took `cost`. Zero where `beta` is.
     pub(crate) fn new(cost: Duration, beta: f64) -> Self {
         let ticks = (cost.as_secs_f64() * 1_000.0 * beta).round() as u64;
-        let shift = (u64::BITS - ticks.leading_zeros()).saturating_sub(BITS).min(31);
-        let number = (ticks >> shift).min((1 << BITS) - 1);
-        Self((shift << BITS) as u16 | number as u16)
+        Self(pack(ticks, BITS) as u16)
     }
 
     fn ticks(self) -> u64 {
-        (u64::from(self.0) % (1 << BITS)) << (self.0 >> BITS)
+        unpack(self.0.into(), BITS)
     }
 
     /// How long before the end reads begin to draw, in ticks.

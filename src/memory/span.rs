@@ -1,20 +1,28 @@
-//! A length of time in 32 bits, because each entry of L1 has two.
+//! A length of time in few bits, because each entry of L1 has several.
+
+/// A number of so many bits, above them how far it is shifted: together the largest that is no larger than `ticks`.
+pub(super) fn pack(ticks: u64, bits: u32) -> u32 {
+    let shift = (u64::BITS - ticks.leading_zeros()).saturating_sub(bits).min(31);
+    shift << bits | (ticks >> shift).min((1 << bits) - 1) as u32
+}
+
+pub(super) fn unpack(packed: u32, bits: u32) -> u64 {
+    (u64::from(packed) & ((1 << bits) - 1)) << (packed >> bits)
+}
 
 /// Ticks: 27 bits of a number, and five that say how far they are shifted. Exact up to 37 hours, and never too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Span(u32);
 
 const BITS: u32 = 27;
-const NUMBER: u64 = (1 << BITS) - 1;
 
 impl Span {
     pub(super) fn new(ticks: u64) -> Self {
-        let shift = (u64::BITS - ticks.leading_zeros()).saturating_sub(BITS).min(31);
-        Self(shift << BITS | (ticks >> shift).min(NUMBER) as u32)
+        Self(pack(ticks, BITS))
     }
 
     pub(super) fn ticks(self) -> u64 {
-        (u64::from(self.0) & NUMBER) << (self.0 >> BITS)
+        unpack(self.0, BITS)
     }
 }
 

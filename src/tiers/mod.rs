@@ -12,7 +12,7 @@ use crate::clock::{Clock, millis};
 use crate::codec::Codec;
 use crate::config::Policy;
 use crate::error::{Error, ErrorKind};
-use crate::event::{Complaint, Event, Observers, Unreadable};
+use crate::event::{Complaint, Event, Observers, Outcome, Unreadable};
 use crate::frame::{Labels, Tags};
 use crate::guard::{Guard, check_size};
 use crate::invalidate::{Ledgers, Local, RetryQueue};
@@ -93,6 +93,15 @@ pub(crate) struct Found<T> {
 }
 
 impl<T> Found<T> {
+    /// What a call that it answers counts as.
+    pub(crate) fn outcome(&self) -> Outcome {
+        match self.age {
+            Age::Fresh | Age::Early if self.in_l1 => Outcome::L1Hit,
+            Age::Fresh | Age::Early => Outcome::L2Hit,
+            Age::Stale | Age::Expired => Outcome::Stale,
+        }
+    }
+
     pub(crate) fn tags(&self) -> &[u64] {
         self.labels.as_ref().map_or(&[], |labels| &labels.tags)
     }

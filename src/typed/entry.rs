@@ -3,13 +3,11 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::Borrowed;
 use crate::backends::Backend;
-use crate::cache::{Computed, Entry, Fetched, Previous, Revalidated};
+use crate::cache::{Computed, Entry, Fetched, Previous, Revalidated, entry_options};
 use crate::codec::Codec;
-use crate::config::Grace;
 use crate::error::{ComputeError, Error};
 use crate::key::IntoKey;
 use crate::seal::Value;
@@ -34,45 +32,12 @@ pub struct TypedEntry<'a, Q: ?Sized, V, B: Backend, C: Codec> {
     value: PhantomData<fn() -> V>,
 }
 
-macro_rules! options {
-    ($($name:ident($($arg:ident: $type:ty)?);)*) => {$(
-        #[doc = concat!("As [`Entry::", stringify!($name), "`].")]
-        pub fn $name(mut self, $($arg: $type)?) -> Self {
-            self.entry = self.entry.$name($($arg)?);
-            self
-        }
-    )*};
-}
-
 impl<'a, Q: IntoKey + ?Sized, V: Storable<C>, B: Backend, C: Codec> TypedEntry<'a, Q, V, B, C> {
     pub(super) fn new(entry: Entry<'a, B, C, Borrowed<'a, Q>>) -> Self {
         Self { entry, value: PhantomData }
     }
 
-    options! {
-        ttl(ttl: Duration);
-        stale_if_error(grace: impl Into<Grace>);
-        soft_timeout(timeout: Duration);
-        deadline(deadline: Duration);
-        wait_for_write(wait: bool);
-        error_ttl(ttl: Duration);
-        skip_l1_read();
-        skip_l2_read();
-        skip_l1_write();
-        skip_l2_write();
-    }
-
-    /// As [`Entry::tags`].
-    pub fn tags<'t>(mut self, tags: impl IntoIterator<Item = &'t str>) -> Self {
-        self.entry = self.entry.tags(tags);
-        self
-    }
-
-    /// As [`Entry::error_ttl_by`].
-    pub fn error_ttl_by<E: 'static>(mut self, rule: impl Fn(&E) -> Duration + Send + Sync + 'static) -> Self {
-        self.entry = self.entry.error_ttl_by(rule);
-        self
-    }
+    entry_options!(entry);
 
     /// As [`Entry::get`].
     ///

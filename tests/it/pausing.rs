@@ -27,7 +27,7 @@ fn operations(control: &ChaosControl) -> u64 {
     ALL.iter().map(|operation| control.count(*operation)).sum()
 }
 
-/// A cache with leases, a ledger and a bus, none of which works in the background without being asked.
+/// A cache with leases, a ledger and a bus that asks its backend nothing but what a call needs.
 fn builder<B: Backend>(clock: &ManualClock, backend: B) -> CacheBuilder<B, Postcard, Intent::Production> {
     let builder = CacheBuilder::new().intent(Intent::Production).backend(backend).clock(Arc::new(clock.clone()));
     builder.jitter(false).swr_enabled(false).breaker_enabled(false).adaptive_timeout_enabled(false)

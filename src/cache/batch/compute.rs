@@ -12,7 +12,7 @@ use crate::backends::Backend;
 use crate::cache::path::{Look, Miss};
 use crate::cache::{Cache, Computed, Inner};
 use crate::codec::Codec;
-use crate::error::{ComputeError, Error, ErrorKind};
+use crate::error::{Error, ErrorKind};
 use crate::event::{Event, Outcome};
 use crate::key::{IntoKey, Key};
 use crate::memory::Age;
@@ -163,51 +163,45 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         let options = Options::default();
         let others = keys.iter().skip(1).map(|key| self.seek(key, &options));
         let Batch { slots, missing } = Batch::of(iter::once(Look::Miss(Box::new(first))).chain(others));
-        let mut own: HashMap<usize, &K> = HashMap::new();
+        // Numbers are given in the order in which their keys come first.
+        let mut own: Vec<K> = Vec::with_capacity(missing.len());
         for (slot, key) in slots.iter().zip(keys) {
-            if let Slot::Missing(number) = slot {
-                own.entry(*number).or_insert(key);
+            if matches!(slot, Slot::Missing(number) if *number == own.len()) {
+                own.push(key.clone());
             }
         }
         let names: Vec<Key> = missing.iter().map(|miss| miss.key.clone()).collect();
-        let found = self.read_for(&missing, &names).await;
-        let gather = |load: &Arc<Load<K, T, E>>| {
+        let found = self.read_for(&missing).await;
+        let gather = || {
             let load = Arc::clone(load);
             let rules = Rules { window: WINDOW, most: MOST };
             Gather::new(Box::new(move |keys| load(keys)), rules, Arc::clone(&self.clock), self.id())
         };
-        let Sorted { mut answers, stale, absent } = self.sort(missing.into_iter().zip(found), &own);
-        self.renew_all(stale, &gather(load));
-        self.compute_all(absent, &gather(load), &mut answers).await;
+        let Sorted { mut answers, stale, absent } = self.sort(missing.into_iter().zip(own).zip(found));
+        self.renew_all(stale, &gather());
+        self.compute_all(absent, &gather(), &mut answers).await;
         self.fill_slots(slots, answers, &names)
     }
 
     /// Answers what is known of the keys that L1 lacks, and sorts the others out.
-    fn sort<K: Clone, T: Value, E>(
+    fn sort<K, T: Value, E>(
         &self,
-        missing: impl ExactSizeIterator<Item = (Miss<T>, Option<Found<T>>)>,
-        own: &HashMap<usize, &K>,
+        missing: impl ExactSizeIterator<Item = ((Miss<T>, K), Option<Found<T>>)>,
     ) -> Sorted<K, T, E> {
         let (mut stale, mut absent) = (Vec::new(), Vec::new());
         let mut answers: Vec<Option<Answer<Arc<T>, E>>> = (0..missing.len()).map(|_| None).collect();
-        for (number, (mut miss, found)) in missing.enumerate() {
-            let Some(key) = own.get(&number).copied().cloned() else { continue };
-            let known = found.map(|found| (found.value, found.age, found.in_l1));
-            let age = if miss.early { Age::Early } else { Age::Stale };
-            let known = known.or_else(|| miss.stale.clone().map(|value| (value, age, true)));
-            miss.early = matches!(known, Some((_, Age::Early, _)));
-            let outcome = match &known {
-                Some((_, Age::Fresh | Age::Early, true)) => Outcome::L1Hit,
-                Some((_, Age::Fresh | Age::Early, false)) => Outcome::L2Hit,
-                Some((_, Age::Stale, _)) if self.policy().background => Outcome::Stale,
-                _ => {
-                    absent.push((number, miss, key));
-                    continue;
-                }
+        let background = self.policy().background;
+        for (number, ((mut miss, key), found)) in missing.enumerate() {
+            miss.early |= found.as_ref().is_some_and(|found| found.age == Age::Early);
+            let read = found.map(|found| (found.outcome(), found.value));
+            let known = read.or_else(|| Some((miss.outcome(), Arc::clone(miss.stale.as_ref()?))));
+            let Some((outcome, value)) = known.filter(|(outcome, _)| *outcome != Outcome::Stale || background) else {
+                absent.push((number, miss, key));
+                continue;
             };
             self.observers.tell(Event::Answered { key: &miss.key, outcome });
-            answers[number] = known.map(|(value, ..)| Ok(Some(value)));
-            if outcome == Outcome::Stale || miss.early && self.policy().background {
+            answers[number] = Some(Ok(Some(value)));
+            if outcome == Outcome::Stale || miss.early && background {
                 stale.push((miss, key));
             }
         }
@@ -215,12 +209,11 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     }
 
     /// What the backend has of what is missing in L1. If it fails, the flights find out for themselves.
-    async fn read_for<T: Value>(&self, missing: &[Miss<T>], names: &[Key]) -> Vec<Option<Found<T>>> {
-        let is_asked = |miss: &&Miss<T>| !miss.is_stand_in && miss.stale.is_none();
-        let asked: Vec<Key> = missing.iter().filter(is_asked).map(|miss| miss.key.clone()).collect();
+    async fn read_for<T: Value>(&self, missing: &[Miss<T>]) -> Vec<Option<Found<T>>> {
+        let is_asked = |miss: &Miss<T>| !miss.is_stand_in && miss.stale.is_none();
+        let asked: Vec<Key> = missing.iter().filter(|miss| is_asked(miss)).map(|miss| miss.key.clone()).collect();
         let mut found = self.read_many::<T>(&asked).await.unwrap_or_default().into_iter();
-        let due = missing.iter().map(|miss| is_asked(&miss));
-        due.zip(names).map(|(is_asked, _)| if is_asked { found.next().flatten() } else { None }).collect()
+        missing.iter().map(|miss| if is_asked(miss) { found.next().flatten() } else { None }).collect()
     }
 
     /// Renews what is stale, or near its end, in the background.
@@ -287,16 +280,9 @@ impl<B: Backend, C: Codec> Inner<B, C> {
                 if std::mem::replace(&mut told[number], true) {
                     self.observers.tell(Event::Answered { key: &names[number], outcome: Outcome::Joined });
                 }
-                answers[number].as_ref().map_or_else(lost, |answer| clone_of(answer))
+                answers[number].clone().unwrap_or_else(lost)
             }
         };
         slots.into_iter().map(&mut answer).collect()
-    }
-}
-
-fn clone_of<T, E>(answer: &Answer<Arc<T>, E>) -> Answer<Arc<T>, E> {
-    match answer {
-        Ok(value) => Ok(value.clone()),
-        Err(error) => Err(ComputeError::clone(error)),
     }
 }

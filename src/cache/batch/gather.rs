@@ -161,7 +161,7 @@ where
         let group = {
             let mut state = self.state();
             state.coming -= 1;
-            if state.coming == 0 { Some(state.take()) } else { None }
+            (state.coming == 0).then(|| state.take())
         };
         group.into_iter().for_each(|group| self.begin(group));
     }
@@ -185,7 +185,7 @@ where
                         return;
                     }
                     let goes_on = state.coming > 0 && std::mem::replace(&mut known, arrived) < arrived;
-                    if goes_on { None } else { Some(state.take()) }
+                    (!goes_on).then(|| state.take())
                 };
                 if let Some(group) = group {
                     return gather.begin(group);
@@ -195,7 +195,7 @@ where
         state.group.timer = Some(Timer(timer.abort_handle()));
     }
 
-    /// Loads a group on a task, by the runtime of its first flight.
+    /// Loads a group on a task.
     fn begin(self: &Arc<Self>, group: Group<K, T, E>) {
         let Group { node, mut arrived, timer: _timer } = group;
         // Flights that were late wait no longer.
@@ -256,10 +256,7 @@ async fn all_left<K: Send, T: Send + Sync, E: Send + Sync>(arrived: &mut [Arrive
 
 /// Tells each flight what was loaded for its key.
 fn deliver<K, T, E>(arrived: Vec<Arrived<K, T, E>>, loaded: Result<Result<Answers<T, E>, E>, Arc<str>>) {
-    let mut answers = match loaded {
-        Ok(loaded) => Ok(loaded.map_err(Arc::new)),
-        Err(message) => Err(message),
-    };
+    let mut answers = loaded.map(|loaded| loaded.map_err(Arc::new));
     for Arrived { key, tell, .. } in arrived {
         let delivery = match &mut answers {
             Err(message) => Delivery::Panicked(Arc::clone(message)),

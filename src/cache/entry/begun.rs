@@ -32,13 +32,11 @@ impl<'a, B: Backend, C: Codec, K: IntoKey> Entry<'a, B, C, K> {
     /// Looks in L1, for a computation whose errors are of type `E`.
     pub(crate) fn begin<T: Value, E: 'static>(self) -> Result<Begun<'a, B, C, T>, Error> {
         self.check::<E>()?;
-        let Self { cache, key, options, tags, error_ttl } = self;
-        Ok(match cache.inner.seek(&key, &options) {
+        let look = self.seek();
+        let Self { cache, options, tags, error_ttl, .. } = self;
+        Ok(match look {
             Look::Hit(value) => Begun::Hit(value),
-            Look::Miss(mut miss) => {
-                miss.tags = cache.inner.tiers.tags(&tags);
-                Begun::Rest(Rest { cache, miss, options, tags, error_ttl })
-            }
+            Look::Miss(miss) => Begun::Rest(Rest { cache, miss, options, tags, error_ttl }),
         })
     }
 }

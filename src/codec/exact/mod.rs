@@ -57,7 +57,7 @@ pub(super) trait Format {
 pub(crate) struct Reading {
     schema: &'static Schema,
     is_doubtful: AtomicBool,
-    /// The name of the type, if it is asked about and the value is none of it.
+    /// The name of the type that is tried out, where what is written only stands in for values of that type.
     trial: Option<&'static str>,
 }
 

@@ -46,7 +46,7 @@ impl<B: Backend, C: Codec> Process<B, C> {
                     self.judge_read(call, Ok(found));
                 }
             }
-            // A batch that fails answers none of its calls.
+            // The cache may have counted any key of a batch that fails.
             Err(error) => {
                 self.perhaps.fetch_add(calls.len() as u64, SeqCst);
                 calls.iter().for_each(|call| self.judge_read(call, Err(error.clone())));
