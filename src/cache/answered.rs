@@ -13,7 +13,7 @@ use crate::event::{Complaint, Event, Outcome};
 use crate::flight::Fallback;
 use crate::frame::{self, Tags};
 use crate::key::IntoKey;
-use crate::memory::{Age, Times};
+use crate::memory::{Age, Lead, Times};
 use crate::seal::Value;
 use crate::tiers::{Found, Options};
 
@@ -143,11 +143,14 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             }
             Err(error) => (self.stand_in_key(&error), options.unfindable()),
         };
-        let found =
-            if options.skip_l1_read { None } else { self.tiers.look_tagged::<T>(&key, false, &complaint).await };
+        let found = match options.skip_l1_read {
+            true => None,
+            false => self.tiers.look_tagged::<T>(&key, Lead::is_drawn, &complaint).await,
+        };
+        let options = Options { early: found.as_ref().is_some_and(|found| found.age == Age::Early), ..options };
         let is_answer = |found: &Found<T>| match found.age {
-            Age::Fresh | Age::Early => true,
-            Age::Stale => self.policy().background,
+            Age::Fresh => true,
+            Age::Early | Age::Stale => self.policy().background,
             Age::Expired => false,
         };
         let Some(found) = found.filter(is_answer) else {
@@ -159,7 +162,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         }
         let outcome = found.outcome();
         self.observers.tell(Event::Answered { key: &key, outcome });
-        if outcome == Outcome::Stale {
+        if outcome == Outcome::Stale || options.early {
             self.renew(key, options, tags, compute);
         }
         Ok(Answered::new(found, outcome))

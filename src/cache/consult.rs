@@ -58,8 +58,11 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         question: &mut Question<'_, B>,
     ) -> (Option<Found<T>>, Option<Error>) {
         let complaint = question.complaint;
-        let found =
-            if options.skip_l1_read { None } else { self.tiers.look_tagged::<T>(key, options.early, complaint).await };
+        let found = if options.skip_l1_read {
+            None
+        } else {
+            self.tiers.look_tagged::<T>(key, |_, _| options.early, complaint).await
+        };
         if options.skip_l2_read || found.as_ref().is_some_and(|found| found.age == Age::Fresh) {
             return (found, None);
         }

@@ -252,9 +252,10 @@ impl<'a, B: Backend, C: Codec, K: IntoKey> Entry<'a, B, C, K> {
         Fut: Future<Output = Result<T, E>> + Send + 'static,
     {
         async move {
-            self.options.check()?;
+            self.check::<E>()?;
             let (inner, tags) = (&self.cache.inner, self.tags.clone());
             let compute = computation::boxed(compute, |value: T| Computed::new(value.into_form()).also(tags));
+            let compute = compute.keeping_errors(self.error_ttl);
             let answered = inner.answer_whole(&self.key, self.options, &self.tags, compute).await?;
             Ok(answered.seen(inner.clock.ticks(), |form| T::from_form(Arc::unwrap_or_clone(form))))
         }

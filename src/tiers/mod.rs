@@ -194,17 +194,17 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
         Some(Found { value, age, in_l1: true, times, labels })
     }
 
-    /// What L1 holds for a key, if it is a `T`, with its tags. What is near its end is taken for old, if the call is
-    /// `early`.
+    /// What L1 holds for a key, if it is a `T`, with its tags. Of what is near its end, `is_due` says whether it is to be
+    /// renewed.
     pub(crate) async fn look_tagged<T: Value>(
         &self,
         key: &Key,
-        early: bool,
+        is_due: impl FnOnce(Lead, u64) -> bool,
         complaint: &Complaint,
     ) -> Option<Found<T>> {
         let (hash, text) = (key.hash64(), key.as_str());
         let l1 = self.local.l1.as_ref()?;
-        let Hit { held, age, times, labels } = l1.get_tagged(hash, text, self.clock.ticks(), |_, _| early)?;
+        let Hit { held, age, times, labels } = l1.get_tagged(hash, text, self.clock.ticks(), is_due)?;
         let value = if C::CONFIDENTIAL {
             match held.downcast_ref::<Bytes>().ok_or(Unreadable::Foreign) {
                 Ok(sealed) => self.open_alone(key, sealed).await.map(Arc::new),

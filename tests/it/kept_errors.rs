@@ -99,6 +99,27 @@ async fn a_call_says_how_long_its_error_is_kept_by_a_time_or_by_a_function() {
 }
 
 #[tokio::test]
+async fn fetch_keeps_errors_as_the_call_says() {
+    let clock = ManualClock::new();
+    let cache = builder(&clock, memory(&clock)).build().unwrap();
+    let runs = Arc::default();
+    let by = |error: &Broken| if error.0 == "down" { secs(3) } else { secs(30) };
+    for (number, call) in [cache.entry(1).error_ttl(secs(3)), cache.entry(2).error_ttl_by(by)].into_iter().enumerate() {
+        let key = number as i32 + 1;
+        assert!(call.fetch(down(&runs)).await.is_err());
+        clock.advance(Duration::from_millis(2_999));
+        assert!(cache.fetch(key, down(&runs)).await.is_err());
+        assert_eq!(runs.load(SeqCst), number * 2 + 1);
+        clock.advance(Duration::from_millis(1));
+        assert!(cache.fetch(key, down(&runs)).await.is_err());
+        assert_eq!(runs.load(SeqCst), number * 2 + 2);
+    }
+    let other = cache.entry(3).error_ttl_by(|_: &std::io::Error| secs(3)).fetch(down(&runs)).await;
+    assert!(matches!(&other, Err(ComputeError::Cache(error)) if error.kind() == ErrorKind::Argument), "{other:?}");
+    assert_eq!(runs.load(SeqCst), 4, "and nothing is computed");
+}
+
+#[tokio::test]
 async fn a_change_of_the_key_or_a_tag_here_or_elsewhere_ends_it() {
     for (number, elsewhere) in (0..6).flat_map(|number| [(number, false), (number, true)]) {
         let clock = ManualClock::new();

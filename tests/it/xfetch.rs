@@ -7,7 +7,7 @@ use std::time::Duration;
 use cachekit::backends::Memory;
 use cachekit::codec::Postcard;
 use cachekit::testing::{Chaos, ManualClock};
-use cachekit::{Backend, Cache, CacheBuilder, Clock, Intent, Loaded, Operation, Stats};
+use cachekit::{Backend, Cache, CacheBuilder, Clock, Intent, Loaded, Operation, Outcome, Stats};
 
 use crate::support::{Broken, settle};
 
@@ -170,6 +170,63 @@ async fn without_background_work_the_call_that_draws_computes_and_others_are_ans
     assert_eq!(cache.get::<u32>("key").await.unwrap(), Some(1));
     clock.advance(COST);
     assert_eq!((drawn.unwrap().await.unwrap(), computations.load(SeqCst)), (2, 2));
+}
+
+#[tokio::test]
+async fn without_background_work_a_batch_computes_what_it_draws_as_a_single_call_does() {
+    let clock = ManualClock::new();
+    let cache = builder(&clock, memory(&clock)).background(false).build().unwrap();
+    let computations = filled(&clock, &cache).await;
+    clock.advance(TTL - Duration::from_millis(1));
+    let load = |missing: Vec<&'static str>| async move {
+        Ok::<Loaded<&'static str, u32, Broken>, _>(missing.into_iter().map(|key| (key, 2)).collect())
+    };
+    let mut answers = Vec::new();
+    while answers.last() != Some(&2) {
+        assert!(answers.len() < 1_000, "none of 1,000 batches computes");
+        answers.push(cache.get_or_compute_many(["key"], load).await.remove(0).unwrap().unwrap());
+    }
+    assert_eq!(call(&clock, &cache, 9, &computations).await.unwrap(), 2, "and it is stored");
+    assert_eq!((cache.stats().computations, cache.stats().stale), (2, 0));
+}
+
+#[tokio::test]
+async fn fetch_renews_by_chance_as_other_calls_do() {
+    for has_l1 in [true, false] {
+        let clock = ManualClock::new();
+        let cache = builder(&clock, memory(&clock)).l1_enabled(has_l1).build().unwrap();
+        let computations = filled(&clock, &cache).await;
+        clock.advance(TTL - Duration::from_millis(1));
+        let mut fetched = Vec::new();
+        while computations.load(SeqCst) < 2 {
+            assert!(fetched.len() < 1_000, "none of 1,000 reads renews");
+            let (sleeping, computations) = (clock.clone(), Arc::clone(&computations));
+            let compute = move || async move {
+                computations.fetch_add(1, SeqCst);
+                sleeping.sleep(Duration::from_millis(1)).await;
+                Ok::<_, Broken>(2u32)
+            };
+            let answer = cache.fetch("key", compute).await.unwrap();
+            assert_eq!(answer.outcome(), if has_l1 { Outcome::L1Hit } else { Outcome::L2Hit });
+            fetched.push(*answer.value());
+            settle().await;
+        }
+        assert!(fetched.iter().all(|value| *value == 1), "{fetched:?}");
+        clock.advance(Duration::from_millis(1));
+        settle().await;
+        assert_eq!(cache.get::<u32>("key").await.unwrap(), Some(2), "past the end of the first");
+        let off = builder(&clock, memory(&clock)).background(false).build().unwrap();
+        filled(&clock, &off).await;
+        clock.advance(TTL - Duration::from_millis(1));
+        let mut last = (Outcome::L1Hit, 1);
+        for _ in 0..1_000 {
+            if last.1 == 1 {
+                let answer = off.fetch("key", || async { Ok::<_, Broken>(2u32) }).await.unwrap();
+                last = (answer.outcome(), answer.into_value());
+            }
+        }
+        assert_eq!(last, (Outcome::Computed, 2), "without background work, the call that draws computes");
+    }
 }
 
 #[tokio::test]

@@ -195,13 +195,14 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             miss.early |= found.as_ref().is_some_and(|found| found.age == Age::Early);
             let read = found.map(|found| (found.outcome(), found.value));
             let known = read.or_else(|| Some((miss.outcome(), Arc::clone(miss.stale.as_ref()?))));
-            let Some((outcome, value)) = known.filter(|(outcome, _)| *outcome != Outcome::Stale || background) else {
+            let renews = |outcome| miss.early || outcome == Outcome::Stale;
+            let Some((outcome, value)) = known.filter(|(outcome, _)| background || !renews(*outcome)) else {
                 absent.push((number, miss, key));
                 continue;
             };
             self.observers.tell(Event::Answered { key: &miss.key, outcome });
             answers[number] = Some(Ok(Some(value)));
-            if outcome == Outcome::Stale || miss.early && background {
+            if renews(outcome) {
                 stale.push((miss, key));
             }
         }
@@ -249,8 +250,8 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         let computations = gather.computations(keys);
         let numbers: Vec<usize> = absent.iter().map(|(number, ..)| *number).collect();
         let calls = absent.into_iter().zip(computations).map(|((_, miss, _), compute)| -> Call<_> {
-            let Miss { key, tags, complaint, is_stand_in, .. } = miss;
-            let options = self.without_paused(Options { was_read: true, ..Options::default() });
+            let Miss { key, early, tags, complaint, is_stand_in, .. } = miss;
+            let options = self.without_paused(Options { was_read: true, early, ..Options::default() });
             let options = if is_stand_in { options.unfindable() } else { options };
             let inner = Arc::clone(self);
             Box::pin(async move {
