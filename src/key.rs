@@ -22,8 +22,11 @@ use self::escape::{ESCAPES, PLAIN};
 use crate::error::{Error, ErrorKind};
 
 mod escape;
+mod from;
 mod namespace;
 
+pub use self::from::FromKey;
+pub(crate) use self::from::from_text;
 #[cfg(feature = "encryption")]
 pub(crate) use self::namespace::Tenant;
 pub(crate) use self::namespace::{NameKey, Namespace};

@@ -172,7 +172,7 @@ pub use crate::event::{
     Unreadable,
 };
 pub use crate::flight::Context;
-pub use crate::key::{IntoKey, Key, KeyPart, KeyWriter, PartWriter};
+pub use crate::key::{FromKey, IntoKey, Key, KeyPart, KeyWriter, PartWriter};
 pub use crate::ledger::{Forgotten, Order};
 pub use crate::seal::Value;
 #[cfg(feature = "encryption")]

@@ -4,7 +4,7 @@
 //! forgetting a domain is an order about that tag.
 
 use std::any::TypeId;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{Cache, Inner};
@@ -107,16 +107,14 @@ impl<B: Backend, C: Codec> Cache<B, C> {
         check_name(name)?;
         let (inner, shared) = (&*self.inner, &self.inner.shared);
         let (name, named) = shared.domains.name(name, settings, &shared.l2.policy, &shared.observers)?;
-        let Named { policy, observers, tag, .. } = named;
-        let sealer = Arc::new(inner.tiers.sealer.with_version(policy.schema_version));
-        let listeners = observers.clone();
         let inner = Inner {
             namespace: inner.namespace.domain(&name),
             domain: Some(name),
-            tiers: Tiers { sealer, policy, observers: listeners, domain: tag, ..inner.tiers.clone() },
+            tiers: named.tiers(&inner.tiers),
             clock: Arc::clone(&inner.clock),
-            observers,
+            observers: named.observers,
             shared: Arc::clone(shared),
+            warm: Arc::clone(&inner.warm),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -128,6 +126,15 @@ impl<B: Backend, C: Codec> Cache<B, C> {
         self.inner.tiers.sealer.check_type::<T>()?;
         let types = Types { ids: [TypeId::of::<K>(), TypeId::of::<T>()], names };
         self.inner.shared.domains.bind(name, types)
+    }
+}
+
+impl Named {
+    /// Those of the domain.
+    fn tiers<B: Backend, C: Codec>(&self, whole: &Tiers<B, C>) -> Tiers<B, C> {
+        let Self { policy, observers, tag, .. } = self.clone();
+        let sealer = Arc::new(whole.sealer.with_version(policy.schema_version));
+        Tiers { sealer, policy, observers, domain: tag, ..whole.clone() }
     }
 }
 
@@ -178,6 +185,21 @@ impl Domains {
              pair of types a domain of its own"
         );
         Err(Error::new(ErrorKind::Config, message))
+    }
+
+    /// Whether there is a domain of this name by now. The empty name is that of the cache itself.
+    pub(super) fn has(&self, name: &str) -> bool {
+        name.is_empty() || self.all().contains_key(name)
+    }
+
+    /// The tiers of the domain of this name, if there is one by now.
+    pub(super) fn tiers<B: Backend, C: Codec>(&self, name: &str, whole: &Tiers<B, C>) -> Option<Tiers<B, C>> {
+        if name.is_empty() { Some(whole.clone()) } else { Some(self.all().get(name)?.tiers(whole)) }
+    }
+
+    /// Their names, by their tags.
+    pub(super) fn by_tag(&self) -> HashMap<u64, Box<str>> {
+        self.all().iter().flat_map(|(name, named)| named.tag.iter().map(|tag| (*tag, Box::from(&**name)))).collect()
     }
 
     fn all(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Named>> {

@@ -60,10 +60,16 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     }
 
     pub(super) async fn close(&self, deadline: Duration) -> Result<(), Error> {
+        let until = self.clock.ticks().saturating_add(millis(deadline));
         self.shared.tasks.close();
         let mut drained = self.shared.tasks.len() == 0;
         if !drained && self.clock.can_sleep() {
             drained = within(&*self.clock, deadline, self.shared.tasks.drained()).await.is_some();
+        }
+        if self.clock.can_sleep() {
+            let left = Duration::from_millis(until.saturating_sub(self.clock.ticks()));
+            // Boxed: a cache without a warm start needs no room for it.
+            within(&*self.clock, left, Box::pin(self.warm.save(&self.shared))).await;
         }
         if let Some(Subscription(bus_reader)) = &self.shared.subscription {
             bus_reader.stop();

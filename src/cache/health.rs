@@ -42,6 +42,9 @@ pub struct Health {
     pub failing_parts: u16,
     /// Changes that the backend has not taken yet and that are tried again.
     pub waiting_changes: usize,
+    /// Whether the warm start is over: what processes of this cache had in use is in L1, or `warm_deadline` is over. True
+    /// where there is none. The first call, of `health` too, begins it.
+    pub is_warm: bool,
 }
 
 impl Health {
@@ -137,6 +140,7 @@ const FOR: Duration = Duration::from_secs(1);
 
 impl<B: Backend, C: Codec> Inner<B, C> {
     pub(super) async fn health(self: &Arc<Self>) -> Health {
+        self.ensure_warm();
         let guard = self.tiers.l2.guard.as_ref();
         let breakers: Vec<_> = guard.into_iter().flat_map(Guard::breakers).collect();
         let worst = [BreakerState::Open, BreakerState::HalfOpen, BreakerState::Closed];
@@ -146,6 +150,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             parts: guard.map_or(0, |guard| guard.capabilities().parts.max(1)),
             failing_parts: breakers.iter().filter(|state| **state != BreakerState::Closed).count() as u16,
             waiting_changes: self.tiers.l2.retries.len(),
+            is_warm: self.is_warm(),
         }
     }
 

@@ -52,11 +52,13 @@ mod store;
 mod switches;
 #[cfg(feature = "encryption")]
 mod tenant;
+mod warm;
 
 use self::domain::Domains;
 use self::failures::Failures;
 use self::orphans::Orphans;
 use self::path::Look;
+use self::warm::Warm;
 
 /// Leases that are given back at once; further ones end by themselves.
 const MOST_RETURNS: usize = 1_024;
@@ -72,6 +74,7 @@ pub use self::entry::Entry;
 pub(crate) use self::entry::entry_options;
 pub use self::health::Health;
 pub use self::previous::{Previous, Revalidated};
+pub(crate) use self::warm::BATCH as WARM_BATCH;
 
 /// A two-tier cache: process memory, then `B`, then your closure, once.
 ///
@@ -111,6 +114,7 @@ pub(crate) struct Inner<B: Backend, C: Codec> {
     clock: Arc<dyn Clock>,
     observers: Observers,
     shared: Arc<Shared<B>>,
+    warm: Arc<Warm<B, C>>,
 }
 
 /// What the tenants and domains of a cache share, too; what a hit in L1 needs is not behind this.
@@ -177,7 +181,15 @@ impl<B: Backend, C: Codec> Cache<B, C> {
         let subscription = bus.map(|bus| {
             let (local, clock) = (Arc::clone(&local), Arc::clone(&clock));
             let wait = belief.map_or(Duration::MAX, Belief::wait);
-            Subscription(BusReader::new(bus, [name, root], wait, local, ledgers.clone(), clock, observers.clone()))
+            Subscription(BusReader::new(
+                bus,
+                [name, root.clone()],
+                wait,
+                local,
+                ledgers.clone(),
+                clock,
+                observers.clone(),
+            ))
         });
         let sealer = Arc::new(Sealer::new(codec, &policy));
         let policy = Arc::new(policy);
@@ -186,7 +198,8 @@ impl<B: Backend, C: Codec> Cache<B, C> {
             Arc::new(Shared::new(Arc::clone(&l2), publisher, (subscription, own_bus), observers.clone(), tasks));
         let (listeners, domain) = (observers.clone(), Tags::default());
         let tiers = Tiers { sealer, clock: Arc::clone(&clock), observers: listeners, policy, domain, local, l2 };
-        let inner = Inner { namespace, domain: None, tiers, clock, observers, shared };
+        let warm = Warm::new(root, tiers.clone());
+        let inner = Inner { namespace, domain: None, tiers, clock, observers, shared, warm };
         Self { inner: Arc::new(inner) }
     }
 

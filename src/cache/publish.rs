@@ -23,13 +23,19 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         if self.tiers.local.switches.are_both_paused() {
             return;
         }
-        if let Some(Subscription(bus_reader)) = &self.shared.subscription {
-            bus_reader.listen().await;
-        }
+        self.shared.listen().await;
     }
 }
 
 impl<B: Backend> Shared<B> {
+    /// The same, whatever is paused.
+    #[inline]
+    pub(super) async fn listen(&self) {
+        if let Some(Subscription(bus_reader)) = &self.subscription {
+            bus_reader.listen().await;
+        }
+    }
+
     /// Forgets in the backend, if there is one, or in the parts of it that are `left`, and takes note of when that was.
     pub(super) async fn forget_in_backend(&self, change: &Change, left: Option<&[u16]>) -> Reached {
         let (Some(guard), Some(ledgers)) = (&self.l2.guard, &self.l2.ledgers) else { return Reached::default() };

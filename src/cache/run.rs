@@ -34,6 +34,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         job: Job<T, E>,
     ) {
         self.ensure_retries();
+        self.ensure_warm();
         if let Err(message) = caught(self.route(&mut leader, &key, options, job)).await {
             leader.leave();
             leader.flight.complete(Ending::Error(ComputeError::Panicked { message }));

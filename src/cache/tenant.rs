@@ -55,6 +55,7 @@ impl<B: Backend, C: Codec> Cache<B, Encrypted<C>> {
             clock: Arc::clone(&inner.clock),
             observers: inner.observers.clone(),
             shared: Arc::clone(&inner.shared),
+            warm: Arc::clone(&inner.warm),
         };
         Ok(Self { inner: Arc::new(inner) })
     }

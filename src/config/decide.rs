@@ -27,6 +27,8 @@ impl Settings {
             l1_paused: judged.paused || judged.l1_paused,
             l2_paused: judged.paused || judged.l2_paused,
             l1_ttl: judged.l1_ttl,
+            warm_keys: judged.warm_keys,
+            warm_deadline: judged.warm_deadline,
             l1_max_size: judged.l1_enabled.then_some(judged.l1_max_size_mb),
             max_refreshes: judged.max_refreshes.min(judged.max_flights),
             wait_for_write: judged.wait_for_write.unwrap_or(!judged.background),

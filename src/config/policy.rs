@@ -63,6 +63,10 @@ pub struct Policy {
     pub l1_max_size: Option<usize>,
     /// The longest that L1 answers with an entry before the backend is read again, if there is a bound.
     pub l1_ttl: Option<Duration>,
+    /// How many entries a process that starts reads into L1 before it is asked.
+    pub warm_keys: usize,
+    /// After how long a start counts as warm in any case.
+    pub warm_deadline: Duration,
     /// Whether L1 was paused when the cache was built.
     pub l1_paused: bool,
     /// Whether the backend was.

@@ -81,6 +81,7 @@ variables! {
     cachekit_l1_enabled: "CACHEKIT_L1_ENABLED",
     cachekit_l1_max_size_mb: "CACHEKIT_L1_MAX_SIZE_MB",
     cachekit_l1_ttl: "CACHEKIT_L1_TTL",
+    cachekit_warm_keys: "CACHEKIT_WARM_KEYS",
     cachekit_paused: "CACHEKIT_PAUSED",
     cachekit_l1_paused: "CACHEKIT_L1_PAUSED",
     cachekit_l2_paused: "CACHEKIT_L2_PAUSED",

@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::available_parallelism;
 
+use bytes::Bytes;
+
 use crate::frame::Labels;
 use crate::key::Key;
 use crate::order::{Moment, Orders};
@@ -31,10 +33,15 @@ mod tests;
 pub(crate) use self::lead::Lead;
 pub(crate) use self::weigh::{weigh, weigh_up_to};
 
-/// What L1 keeps for a key: a value, or where the codec hides it the `Bytes` of a whole frame.
+/// What L1 keeps for a key: a value, or a whole frame as [`Sealed`].
 ///
-/// Which of the two, the codec's type says; a variant here would cost each hit a copy and each entry 16 bytes.
+/// Which of the two, its type says; a variant here would cost each hit a copy and each entry 16 bytes.
 pub(crate) type AnyValue = Arc<dyn Any + Send + Sync>;
+
+/// The bytes of an entry as the backend has them. L1 keeps them where the codec hides values, and of entries whose type
+/// is not known yet.
+#[derive(Debug, Clone)]
+pub(crate) struct Sealed(pub(crate) Bytes);
 
 /// An entry on its way into L1. Moments are ticks of the cache's clock.
 pub(crate) struct Entry {
@@ -77,6 +84,11 @@ impl fmt::Debug for Entry {
 /// needs.
 const OVERHEAD: usize = 176;
 
+/// What an entry takes in all whose value takes `weight`.
+fn whole_weight(weight: usize, text: &str) -> usize {
+    weight.saturating_add(text.len()).saturating_add(OVERHEAD)
+}
+
 /// The fewest bytes for a shard: 32 entries of 1 KiB.
 const MIN_SHARE: usize = 32 * 1024;
 
@@ -112,6 +124,15 @@ pub(crate) struct L1 {
     /// An entry over this is refused.
     max_entry: usize,
     orders: Arc<Orders>,
+}
+
+/// What a walk over all entries shows of one.
+pub(crate) struct Sight<'a> {
+    pub(crate) text: &'a str,
+    pub(crate) tags: &'a [u64],
+    /// How much there is to be said for keeping it: it is the higher, the more often the entry was read of late. Zero
+    /// and one: not at all.
+    pub(crate) heat: u8,
 }
 
 /// How far a walk over all entries has come.
@@ -199,7 +220,7 @@ impl L1 {
 
     /// Whether an entry of `weight` fits under `key`.
     pub(crate) fn fits(&self, key: &Key, weight: usize) -> bool {
-        weight.saturating_add(key.as_str().len()).saturating_add(OVERHEAD) <= self.max_entry
+        whole_weight(weight, key.as_str()) <= self.max_entry
     }
 
     /// Stores an entry, if `admit` says so under the lock of its shard and it fits. Returns whether it is held now.
@@ -208,9 +229,7 @@ impl L1 {
     /// If refused, an older entry of the key stays only when `admit` said no.
     pub(crate) fn put(&self, key: &Key, entry: Entry, now: u64, admit: impl FnOnce() -> bool) -> bool {
         let (hash, text) = (key.hash64(), key.as_str());
-        let moment = Now { tick: now, orders: &self.orders };
-        let weight = entry.weight.saturating_add(text.len()).saturating_add(OVERHEAD);
-        let mut dropped = Dropped::default();
+        let weight = whole_weight(entry.weight, text);
         if weight > self.max_entry || entry.gone <= now {
             let shard = self.lock(hash);
             if admit() {
@@ -219,6 +238,53 @@ impl L1 {
             return false;
         }
         let node = Node::new(key.text(), entry, weight, now);
+        self.place(hash, weight, now, |_| if admit() { Ok(node) } else { Err(Some(node)) })
+    }
+
+    /// Like [`put`](L1::put), where nothing is held for the key. What is too large is not stored.
+    pub(crate) fn put_first(&self, key: &Key, entry: Entry, now: u64, admit: impl FnOnce() -> bool) -> bool {
+        let weight = whole_weight(entry.weight, key.as_str());
+        if weight > self.max_entry || entry.gone <= now {
+            return false;
+        }
+        let moment = Now { tick: now, orders: &self.orders };
+        let node = Node::new(key.text(), entry, weight, now);
+        self.place(key.hash64(), weight, now, |shard| {
+            let is_first = shard.peek(key.hash64()).is_none_or(|other| !other.is_live(moment));
+            if is_first && admit() { Ok(node) } else { Err(Some(node)) }
+        })
+    }
+
+    /// Puts a value of `weight` in the place of the `sealed` entry that it was opened from, if that is there still. Its
+    /// dates and labels stay.
+    pub(crate) fn unseal(
+        &self,
+        (hash, text): (u64, &str),
+        sealed: &AnyValue,
+        value: AnyValue,
+        weight: usize,
+        now: u64,
+    ) {
+        let weight = whole_weight(weight, text);
+        if weight > self.max_entry {
+            return self.forget(self.lock(hash), hash, text);
+        }
+        self.place(hash, weight, now, |shard| {
+            let old = shard.peek(hash).filter(|node| node.is_of(text) && Arc::ptr_eq(&node.held, sealed));
+            old.map(|node| node.opened(value, weight)).ok_or(None)
+        });
+    }
+
+    /// Stores the node of this weight that `make` makes under the lock of its shard. Returns whether it is held now.
+    fn place(
+        &self,
+        hash: u64,
+        weight: usize,
+        now: u64,
+        make: impl FnOnce(&Shard) -> Result<Node, Option<Node>>,
+    ) -> bool {
+        let moment = Now { tick: now, orders: &self.orders };
+        let mut dropped = Dropped::default();
         let mut shard = self.lock(hash);
         let lacks = shard.lacks(hash, weight);
         if lacks > 0 {
@@ -229,11 +295,12 @@ impl L1 {
         } else if shard.allowance < self.share {
             shard.allowance += self.draw(self.share - shard.allowance);
         }
-        let held = if admit() {
-            shard.put(hash, node, moment, &mut dropped)
-        } else {
-            dropped.push(node);
-            false
+        let held = match make(&shard) {
+            Ok(node) => shard.put(hash, node, moment, &mut dropped),
+            Err(refused) => {
+                refused.into_iter().for_each(|node| dropped.push(node));
+                false
+            }
         };
         self.settle(&mut shard);
         held
@@ -268,12 +335,18 @@ impl L1 {
     ///
     /// What comes in meanwhile counts as a little older than it is when something has to give way.
     pub(crate) fn reclaim(&self, progress: &mut Progress, now: u64) -> bool {
+        self.walk(progress, now, &mut |_| {})
+    }
+
+    /// Shows the next few entries to `see`, under a lock, and removes what is gone or was forgotten. Returns whether all
+    /// were looked at.
+    pub(crate) fn walk(&self, progress: &mut Progress, now: u64, see: &mut dyn FnMut(Sight<'_>)) -> bool {
         let mut dropped = Dropped::default();
         let moment = Now { tick: now, orders: &self.orders };
         let Some(line) = self.shards.get(progress.shard) else { return true };
         let mut shard = line.lock();
         let mut left = progress.left.take().unwrap_or_else(|| shard.lengths());
-        if shard.reclaim(&mut left, moment, &mut dropped) {
+        if shard.walk(&mut left, moment, see, &mut dropped) {
             progress.shard += 1;
         } else {
             progress.left = Some(left);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use super::span::Span;
-use super::{Age, AnyValue, Entry, Lead};
+use super::{Age, AnyValue, Entry, Lead, Sight};
 use crate::frame::Labels;
 use crate::order::{AtomicMoment, Fate, Moment, Orders};
 
@@ -37,7 +37,7 @@ pub(super) struct Node {
 }
 
 /// The text of a key, in place if it is short, which spares a hit a fetch from elsewhere.
-#[derive(PartialEq)]
+#[derive(PartialEq, Clone)]
 enum Text {
     Short { len: u8, bytes: [u8; 30] },
     Long(Arc<str>),
@@ -52,6 +52,14 @@ impl Text {
                 Self::Short { len: text.len() as u8, bytes }
             }
             None => Self::Long(Arc::clone(text)),
+        }
+    }
+
+    fn as_str(&self) -> &str {
+        match self {
+            // It was made of a whole text.
+            Self::Short { len, bytes } => str::from_utf8(&bytes[..usize::from(*len)]).unwrap_or_default(),
+            Self::Long(long) => long,
         }
     }
 
@@ -89,6 +97,31 @@ impl Node {
             lead,
             reads: AtomicU8::new(0),
         }
+    }
+
+    /// This entry with its value in the place of what is sealed.
+    pub(super) fn opened(&self, held: AnyValue, weight: usize) -> Self {
+        let &Self { calm_until, expires, life, grace, lead, .. } = self;
+        Self {
+            text: self.text.clone(),
+            held,
+            calm_until,
+            expires,
+            life,
+            grace,
+            since: AtomicMoment::new(self.since.load()),
+            labels: self.labels.clone(),
+            weight: u32::try_from(weight).unwrap_or(u32::MAX),
+            lead,
+            reads: AtomicU8::new(self.reads.load(Ordering::Relaxed)),
+        }
+    }
+
+    /// What a walk shows of it, in the queue for what came back or in the other.
+    pub(super) fn sight(&self, in_main: bool) -> Sight<'_> {
+        let tags = self.labels.as_deref().map_or(&[][..], |labels| &labels.tags);
+        let heat = self.reads.load(Ordering::Relaxed) * 2 + u8::from(in_main);
+        Sight { text: self.text.as_str(), tags, heat }
     }
 
     /// Whether this is the entry of a key: a hash alone is not identity.

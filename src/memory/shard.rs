@@ -8,6 +8,7 @@
 //! too late, and `main` stays as it is. So `small` grows by what comes back at once after leaving it, and shrinks by
 //! twice what comes back after leaving `main`.
 
+use super::Sight;
 use super::ghost::Ghost;
 use super::node::{Dropped, Node, Now};
 use super::store::{Listed, Store};
@@ -94,13 +95,19 @@ impl<S: Store> Shard<S> {
         [self.small.map.len(), self.main.map.len()]
     }
 
-    /// Removes what is gone or was forgotten among the next entries, of which so many are `left` in each queue. Returns
-    /// whether none is left.
-    pub(super) fn reclaim(&mut self, left: &mut [usize; 2], now: Now<'_>, dropped: &mut Dropped) -> bool {
+    /// Shows the next entries, of which so many are `left` in each queue, and removes what is gone or was forgotten.
+    /// Returns whether none is left.
+    pub(super) fn walk(
+        &mut self,
+        left: &mut [usize; 2],
+        now: Now<'_>,
+        see: &mut dyn FnMut(Sight<'_>),
+        dropped: &mut Dropped,
+    ) -> bool {
         let mut step = STEP;
-        for (queue, left) in [&mut self.small, &mut self.main].into_iter().zip(left.iter_mut()) {
+        for ((queue, in_main), left) in [(&mut self.small, false), (&mut self.main, true)].into_iter().zip(&mut *left) {
             let few = step.min(*left);
-            queue.reclaim(few, now, dropped);
+            queue.walk(few, now, &mut |node| see(node.sight(in_main)), dropped);
             step -= few;
             *left -= few;
         }
@@ -287,14 +294,13 @@ impl<S: Store> Queue<S> {
         }
     }
 
-    /// Removes what is gone among so many of the oldest entries, and moves the others to the head. Once all were moved
-    /// they are in the order of before.
-    fn reclaim(&mut self, count: usize, now: Now<'_>, dropped: &mut Dropped) {
+    /// Removes what is gone among so many of the oldest entries, shows the others and moves them to the head. Once all
+    /// were moved they are in the order of before.
+    fn walk(&mut self, count: usize, now: Now<'_>, see: &mut dyn FnMut(&Node), dropped: &mut Dropped) {
         for _ in 0..count {
-            let Some((hash, is_live)) = self.map.oldest().next().map(|(hash, node)| (hash, node.is_live(now))) else {
-                return;
-            };
-            if is_live {
+            let Some((hash, node)) = self.map.oldest().next() else { return };
+            if node.is_live(now) {
+                see(node);
                 self.map.promote(hash);
             } else {
                 self.pop(hash).into_iter().for_each(|node| dropped.push(node));

@@ -17,7 +17,7 @@ use crate::frame::{Labels, Tags};
 use crate::guard::{Guard, check_size};
 use crate::invalidate::{Ledgers, Local, RetryQueue};
 use crate::key::Key;
-use crate::memory::{self, Age, AnyValue, Hit, L1, Lead, Times};
+use crate::memory::{self, Age, AnyValue, Hit, L1, Lead, Sealed, Times};
 use crate::order::Moment;
 use crate::seal::{Dates, Sealer, Value};
 
@@ -26,8 +26,10 @@ mod fallback;
 mod habit;
 mod large;
 mod options;
+mod own;
 mod plan;
 mod read;
+mod staged;
 #[cfg(test)]
 #[cfg(feature = "testing")]
 mod tests;
@@ -180,15 +182,18 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
         let l1 = self.local.l1.as_ref()?;
         let Hit { held, age, times, labels } = l1.get_by(hash, text, self.clock.ticks(), is_due)?;
         let value = if C::CONFIDENTIAL {
-            let sealed = held.downcast_ref::<Bytes>();
-            if sealed.is_some_and(|sealed| is_opened_apart(sealed)) {
+            let sealed = held.downcast_ref::<Sealed>();
+            if sealed.is_some_and(|Sealed(bytes)| is_opened_apart(bytes)) {
                 // The flight opens it.
                 return None;
             }
-            let open = |sealed: &Bytes| self.sealer.open(text, sealed, &self.sealer.head(text, sealed)?);
+            let open = |Sealed(bytes): &Sealed| self.sealer.open(text, bytes, &self.sealer.head(text, bytes)?);
             sealed.ok_or(Unreadable::Foreign).and_then(open).map(Arc::new)
         } else {
-            held.downcast().map_err(|_| Unreadable::Schema)
+            match held.downcast() {
+                Ok(value) => Ok(value),
+                Err(held) => self.unseal(hash, text, &held)?,
+            }
         };
         let value = self.readable(hash, text, value, complaint)?;
         Some(Found { value, age, in_l1: true, times, labels })
@@ -205,13 +210,10 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
         let (hash, text) = (key.hash64(), key.as_str());
         let l1 = self.local.l1.as_ref()?;
         let Hit { held, age, times, labels } = l1.get_tagged(hash, text, self.clock.ticks(), is_due)?;
-        let value = if C::CONFIDENTIAL {
-            match held.downcast_ref::<Bytes>().ok_or(Unreadable::Foreign) {
-                Ok(sealed) => self.open_alone(key, sealed).await.map(Arc::new),
-                Err(reason) => Err(reason),
-            }
-        } else {
-            held.downcast().map_err(|_| Unreadable::Schema)
+        let value = match held.downcast_ref::<Sealed>() {
+            Some(Sealed(bytes)) if C::CONFIDENTIAL => self.open_alone(key, bytes).await.map(Arc::new),
+            Some(Sealed(bytes)) => self.open_staged(key, &held, bytes).await,
+            None => held.downcast().map_err(|_| Unreadable::Schema),
         };
         let value = self.readable(hash, text, value, complaint)?;
         Some(Found { value, age, in_l1: true, times, labels })
@@ -286,7 +288,7 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
         let (held, weight, handle) = match sealed {
             Some(bytes) if C::CONFIDENTIAL => {
                 let weight = bytes.len();
-                (Arc::new(bytes) as AnyValue, weight, SEALED_HANDLE)
+                (Arc::new(Sealed(bytes)) as AnyValue, weight, SEALED_HANDLE)
             }
             _ if C::CONFIDENTIAL => return Ok(false),
             _ => (Arc::clone(value) as AnyValue, weight, 0),
@@ -296,22 +298,28 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
         let size = check_size(weight, self.policy.max_value_size)
             .and_then(|()| check_fits(l1, key, weight.saturating_add(handle)));
         let weight = if size.is_ok() { weight.saturating_add(handle) } else { usize::MAX };
-        let (now, ticks) = (self.clock.wall(), self.clock.ticks());
-        let last = self.last_in_l1(ticks);
-        let entry = memory::Entry {
-            held,
-            weight,
-            fresh_until: dates.end(dates.fresh_for, now, ticks),
-            lead,
-            expires: dates.end(dates.ttl, now, ticks).min(last),
-            gone: dates.end(dates.kept(), now, ticks).min(last.saturating_add(dates.grace)),
-            age: now.saturating_sub(dates.created),
-            since,
-            labels,
-        };
+        let ticks = self.clock.ticks();
+        let entry = self.entry((held, weight), Validity { dates, lead, since, labels }, ticks);
         let held = l1.put(key, entry, ticks, admit);
         self.probe(key, &**value, weight);
         size.map(|()| held)
+    }
+
+    /// What L1 is to hold from the tick `now` on.
+    fn entry(&self, (held, weight): (AnyValue, usize), validity: Validity, now: u64) -> memory::Entry {
+        let Validity { dates, lead, since, labels } = validity;
+        let (wall, last) = (self.clock.wall(), self.last_in_l1(now));
+        memory::Entry {
+            held,
+            weight,
+            fresh_until: dates.end(dates.fresh_for, wall, now),
+            lead,
+            expires: dates.end(dates.ttl, wall, now).min(last),
+            gone: dates.end(dates.kept(), wall, now).min(last.saturating_add(dates.grace)),
+            age: wall.saturating_sub(dates.created),
+            since,
+            labels,
+        }
     }
 }
 

@@ -117,16 +117,30 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
                 return Ok(None);
             }
         };
-        let dates = head.dates();
-        let judged = if ended.is_none() { self.by_own_clock(guard, key, &bytes, dates).await? } else { Some(dates) };
+        let judged = self.dates_of(guard, (key, lookup.options), (&bytes, ended), &head, verdict).await?;
         let Some(dates) = judged else { return Ok(None) };
-        let (grace, now) = (self.grace_of(lookup.options, &dates), self.clock.wall());
-        let swept = if let Verdict::Expired(at) = verdict { Some(at) } else { None };
-        let dates = Dates { grace, ..dates.ended(ended, now).ended(swept, now) };
         let value = Arc::new(value);
         let weight = if self.keeps_values() { Bulk::of(&*value).weigh(&value).await } else { 0 };
         let (lead, labels) = (self.lead(head.cost()), head.labels().clone());
         Ok(self.promote(lookup, Stored { bytes, value, weight, dates, lead, labels }, admit))
+    }
+
+    /// The dates of an entry that was just read as `bytes`, and had perhaps `ended` ahead of its time, by the clock of
+    /// this process. `None` if its age cannot be told.
+    pub(super) async fn dates_of(
+        &self,
+        guard: &Guard<B>,
+        (key, options): (&Key, Options),
+        (bytes, ended): (&Bytes, Option<u64>),
+        head: &EntryHead,
+        verdict: Verdict,
+    ) -> Result<Option<Dates>, Error> {
+        let dates = head.dates();
+        let judged = if ended.is_none() { self.by_own_clock(guard, key, bytes, dates).await? } else { Some(dates) };
+        let Some(dates) = judged else { return Ok(None) };
+        let (grace, now) = (self.grace_of(options, &dates), self.clock.wall());
+        let swept = if let Verdict::Expired(at) = verdict { Some(at) } else { None };
+        Ok(Some(Dates { grace, ..dates.ended(ended, now).ended(swept, now) }))
     }
 
     /// Takes what the backend has, if it is not gone and newer than what is `known`, and keeps it in L1.
@@ -191,7 +205,7 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
     }
 
     /// What the ledger says of an entry under `key`.
-    async fn judge(&self, guard: &Guard<B>, key: &Key, head: &EntryHead) -> Result<Verdict, Error> {
+    pub(super) async fn judge(&self, guard: &Guard<B>, key: &Key, head: &EntryHead) -> Result<Verdict, Error> {
         match &self.l2.ledgers {
             Some(ledgers) => ledgers.judge(guard, guard.part(key), head.stamp(), head.tags()).await,
             None => Ok(Verdict::Valid),

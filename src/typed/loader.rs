@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use super::TypedCache;
 use crate::backends::{AnyBackend, Backend, join};
-use crate::cache::{Gathered, Loaded, Rules};
+use crate::cache::{Gathered, Loaded, Rules, WARM_BATCH};
 use crate::codec::{Codec, Standard};
 use crate::error::{ComputeError, Error, ErrorKind};
-use crate::key::IntoKey;
+use crate::key::{FromKey, IntoKey};
 use crate::sensitive::Storable;
 
 /// How the values of a domain come about, such as from a database.
@@ -166,9 +166,57 @@ where
         self.typed.refresh(key, move || async move { loader.load(&own).await }).await
     }
 
+    /// Loads the entries of this domain that were hot when processes last saved their names, and that the backend has no
+    /// more; how many could be loaded. Waits first until what the backend has is in L1, as
+    /// [`Cache::warm_up`](crate::Cache::warm_up) does. For programs that call it before they serve, with the setting
+    /// `warm_keys`; without it nothing is loaded.
+    ///
+    /// At most 256 keys are loaded at a time, until `warm_deadline` is over: then it returns, and a load under way goes on.
+    /// Until it returns, [`Health::is_warm`](crate::Health::is_warm) says no, but never beyond that deadline. A key whose
+    /// load fails is left cold. Where names are hidden, keys cannot be told from what was saved, and none is loaded.
+    ///
+    /// # Examples
+    /// ```
+    /// # use std::time::Duration;
+    /// # struct Users;
+    /// # impl cachekit::Loader for Users {
+    /// #     type Key = u64;
+    /// #     type Value = String;
+    /// #     type Error = std::io::Error;
+    /// #     async fn load(&self, id: &u64) -> std::io::Result<String> { Ok(format!("user {id}")) }
+    /// # }
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// # let redis = cachekit::backends::Memory::new(1 << 20);
+    /// let start = || cachekit::CacheBuilder::new().backend(redis.clone()).warm_keys(1_000).build();
+    /// let yesterday = start()?;
+    /// let users = yesterday.typed("users")?.with_loader(Users);
+    /// users.get(&42).await?;
+    /// yesterday.close(Duration::from_secs(5)).await?;
+    /// yesterday.clear().await?;
+    ///
+    /// let users = start()?.typed("users")?.with_loader(Users);
+    /// assert_eq!(users.warm_up().await, 1);
+    /// assert_eq!(users.typed().get(&42).await?.as_deref(), Some("user 42"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
+    pub async fn warm_up(&self) -> usize
+    where
+        L::Key: FromKey,
+        L::Value: Storable<C, Form: Clone>,
+    {
+        let (keys, _loading) = self.typed.cache.gone::<L::Key>().await;
+        let mut loaded = 0;
+        let load = async {
+            for few in keys.chunks(WARM_BATCH) {
+                loaded += self.get_many(few.iter().cloned()).await.iter().filter(|value| value.is_ok()).count();
+            }
+        };
+        self.typed.cache.before_warm_deadline(load).await;
+        loaded
+    }
+
     /// The values of `keys`, in their order. What has to be loaded is loaded by one
-    /// [`load_many`](Loader::load_many), as by [`Cache::get_or_compute_many`](crate::Cache::get_or_compute_many). So a
-    /// program that starts can have the keys loaded that it will need.
+    /// [`load_many`](Loader::load_many), as by [`Cache::get_or_compute_many`](crate::Cache::get_or_compute_many).
     ///
     /// # Errors
     /// For each key as of [`get`](Self::get).

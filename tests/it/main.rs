@@ -58,5 +58,6 @@ mod timeless;
 mod users;
 mod vectors;
 mod waiting;
+mod warm;
 mod warnings;
 mod xfetch;

@@ -78,6 +78,8 @@ const ROWS: &[Row] = &[
         good: &[("1", "Some(1.0)"), ("2.5", "Some(2.5)")], bad: &["0", "0.99", "-1", "nan", "inf", "1e300", "big"] },
     Row { name: "CACHEKIT_L1_TTL", shown: |env| show(env.settings.l1_ttl), default: "None",
         good: &[("0.5", "Some(500ms)"), ("60", "Some(60s)")], bad: NOT_SECONDS },
+    Row { name: "CACHEKIT_WARM_KEYS", shown: |env| show(env.settings.warm_keys), default: "None",
+        good: &[("0", "Some(0)"), ("10000", "Some(10000)"), ("100000", "Some(100000)")], bad: &["-1", "100001", "1.5", "all"] },
     Row { name: "CACHEKIT_PAUSED", shown: |env| show(env.settings.paused), default: "None", good: BOOLEANS, bad: NOT_BOOLEAN },
     Row { name: "CACHEKIT_L1_PAUSED", shown: |env| show(env.settings.l1_paused), default: "None", good: BOOLEANS, bad: NOT_BOOLEAN },
     Row { name: "CACHEKIT_L2_PAUSED", shown: |env| show(env.settings.l2_paused), default: "None", good: BOOLEANS, bad: NOT_BOOLEAN },
