@@ -25,8 +25,8 @@ mod save;
 use self::read::Reader;
 use self::save::Saver;
 
-/// How many entries are read at a time.
-pub(crate) const BATCH: usize = 256;
+/// How many entries are read at a time: with the heads of the ledger, as many as one batch of the backend has.
+pub(crate) const BATCH: usize = 240;
 
 /// The warm start of a cache, its tenants and domains included.
 pub(super) struct Warm<B: Backend, C: Codec> {

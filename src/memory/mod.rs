@@ -356,6 +356,11 @@ impl L1 {
         progress.shard == self.shards.len()
     }
 
+    /// Whether most of the budget is used, so that soon something has to give way.
+    pub(crate) fn is_nearly_full(&self) -> bool {
+        self.weight() >= self.share * self.shards.len() / 4 * 3
+    }
+
     /// Bytes accounted for.
     pub(crate) fn weight(&self) -> usize {
         self.shards.iter().map(|line| line.lock().weight()).sum()

@@ -171,7 +171,7 @@ where
     /// [`Cache::warm_up`](crate::Cache::warm_up) does. For programs that call it before they serve, with the setting
     /// `warm_keys`; without it nothing is loaded.
     ///
-    /// At most 256 keys are loaded at a time, until `warm_deadline` is over: then it returns, and a load under way goes on.
+    /// At most 240 keys are loaded at a time, until `warm_deadline` is over: then it returns, and a load under way goes on.
     /// Until it returns, [`Health::is_warm`](crate::Health::is_warm) says no, but never beyond that deadline. A key whose
     /// load fails is left cold. Where names are hidden, keys cannot be told from what was saved, and none is loaded.
     ///

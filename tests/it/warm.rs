@@ -12,7 +12,7 @@ use cachekit::{
 };
 
 use crate::servers::Server;
-use crate::support::{Broken, Journal, Note, settle};
+use crate::support::{Broken, Journal, Late, Note, settle};
 
 const SOON: Duration = Duration::from_secs(5);
 
@@ -138,6 +138,62 @@ async fn changes_by_other_processes_reach_what_nobody_has_asked_for_yet() {
     assert_eq!(in_l1(&today, 10).await, [0u32; 0]);
     today.clear().await.unwrap();
     assert_eq!(today.get::<u32>(6u32).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_change_while_entries_are_on_their_way_is_not_undone() {
+    let clock = ManualClock::new();
+    let backend = Late::new(memory(&clock));
+    yesterday(builder(&clock, backend.clone()).build().unwrap(), 10).await;
+    let [today, other] = [(); 2].map(|()| builder(&clock, backend.clone()).build().unwrap());
+    backend.hold(Operation::Get);
+    let warming = tokio::spawn({
+        let today = today.clone();
+        async move { today.warm_up().await }
+    });
+    backend.wait_until_done().await;
+    backend.hold(Operation::Get);
+    backend.let_go();
+    backend.wait_until_done().await;
+    today.invalidate(0u32).await.unwrap();
+    today.set(2u32, 200u32).await.unwrap();
+    other.invalidate(4u32).await.unwrap();
+    other.set(6u32, 600u32).await.unwrap();
+    today.invalidate_tag("odd").await.unwrap();
+    settle().await;
+    backend.let_go();
+    assert!(warming.await.unwrap());
+    assert_eq!(in_l1(&today, 10).await, [200, 8]);
+    assert_eq!(today.get::<u32>(6u32).await.unwrap(), Some(600));
+}
+
+#[tokio::test]
+async fn what_l1_has_no_room_for_is_not_read_and_the_hottest_are_read_first() {
+    let clock = ManualClock::new();
+    let (backend, control) = chaos(&clock);
+    let first = builder(&clock, backend.clone()).build().unwrap();
+    for key in 0..1_000u32 {
+        first.set(key, vec![key as u8; 4_000]).await.unwrap();
+        for _ in 0..key / 700 {
+            assert!(first.get::<Vec<u8>>(key).await.unwrap().is_some());
+        }
+    }
+    first.close(SOON).await.unwrap();
+    let today = builder(&clock, backend).l1_max_size_mb(1.0).build().unwrap();
+    let before = control.count(Operation::Get);
+    assert!(today.warm_up().await);
+    let reads = control.count(Operation::Get) - before;
+    assert!(reads <= 5, "{reads} reads: the roster, two batches of entries, and two to compare clocks");
+    let in_l1 = async |keys: std::ops::Range<u32>| {
+        let mut found = 0;
+        for key in keys {
+            let entry = today.entry(key).skip_l2_read().get::<Vec<u8>>().await.unwrap();
+            found += u32::from(entry.is_some());
+        }
+        found
+    };
+    assert_eq!(in_l1(0..700).await, 0);
+    assert!(in_l1(700..1_000).await > 150);
 }
 
 #[tokio::test]

@@ -93,9 +93,13 @@ impl<B: Backend, C: Codec> Reader<B, C> {
         Ok(())
     }
 
-    /// The next entries to be read.
+    /// The next entries to be read. None where L1 is full: they would take the place of hotter ones.
     fn next(&self) -> Option<Few<B, C>> {
+        let is_full = self.warm.tiers.local.l1.as_ref().is_none_or(|l1| l1.is_nearly_full());
         let mut state = self.warm.state();
+        if is_full {
+            state.waiting.clear();
+        }
         let tiers = |domain: &str| self.shared.domains.tiers(domain, &self.warm.tiers);
         let (domain, tiers) = state.waiting.keys().find_map(|domain| Some((domain.clone(), tiers(domain)?)))?;
         let waiting = state.waiting.get_mut(&domain)?;
