@@ -14,6 +14,7 @@ use crate::config::{self, Policy};
 use crate::error::{Error, ErrorKind};
 use crate::event::{Observers, Stats};
 use crate::frame::{self, Tags};
+use crate::memory::Share;
 use crate::seal::Value;
 use crate::tiers::Tiers;
 
@@ -32,6 +33,7 @@ struct Named {
     policy: Arc<Policy>,
     observers: Observers,
     tag: Tags,
+    share: Option<Arc<Share>>,
     types: Option<Types>,
 }
 
@@ -132,9 +134,9 @@ impl<B: Backend, C: Codec> Cache<B, C> {
 impl Named {
     /// Those of the domain.
     fn tiers<B: Backend, C: Codec>(&self, whole: &Tiers<B, C>) -> Tiers<B, C> {
-        let Self { policy, observers, tag, .. } = self.clone();
+        let Self { policy, observers, tag, share, .. } = self.clone();
         let sealer = Arc::new(whole.sealer.with_version(policy.schema_version));
-        Tiers { sealer, policy, observers, domain: tag, ..whole.clone() }
+        Tiers { sealer, policy, observers, domain: tag, share, ..whole.clone() }
     }
 }
 
@@ -160,12 +162,13 @@ impl Domains {
         }
         let mut problems = Vec::new();
         let policy = Arc::new(settings.over(whole, &mut problems));
+        let share = settings.l1_bytes(whole, &mut problems).map(Share::new);
         if !problems.is_empty() {
             return Err(config::error(problems));
         }
         let observers = observers.of_part(settings.observers());
         let tag = Tags::from([frame::domain_tag(name)]);
-        let named = Named { settings, policy, observers, tag, types: None };
+        let named = Named { settings, policy, observers, tag, share, types: None };
         let name = Arc::<str>::from(name);
         all.insert(Arc::clone(&name), named.clone());
         Ok((name, named))

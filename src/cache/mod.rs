@@ -197,7 +197,8 @@ impl<B: Backend, C: Codec> Cache<B, C> {
         let shared =
             Arc::new(Shared::new(Arc::clone(&l2), publisher, (subscription, own_bus), observers.clone(), tasks));
         let (listeners, domain) = (observers.clone(), Tags::default());
-        let tiers = Tiers { sealer, clock: Arc::clone(&clock), observers: listeners, policy, domain, local, l2 };
+        let share = None;
+        let tiers = Tiers { sealer, clock: Arc::clone(&clock), observers: listeners, policy, domain, share, local, l2 };
         let warm = Warm::new(root, tiers.clone());
         let inner = Inner { namespace, domain: None, tiers, clock, observers, shared, warm };
         Self { inner: Arc::new(inner) }

@@ -34,6 +34,7 @@ pub use self::redis::{Credentials, RedisSettings, RedisUrl};
 #[cfg(any(feature = "redis", test))]
 pub(crate) use self::redis::{Host, Login, Provider, Topology};
 #[cfg(feature = "encryption")]
+pub(crate) use self::rules::share;
 pub(crate) use self::secret::MasterKey;
 pub use self::secret::Secret;
 pub(crate) use self::secret::Secrets;

@@ -25,6 +25,16 @@ pub(super) fn asked<T>(_: &mut Vec<Problem>, _: &'static str, asked: Option<T>) 
     asked
 }
 
+/// A share of something.
+pub(crate) fn share(problems: &mut Vec<Problem>, name: &'static str, asked: Option<f64>) -> Option<f64> {
+    let value = asked?;
+    let is_share = value > 0.0 && value <= 1.0;
+    if !is_share {
+        refuse(problems, name, "must be above 0 and at most 1", "set it to, for example, 0.1");
+    }
+    is_share.then_some(value)
+}
+
 pub(super) fn within<T>(
     problems: &mut Vec<Problem>,
     name: &'static str,

@@ -18,11 +18,13 @@ use crate::order::{Moment, Orders};
 
 use self::node::{Dropped, Node, Now};
 use self::shard::Shard;
+use self::share::Charge;
 
 mod ghost;
 mod lead;
 mod node;
 mod shard;
+mod share;
 mod span;
 mod store;
 mod weigh;
@@ -31,6 +33,7 @@ mod weigh;
 mod tests;
 
 pub(crate) use self::lead::Lead;
+pub(crate) use self::share::Share;
 pub(crate) use self::weigh::{weigh, weigh_up_to};
 
 /// What L1 keeps for a key: a value, or a whole frame as [`Sealed`].
@@ -61,6 +64,8 @@ pub(crate) struct Entry {
     /// The last order before its making began.
     pub(crate) since: Moment,
     pub(crate) labels: Labels,
+    /// The part of the budget that it takes its bytes of, if it has one.
+    pub(crate) share: Option<Arc<Share>>,
 }
 
 /// How old a hit is.
@@ -238,6 +243,10 @@ impl L1 {
             return false;
         }
         let node = Node::new(key.text(), entry, weight, now);
+        if !self.makes_room_in_share(hash, &node) {
+            self.forget(self.lock(hash), hash, text);
+            return false;
+        }
         self.place(hash, weight, now, |_| if admit() { Ok(node) } else { Err(Some(node)) })
     }
 
@@ -249,6 +258,9 @@ impl L1 {
         }
         let moment = Now { tick: now, orders: &self.orders };
         let node = Node::new(key.text(), entry, weight, now);
+        if !self.makes_room_in_share(key.hash64(), &node) {
+            return false;
+        }
         self.place(key.hash64(), weight, now, |shard| {
             let is_first = shard.peek(key.hash64()).is_none_or(|other| !other.is_live(moment));
             if is_first && admit() { Ok(node) } else { Err(Some(node)) }
@@ -415,6 +427,32 @@ impl L1 {
             }
         }
         loan
+    }
+
+    /// Lets entries of the node's share go until that is not exceeded: of its own shard, else of the others. False if the
+    /// node alone is more than the share.
+    #[inline]
+    fn makes_room_in_share(&self, hash: u64, node: &Node) -> bool {
+        node.charge().is_none_or(|charge| self.make_room_for(hash, charge))
+    }
+
+    #[cold]
+    fn make_room_for(&self, hash: u64, charge: &Charge) -> bool {
+        if charge.is_too_much() {
+            return false;
+        }
+        let (home, mut dropped) = (self.index(hash), Dropped::default());
+        let older = self.lock(hash).peek(hash).and_then(Node::charge).map_or(0, Charge::weight);
+        for line in (0..self.shards.len()).map(|step| &self.shards[(home + step) % self.shards.len()]) {
+            let mut shard = line.lock();
+            while charge.is_over(older) && shard.evict_of(charge, hash, &mut dropped) {}
+            self.settle(&mut shard);
+            drop(shard);
+            if !charge.is_over(older) {
+                break;
+            }
+        }
+        true
     }
 
     /// Returns what a shard may hold beyond its share and does not need.

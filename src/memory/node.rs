@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use super::share::Charge;
 use super::span::Span;
 use super::{Age, AnyValue, Entry, Lead, Sight};
 use crate::frame::Labels;
@@ -29,11 +30,18 @@ pub(super) struct Node {
     /// The last order before its making began, or before it was last found good.
     since: AtomicMoment,
     /// Boxed: few entries have any, and a wide pointer would cost all of them eight bytes.
-    labels: Option<Box<Labels>>,
+    marks: Option<Box<Marks>>,
     /// Everything the entry costs; 32 bits keep the node in 96 bytes.
     weight: u32,
     lead: Lead,
     reads: AtomicU8,
+}
+
+/// What only some entries have.
+#[derive(Default)]
+struct Marks {
+    labels: Labels,
+    charge: Option<Charge>,
 }
 
 /// The text of a key, in place if it is short, which spares a hit a fetch from elsewhere.
@@ -41,6 +49,13 @@ pub(super) struct Node {
 enum Text {
     Short { len: u8, bytes: [u8; 30] },
     Long(Arc<str>),
+}
+
+impl Marks {
+    /// The same of an entry of another weight.
+    fn of(&self, weight: usize) -> Self {
+        Self { labels: self.labels.clone(), charge: self.charge.as_ref().map(|charge| charge.of(weight)) }
+    }
 }
 
 impl Text {
@@ -81,7 +96,8 @@ impl Node {
 
     /// `weight` is at most [`Node::MAX_WEIGHT`].
     pub(super) fn new(text: &Arc<str>, entry: Entry, weight: usize, now: u64) -> Self {
-        let Entry { held, fresh_until, lead, expires, gone, age, since, labels, .. } = entry;
+        let Entry { held, fresh_until, lead, expires, gone, age, since, labels, share, .. } = entry;
+        let marks = Marks { labels, charge: share.map(|share| Charge::new(share, weight)) };
         // With a sign: near its beginning a clock has shown fewer ticks than the window is long.
         let signed = |tick| i64::try_from(tick).unwrap_or(i64::MAX);
         Self {
@@ -92,7 +108,7 @@ impl Node {
             life: Span::new(expires.saturating_add(age).saturating_sub(now)),
             grace: Span::new(gone.saturating_sub(expires)),
             since: AtomicMoment::new(since),
-            labels: (!labels.is_empty()).then(|| Box::new(labels)),
+            marks: (!marks.labels.is_empty() || marks.charge.is_some()).then(|| Box::new(marks)),
             weight: u32::try_from(weight).unwrap_or(u32::MAX),
             lead,
             reads: AtomicU8::new(0),
@@ -110,7 +126,7 @@ impl Node {
             life,
             grace,
             since: AtomicMoment::new(self.since.load()),
-            labels: self.labels.clone(),
+            marks: self.marks.as_deref().map(|marks| Box::new(marks.of(weight))),
             weight: u32::try_from(weight).unwrap_or(u32::MAX),
             lead,
             reads: AtomicU8::new(self.reads.load(Ordering::Relaxed)),
@@ -119,9 +135,8 @@ impl Node {
 
     /// What a walk shows of it, in the queue for what came back or in the other.
     pub(super) fn sight(&self, in_main: bool) -> Sight<'_> {
-        let tags = self.labels.as_deref().map_or(&[][..], |labels| &labels.tags);
-        let heat = self.reads.load(Ordering::Relaxed) * 2 + u8::from(in_main);
-        Sight { text: self.text.as_str(), tags, heat }
+        let heat = self.reads() * 2 + u8::from(in_main);
+        Sight { text: self.text.as_str(), tags: self.tags(), heat }
     }
 
     /// Whether this is the entry of a key: a hash alone is not identity.
@@ -140,7 +155,28 @@ impl Node {
     }
 
     pub(super) fn labels(&self) -> Option<Labels> {
-        self.labels.as_deref().cloned()
+        self.marks.as_deref().map(|marks| marks.labels.clone())
+    }
+
+    fn tags(&self) -> &[u64] {
+        self.marks.as_deref().map_or(&[], |marks| &marks.labels.tags)
+    }
+
+    /// What it takes of its share, if it has one.
+    pub(super) fn charge(&self) -> Option<&Charge> {
+        self.marks.as_deref()?.charge.as_ref()
+    }
+
+    /// Takes nothing of its share any more, because it is on its way out.
+    pub(super) fn free_share(&mut self) {
+        if let Some(marks) = &mut self.marks {
+            marks.charge = None;
+        }
+    }
+
+    /// How often it was read of late.
+    pub(super) fn reads(&self) -> u8 {
+        self.reads.load(Ordering::Relaxed)
     }
 
     /// The tick at which it was made; negative before the first.
@@ -196,11 +232,10 @@ impl Node {
     /// Whether nothing has forgotten the entry since its making began, nor let it expire. `None` if it is gone for it.
     #[cold]
     fn is_still_good(&self, now: Now<'_>, since: Moment, latest: Moment) -> Option<bool> {
-        let tags = self.labels.as_deref().map_or(&[][..], |labels| &labels.tags);
         if now.orders.doubts(since) {
             return None;
         }
-        match now.orders.fate(since, tags) {
+        match now.orders.fate(since, self.tags()) {
             Fate::Forgotten => None,
             Fate::Expired(at) => (now.tick < self.gone_if_expired(at)).then_some(false),
             Fate::Good => {
@@ -239,7 +274,7 @@ impl Node {
     }
 
     pub(super) fn was_read(&self) -> bool {
-        self.reads.load(Ordering::Relaxed) > 0
+        self.reads() > 0
     }
 
     /// Takes one read off the counter.

@@ -11,6 +11,7 @@
 use super::Sight;
 use super::ghost::Ghost;
 use super::node::{Dropped, Node, Now};
+use super::share::Charge;
 use super::store::{Listed, Store};
 
 /// How many entries from each tail a sweep looks at.
@@ -23,6 +24,9 @@ const STEP: usize = 64;
 /// where a shard full of reads would take milliseconds. It moves the hit ratio of recorded traces by a tenth of a point
 /// at most.
 const PATIENCE: usize = 256;
+
+/// How many entries of a share that were read are spared before one gives way all the same.
+const SPARED: usize = 64;
 
 /// A part of the store, always used under its lock.
 pub(super) struct Shard<S = Listed> {
@@ -144,6 +148,31 @@ impl<S: Store> Shard<S> {
         true
     }
 
+    /// Lets one entry of this share go, but not that of `hash`. Returns whether there was one near a tail.
+    pub(super) fn evict_of(&mut self, charge: &Charge, hash: u64, dropped: &mut Dropped) -> bool {
+        let mut patience = SPARED;
+        while let Some((victim, from_small, was_read)) = self.oldest_of(charge, hash) {
+            if was_read && patience > 0 {
+                patience -= 1;
+                self.spare(victim, from_small);
+            } else {
+                self.pop(victim, dropped);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// The oldest entry of a share but that of `hash`, whether it is in `small`, and whether it was read.
+    fn oldest_of(&self, charge: &Charge, hash: u64) -> Option<(u64, bool, bool)> {
+        [(&self.small, true), (&self.main, false)].into_iter().find_map(|(queue, is_small)| {
+            let of_share = |node: &Node| node.charge().is_some_and(|other| other.is_in_share_of(charge));
+            let mut near = queue.map.oldest().take(PATIENCE);
+            let (victim, node) = near.find(|(other, node)| *other != hash && of_share(node))?;
+            Some((victim, is_small, node.was_read()))
+        })
+    }
+
     /// Gives up to `amount` of the allowance away, but keeps `floor`. Returns how much.
     pub(super) fn give(&mut self, amount: usize, floor: usize, now: Now<'_>, dropped: &mut Dropped) -> usize {
         let amount = amount.min(self.allowance.saturating_sub(floor));
@@ -258,7 +287,8 @@ impl<S: Store> Shard<S> {
     }
 
     fn pop(&mut self, hash: u64, dropped: &mut Dropped) {
-        if let Some(node) = self.main.pop(hash).or_else(|| self.small.pop(hash)) {
+        if let Some(mut node) = self.main.pop(hash).or_else(|| self.small.pop(hash)) {
+            node.free_share();
             dropped.push(node);
         }
     }

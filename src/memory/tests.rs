@@ -25,6 +25,7 @@ fn held(value: impl Any + Send + Sync) -> AnyValue {
 
 fn entry(n: u64, weight: usize) -> Entry {
     Entry {
+        share: None,
         held: held(n),
         weight,
         fresh_until: FOREVER,
@@ -211,6 +212,40 @@ fn the_ledger_is_exact_and_the_bound_holds_after_every_put() {
         l1.validate(max_bytes);
         assert!(l1.len() > 100, "{} entries left", l1.len());
     }
+}
+
+#[test]
+fn entries_of_a_share_take_its_bytes_at_most_and_make_room_among_themselves() {
+    for (most, weight) in [(100_000, 300), (40_000, 5_000)] {
+        let l1 = L1::with_shards(MIB, 16, Orders::new(None, 0));
+        let share = Share::new(most);
+        let bounded = |n: u64| Entry { share: Some(Arc::clone(&share)), ..entry(n, weight) };
+        (0..1_000).for_each(|n| assert!(put(&l1, &key(n), n, 300)));
+        let free = l1.weight();
+        let mut rng = Rng::with_seed(1);
+        for n in 10_000..14_000 {
+            let key = key(n - rng.u64(..20));
+            assert!(l1.put(&key, bounded(n), 0, || true));
+            assert_eq!(read(&l1, &key), Some(n));
+            assert!(l1.weight() - free <= most, "{} of {most}", l1.weight() - free);
+        }
+        assert!(l1.weight() - free > most * 3 / 4, "only {} of {most}", l1.weight() - free);
+        assert_eq!((0..1_000).filter(|n| read(&l1, &key(*n)).is_none()).count(), 0, "the others stay");
+        assert!(!l1.put(&key(10_000), Entry { weight: most, ..bounded(1) }, 0, || true), "more than the share");
+        l1.clear();
+        assert_eq!(share.used(), 0, "what left takes nothing");
+        l1.validate(MIB);
+    }
+}
+
+#[test]
+fn of_a_share_what_was_read_stays_longer() {
+    let l1 = L1::with_shards(MIB, 1, Orders::new(None, 0));
+    let share = Share::new(100_000);
+    let put = |n: u64| l1.put(&key(n), Entry { share: Some(Arc::clone(&share)), ..entry(n, 300) }, 0, || true);
+    (0..50).for_each(|n| assert!(put(n) && read(&l1, &key(n)).is_some()));
+    (100..300).for_each(|n| assert!(put(n)));
+    assert!((0..50).all(|n| read(&l1, &key(n)).is_some()));
 }
 
 #[test]

@@ -17,7 +17,7 @@ use crate::frame::{Labels, Tags};
 use crate::guard::{Guard, check_size};
 use crate::invalidate::{Ledgers, Local, RetryQueue};
 use crate::key::Key;
-use crate::memory::{self, Age, AnyValue, Hit, L1, Lead, Sealed, Times};
+use crate::memory::{self, Age, AnyValue, Hit, L1, Lead, Sealed, Share, Times};
 use crate::order::Moment;
 use crate::seal::{Dates, Sealer, Value};
 
@@ -50,6 +50,8 @@ pub(crate) struct Tiers<B: Backend, C> {
     pub(crate) policy: Arc<Policy>,
     /// The tag of all entries of the domain, if this is one.
     pub(crate) domain: Tags,
+    /// What its entries may take of L1, if that is bounded.
+    pub(crate) share: Option<Arc<Share>>,
     pub(crate) local: Arc<Local>,
     pub(crate) l2: Arc<L2<B>>,
 }
@@ -78,6 +80,7 @@ impl<B: Backend, C> Clone for Tiers<B, C> {
             observers: self.observers.clone(),
             policy: Arc::clone(&self.policy),
             domain: Tags::clone(&self.domain),
+            share: self.share.clone(),
             local: Arc::clone(&self.local),
             l2: Arc::clone(&self.l2),
         }
@@ -319,6 +322,7 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
             age: wall.saturating_sub(dates.created),
             since,
             labels,
+            share: self.share.clone(),
         }
     }
 }

@@ -49,6 +49,7 @@ impl Setup {
             sealer: Arc::new(Sealer::new(Checked::default(), &policy)),
             local: Local::new(&policy, None, &Arc::default(), &clock),
             policy: Arc::clone(&policy),
+            share: None,
             domain: Tags::default(),
             l2: Arc::new(L2::new(policy, Some(guard), Some(ledgers), &*clock)),
             observers: Observers::default(),

@@ -46,6 +46,41 @@ async fn domains_share_a_cache_and_no_key() {
 }
 
 #[tokio::test]
+async fn a_domain_with_a_share_of_l1_takes_no_more_and_leaves_the_others() {
+    let builder = CacheBuilder::new().intent(Intent::Production).namespace("shop").backend(Memory::new(64 << 20));
+    let shop = builder.l1_max_size_mb(2.0).jitter(false).build().unwrap();
+    let users = shop.domain("users").unwrap();
+    let pages = shop.domain_with("pages", DomainSettings::new().l1_share(0.25)).unwrap();
+    for key in 0..300u32 {
+        users.set(key, "x".repeat(1_000)).await.unwrap();
+    }
+    let taken = shop.l1_bytes();
+    for key in 0..2_000u32 {
+        pages.set(key, "x".repeat(1_000)).await.unwrap();
+        assert!(shop.l1_bytes() - taken <= 1 << 19);
+    }
+    assert!(shop.l1_bytes() - taken > 1 << 18, "it has what it may have");
+    let in_l1 = async |part: &Cache<Memory, Checked<Postcard>>, keys: std::ops::Range<u32>| {
+        let mut found = 0;
+        for key in keys {
+            found += u32::from(part.entry(key).skip_l2_read().get::<String>().await.unwrap().is_some());
+        }
+        found
+    };
+    assert_eq!(in_l1(&users, 0..300).await, 300);
+    assert!(in_l1(&pages, 1_900..2_000).await > 90, "the newest");
+    pages.clear().await.unwrap();
+    for key in 0..100u32 {
+        pages.set(key, "x".repeat(1_000)).await.unwrap();
+    }
+    assert_eq!(in_l1(&pages, 0..100).await, 100, "what was forgotten takes nothing");
+    for share in [0.0, -0.5, 1.5, f64::NAN] {
+        let error = shop.domain_with("other", DomainSettings::new().l1_share(share)).unwrap_err().to_string();
+        assert!(error.contains("l1_share: must be above 0 and at most 1"), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn forgetting_a_domain_leaves_the_others_and_tags_reach_across() {
     let memory = Memory::new(1 << 20);
     let (here, other) = (shop(memory.clone()), shop(memory));

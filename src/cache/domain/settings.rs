@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{Grace, Policy, Problem, Settings};
+use crate::config::{self, Grace, Policy, Problem, Settings};
 use crate::event::Observer;
 
 /// What a domain of a cache does in a way of its own; everything else is as the cache does it.
@@ -25,6 +25,7 @@ use crate::event::Observer;
 #[must_use = "settings do nothing until a domain takes them"]
 pub struct DomainSettings {
     settings: Settings,
+    l1_share: Option<f64>,
     observers: Vec<Arc<dyn Observer>>,
 }
 
@@ -73,6 +74,23 @@ impl DomainSettings {
     pub fn stale_if_error(mut self, grace: impl Into<Grace>) -> Self {
         self.settings.stale_if_error = Some(grace.into());
         self
+    }
+
+    /// The share of L1 that the entries of this domain take at most, above 0 and up to 1. Default: as much as their reads
+    /// earn them, as the entries of all domains.
+    ///
+    /// For a domain that would push out others which are read less often and cost more. When it has its share, a new
+    /// entry takes the place of one of its own that is old and little read. One that alone is
+    /// more than the share is not kept in L1. What the share leaves free others use.
+    pub fn l1_share(mut self, share: f64) -> Self {
+        self.l1_share = Some(share);
+        self
+    }
+
+    /// The bytes of L1 that the domain may take, if it has a share.
+    pub(super) fn l1_bytes(&self, whole: &Policy, problems: &mut Vec<Problem>) -> Option<usize> {
+        let share = config::share(problems, "l1_share", self.l1_share)?;
+        Some((whole.l1_max_size? as f64 * share) as usize)
     }
 
     /// Tells `observer` of what this domain does, after the observers of the cache. May be called several times. Of the
@@ -130,6 +148,7 @@ impl DomainSettings {
 impl PartialEq for DomainSettings {
     fn eq(&self, other: &Self) -> bool {
         self.settings == other.settings
+            && self.l1_share == other.l1_share
             && self.observers.len() == other.observers.len()
             && self.observers.iter().zip(&other.observers).all(|(one, two)| Arc::ptr_eq(one, two))
     }
@@ -138,6 +157,10 @@ impl PartialEq for DomainSettings {
 impl fmt::Debug for DomainSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("DomainSettings");
-        shown.field("settings", &self.settings).field("observers", &self.observers.len()).finish_non_exhaustive()
+        shown
+            .field("settings", &self.settings)
+            .field("l1_share", &self.l1_share)
+            .field("observers", &self.observers.len())
+            .finish_non_exhaustive()
     }
 }
