@@ -33,8 +33,8 @@ impl Exchange {
     }
 }
 
-/// The service. What it is tested with differs in `B` alone, whose default is that of the program.
-#[derive(Clone)]
+/// The service. What it is tested with differs in `B` alone, whose default is that of the program. Share it as an `Arc`:
+/// `#[derive(Clone)]` would ask for a `B` that is `Clone`, which a backend need not be.
 struct Rates<B: Backend = AnyBackend> {
     cache: TypedCache<String, u64, B>,
     exchange: Exchange,
@@ -45,9 +45,15 @@ impl<B: Backend> Rates<B> {
         Ok(Self { cache: cache.typed("rates")?, exchange })
     }
 
+    /// Forgets what a bank has told.
+    async fn distrust(&self, bank: &str) -> Result<(), cachekit::Error> {
+        self.cache.cache().invalidate_tag(bank).await
+    }
+
     async fn in_dollars(&self, cents: u64, currency: &str) -> Result<u64, ComputeError<UnknownCurrency>> {
         let (exchange, name) = (self.exchange.clone(), currency.to_owned());
-        let rate = self.cache.get_or_compute(currency, move || async move { exchange.rate(&name).await }).await?;
+        let entry = self.cache.entry(currency).tags(["ecb"]);
+        let rate = entry.get_or_compute(move || async move { exchange.rate(&name).await }).await?;
         Ok(cents * rate / 100)
     }
 }
@@ -60,6 +66,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     if let Err(ComputeError::Failed(error)) = rates.in_dollars(1_000, "XXX").await {
         println!("{error}");
     }
+    rates.distrust("ecb").await?;
     cache.close(Duration::from_secs(10)).await?;
     Ok(())
 }
@@ -67,21 +74,31 @@ async fn main() -> Result<(), Box<dyn Error>> {
 #[cfg(test)]
 mod tests {
     use cachekit::backends::Memory;
+    use cachekit::codec::{Compressed, Postcard};
     use cachekit::testing::{Chaos, Fault, ManualClock};
     use cachekit::{Environment, Intent, Operation};
 
     use super::*;
 
-    /// The cache of the program over another backend: nothing waits, nothing is random.
-    fn rates<B: Backend>(backend: B, clock: &ManualClock) -> Rates<B> {
-        let cache = CacheBuilder::from_environment(Environment::default())
+    type Settings<B> = CacheBuilder<B, Compressed<Postcard>, Intent::Deterministic<Intent::Production>>;
+
+    /// The cache of the program over another backend: nothing waits, nothing is random. Of what the program relies on, a
+    /// test turns on what it is about.
+    fn rates_with<B: Backend>(
+        backend: B,
+        clock: &ManualClock,
+        set: impl FnOnce(Settings<B>) -> Settings<B>,
+    ) -> Rates<B> {
+        let settings = CacheBuilder::from_environment(Environment::default())
             .backend(backend)
             .intent(Intent::Deterministic(Intent::Production))
             .clock(Arc::new(clock.clone()))
-            .ttl(Duration::from_secs(60))
-            .build()
-            .unwrap();
-        Rates::new(&cache, Exchange::default()).unwrap()
+            .ttl(Duration::from_secs(60));
+        Rates::new(&set(settings).build().unwrap(), Exchange::default()).unwrap()
+    }
+
+    fn rates<B: Backend>(backend: B, clock: &ManualClock) -> Rates<B> {
+        rates_with(backend, clock, |settings| settings)
     }
 
     #[tokio::test]
@@ -93,6 +110,22 @@ mod tests {
         assert_eq!(rates.in_dollars(1_000, "EUR").await.unwrap(), 1_070);
         clock.advance(Duration::from_secs(1));
         assert_eq!(rates.in_dollars(1_000, "EUR").await.unwrap(), 1_080);
+    }
+
+    #[tokio::test]
+    async fn tags_need_the_ledger_and_stale_rates_work_in_the_background() {
+        let clock = ManualClock::new();
+        let set = |settings: Settings<_>| settings.namespace_index(true).background(true).swr_enabled(true);
+        let rates = rates_with(Memory::with_clock(1 << 20, Arc::new(clock.clone())), &clock, set);
+        assert_eq!(rates.in_dollars(1_000, "EUR").await.unwrap(), 1_070);
+        clock.advance(Duration::from_secs(30));
+        assert_eq!(rates.in_dollars(1_000, "EUR").await.unwrap(), 1_070, "stale, and renewed behind the answer");
+        while rates.cache.cache().pending() > 0 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(rates.in_dollars(1_000, "EUR").await.unwrap(), 1_080);
+        rates.distrust("ecb").await.unwrap();
+        assert_eq!(rates.in_dollars(1_000, "EUR").await.unwrap(), 1_090);
     }
 
     #[tokio::test]

@@ -26,9 +26,12 @@
 //! A stale value is returned at once, by all calls but one: that one is asked to renew it, runs its closure, and then
 //! returns the older value. It waits for that no longer than a quarter of a second where another process computes.
 //!
+//! A [`Loader`] needs no caller. It runs on threads of the runtime's pool, so renewals go on in the background.
+//!
 //! # Threads
-//! All blocking caches of a process share two threads, which talk to backends, encode and decode. They start with the
-//! first call that needs them, and stay: dropping a cache ends nothing and waits for nothing, and
+//! All blocking caches of a process share two threads, which talk to backends, encode and decode, and the pool of up to
+//! 512 that tokio has for what blocks, where loaders run. They start with the first call that needs them, and the two
+//! stay: dropping a cache ends nothing and waits for nothing, and
 //! [`close`](Cache::close) waits for what is to be written.
 //!
 //! Inside a tokio runtime every call is an error of kind [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported): a
@@ -41,7 +44,7 @@ use std::time::Duration;
 
 use crate::backends::Backend;
 use crate::builder::CacheBuilder;
-use crate::cache::{self, DomainSettings, Health};
+use crate::cache::{self, DomainSettings, Fetched, Health};
 use crate::codec::Codec;
 #[cfg(feature = "encryption")]
 use crate::codec::Encrypted;
@@ -57,10 +60,12 @@ mod ask;
 mod batch;
 mod entry;
 mod forget;
+mod loader;
 mod runtime;
 mod typed;
 
 pub use self::entry::Entry;
+pub use self::loader::{Loader, LoadingCache};
 pub use self::runtime::may_block;
 use self::runtime::wait;
 pub use self::typed::{TypedCache, TypedEntry};
@@ -147,6 +152,34 @@ impl<B: Backend, C: Codec> Cache<B, C> {
         self.entry(key).get_or_compute_arc(compute)
     }
 
+    /// Like [`Cache::fetch`](crate::Cache::fetch), with a `compute` that runs where that of
+    /// [`get_or_compute`](Self::get_or_compute) does.
+    ///
+    /// # Errors
+    /// As of [`get_or_compute`](Self::get_or_compute).
+    ///
+    /// # Examples
+    /// ```
+    /// use cachekit::{CacheBuilder, Outcome};
+    /// let pages = CacheBuilder::new().namespace("pages").build_blocking()?;
+    /// let load = || Ok::<_, std::io::Error>("<html>".to_owned());
+    /// assert_eq!(pages.fetch("home", load)?.outcome(), Outcome::Computed);
+    /// let page = pages.fetch("home", load)?;
+    /// assert!(page.outcome().is_hit() && page.age() < page.remaining());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn fetch<T, E>(
+        &self,
+        key: impl IntoKey,
+        compute: impl FnOnce() -> Result<T, E>,
+    ) -> Result<Fetched<T>, ComputeError<E>>
+    where
+        T: Storable<C, Form: Clone>,
+        E: Send + Sync + 'static,
+    {
+        self.entry(key).fetch(compute)
+    }
+
     /// Like [`Cache::refresh`](crate::Cache::refresh).
     ///
     /// # Errors
@@ -162,6 +195,14 @@ impl<B: Backend, C: Codec> Cache<B, C> {
     /// The entry of `key`, for a call with options of its own.
     pub fn entry<K: IntoKey>(&self, key: K) -> Entry<'_, B, C, K> {
         Entry(self.0.entry(key))
+    }
+
+    /// Like [`Cache::remaining`](crate::Cache::remaining).
+    ///
+    /// # Errors
+    /// As there, and inside a tokio runtime.
+    pub fn remaining(&self, key: impl IntoKey) -> Result<Option<Duration>, Error> {
+        wait(self.0.remaining(key))?
     }
 
     /// Like [`Cache::exists`](crate::Cache::exists).
@@ -202,6 +243,14 @@ impl<B: Backend, C: Codec> Cache<B, C> {
     /// Inside a tokio runtime.
     pub fn health(&self) -> Result<Health, Error> {
         wait(self.0.health())
+    }
+
+    /// Like [`Cache::warm_up`](crate::Cache::warm_up).
+    ///
+    /// # Errors
+    /// Inside a tokio runtime.
+    pub fn warm_up(&self) -> Result<bool, Error> {
+        wait(self.0.warm_up())
     }
 
     /// Like [`Cache::close`](crate::Cache::close).

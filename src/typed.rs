@@ -122,6 +122,12 @@ where
     B: Backend,
     C: Codec,
 {
+    /// The cache of a domain that has these types.
+    #[cfg(feature = "blocking")]
+    pub(crate) fn of(cache: Cache<B, C>) -> Self {
+        Self { cache, types: PhantomData }
+    }
+
     /// The domain without its types, for what concerns no key: `stats`, `invalidate_tag`, `health`, `close`.
     pub fn cache(&self) -> &Cache<B, C> {
         &self.cache

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::ask;
 use super::runtime::{check, wait};
 use crate::backends::Backend;
-use crate::cache::{self, Begun, Computed, Previous, Revalidated, entry_options};
+use crate::cache::{self, Begun, Computed, Fetched, Previous, Revalidated, entry_options};
 use crate::codec::Codec;
 use crate::error::{ComputeError, Error};
 use crate::key::IntoKey;
@@ -81,6 +81,62 @@ impl<B: Backend, C: Codec, K: IntoKey> Entry<'_, B, C, K> {
         self.compute(|_| compute().map(Revalidated::from))
     }
 
+    /// As [`Cache::fetch`](super::Cache::fetch).
+    ///
+    /// # Errors
+    /// As [`Cache::get_or_compute`](super::Cache::get_or_compute).
+    pub fn fetch<T, E>(self, compute: impl FnOnce() -> Result<T, E>) -> Result<Fetched<T>, ComputeError<E>>
+    where
+        T: Storable<C, Form: Clone>,
+        E: Send + Sync + 'static,
+    {
+        let fetched = self.fetch_by(|_| compute().map(|value| value.into_form().into()))?;
+        Ok(fetched.map(|form| T::from_form(Arc::unwrap_or_clone(form))))
+    }
+
+    /// As [`Entry::fetch_or_decide`](crate::Entry::fetch_or_decide).
+    ///
+    /// # Errors
+    /// As [`Cache::get_or_compute`](super::Cache::get_or_compute).
+    pub fn fetch_or_decide<T, E>(
+        self,
+        compute: impl FnOnce() -> Result<Computed<T>, E>,
+    ) -> Result<Fetched<Arc<T>>, ComputeError<E>>
+    where
+        T: Value,
+        E: Send + Sync + 'static,
+    {
+        self.fetch_by(|_| compute().map(Revalidated::from))
+    }
+
+    /// As [`Entry::fetch_or_revalidate`](crate::Entry::fetch_or_revalidate).
+    ///
+    /// # Errors
+    /// As [`Cache::get_or_compute`](super::Cache::get_or_compute).
+    pub fn fetch_or_revalidate<T, E>(
+        self,
+        compute: impl FnOnce(Option<Previous<T>>) -> Result<Revalidated<T>, E>,
+    ) -> Result<Fetched<Arc<T>>, ComputeError<E>>
+    where
+        T: Value,
+        E: Send + Sync + 'static,
+    {
+        self.fetch_by(compute)
+    }
+
+    fn fetch_by<T, E>(
+        self,
+        compute: impl FnOnce(Option<Previous<T>>) -> Result<Revalidated<T>, E>,
+    ) -> Result<Fetched<Arc<T>>, ComputeError<E>>
+    where
+        T: Value,
+        E: Send + Sync + 'static,
+    {
+        let (asker, thread) = ask::pair();
+        let call = self.0.fetch_if_any::<T, E, _, _>(move |previous| asker.ask(previous));
+        thread.serve(call, once(compute))
+    }
+
     /// As [`Cache::refresh`](super::Cache::refresh).
     ///
     /// # Errors
@@ -137,11 +193,16 @@ impl<B: Backend, C: Codec, K: IntoKey> Entry<'_, B, C, K> {
             Begun::Rest(rest) => rest,
         };
         let (asker, thread) = ask::pair();
-        let mut compute = Some(compute);
-        thread.serve(rest.answer(move |previous| asker.ask(previous)), |previous| {
-            let compute = compute.take().expect("a flight begins its computation once");
-            compute(previous)
-        })
+        thread.serve(rest.answer(move |previous| asker.ask(previous)), once(compute))
+    }
+}
+
+/// What runs once, as what might run again.
+fn once<I, O>(compute: impl FnOnce(I) -> O) -> impl FnMut(I) -> O {
+    let mut compute = Some(compute);
+    move |input| {
+        let compute = compute.take().expect("a flight begins its computation once");
+        compute(input)
     }
 }
 

@@ -4,10 +4,11 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Cache;
 use crate::backends::{AnyBackend, Backend};
-use crate::cache::{Computed, DomainSettings, Loaded};
+use crate::cache::{Computed, DomainSettings, Fetched, Loaded};
 #[cfg(feature = "encryption")]
 use crate::codec::Encrypted;
 use crate::codec::{Codec, Standard};
@@ -126,6 +127,31 @@ where
         E: Send + Sync + 'static,
     {
         self.cache.get_or_compute_arc(Borrowed(key), compute)
+    }
+
+    /// Like [`Cache::fetch`].
+    ///
+    /// # Errors
+    /// As [`Cache::get_or_compute`].
+    pub fn fetch<Q, E>(&self, key: &Q, compute: impl FnOnce() -> Result<V, E>) -> Result<Fetched<V>, ComputeError<E>>
+    where
+        K: Borrow<Q>,
+        V: Storable<C, Form: Clone>,
+        Q: IntoKey + ?Sized,
+        E: Send + Sync + 'static,
+    {
+        self.entry(key).fetch(compute)
+    }
+
+    /// Like [`Cache::remaining`].
+    ///
+    /// # Errors
+    /// As [`Cache::remaining`].
+    pub fn remaining<Q: IntoKey + ?Sized>(&self, key: &Q) -> Result<Option<Duration>, Error>
+    where
+        K: Borrow<Q>,
+    {
+        self.cache.remaining(Borrowed(key))
     }
 
     /// Like [`Cache::refresh`].

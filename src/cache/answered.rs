@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Inner;
-use super::computation::{Computation, IS_NO_BATCH};
+use super::computation::Computation;
 use crate::backends::Backend;
 use crate::codec::Codec;
 use crate::error::ComputeError;
@@ -89,6 +89,11 @@ impl<T> Fetched<T> {
         self.value
     }
 
+    pub(crate) fn map<V>(self, make: impl FnOnce(T) -> V) -> Fetched<V> {
+        let Self { value, outcome, age, fresh_for, remaining, tags } = self;
+        Fetched { value: make(value), outcome, age, fresh_for, remaining, tags }
+    }
+
     /// Where it came from.
     pub fn outcome(&self) -> Outcome {
         self.outcome
@@ -127,13 +132,14 @@ impl<T> fmt::Debug for Fetched<T> {
 
 impl<B: Backend, C: Codec> Inner<B, C> {
     /// Answers a call that wants to know whence its value came. Its entry has the tags of the program's that are `named`.
+    /// `None` if its computation finds that there is no value.
     pub(super) async fn answer_whole<T: Value, E: Send + Sync + 'static>(
         self: &Arc<Self>,
         key: &impl IntoKey,
         options: Options,
         named: &[u64],
         compute: Computation<T, E>,
-    ) -> Result<Answered<T>, ComputeError<E>> {
+    ) -> Result<Option<Answered<T>>, ComputeError<E>> {
         let tags = self.tiers.tags(named);
         let complaint = Complaint::default();
         let (key, options) = match self.key(key) {
@@ -154,8 +160,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             Age::Expired => false,
         };
         let Some(found) = found.filter(is_answer) else {
-            let loaded = self.load(key, options, tags, (complaint, compute)).await;
-            return loaded.map(|answered| answered.expect(IS_NO_BATCH));
+            return self.load(key, options, tags, (complaint, compute)).await;
         };
         if let Some(staleness) = self.tiers.local.orders.staleness(|| self.clock.ticks()) {
             self.observers.served(staleness);
@@ -165,6 +170,6 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         if outcome == Outcome::Stale || options.early {
             self.renew(key, options, tags, compute);
         }
-        Ok(Answered::new(found, outcome))
+        Ok(Some(Answered::new(found, outcome)))
     }
 }

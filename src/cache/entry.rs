@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::Cache;
 use super::answered::Fetched;
-use super::computation;
+use super::computation::{self, Computation, IS_NO_BATCH};
 use super::computed::{Computed, Decided, add_tags};
 use super::failures::ErrorTtl;
 use super::path::Look;
@@ -252,13 +252,84 @@ impl<'a, B: Backend, C: Codec, K: IntoKey> Entry<'a, B, C, K> {
         Fut: Future<Output = Result<T, E>> + Send + 'static,
     {
         async move {
-            self.check::<E>()?;
-            let (inner, tags) = (&self.cache.inner, self.tags.clone());
+            let tags = self.tags.clone();
             let compute = computation::boxed(compute, |value: T| Computed::new(value.into_form()).also(tags));
-            let compute = compute.keeping_errors(self.error_ttl);
-            let answered = inner.answer_whole(&self.key, self.options, &self.tags, compute).await?;
-            Ok(answered.seen(inner.clock.ticks(), |form| T::from_form(Arc::unwrap_or_clone(form))))
+            self.fetch_by(compute, |form| T::from_form(Arc::unwrap_or_clone(form))).await
         }
+    }
+
+    /// Like [`get_or_decide`](Entry::get_or_decide), and says whence the value came, as [`fetch`](Entry::fetch) does.
+    ///
+    /// # Errors
+    /// As [`Cache::get_or_compute`].
+    pub fn fetch_or_decide<T, E, F, Fut>(
+        self,
+        compute: F,
+    ) -> impl Future<Output = Result<Fetched<Arc<T>>, ComputeError<E>>>
+    where
+        T: Value,
+        E: Send + Sync + 'static,
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = Result<Computed<T>, E>> + Send + 'static,
+    {
+        async move {
+            let tags = self.tags.clone();
+            self.fetch_by(computation::boxed(compute, |computed: Computed<T>| computed.also(tags)), |value| value).await
+        }
+    }
+
+    /// Like [`get_or_revalidate`](Entry::get_or_revalidate), and says whence the value came, as [`fetch`](Entry::fetch)
+    /// does. A value that was found not to be modified counts as computed, and its age begins anew.
+    ///
+    /// # Errors
+    /// As [`Cache::get_or_compute`].
+    ///
+    /// # Examples
+    /// ```
+    /// use cachekit::{CacheBuilder, Computed, Outcome, Previous};
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// let pages = CacheBuilder::new().namespace("pages").build()?;
+    /// let page = pages.entry("home").fetch_or_revalidate(|previous: Option<Previous<String>>| async move {
+    ///     Ok::<_, std::io::Error>(match previous {
+    ///         Some(previous) if previous.validator() == Some(b"v1") => previous.not_modified(),
+    ///         _ => Computed::new("<html>".to_owned()).validator("v1").tags(["user:42"]).into(),
+    ///     })
+    /// });
+    /// let page = page.await?;
+    /// assert!(page.outcome() == Outcome::Computed && page.has_tag("user:42"));
+    /// assert_eq!(page.value().as_str(), "<html>");
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
+    pub fn fetch_or_revalidate<T, E, F, Fut>(
+        self,
+        compute: F,
+    ) -> impl Future<Output = Result<Fetched<Arc<T>>, ComputeError<E>>>
+    where
+        T: Value,
+        E: Send + Sync + 'static,
+        F: FnOnce(Option<Previous<T>>) -> Fut + Send + 'static,
+        Fut: Future<Output = Result<Revalidated<T>, E>> + Send + 'static,
+    {
+        async move {
+            let compute = computation::revalidating(compute, self.tags.clone());
+            self.fetch_by(compute, |value| value).await
+        }
+    }
+
+    /// What `make` makes of the answer, and whence that came, by this computation if need be.
+    async fn fetch_by<T, V, E>(
+        self,
+        compute: Computation<T, E>,
+        make: impl FnOnce(Arc<T>) -> V,
+    ) -> Result<Fetched<V>, ComputeError<E>>
+    where
+        T: Value,
+        E: Send + Sync + 'static,
+    {
+        self.check::<E>()?;
+        let (inner, compute) = (&self.cache.inner, compute.keeping_errors(self.error_ttl));
+        let answered = inner.answer_whole(&self.key, self.options, &self.tags, compute).await?;
+        Ok(answered.expect(IS_NO_BATCH).seen(inner.clock.ticks(), make))
     }
 
     /// Like [`Cache::refresh`].

@@ -68,7 +68,8 @@ impl<B: Backend, C: Codec> Cache<B, C> {
     /// that were hot when processes of this cache last saved their names are in L1, or `warm_deadline` is over. True if
     /// they were read in time, and where there is no warm start.
     ///
-    /// Calls need not wait: one for an entry that is not there yet is answered as ever. What a domain had in use is read
+    /// A backend that is away is asked again until the deadline: a program that would rather start cold then waits for
+    /// less, by a timeout of its own. Calls need not wait: one for an entry that is not there yet is answered as ever. What a domain had in use is read
     /// once the domain is named. What the backend does not have any more is left to the domain's loader,
     /// [`LoadingCache::warm_up`](crate::LoadingCache::warm_up).
     ///

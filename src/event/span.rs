@@ -29,4 +29,12 @@ impl CallerSpan {
     pub(crate) fn around<F: Future>(self, future: F) -> F {
         future
     }
+
+    /// Runs `work` on this thread in this span.
+    #[cfg(feature = "blocking")]
+    pub(crate) fn run<R>(self, work: impl FnOnce() -> R) -> R {
+        #[cfg(feature = "tracing")]
+        let _entered = self.span.entered();
+        work()
+    }
 }

@@ -350,8 +350,8 @@ impl L1 {
         self.walk(progress, now, &mut |_| {})
     }
 
-    /// Shows the next few entries to `see`, under a lock, and removes what is gone or was forgotten. Returns whether all
-    /// were looked at.
+    /// Shows the next few entries to `see`, under a lock, also those that are gone or were forgotten, which are removed.
+    /// Returns whether all were looked at.
     pub(crate) fn walk(&self, progress: &mut Progress, now: u64, see: &mut dyn FnMut(Sight<'_>)) -> bool {
         let mut dropped = Dropped::default();
         let moment = Now { tick: now, orders: &self.orders };

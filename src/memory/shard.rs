@@ -324,13 +324,13 @@ impl<S: Store> Queue<S> {
         }
     }
 
-    /// Removes what is gone among so many of the oldest entries, shows the others and moves them to the head. Once all
-    /// were moved they are in the order of before.
+    /// Shows so many of the oldest entries, removes what is gone among them, and moves the others to the head. Once all were
+    /// moved they are in the order of before.
     fn walk(&mut self, count: usize, now: Now<'_>, see: &mut dyn FnMut(&Node), dropped: &mut Dropped) {
         for _ in 0..count {
             let Some((hash, node)) = self.map.oldest().next() else { return };
+            see(node);
             if node.is_live(now) {
-                see(node);
                 self.map.promote(hash);
             } else {
                 self.pop(hash).into_iter().for_each(|node| dropped.push(node));

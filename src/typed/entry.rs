@@ -97,6 +97,40 @@ impl<'a, Q: IntoKey + ?Sized, V: Storable<C>, B: Backend, C: Codec> TypedEntry<'
         self.entry.fetch(compute)
     }
 
+    /// As [`Entry::fetch_or_decide`].
+    ///
+    /// # Errors
+    /// As [`Cache::get_or_compute`](crate::Cache::get_or_compute).
+    pub fn fetch_or_decide<E, F, Fut>(
+        self,
+        compute: F,
+    ) -> impl Future<Output = Result<Fetched<Arc<V>>, ComputeError<E>>>
+    where
+        V: Value,
+        E: Send + Sync + 'static,
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = Result<Computed<V>, E>> + Send + 'static,
+    {
+        self.entry.fetch_or_decide(compute)
+    }
+
+    /// As [`Entry::fetch_or_revalidate`].
+    ///
+    /// # Errors
+    /// As [`Cache::get_or_compute`](crate::Cache::get_or_compute).
+    pub fn fetch_or_revalidate<E, F, Fut>(
+        self,
+        compute: F,
+    ) -> impl Future<Output = Result<Fetched<Arc<V>>, ComputeError<E>>>
+    where
+        V: Value,
+        E: Send + Sync + 'static,
+        F: FnOnce(Option<Previous<V>>) -> Fut + Send + 'static,
+        Fut: Future<Output = Result<Revalidated<V>, E>> + Send + 'static,
+    {
+        self.entry.fetch_or_revalidate(compute)
+    }
+
     /// As [`Entry::refresh`].
     ///
     /// # Errors

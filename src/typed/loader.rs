@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::TypedCache;
 use crate::backends::{AnyBackend, Backend, join};
-use crate::cache::{Gathered, Loaded, Rules, WARM_BATCH};
+use crate::cache::{Fetched, Gathered, Loaded, Rules, WARM_BATCH};
 use crate::codec::{Codec, Standard};
 use crate::error::{ComputeError, Error, ErrorKind};
 use crate::key::{FromKey, IntoKey};
@@ -126,7 +126,8 @@ where
     /// Gathers what [`get`](Self::get) has to load: the first key waits this long for others, which are then loaded by one
     /// [`load_many`](Loader::load_many). Zero, the default, loads each at once.
     ///
-    /// A load is late by up to the window, so it is worth it where many calls come at once and a query costs more.
+    /// A load is late by up to the window, so it is worth it where many calls come at once and a query costs more. It waits
+    /// on the clock of the cache: one that is moved by hand has to be moved on.
     pub fn batch_window(self, window: Duration) -> Self {
         Self::new(self.typed, self.loader, window, self.most)
     }
@@ -152,6 +153,18 @@ where
     {
         let form = self.typed.cache.load_one::<L::Key, L::Value, L::Error>(key, &self.gathered).await?;
         form.map(TypedCache::<L::Key, L::Value, B, C>::value_of).ok_or_else(|| absent().into())
+    }
+
+    /// Like [`get`](Self::get), and says whence the value came, how old it is and how long it lives.
+    ///
+    /// # Errors
+    /// As of [`get`](Self::get).
+    pub async fn fetch(&self, key: &L::Key) -> Result<Fetched<L::Value>, ComputeError<L::Error>>
+    where
+        L::Value: Storable<C, Form: Clone>,
+    {
+        let fetched = self.typed.cache.fetch_one::<L::Key, L::Value, L::Error>(key, &self.gathered).await?;
+        Ok(fetched.ok_or_else(absent)?.map(TypedCache::<L::Key, L::Value, B, C>::value_of))
     }
 
     /// Loads the value of `key` anew and stores it, as [`Cache::refresh`](crate::Cache::refresh) does.

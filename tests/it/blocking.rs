@@ -11,13 +11,14 @@ use std::time::Duration;
 use cachekit::backends::Memory;
 use cachekit::codec::{Checked, Keyring, Postcard};
 use cachekit::testing::ManualClock;
-use cachekit::{CacheBuilder, Computed, DomainSettings, ErrorKind, Intent, blocking};
+use cachekit::{CacheBuilder, Computed, DomainSettings, ErrorKind, Intent, Outcome, Previous, blocking};
 
 use super::servers::{PATIENCE, wait_until};
 use super::support::Broken;
 
 mod batches;
 mod computations;
+mod loaders;
 mod processes;
 mod runtimes;
 mod stale;
@@ -69,9 +70,20 @@ fn every_operation_does_what_the_async_one_does() {
         forget(&cache).unwrap();
         assert_eq!(cache.get::<u32>("a").unwrap(), None);
     }
+    let prices = cache.typed::<u64, u32>("prices").unwrap();
+    let brief = || prices.entry(&7).ttl(Duration::from_secs(9));
+    let fetched = brief().tags(["odd"]).fetch(|| Ok::<_, Broken>(70)).unwrap();
+    assert!((fetched.outcome(), *fetched.value()) == (Outcome::Computed, 70) && fetched.has_tag("odd"));
+    let fetched = prices.fetch(&7, || Err(Broken("not asked"))).unwrap();
+    assert!(fetched.outcome() == Outcome::L1Hit && fetched.remaining() <= Duration::from_secs(9));
+    assert!(prices.remaining(&7).unwrap().is_some_and(|left| left <= Duration::from_secs(9)));
+    assert_eq!(prices.remaining(&8).unwrap(), None);
+    assert_eq!(cache.fetch("e", || Ok::<_, Broken>(5u32)).unwrap().into_value(), 5);
+    let failed = cache.entry("f").fetch(|| Err::<u32, _>(Broken("down"))).unwrap_err();
+    assert_eq!(failed.failed(), Some(&Broken("down")));
     cache.ping().unwrap();
     assert!(cache.health().unwrap().is_up());
-    assert_eq!(cache.stats().computed, 2);
+    assert_eq!(cache.stats().computed, 4);
     assert!(cache.warnings().is_empty() && cache.policy().stats);
 }
 

@@ -6,7 +6,9 @@ use std::time::Duration;
 use cachekit::backends::Memory;
 use cachekit::codec::{Checked, Keyring, Postcard};
 use cachekit::testing::{Chaos, ManualClock};
-use cachekit::{Backend, Cache, CacheBuilder, Codec, ComputeError, Computed, Intent, Operation, Previous, Revalidated};
+use cachekit::{
+    Backend, Cache, CacheBuilder, Codec, ComputeError, Computed, Intent, Operation, Outcome, Previous, Revalidated,
+};
 
 use crate::support::{Broken, Slow, settle};
 
@@ -82,6 +84,40 @@ async fn what_is_not_modified_gets_new_dates_in_both_tiers_by_one_write() {
     assert_eq!(asks(&cache, "key", 2).await, (2, known(1, 100)));
     clock.advance(secs(100));
     assert_eq!(asks(&cache, "key", 2).await, (2, known(2, 100)));
+}
+
+#[tokio::test]
+async fn whence_the_answer_came_is_told_of_computations_that_decide_or_revalidate() {
+    let clock = ManualClock::new();
+    let cache = builder(&clock, memory(&clock)).build().unwrap();
+    let numbers = cache.typed::<u32, u32>("numbers").unwrap();
+    let fetch = async |now: u32| {
+        let call =
+            numbers.entry(&1).tags(["call"]).fetch_or_revalidate(move |previous: Option<Previous<u32>>| async move {
+                Ok::<Revalidated<u32>, Broken>(match previous {
+                    Some(previous) if previous.validator() == Some(&[now as u8]) => previous.not_modified(),
+                    _ => Computed::new(now).validator([now as u8]).tags(["own"]).into(),
+                })
+            });
+        let fetched = call.await.unwrap();
+        settle().await;
+        assert!(fetched.has_tag("own") && fetched.has_tag("call"));
+        (**fetched.value(), fetched.outcome(), fetched.age().as_secs(), fetched.remaining().as_secs())
+    };
+    assert_eq!(fetch(1).await, (1, Outcome::Computed, 0, 100));
+    clock.advance(secs(40));
+    assert_eq!(fetch(2).await, (1, Outcome::L1Hit, 40, 60));
+    clock.advance(secs(100));
+    assert_eq!(fetch(1).await, (1, Outcome::Computed, 0, 100), "not modified");
+    clock.advance(secs(100));
+    assert_eq!(fetch(2).await, (2, Outcome::Computed, 0, 100));
+    let brief = || async { Ok::<_, Broken>(Computed::new(7u32).ttl(secs(5)).tags(["seven"])) };
+    let fetched = numbers.entry(&7).fetch_or_decide(brief).await.unwrap();
+    assert!(**fetched.value() == 7 && fetched.remaining() == secs(5) && fetched.has_tag("seven"));
+    let error =
+        numbers.entry(&8).error_ttl(secs(5)).fetch_or_decide(|| async { Err::<Computed<u32>, _>(Broken("down")) });
+    assert!(matches!(error.await, Err(ComputeError::Failed(_))));
+    assert!(numbers.entry(&8).fetch_or_decide(brief).await.is_err(), "the error is kept");
 }
 
 #[tokio::test]

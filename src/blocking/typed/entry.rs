@@ -8,7 +8,7 @@ use crate::backends::Backend;
 use crate::blocking::Entry;
 #[cfg(doc)]
 use crate::blocking::{Cache, TypedCache};
-use crate::cache::{Computed, Previous, Revalidated, entry_options};
+use crate::cache::{Computed, Fetched, Previous, Revalidated, entry_options};
 use crate::codec::Codec;
 use crate::error::{ComputeError, Error};
 use crate::key::IntoKey;
@@ -66,6 +66,48 @@ impl<Q: IntoKey + ?Sized, V: Storable<C>, B: Backend, C: Codec> TypedEntry<'_, Q
         E: Send + Sync + 'static,
     {
         self.entry.get_or_compute(compute)
+    }
+
+    /// As [`Entry::fetch`].
+    ///
+    /// # Errors
+    /// As [`Cache::get_or_compute`].
+    pub fn fetch<E>(self, compute: impl FnOnce() -> Result<V, E>) -> Result<Fetched<V>, ComputeError<E>>
+    where
+        V: Storable<C, Form: Clone>,
+        E: Send + Sync + 'static,
+    {
+        self.entry.fetch(compute)
+    }
+
+    /// As [`Entry::fetch_or_decide`].
+    ///
+    /// # Errors
+    /// As [`Cache::get_or_compute`].
+    pub fn fetch_or_decide<E>(
+        self,
+        compute: impl FnOnce() -> Result<Computed<V>, E>,
+    ) -> Result<Fetched<Arc<V>>, ComputeError<E>>
+    where
+        V: Value,
+        E: Send + Sync + 'static,
+    {
+        self.entry.fetch_or_decide(compute)
+    }
+
+    /// As [`Entry::fetch_or_revalidate`].
+    ///
+    /// # Errors
+    /// As [`Cache::get_or_compute`].
+    pub fn fetch_or_revalidate<E>(
+        self,
+        compute: impl FnOnce(Option<Previous<V>>) -> Result<Revalidated<V>, E>,
+    ) -> Result<Fetched<Arc<V>>, ComputeError<E>>
+    where
+        V: Value,
+        E: Send + Sync + 'static,
+    {
+        self.entry.fetch_or_revalidate(compute)
     }
 
     /// As [`Entry::refresh`].

@@ -6,8 +6,9 @@ use super::gather::{Gather, Rules};
 use super::{Answer, MOST};
 use crate::backends::Backend;
 use crate::cache::path::Look;
-use crate::cache::{Cache, Loaded};
+use crate::cache::{Cache, Fetched, Loaded};
 use crate::codec::Codec;
+use crate::error::ComputeError;
 use crate::key::IntoKey;
 use crate::sensitive::Storable;
 use crate::tiers::Options;
@@ -44,5 +45,23 @@ impl<B: Backend, C: Codec> Cache<B, C> {
                 self.inner.answer_if_any(miss, options, compute).await
             }
         }
+    }
+
+    /// The same, and whence it came.
+    pub(crate) async fn fetch_one<K, T, E>(
+        &self,
+        key: &K,
+        gather: &Gathered<K, T::Form, E>,
+    ) -> Result<Option<Fetched<Arc<T::Form>>>, ComputeError<E>>
+    where
+        K: IntoKey + Clone + 'static,
+        T: Storable<C>,
+        E: Send + Sync + 'static,
+    {
+        let inner = &self.inner;
+        let name = inner.key(key).unwrap_or_else(|error| inner.stand_in_key(&error));
+        let compute = gather.lone(name, key.clone());
+        let answered = inner.answer_whole(key, Options::default(), &[], compute).await?;
+        Ok(answered.map(|answered| answered.seen(inner.clock.ticks(), |form| form)))
     }
 }

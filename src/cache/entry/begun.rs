@@ -6,7 +6,7 @@ use super::Entry;
 use crate::backends::Backend;
 use crate::cache::failures::ErrorTtl;
 use crate::cache::path::{Look, Miss};
-use crate::cache::{Cache, Previous, Revalidated, computation};
+use crate::cache::{Cache, Fetched, Previous, Revalidated, computation};
 use crate::codec::Codec;
 use crate::error::{ComputeError, Error};
 use crate::key::IntoKey;
@@ -38,6 +38,18 @@ impl<'a, B: Backend, C: Codec, K: IntoKey> Entry<'a, B, C, K> {
             Look::Hit(value) => Begun::Hit(value),
             Look::Miss(miss) => Begun::Rest(Rest { cache, miss, options, tags, error_ttl }),
         })
+    }
+
+    /// Like [`fetch`](Entry::fetch), by a computation that gives a value whenever this call waits for one.
+    pub(crate) async fn fetch_if_any<T, E, F, Fut>(self, compute: F) -> Result<Fetched<Arc<T>>, ComputeError<E>>
+    where
+        T: Value,
+        E: Send + Sync + 'static,
+        F: FnOnce(Option<Previous<T>>) -> Fut + Send + 'static,
+        Fut: Future<Output = Option<Result<Revalidated<T>, E>>> + Send + 'static,
+    {
+        let compute = computation::revalidating_if_any(compute, self.tags.clone());
+        self.fetch_by(compute, |value| value).await
     }
 }
 

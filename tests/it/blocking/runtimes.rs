@@ -20,6 +20,15 @@ fn refusals(cache: &Blocking) -> Vec<cachekit::Error> {
     assert_eq!(refusals.len(), 2);
     refusals.push(computed);
     refusals.push(cache.get::<u32>("key").unwrap_err());
+    refusals.push(cache.remaining("key").unwrap_err());
+    let ComputeError::Cache(fetched) = cache.fetch("key", || Ok::<_, Broken>(1u32)).unwrap_err() else { panic!() };
+    refusals.push(fetched);
+    let users = cache.typed("users").unwrap().with_loader(super::loaders::Users::default());
+    let loaded = users.get_many([1, 2]).into_iter().chain([users.get(&1), users.refresh(&1)]);
+    refusals.extend(loaded.map(|found| match found.unwrap_err() {
+        ComputeError::Cache(error) => error,
+        other => panic!("{other:?}"),
+    }));
     refusals.push(cache.set("key", 2u32).unwrap_err());
     refusals.push(cache.invalidate_tag("tag").unwrap_err());
     refusals.push(cache.health().unwrap_err());

@@ -37,6 +37,70 @@ fn one_thread_renews_a_stale_value_and_the_others_do_not_wait() {
 }
 
 #[test]
+fn thread_that_fetches_a_stale_value_renews_it() {
+    let clock = ManualClock::new();
+    let cache = renewing(&clock, &memory(&clock));
+    cache.set("key", 1u32).unwrap();
+    clock.advance(Duration::from_secs(60));
+    let stale = cache.fetch("key", || Ok::<_, Broken>(2u32)).unwrap();
+    assert_eq!((stale.outcome(), *stale.value(), stale.age().as_secs()), (Outcome::Stale, 1, 60));
+    wait_until("the new value is kept", || cache.get::<u32>("key").unwrap() == Some(2));
+    let fresh = cache.fetch("key", || Err::<u32, _>(Broken("not asked"))).unwrap();
+    assert_eq!((fresh.outcome(), fresh.remaining().as_secs()), (Outcome::L1Hit, 100));
+}
+
+#[test]
+fn what_was_there_is_given_and_whence_the_answer_came_is_told() {
+    let clock = ManualClock::new();
+    let numbers = renewing(&clock, &memory(&clock)).typed::<u32, u32>("numbers").unwrap();
+    let base = 7;
+    let first =
+        numbers.entry(&1).fetch_or_decide(|| Ok::<_, Broken>(Computed::new(base).validator("v1").tags(["all"])));
+    let first = first.unwrap();
+    assert!(first.outcome() == Outcome::Computed && **first.value() == 7 && first.has_tag("all"));
+    clock.advance(Duration::from_secs(60));
+    let again = numbers.entry(&1).fetch_or_revalidate(|previous: Option<Previous<u32>>| {
+        let previous = previous.filter(|previous| previous.validator() == Some(b"v1"));
+        previous.map(Previous::not_modified).ok_or(Broken("it is not given what was there"))
+    });
+    let again = again.unwrap();
+    assert_eq!((again.outcome(), **again.value()), (Outcome::Stale, 7));
+    let asks = || numbers.entry(&1).fetch_or_decide(|| Err::<Computed<u32>, _>(Broken("not asked"))).unwrap();
+    wait_until("its dates are new", || asks().outcome() == Outcome::L1Hit && asks().remaining().as_secs() == 100);
+}
+
+#[test]
+fn a_start_reads_what_was_hot_and_loads_what_is_gone() {
+    struct Doubles;
+    impl blocking::Loader for Doubles {
+        type Key = u32;
+        type Value = u32;
+        type Error = Broken;
+        fn load(&self, key: &u32) -> Result<u32, Broken> {
+            Ok(key * 2)
+        }
+    }
+    let backend = Memory::new(1 << 20);
+    let start = || {
+        let builder = CacheBuilder::new().intent(Intent::Minimal).backend(backend.clone()).warm_keys(100);
+        builder.build_blocking().unwrap()
+    };
+    let first = start();
+    let numbers = first.typed::<u32, u32>("numbers").unwrap().with_loader(Doubles);
+    for key in 0..10 {
+        assert_eq!((numbers.get(&key).unwrap(), numbers.get(&key).unwrap()), (key * 2, key * 2));
+    }
+    first.close(PATIENCE).unwrap();
+    numbers.typed().invalidate(&7).unwrap();
+    let today = start();
+    let numbers = today.typed::<u32, u32>("numbers").unwrap().with_loader(Doubles);
+    assert!(today.warm_up().unwrap());
+    assert_eq!(today.l1_len(), 9);
+    assert_eq!((numbers.warm_up().unwrap(), numbers.fetch(&7).unwrap().outcome()), (1, Outcome::L1Hit));
+    assert!(today.health().unwrap().is_warm);
+}
+
+#[test]
 fn renewal_that_fails_is_no_failure_of_its_thread() {
     let clock = ManualClock::new();
     let cache = renewing(&clock, &memory(&clock));
