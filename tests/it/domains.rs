@@ -394,6 +394,28 @@ async fn loader_needs_no_closures_and_gathers_what_comes_together() {
     assert!(failed.iter().all(|found| found.as_ref().unwrap_err().failed() == Some(&Broken("no such table"))));
 }
 
+#[tokio::test]
+async fn key_that_is_changed_while_it_waits_for_others_is_loaded_once_for_all_who_ask() {
+    let (loader, clock) = (Counting::default(), ManualClock::new());
+    let builder = CacheBuilder::new().intent(Intent::Minimal).clock(Arc::new(clock.clone()));
+    let users = builder.build().unwrap().typed("users").unwrap().with_loader(loader.clone());
+    let users = users.batch_window(Duration::from_millis(5));
+    let ask = |key: u32| {
+        let users = users.clone();
+        tokio::spawn(async move { users.get(&key).await.unwrap() })
+    };
+    let before = ask(1);
+    settle().await;
+    users.typed().invalidate(&1).await.unwrap();
+    let (after, other) = (ask(1), ask(2));
+    settle().await;
+    clock.advance(Duration::from_millis(5));
+    assert_eq!([before.await.unwrap(), after.await.unwrap()], ["user 1", "user 1"]);
+    assert_eq!(other.await.unwrap(), "user 2");
+    assert_eq!(loader.queries.lock().unwrap().drain(..).collect::<Vec<_>>(), [[1, 2]]);
+    assert_eq!(users.typed().get(&1).await.unwrap().as_deref(), Some("user 1"), "the second is kept");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn refresh_replaces_the_value_in_every_process() {
     let server = Server::start();

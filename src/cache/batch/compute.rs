@@ -124,7 +124,7 @@ fn answers_of<K, T: Storable<C>, C, E>(
     let mut answers = HashMap::with_capacity(asked.len());
     for (key, value) in found {
         if let Some(key) = name(&key) {
-            answers.insert(key, value.map(form));
+            answers.insert(key, value.map(form).map_err(Arc::new));
         }
     }
     if let Some(otherwise) = otherwise.map(form) {

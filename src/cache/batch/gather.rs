@@ -5,7 +5,7 @@
 //! the keys that came are loaded. A flight that has to wait for something else, such as another process, is counted no
 //! longer, so no two batches wait for one another.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::future::poll_fn;
 use std::panic::resume_unwind;
 use std::pin::{Pin, pin};
@@ -26,7 +26,7 @@ use crate::flight::{Context, Node, Wait};
 use crate::key::Key;
 
 /// What was loaded: for each key that has one, a value or an error.
-pub(super) type Answers<T, E> = HashMap<Key, Result<Computed<Arc<T>>, E>>;
+pub(super) type Answers<T, E> = HashMap<Key, Result<Computed<Arc<T>>, Arc<E>>>;
 
 /// A load that has begun.
 pub(super) type Loading<T, E> = Pin<Box<dyn Future<Output = Result<Answers<T, E>, E>> + Send>>;
@@ -214,7 +214,9 @@ where
         for begin in arrived.iter_mut().filter_map(|arrived| arrived.begin.take()) {
             let _ = begin.send(());
         }
-        let keys = arrived.iter().map(|arrived| arrived.own.clone()).collect();
+        // A key that was changed while it waited may have come again, by the flight that took over.
+        let mut known = HashSet::with_capacity(arrived.len());
+        let keys = arrived.iter().filter(|one| known.insert(&one.key)).map(|one| one.own.clone()).collect();
         let mut loading = pin!(caught(async { (self.load)(keys).await }));
         let loaded = {
             let mut left = pin!(all_left(&mut arrived));
@@ -256,12 +258,12 @@ async fn all_left<K: Send, T: Send + Sync, E: Send + Sync>(arrived: &mut [Arrive
 
 /// Tells each flight what was loaded for its key.
 fn deliver<K, T, E>(arrived: Vec<Arrived<K, T, E>>, loaded: Result<Result<Answers<T, E>, E>, Arc<str>>) {
-    let mut answers = loaded.map(|loaded| loaded.map_err(Arc::new));
+    let answers = loaded.map(|loaded| loaded.map_err(Arc::new));
     for Arrived { key, tell, .. } in arrived {
-        let delivery = match &mut answers {
+        let delivery = match &answers {
             Err(message) => Delivery::Panicked(Arc::clone(message)),
             Ok(Err(error)) => Delivery::Loaded(Err(Arc::clone(error))),
-            Ok(Ok(answers)) => Delivery::Loaded(answers.remove(&key).transpose().map_err(Arc::new)),
+            Ok(Ok(answers)) => Delivery::Loaded(answers.get(&key).cloned().transpose()),
         };
         // A flight that was late hears nothing.
         let _ = tell.send(delivery);
