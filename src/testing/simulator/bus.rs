@@ -11,6 +11,7 @@ use bytes::Bytes;
 
 use super::deeds::tags_of;
 use super::faults::{Fate, Kind, refused, unanswered};
+use super::homes::has_domain_tag;
 use super::violation::Happening;
 use super::world::{State, World, turns};
 use crate::backends::Backend;
@@ -81,7 +82,8 @@ impl SimulatedBus {
                     oracle.hear(cache, |key| !known || world.keys[key].as_str() == text, tick);
                 }
                 Ok((_, Message::Order(Change::Tags(tags), _))) => {
-                    let has = |key| tags_of(key).iter().any(|name| tags.contains(&frame::fingerprint(name)));
+                    let named = |key| tags_of(key).iter().any(|name| tags.contains(&frame::fingerprint(name)));
+                    let has = |key| named(key) || has_domain_tag(key, &tags);
                     oracle.hear(cache, has, tick);
                 }
                 Ok((_, Message::Order(..))) | Err(_) => oracle.hear(cache, |_| true, tick),

@@ -45,19 +45,23 @@ impl Oracle {
             Ending::Dropped => Happening::ComputationDropped,
         };
         self.note(key, tick, cache, call.number, happening, 0);
-        let Promised { deadline, shared, throttle, soft, .. } = self.promises.computing;
-        let late = tick.saturating_sub(started) >= deadline;
+        let Promised { deadline, shared, throttle, soft, stalls, .. } = self.promises.computing;
+        let since = |began: u64| tick.saturating_sub(began) >= deadline;
+        // One that waited for others on a runtime that stood still may begin when its call has just given it up.
+        let late = since(started) || stalls && call.deed.gathers() && since(call.begun.tick);
+        // What several wait for goes on when one of them has given it up.
+        let given_up = late && (ending == Ending::Dropped || call.deed.gathers());
         let computing = &mut self.caches[cache].computing[key];
         if soft.is_some_and(|soft| tick.saturating_sub(started) >= soft) {
             computing.slow = self.order;
         }
-        if ending == Ending::Well {
+        if ending == Ending::Well && !given_up {
             computing.freed = self.order;
             return 0;
         }
         computing.failed = Moment { order: self.order, tick };
         computing.throttled = tick.saturating_add(throttle);
-        if ending == Ending::Dropped && late {
+        if given_up {
             computing.given_up = Some(tick);
         } else if ending == Ending::Dropped && shared && !self.is_closing(cache) {
             let what = format!("cache {cache}, call {}: the computation of key {key} was cut short", call.number);

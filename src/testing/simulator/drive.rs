@@ -7,12 +7,14 @@ use std::time::Duration;
 use super::calls::Promised;
 use super::deeds::Deed;
 use super::faults::{Trouble, Weather};
+use super::homes::{NAMESPACE, text_of};
+use super::loaders::Homes;
 use super::oracle::{Oracle, Promises};
-use super::plans;
-use super::process::{End, Plan, Process, Stay};
+use super::plans::{self, End, Plan, Stay};
+use super::process::Process;
 use super::runtimes::Runtimes;
 use super::violation::{Happening, Report, Violation};
-use super::world::{NAMESPACE, OwnClock, World};
+use super::world::{OwnClock, World};
 use super::{SimulatedBackend, Simulation};
 use crate::backends::Backend;
 use crate::builder::CacheBuilder;
@@ -22,7 +24,6 @@ use crate::codec::{Codec, Postcard};
 use crate::config::Policy;
 use crate::event::Tier;
 use crate::intent::{Preset, Production};
-use crate::key::Key;
 use crate::testing::ManualClock;
 
 /// Calls under way at once, at most.
@@ -52,7 +53,7 @@ where
         let builder = CacheBuilder::new().backend(wrap(backend)).clock(Arc::new(clock)).namespace(NAMESPACE);
         settings(builder).build().unwrap_or_else(|error| panic!("the caches of a simulation cannot be built: {error}"))
     };
-    let keys = (0..simulation.keys).map(|key| Key::new(NAMESPACE, key).expect("neither empty nor long")).collect();
+    let keys = (0..simulation.keys).map(|key| text_of(key).expect("neither empty nor long")).collect();
     let (weather, oracle) = (Weather::new(simulation.faults), Oracle::new(simulation.keys));
     let world = World::new(clock, simulation.seed, weather, oracle, simulation.caches, keys);
     let runtimes = Runtimes::new(if simulation.faults.contains(Trouble::Stall) { simulation.caches } else { 0 });
@@ -111,9 +112,11 @@ impl<B: Backend, C: Codec> Driver<'_, B, C> {
         let _entered = self.runtimes.main.enter();
         let cache = (self.build)(&self.world, slot, id);
         let world = Arc::clone(&self.world);
+        let homes = Homes::new(&cache, &world).unwrap_or_else(|error| panic!("there are no domains: {error}"));
         let none = || AtomicU64::new(0);
         Arc::new(Process {
             cache,
+            homes,
             id,
             world,
             answered: none(),
@@ -142,7 +145,7 @@ impl<B: Backend, C: Codec> Driver<'_, B, C> {
             // Nothing bounds how long a change that stands still holds up others of its key.
             let plan = Plan { is_aside: may_stall && !plan.deed.changes(), ..plan };
             let (runtime, process) = (self.runtimes.of(slot, plan.is_aside), Arc::clone(&self.live[slot]));
-            if plan.deed.is_batch() {
+            if plan.deed.is_batch() || plan.deed.loads() {
                 runtime.spawn(process.batch(plan))
             } else {
                 runtime.spawn(process.call(plan))
@@ -327,7 +330,7 @@ impl<B: Backend, C: Codec> Driver<'_, B, C> {
         for key in 0..self.simulation.keys {
             let (slot, deed) = {
                 let rng = &mut self.world.lock().rng;
-                (rng.usize(..self.live.len()), plans::last(rng, self.sweeps))
+                (rng.usize(..self.live.len()), plans::last(rng, key, self.sweeps))
             };
             self.make(&self.live[slot], key, deed)?;
         }

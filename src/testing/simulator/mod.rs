@@ -21,12 +21,15 @@ mod computing;
 mod deeds;
 mod drive;
 mod faults;
+mod homes;
+mod loaders;
 mod oracle;
 mod plans;
 mod process;
 mod runtimes;
 mod source;
 mod violation;
+mod work;
 mod world;
 
 pub use self::backend::SimulatedBackend;
@@ -37,8 +40,9 @@ pub use self::violation::{Report, Violation};
 ///
 /// Each cache stands for a process. They have a source of truth in common, whose values count up. In each step a call
 /// begins, many of them at once, on a key, a cache and in a form that the seed chooses: reads, computations that are
-/// fast, slow, fail or panic, sets, invalidations and expiries of one key, many, tags and everything; some callers
-/// leave half way or stop asking. Time passes on a [`ManualClock`](super::ManualClock), and the [`Faults`] asked for
+/// fast, slow, fail or panic, sets, invalidations and expiries of one key, many, tags, a domain and everything; some
+/// callers leave half way or stop asking. Some keys live in [domains](crate::Cache::domain), and of those of one domain
+/// there is a [loader](crate::Loader), that gathers or does not. Time passes on a [`ManualClock`](super::ManualClock), and the [`Faults`] asked for
 /// come and go. After the last step all trouble ends.
 ///
 /// # What is checked
@@ -50,12 +54,12 @@ pub use self::violation::{Report, Violation};
 /// - A read that begins after the end of a pause of its L1 sees what was acknowledged by then.
 /// - What has expired, by its TTL or by an expiry, is read no more: it stands in for a computation that fails or is
 ///   late, within its grace. What was invalidated does not even that, nor what was cleared while the computation ran.
-/// - No call gets another key's value, or one that never was.
+/// - No call gets another key's value, or one that never was. Keys of several domains have the same name.
 /// - `get_or_compute` returns no error but its computation's own; nothing fails while there is no trouble.
 /// - A call of `get_or_compute` ends in the time that its deadline and the limits of the backend leave it, whatever
 ///   runtime stands still, if its own does not.
 /// - A key is computed twice at once in one cache only if it was changed, given up or distrusted between, and no
-///   computation is cut short because callers left.
+///   computation is cut short because callers left. What is done to a domain is no change of keys that live elsewhere.
 /// - After the last step every call ends; everybody sees what was acknowledged, what its own cache was told, and,
 ///   after one more change of each key, the truth. Closed caches have nothing left to do and have counted every
 ///   answer.

@@ -2,19 +2,20 @@
 
 use std::fmt;
 use std::future::poll_fn;
-use std::panic::resume_unwind;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
-use std::time::Duration;
 
 use tokio::task::yield_now;
 
-use super::calls::{Call, Ending, Value};
+use super::calls::{Call, Value};
 use super::deeds::{Deed, TAGS, tags_of};
+use super::homes::name_of;
+use super::loaders::Homes;
+use super::plans::{Failure, Plan, Stay};
 use super::violation::Happening;
-use super::world::{World, turns};
+use super::world::World;
 use crate::backends::Backend;
 use crate::cache::{Cache, Computed};
 use crate::codec::Codec;
@@ -23,6 +24,7 @@ use crate::error::{ComputeError, Error, ErrorKind};
 /// A cache from its building to its end.
 pub(super) struct Process<B: Backend, C: Codec> {
     pub(super) cache: Cache<B, C>,
+    pub(super) homes: Homes<B, C>,
     /// Its number, by the order in which caches were built.
     pub(super) id: usize,
     pub(super) world: Arc<World>,
@@ -34,56 +36,6 @@ pub(super) struct Process<B: Backend, C: Codec> {
     pub(super) under_way: AtomicU64,
     /// Changes that were left, and may go on.
     pub(super) left: Mutex<Vec<Call>>,
-}
-
-/// How one call goes, drawn before it begins.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Plan {
-    pub(super) key: usize,
-    pub(super) deed: Deed,
-    pub(super) stay: Stay,
-    pub(super) end: End,
-    /// How long the computation takes.
-    pub(super) turns: u8,
-    pub(super) pause: Option<Duration>,
-    /// Whether tags are named by the computation instead of the call.
-    pub(super) tags_late: bool,
-    /// Whether the computation says of a previous value of its version that it is not modified.
-    pub(super) revalidates: bool,
-    /// Whether the call runs on the runtime that may stand still.
-    pub(super) is_aside: bool,
-}
-
-impl Plan {
-    /// The plan of one key of a batch. No computation of it panics, and only that of the plan's own key fails.
-    pub(super) fn of(self, key: usize) -> Self {
-        let fails = key == self.key && self.end != End::Value;
-        Self { key, end: if fails { End::Failure } else { End::Value }, ..self }
-    }
-}
-
-/// Whether the caller waits for the answer.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Stay {
-    Always,
-    /// Leaves after so many turns.
-    For(u8),
-    /// Stops asking after so many turns, and leaves much later.
-    Parks(u8, Duration),
-}
-
-/// How a computation ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum End {
-    Value,
-    Failure,
-    Panic,
-}
-
-/// The error of computations that fail.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Failure {
-    pub(super) key: usize,
 }
 
 /// Counts a call until it returns or is dropped.
@@ -103,6 +55,11 @@ impl<B: Backend, C: Codec> Drop for UnderWay<B, C> {
 }
 
 impl<B: Backend, C: Codec> Process<B, C> {
+    /// Where a key lives.
+    pub(super) fn home(&self, key: usize) -> &Cache<B, C> {
+        self.homes.of(key).unwrap_or(&self.cache)
+    }
+
     /// Makes one call, from a task of its own.
     pub(super) async fn call(self: Arc<Self>, plan: Plan) {
         let _under_way = UnderWay::new(&self);
@@ -133,7 +90,7 @@ impl<B: Backend, C: Codec> Process<B, C> {
 
     /// Says whether the caller left.
     async fn read(&self, plan: Plan, call: Call) -> bool {
-        let entry = self.cache.entry(plan.key);
+        let entry = self.home(plan.key).entry(name_of(plan.key));
         let entry = match plan.deed {
             Deed::GetFromL1 => entry.skip_l2_read(),
             Deed::GetFromL2 => entry.skip_l1_read(),
@@ -168,14 +125,14 @@ impl<B: Backend, C: Codec> Process<B, C> {
         let (process, cleared) = (Arc::clone(self), Arc::new(AtomicU64::new(0)));
         let compute = {
             let cleared = Arc::clone(&cleared);
-            move || async move { process.work(plan, call, &cleared).await }
+            move || async move { process.world.work(plan, call, &cleared).await }
         };
         let late = move || async move {
             let computed = Computed::new(compute().await?);
             Ok(if plan.tags_late { computed.tags(tags.iter().copied()) } else { computed })
         };
         let answer = async {
-            let entry = self.cache.entry(plan.key);
+            let entry = self.home(plan.key).entry(name_of(plan.key));
             let entry = if plan.deed == Deed::ComputeAnew { entry.skip_l1_read().skip_l2_read() } else { entry };
             let entry = if plan.tags_late { entry } else { entry.tags(tags.iter().copied()) };
             if !plan.revalidates {
@@ -235,43 +192,28 @@ impl<B: Backend, C: Codec> Process<B, C> {
     }
 
     async fn make(&self, plan: Plan, call: Call) -> Result<(), Error> {
-        let (key, cache) = (plan.key, &self.cache);
+        let (key, cache, home) = (plan.key, &self.cache, self.home(plan.key));
+        let name = name_of(key);
         match plan.deed {
             Deed::Set => {
                 let value = Value { key, version: call.version, maker: self.id, made: self.world.now() };
-                cache.entry(key).tags(tags_of(key).iter().copied()).set(value).await
+                home.entry(name).tags(tags_of(key).iter().copied()).set(value).await
             }
             Deed::InvalidateMany => {
                 let all = 0..self.world.keys.len();
-                cache.invalidate_many(all.filter(|one| plan.deed.concerns(key, *one))).await
+                home.invalidate_many(all.filter(|one| plan.deed.concerns(key, *one)).map(name_of)).await
             }
-            Deed::InvalidateTag(tag) => cache.invalidate_tag(tag).await,
-            Deed::InvalidateTags => cache.invalidate_tags(TAGS).await,
+            // Whatever handle is told of a tag.
+            Deed::InvalidateTag(tag) => home.invalidate_tag(tag).await,
+            Deed::InvalidateTags => home.invalidate_tags(TAGS).await,
+            Deed::InvalidateDomain => home.invalidate_namespace().await,
+            Deed::ClearDomain => home.clear().await,
+            Deed::ExpireDomain => home.expire_all().await,
             Deed::InvalidateNamespace => cache.invalidate_namespace().await,
             Deed::Clear => cache.clear().await,
-            Deed::Expire => cache.expire(key).await,
+            Deed::Expire => home.expire(name).await,
             Deed::ExpireAll => cache.expire_all().await,
-            _ => cache.invalidate(key).await,
-        }
-    }
-
-    /// The computation of a call: reads its source at once, and takes its time. If it fails, `cleared` says what cannot
-    /// stand in for it.
-    pub(super) async fn work(&self, plan: Plan, call: Call, cleared: &AtomicU64) -> Result<Value, Failure> {
-        let now = self.world.now();
-        let (id, value) = self.world.lock().oracle.compute(&call, now);
-        let mut working = Working { world: &self.world, call, id, ending: Ending::Dropped, cleared };
-        turns(plan.turns).await;
-        if let Some(pause) = plan.pause {
-            self.world.sleep(pause).await;
-        }
-        working.ending = if plan.end == End::Value { Ending::Well } else { Ending::Failed };
-        drop(working);
-        match plan.end {
-            End::Value => Ok(Value { made: self.world.now(), ..value }),
-            End::Failure => Err(Failure { key: plan.key }),
-            // Unlike `panic!`, prints nothing.
-            End::Panic => resume_unwind(Box::new("a computation of the simulation panics")),
+            _ => home.invalidate(name).await,
         }
     }
 
@@ -314,24 +256,6 @@ impl<B: Backend, C: Codec> Process<B, C> {
 /// Polls once.
 async fn once<F: Future>(mut future: Pin<&mut F>) -> Poll<F::Output> {
     poll_fn(|context| Poll::Ready(future.as_mut().poll(context))).await
-}
-
-/// A computation under way.
-struct Working<'a> {
-    world: &'a World,
-    call: Call,
-    id: u64,
-    ending: Ending,
-    /// What may not stand in for it.
-    cleared: &'a AtomicU64,
-}
-
-impl Drop for Working<'_> {
-    fn drop(&mut self) {
-        let now = self.world.now();
-        let cleared = self.world.lock().oracle.computed(self.id, &self.call, self.ending, now);
-        self.cleared.store(cleared, SeqCst);
-    }
 }
 
 impl<B: Backend, C: Codec> fmt::Debug for Process<B, C> {

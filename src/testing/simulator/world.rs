@@ -54,8 +54,6 @@ pub(super) struct Visit {
     pub(super) fate: Fate,
 }
 
-/// The namespace of the caches.
-pub(super) const NAMESPACE: &str = "simulation";
 const ROOM: usize = 64 << 20;
 
 impl World {

@@ -18,7 +18,7 @@ pub(super) enum Sabotage {
     KeepsWhatIsRemoved,
     /// What an order has noted of tags is lost, and not the time it took.
     LosesNotes,
-    /// One of sixteen reads is of the key `1`.
+    /// One of sixteen reads is of the key `0`.
     SwapsKeys,
     /// Every entry is kept for its whole TTL from now on, it says.
     CountsNothingDown,
@@ -51,7 +51,7 @@ impl Backend for Broken {
     forward!(inner: capabilities set set_many get_many remove_many part lease renew release ping);
 
     async fn get(&self, key: &Key) -> Result<Option<Bytes>, Error> {
-        let other = Key::new("simulation", 1).unwrap();
+        let other = Key::new("simulation", 0).unwrap();
         let is_user_key = key.as_str().matches(':').count() < 2;
         let asked = if is_user_key && self.strikes(Sabotage::SwapsKeys, 16) { &other } else { key };
         self.inner.get(asked).await
