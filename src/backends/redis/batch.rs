@@ -20,6 +20,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::connection::Connection;
+use super::joined::Scripts;
 use super::pipeline::Pipeline;
 use super::request::{Answer, Append, Single, told};
 use super::{commands, stream};
@@ -57,9 +58,15 @@ impl Average {
         self.0.load(Relaxed)
     }
 
-    fn note(&self, values: &[Value]) {
-        let length = |value: &Value| if let Value::BulkString(bytes) = value { bytes.len() } else { 0 };
-        let now = values.iter().map(length).sum::<usize>() / values.len().max(1);
+    fn note(&self, answers: &[Value]) {
+        let length = |answer: &Value| match answer {
+            Value::BulkString(bytes) => Some(bytes.len()),
+            Value::Nil => Some(0),
+            _ => None,
+        };
+        let lengths = answers.iter().filter_map(length);
+        let (count, sum) = lengths.fold((0, 0), |(count, sum), length| (count + 1, sum + length));
+        let Some(now) = usize::checked_div(sum, count) else { return };
         let before = self.get();
         // Two batches at once may note only one of them: it is an estimate.
         self.0.store(before - before / 4 + now / 4, Relaxed);
@@ -144,7 +151,7 @@ impl Drop for Turn {
 
 /// Sends a batch, and gives each task its answer.
 async fn deliver(shared: Arc<SharedConnection>, batch: Vec<Waiting>) {
-    let (pipeline, audiences) = together(batch);
+    let (pipeline, audiences) = together(batch, shared.average());
     let until = Instant::now() + shared.connection.limits().command;
     match shared.connection.send_all(pipeline, until, true).await {
         Ok(answers) => {
@@ -163,13 +170,14 @@ async fn deliver(shared: Arc<SharedConnection>, batch: Vec<Waiting>) {
 }
 
 /// The requests of a batch: reads are one MGET, stores one transaction that ends all their leases at once, removals one
-/// command. With them come the tasks that wait for each answer. Behind all stand the messages about them, in as few
-/// entries as they fit into.
-fn together(batch: Vec<Waiting>) -> (Pipeline, Vec<Audience>) {
+/// command, scripts of one kind a few. With them come the tasks that wait for each answer. Behind all stand the messages
+/// about them, in as few entries as they fit into. `average` is how long values are.
+fn together(batch: Vec<Waiting>, average: usize) -> (Pipeline, Vec<Audience>) {
     let (mut pipeline, mut audiences) = (Pipeline::default(), Vec::new());
     let (mut names, mut readers) = (Vec::with_capacity(batch.len()), Vec::with_capacity(batch.len()));
     let (mut stores, mut unlocks, mut writers) = (Vec::new(), Vec::new(), Vec::new());
     let (mut removals, mut removers) = (Vec::new(), Vec::new());
+    let mut scripts = Scripts::default();
     let mut entries: Vec<Entry> = Vec::new();
     for Waiting { request, tell } in batch {
         let (request, append) = match request {
@@ -191,6 +199,7 @@ fn together(batch: Vec<Waiting>) -> (Pipeline, Vec<Audience>) {
                 removals.push(command);
                 removers.push(tell);
             }
+            Single::Script(kind, command) => scripts.add(kind, command, tell),
             other => {
                 pipeline.push(other);
                 audiences.push(Audience::One(tell));
@@ -207,8 +216,15 @@ fn together(batch: Vec<Waiting>) -> (Pipeline, Vec<Audience>) {
         audiences.push(Audience::All(removers));
     }
     if !names.is_empty() {
-        pipeline.push(commands::on_all(b"MGET", names.iter().map(|name| &**name)).into());
+        pipeline.push_joined(commands::on_all(b"MGET", names.iter().map(|name| &**name)));
         audiences.push(Audience::Each(readers));
+    }
+    for (command, mut tasks) in scripts.joined(average) {
+        pipeline.push_joined(command);
+        audiences.push(match tasks.pop() {
+            Some(task) if tasks.is_empty() => Audience::One(task),
+            last => Audience::Each(tasks.into_iter().chain(last).collect()),
+        });
     }
     entries.iter().for_each(|entry| pipeline.push(stream::append_all(&entry.stream, &entry.messages).into()));
     (pipeline, audiences)
@@ -265,7 +281,7 @@ impl Audience {
     fn tell(self, answer: Answer, appended: &[bool]) {
         match (self, answer) {
             (Self::Each(tasks), Ok(Value::Array(values))) if values.len() == tasks.len() => {
-                tasks.into_iter().zip(values).for_each(|(task, value)| task.tell(Ok(value), appended));
+                tasks.into_iter().zip(values).for_each(|(task, value)| task.tell(value.extract_error(), appended));
             }
             // No value is an OK: readers see that this is no answer.
             (Self::Each(tasks), Ok(_)) => tell_all(tasks, &Ok(Value::Okay), appended),
@@ -301,7 +317,7 @@ mod tests {
     fn messages_travel_behind_their_changes_in_entries_of_1_kib() {
         let told = [telling(1, false, 600), telling(2, true, 600), telling(3, false, 392)];
         let (batch, mut answers): (Vec<_>, Vec<_>) = told.into_iter().unzip();
-        let (pipeline, audiences) = together(batch);
+        let (pipeline, audiences) = together(batch, 0);
         let line = |command: &redis::Cmd| String::from_utf8_lossy(&command.get_packed_command()).into_owned();
         let lines: Vec<String> = pipeline.commands().cmd_iter().map(line).collect();
         let names: Vec<&str> = lines.iter().filter_map(|line| line.split("\r\n").nth(2)).collect();
@@ -328,5 +344,8 @@ mod tests {
             average.note(&[Value::BulkString(vec![0; 200])]);
         }
         assert!(average.get() < 300, "{}", average.get());
+        let before = average.get();
+        average.note(&[Value::Int(1), Value::Int(0)]);
+        assert_eq!(average.get(), before, "leases that are granted say nothing of values");
     }
 }

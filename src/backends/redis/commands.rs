@@ -4,7 +4,7 @@ use bytes::Bytes;
 use redis::{Arg, Cmd, RedisWrite};
 
 use super::refusal::Lack;
-use super::request::{Attempt, Single, Store};
+use super::request::{Attempt, Kind, Single, Store};
 use super::scripts::{FILL, LEASE, MOVE, RELEASE, RENEW, STORE};
 use crate::backends::{Lease, LeaseToken};
 use crate::key::Key;
@@ -120,13 +120,13 @@ pub(super) fn lease(
     beside: &Beside,
     (token, [hold, longest]): (&str, [u64; 2]),
     seen: Option<&Bytes>,
-) -> Cmd {
+) -> Single {
     let (length, beginning) = seen.map_or((-1, &[][..]), |seen| (seen.len() as i64, &seen[..]));
     let beginning = &beginning[..beginning.len().min(Lease::COMPARED)];
     let mut command = LEASE.call(attempt, &beside.keys(key), token.len() + beginning.len());
     command.arg(token).arg(hold).arg(longest).arg(length);
     command.write_arg(beginning);
-    command
+    if seen.is_some() { Single::Lease(command) } else { Single::Script(Kind::Lease, command) }
 }
 
 /// Answers 1 or 0.
@@ -160,7 +160,7 @@ impl Fill<'_> {
             command.arg(self.token).arg(again);
             command.write_arg(self.value);
             command.arg(self.ttl);
-            return Single::Command(command);
+            return Single::Script(Kind::Fill, command);
         }
         let mut decide = MOVE.call(attempt, &[key, lock, mark, self.aside], self.token.len());
         decide.arg(self.token).arg(again);
@@ -171,10 +171,10 @@ impl Fill<'_> {
 }
 
 /// Answers 2, 1 or 0.
-pub(super) fn release(attempt: Attempt, key: &Key, beside: &Beside, token: &str) -> Cmd {
+pub(super) fn release(attempt: Attempt, key: &Key, beside: &Beside, token: &str) -> Single {
     let mut command = RELEASE.call(attempt, &beside.keys(key), token.len());
     command.arg(token);
-    command
+    Single::Script(Kind::Release, command)
 }
 
 pub(super) fn ping() -> Cmd {

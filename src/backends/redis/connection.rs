@@ -61,9 +61,12 @@ impl Connection {
                 Err(error) if error.code() == Some("WRONGTYPE") => Ok(Value::Nil),
                 answer => answer,
             },
-            Request::One(Single::Command(command) | Single::Remove(command) | Single::Lease(command)) => {
-                self.send_one(command, until, proves).await
-            }
+            Request::One(
+                Single::Command(command)
+                | Single::Remove(command)
+                | Single::Lease(command)
+                | Single::Script(_, command),
+            ) => self.send_one(command, until, proves).await,
             Request::One(single) => self.send_first(single, until, proves).await,
             Request::All(singles) => {
                 let answers = self.send_all(singles.into_iter().collect(), until, proves).await?;

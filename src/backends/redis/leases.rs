@@ -12,7 +12,7 @@ use redis::Value;
 
 use super::ceiling::fits;
 use super::commands::{self, Beside, Fill};
-use super::request::{Request, Single, SizeClass};
+use super::request::{Request, SizeClass};
 use super::{Shared, error, whole_millis};
 use crate::backends::{Lease, LeaseToken, late, longest_lease, waiting};
 use crate::error::{Error, ErrorKind};
@@ -32,7 +32,7 @@ impl Shared {
         self.accept();
         let (beside, name, times) =
             (self.beside(key), commands::text(token), [hold, longest_lease(hold)].map(whole_millis));
-        let make = |attempt| Request::One(Single::Lease(commands::lease(attempt, key, &beside, (&name, times), seen)));
+        let make = |attempt| Request::One(commands::lease(attempt, key, &beside, (&name, times), seen));
         let size = self.sizes.expected(key);
         let answer = match late::or_ask(pin!(self.router.run(key, size, make)), || self.is_long(key)).await {
             // Others may have been asked for together with this one.

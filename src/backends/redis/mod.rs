@@ -47,6 +47,7 @@ mod connection;
 mod deadline;
 mod echo;
 mod hub;
+mod joined;
 mod lazy;
 mod leases;
 mod ledger;

@@ -20,6 +20,8 @@ struct Sent {
     excuses: Excuses,
     /// Whether a command behind those appends a message for others.
     tells: bool,
+    /// Whether each part of its answer is the answer to a task, so that an error among them is no error of the others.
+    has_parts: bool,
 }
 
 impl Pipeline {
@@ -46,7 +48,10 @@ impl Pipeline {
             Single::Read(key) => {
                 self.commands.add_command(commands::on(b"GET", &key));
             }
-            Single::Command(command) | Single::Remove(command) | Single::Lease(command) => {
+            Single::Command(command)
+            | Single::Remove(command)
+            | Single::Lease(command)
+            | Single::Script(_, command) => {
                 self.commands.add_command(command);
             }
             Single::Look { command, excuses } => {
@@ -54,7 +59,14 @@ impl Pipeline {
                 excused = excuses;
             }
         }
-        self.requests.push(Sent { commands: self.commands.len() - before, excuses: excused, tells: false });
+        let commands = self.commands.len() - before;
+        self.requests.push(Sent { commands, excuses: excused, tells: false, has_parts: false });
+    }
+
+    /// Adds a command that asks for several tasks. The parts of its answer may be errors.
+    pub(super) fn push_joined(&mut self, command: Cmd) {
+        self.commands.add_command(command);
+        self.requests.push(Sent { commands: 1, excuses: |_| false, tells: false, has_parts: true });
     }
 
     fn transaction(&mut self, commands: impl IntoIterator<Item = Cmd>) {
@@ -78,8 +90,11 @@ impl Pipeline {
     /// The answer to each request, from those to the commands.
     pub(super) fn answers(self, values: Vec<Value>) -> impl Iterator<Item = Answer> {
         let mut values = values.into_iter();
-        self.requests.into_iter().map(move |Sent { commands, excuses, tells }| {
-            let answer = last(values.by_ref().take(commands));
+        self.requests.into_iter().map(move |Sent { commands, excuses, tells, has_parts }| {
+            let answer = match has_parts {
+                true => whole(values.next()),
+                false => last(values.by_ref().take(commands)),
+            };
             let is_told = tells && last(values.by_ref().take(1)).is_ok();
             match answer {
                 Ok(_) if is_told => Ok(told()),
@@ -101,7 +116,7 @@ impl FromIterator<Single> for Pipeline {
 /// The last of several answers, or the first error: what EXEC says of a command that was refused is only that. Takes
 /// them all, so that the next request finds its own.
 fn last(values: impl Iterator<Item = Value>) -> Answer {
-    let mut last = Err(RedisError::from((ErrorKind::Parse, "an answer is missing")));
+    let mut last = Err(missing());
     let mut failed = None;
     for value in values {
         match value.extract_error() {
@@ -110,6 +125,18 @@ fn last(values: impl Iterator<Item = Value>) -> Answer {
         }
     }
     failed.map_or(last, Err)
+}
+
+/// An answer with whatever it has within.
+fn whole(value: Option<Value>) -> Answer {
+    match value {
+        Some(Value::ServerError(error)) => Err(error.into()),
+        value => value.ok_or_else(missing),
+    }
+}
+
+fn missing() -> RedisError {
+    (ErrorKind::Parse, "an answer is missing").into()
 }
 
 /// Whether it is an answer of the server, and not the want of one.
@@ -171,6 +198,20 @@ mod tests {
         let answers: Vec<Answer> = pipeline.answers(values).collect();
         assert_eq!((answers[0].as_ref().unwrap(), answers[1].as_ref().unwrap()), (&Value::Int(1), &Value::Nil));
         assert!(answers[2].is_err() && answers[3].is_err());
+    }
+
+    #[test]
+    fn error_among_the_parts_of_a_joined_answer_stays_there() {
+        let mut pipeline = pipeline();
+        (0..3).for_each(|_| pipeline.push_joined(cmd("E")));
+        let oom = || refused("-OOM command not allowed\r\n");
+        let parts = Value::Array(vec![Value::Int(1), oom(), Value::Int(0)]);
+        let executed = Value::Array(vec![Value::Okay, Value::Okay]);
+        let values = vec![Value::Int(1), Value::Okay, Value::Okay, Value::Okay, executed, Value::Int(3)];
+        let answers: Vec<Answer> = pipeline.answers([values, vec![parts.clone(), oom()]].concat()).collect();
+        assert_eq!(answers[3].as_ref().unwrap(), &parts);
+        assert_eq!(answers[4].as_ref().unwrap_err().code(), Some("OOM"), "the whole is refused");
+        assert!(answers[5].is_err(), "an answer is missing");
     }
 
     #[test]

@@ -27,7 +27,7 @@ use super::lazy::LazyConnection;
 use super::protocol::Fault;
 use super::pushes::Pushes;
 use super::refusal::{Known, Lack};
-use super::request::{Answer, Attempt, Limits, Request, Single, SizeClass};
+use super::request::{Answer, Attempt, Limits, Request, SizeClass};
 use super::source::Source;
 use crate::backends::late;
 use crate::error::Error;
@@ -136,7 +136,7 @@ impl Pool {
             attempt.alone = shares.is_none();
             let request = make(attempt);
             let (may_be, is_read) =
-                (request.too_long(), matches!(request, Request::One(Single::Read(_) | Single::Lease(_))));
+                (request.too_long(), matches!(&request, Request::One(single) if single.reads_entry()));
             let answer = match (request, shares) {
                 (Request::One(single), Some(runtime)) => match open.share(single, runtime) {
                     Ok(answer) => deadline.pause(answer).await,

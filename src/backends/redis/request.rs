@@ -47,6 +47,8 @@ pub(super) enum Single {
     Command(Cmd),
     /// A request for a lease, which may be answered with the value under the key.
     Lease(Cmd),
+    /// A script about one key. Several of one kind travel as one script about all of their keys.
+    Script(Kind, Cmd),
     /// A command whose answer is nothing where the server refuses it for a reason that `excuses`.
     Look {
         command: Cmd,
@@ -63,6 +65,16 @@ pub(super) enum Single {
     /// A request, and a message for others behind it. The answer is [`is_told`], or if the message could not be appended,
     /// that to the request. Messages of several travel as one entry.
     Telling(Box<Single>, Arc<Append>),
+}
+
+/// What a script decides about a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// As [`Single::Lease`], of an entry of which nothing was seen.
+    Lease,
+    /// Whether a short value fills by a lease.
+    Fill,
+    Release,
 }
 
 /// A message, and the stream that it is appended to.
@@ -95,21 +107,27 @@ impl Single {
         }
     }
 
-    /// The same, to be sent apart from others: in a cluster, one transaction or command names keys of one slot.
+    /// The same, to be sent apart from others: in a cluster, one transaction, script or command names keys of one slot.
     #[cfg(feature = "redis-cluster")]
     pub(super) fn apart(self) -> Self {
         match self {
             Self::Store(store) => Self::Atomic(vec![store.set, store.unlock]),
-            Self::Remove(command) => Self::Command(command),
+            Self::Script(Kind::Lease, command) => Self::Lease(command),
+            Self::Remove(command) | Self::Script(_, command) => Self::Command(command),
             single => single,
         }
     }
 
+    /// Whether the answer may be the value under the key.
+    pub(super) fn reads_entry(&self) -> bool {
+        matches!(self, Self::Read(_) | Self::Lease(_) | Self::Script(Kind::Lease, _))
+    }
+
     fn too_long(&self) -> Option<Fault> {
         let command = match self {
-            Self::Read(_) | Self::Lease(_) => return Some(Fault::TooLong),
+            _ if self.reads_entry() => return Some(Fault::TooLong),
             Self::Command(command) | Self::Look { command, .. } => command,
-            Self::Store(_) | Self::Remove(_) | Self::Atomic(_) | Self::Row(_) | Self::Telling(..) => return None,
+            _ => return None,
         };
         match command.args_iter().next() {
             Some(Arg::Simple(b"MGET")) => Some(Fault::TooLong),

@@ -7,9 +7,10 @@
 
 use std::sync::OnceLock;
 
-use redis::Cmd;
+use redis::{Arg, Cmd, RedisWrite};
 
-use super::request::Attempt;
+use super::protocol;
+use super::request::{Attempt, Kind};
 
 /// A script, called by its hash where the server knows it.
 pub(super) struct Script {
@@ -17,13 +18,10 @@ pub(super) struct Script {
     hash: OnceLock<String>,
 }
 
-/// Answers with the value that is there, if it is another than was seen. Otherwise takes the lease, also one that the
-/// token has already, and one of no living holder: its lock would last for ever, or longer than any does, or longer
-/// than two holds while it is no token. Arguments: token, milliseconds, the milliseconds of the longest, the length of
-/// what was seen or -1, the beginning of what was seen. Only a value that is the answer is copied as a whole. Who is
-/// refused the lease leaves a mark that lasts for a hold, so that the holder hears of it.
-pub(super) static LEASE: Script = Script::new(
-    "local seen, there = tonumber(ARGV[4]), false \
+/// The code of [`LEASE`], which [`LEASES`] has, too.
+macro_rules! lease {
+    () => {
+        "local seen, there = tonumber(ARGV[4]), false \
      if seen < 0 or redis.pcall('STRLEN', KEYS[1]) ~= seen or redis.pcall('GETRANGE', KEYS[1], 0, #ARGV[5] - 1) ~= ARGV[5] \
      then there = redis.pcall('GET', KEYS[1]) end \
      if type(there) == 'string' then \
@@ -32,8 +30,16 @@ pub(super) static LEASE: Script = Script::new(
      local held, longest = redis.pcall('GET', KEYS[2]), 2 * ARGV[2] if held == ARGV[1] then return 1 end \
      if type(held) == 'string' and #held == 32 and not string.find(held, '[^0-9a-f]') then longest = tonumber(ARGV[3]) end \
      local left = redis.call('PTTL', KEYS[2]) if left >= 0 and left <= longest then redis.pcall('SET', KEYS[3], '', 'PX', ARGV[2]) return 0 end \
-     redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2]) return 1",
-);
+     redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2]) return 1"
+    };
+}
+
+/// Answers with the value that is there, if it is another than was seen. Otherwise takes the lease, also one that the
+/// token has already, and one of no living holder: its lock would last for ever, or longer than any does, or longer
+/// than two holds while it is no token. Arguments: token, milliseconds, the milliseconds of the longest, the length of
+/// what was seen or -1, the beginning of what was seen. Only a value that is the answer is copied as a whole. Who is
+/// refused the lease leaves a mark that lasts for a hold, so that the holder hears of it.
+pub(super) static LEASE: Script = Script::new(lease!());
 
 /// Keeps the lease, if the token holds it. Arguments: token, milliseconds.
 pub(super) static RENEW: Script = Script::new(
@@ -65,6 +71,57 @@ pub(super) static STORE: Script =
 pub(super) static RELEASE: Script = Script::new(
     "if redis.pcall('GET', KEYS[2]) == ARGV[1] then return redis.call('DEL', KEYS[2], KEYS[3]) end return 0",
 );
+
+/// Like [`LEASE`] for each of several entries of which nothing was seen. Keys: the entries, their locks, the marks. The
+/// first three arguments of each. Where neither a value nor a lock is there, it takes one command more for an entry.
+static LEASES: Script = Script::new(concat!(
+    "local keys, n, answers = KEYS, #KEYS / 3, {} local args = ARGV \
+     local function one(KEYS, ARGV) ",
+    lease!(),
+    " end \
+     local there = redis.call('MGET', unpack(keys, 1, 2 * n)) \
+     for i = 1, n do \
+     local token, hold, longest = unpack(args, 3 * i - 2, 3 * i) \
+     local value, lock, answer = there[i], there[n + i] \
+     if value and lock ~= token then answer = value end \
+     if not value and not lock then \
+     local set = redis.pcall('SET', keys[n + i], token, 'NX', 'PX', hold) \
+     if set then answer = set.err and set or 1 end end \
+     if not answer then \
+     local ran, said = pcall(one, {keys[i], keys[n + i], keys[2 * n + i]}, {token, hold, longest, '-1', ''}) \
+     if not ran and type(said) ~= 'table' then said = {err = 'ERR ' .. said} end \
+     answer = said end \
+     answers[i] = answer end return answers",
+));
+
+/// Ends the leases of several entries that `$decide` says, and answers each as [`FILL`] does. Keys: the entries, their
+/// locks, the marks.
+macro_rules! ending {
+    ($decide:literal) => {
+        concat!(
+            "local n, answers, ended = #KEYS / 3, {}, {} \
+             local beside = redis.call('MGET', unpack(KEYS, n + 1)) \
+             local function finish(i) \
+             ended[#ended + 1] = KEYS[n + i] ended[#ended + 1] = KEYS[2 * n + i] \
+             return beside[n + i] and 2 or 1 end \
+             for i = 1, n do ",
+            $decide,
+            " end if #ended > 0 then redis.call('DEL', unpack(ended)) end return answers"
+        )
+    };
+}
+
+/// Like [`FILL`] for each of several entries, with its arguments. One that is not stored keeps its lease.
+static FILLS: Script = Script::new(ending!(
+    "local token, again, value, life = unpack(ARGV, 4 * i - 3, 4 * i) \
+     if beside[i] == token then \
+     local set = redis.pcall('SET', KEYS[i], value, 'PX', life) \
+     answers[i] = set.err and set or finish(i) \
+     else answers[i] = again == '1' and redis.pcall('GET', KEYS[i]) == value and 1 or 0 end"
+));
+
+/// Like [`RELEASE`] for each of several entries, with its argument.
+static RELEASES: Script = Script::new(ending!("answers[i] = beside[i] == ARGV[i] and finish(i) or 0"));
 
 /// Removes what is under a stream's name if a mark cannot be added to it.
 pub(super) static REMOVE_SPOILED: Script = Script::new(
@@ -125,6 +182,8 @@ end
 return head .. told",
 );
 
+const KEYS: usize = protocol::KEYS as usize;
+
 impl Script {
     const fn new(code: &'static str) -> Self {
         Self { code, hash: OnceLock::new() }
@@ -133,13 +192,42 @@ impl Script {
     /// The call of this script, without its arguments; `room` is for their bytes.
     pub(super) fn call(&self, attempt: Attempt, keys: &[&str], room: usize) -> Cmd {
         let length: usize = keys.iter().map(|key| key.len()).sum();
-        let mut command = Cmd::with_capacity(keys.len() + 8, room + length + 128);
-        if attempt.in_full {
+        let mut command = self.begin(attempt.in_full, keys.len() + 8, room + length + 128);
+        command.arg(keys.len()).arg(keys);
+        command
+    }
+
+    /// The beginning of a call, which has so many parts and bytes in all.
+    fn begin(&self, in_full: bool, parts: usize, bytes: usize) -> Cmd {
+        let mut command = Cmd::with_capacity(parts, bytes);
+        if in_full {
             command.arg("EVAL").arg(self.code);
         } else {
             command.arg("EVALSHA").arg(self.hash.get_or_init(|| redis::Script::new(self.code).get_hash().to_owned()));
         }
-        command.arg(keys.len()).arg(keys);
         command
     }
+}
+
+/// The call that does what several calls of scripts of one kind do.
+pub(super) fn joined<'a>(kind: Kind, calls: impl ExactSizeIterator<Item = &'a Cmd> + Clone) -> Cmd {
+    let (script, arguments) = match kind {
+        Kind::Lease => (&LEASES, 3),
+        Kind::Fill => (&FILLS, 4),
+        Kind::Release => (&RELEASES, 1),
+    };
+    let in_full = calls.clone().any(|call| matches!(call.args_iter().next(), Some(Arg::Simple(b"EVAL"))));
+    let mut command = script.begin(in_full, (KEYS + arguments) * calls.len() + 3, 0);
+    command.arg(KEYS * calls.len());
+    // Before the keys stand the name of the command, the script, and how many keys there are.
+    let mut add = |call: &Cmd, from, count| {
+        for arg in call.args_iter().skip(3 + from).take(count) {
+            if let Arg::Simple(bytes) = arg {
+                command.write_arg(bytes);
+            }
+        }
+    };
+    (0..KEYS).for_each(|key| calls.clone().for_each(|call| add(call, key, 1)));
+    calls.for_each(|call| add(call, KEYS, arguments));
+    command
 }

@@ -15,6 +15,7 @@ const WRITTEN: &[&[&str]] = &[
     &["EXEC"],
     &["XRANGE", "users:bus", "-", "+"],
     &["EVALSHA", "0123456789012345678901234567890123456789", "1", "users:42", "token"],
+    &["EVALSHA", "0123456789012345678901234567890123456789", "6", "a", "b", "c", "d", "e", "f", "token", "token"],
 ];
 
 /// Answers to some commands are measured alike, however many reads they come in.

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::Relaxed};
 
 pub(super) use self::checked::{Checked, Socket};
 pub(super) use self::fault::Fault;
+pub(super) use self::rules::KEYS;
 
 mod checked;
 mod fault;

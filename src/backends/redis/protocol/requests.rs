@@ -14,9 +14,9 @@ pub(super) struct Requests {
     left: usize,
     /// How many it has behind its name.
     arguments: usize,
-    /// Its name, or the argument behind it, as far as it is known.
+    /// Its name, or an argument that is read along, as far as it is known.
     word: Word,
-    is_client: bool,
+    further: Further,
     /// The commands since MULTI.
     transaction: Option<Vec<Types>>,
     /// Whether the server was asked to say what is changed.
@@ -34,6 +34,17 @@ enum Step {
     Part,
     /// Within a part, of which so many bytes are not written, its end included.
     Bytes(usize),
+}
+
+/// Which argument of a command is read along.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+enum Further {
+    #[default]
+    None,
+    /// The first, of CLIENT: what is to be done.
+    Client,
+    /// The second, of a script: of how many keys it is about.
+    Keys,
 }
 
 /// The first bytes of a part.
@@ -85,7 +96,7 @@ impl Requests {
     fn end_line(&mut self) {
         let number = std::mem::take(&mut self.number);
         if self.step == Step::Command {
-            (self.left, self.arguments, self.is_client) = (number, number.saturating_sub(1), false);
+            (self.left, self.arguments, self.further) = (number, number.saturating_sub(1), Further::None);
             self.step = Step::Part;
         } else {
             self.word.length = 0;
@@ -96,7 +107,12 @@ impl Requests {
     fn take_part<'a>(&mut self, left: usize, bytes: &'a [u8]) -> &'a [u8] {
         let (part, rest) = bytes.split_at(left.min(bytes.len()));
         let is_name = self.left == self.arguments + 1;
-        if is_name || self.is_client {
+        let is_further = match self.further {
+            Further::None => false,
+            Further::Client => self.left == self.arguments,
+            Further::Keys => self.left + 1 == self.arguments,
+        };
+        if is_name || is_further {
             // Without the end of the line.
             self.word.push(&part[..part.len().min(left.saturating_sub(2))]);
         }
@@ -106,9 +122,8 @@ impl Requests {
         }
         if is_name {
             self.ask();
-        } else if self.is_client {
-            self.tracks |= self.word.get() == b"TRACKING";
-            self.is_client = false;
+        } else if is_further {
+            self.ask_further();
         }
         self.left -= 1;
         self.step = if self.left == 0 { Step::Command } else { Step::Part };
@@ -118,7 +133,11 @@ impl Requests {
     /// A command has begun: the server may answer it from now on, and refuse it before it has all of it.
     fn ask(&mut self) {
         let name = self.word.get();
-        self.is_client = name == b"CLIENT";
+        self.further = match name {
+            b"CLIENT" => Further::Client,
+            b"EVAL" | b"EVALSHA" => Further::Keys,
+            _ => Further::None,
+        };
         let rule = Rule::to(name, self.arguments);
         let rule = match (name, &mut self.transaction) {
             (b"MULTI", transaction) => {
@@ -134,12 +153,26 @@ impl Requests {
         };
         self.asked.push_back(rule);
     }
+
+    /// More is known of what the command asks for.
+    fn ask_further(&mut self) {
+        if self.further == Further::Client {
+            self.tracks |= self.word.get() == b"TRACKING";
+            return;
+        }
+        let keys = str::from_utf8(self.word.get()).ok().and_then(|keys| keys.parse().ok());
+        // It was answered already if it is gone, with a refusal.
+        if let (Some(keys), Some(rule), None) = (keys, self.asked.back_mut(), &self.transaction) {
+            rule.is_about(keys);
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use redis::{Pipeline, cmd};
 
+    use super::super::rules::Parts;
     use super::*;
 
     fn written(pipeline: &Pipeline, step: usize) -> Requests {
@@ -167,6 +200,28 @@ mod tests {
             ];
             assert_eq!(requests.asked, expected, "{step} bytes at a time");
             assert!(!requests.tracks && requests.step == Step::Command);
+        }
+    }
+
+    #[test]
+    fn script_about_several_entries_may_be_answered_for_each() {
+        let of_one = Rule::to(b"EVALSHA", 5);
+        for (keys, entries) in [(1, None), (3, None), (4, None), (6, Some(2)), (96, Some(32)), (97, None)] {
+            let names: Vec<String> = (0..keys).map(|key| key.to_string()).collect();
+            for (name, script) in [("EVALSHA", "9"), ("EVAL", "return 3")] {
+                let mut pipeline = Pipeline::new();
+                pipeline.cmd(name).arg(script).arg(keys).arg(&names).arg("token").cmd("GET").arg("a");
+                for step in [1, 3, 1 << 20] {
+                    let requests = written(&pipeline, step);
+                    assert_eq!(requests.asked.len(), 2);
+                    match entries {
+                        None => assert_eq!(requests.asked[0], of_one, "{keys} keys"),
+                        Some(entries) => {
+                            assert!(matches!(requests.asked[0].parts, Parts::Each(each, _) if each == entries))
+                        }
+                    }
+                }
+            }
         }
     }
 

@@ -18,6 +18,8 @@ impl Types {
     const OTHER: Self = Self(1 << 8);
     /// A value, or that there is none.
     const VALUE: Self = Self::BULK.or(Self::NULL);
+    /// What a script says of one entry.
+    const DECISION: Self = Self::NUMBER.or(Self::BULK);
     const LIST: Self = Self::ARRAY.or(Self::MAP).or(Self::NULL);
     pub(super) const ANY: Self =
         Self::VALUE.or(Self::LIST).or(Self::STATUS).or(Self::NUMBER).or(Self::VERBATIM).or(Self::OTHER);
@@ -86,6 +88,9 @@ impl Most {
     }
 }
 
+/// The keys of a script about an entry: those of the entry, of its lock, and of the mark of who waits for that.
+pub(in super::super) const KEYS: u32 = 3;
+
 /// The longest message of a bus, in bytes.
 const MESSAGE: usize = 1 << 10;
 
@@ -107,6 +112,15 @@ impl Rule {
         matches!(self.most, Most::Bytes { each: MESSAGE, .. }) && self.types == Types::LIST
     }
 
+    /// It is the answer to a script about so many keys. Where those can be several entries, it may say something of each.
+    pub(super) fn is_about(&mut self, keys: u32) {
+        let entries = keys / KEYS;
+        if keys.is_multiple_of(KEYS) && entries > 1 {
+            let (types, parts) = (Types::DECISION.or(Types::ARRAY), Parts::Each(entries, Types::DECISION));
+            *self = Self { types, parts, most: Most::Entries(entries) };
+        }
+    }
+
     const fn of(types: Types, most: Most) -> Self {
         Self { types, parts: Parts::Any, most }
     }
@@ -123,7 +137,7 @@ impl Rule {
             b"MULTI" | b"AUTH" | b"SELECT" | b"ASKING" => Self::of(Types::STATUS, Most::SMALL),
             b"DEL" | b"UNLINK" | b"EXISTS" | b"PEXPIRE" | b"PTTL" | b"STRLEN" => Self::of(Types::NUMBER, Most::SMALL),
             // A lease is answered with the entry, if there is one.
-            b"EVAL" | b"EVALSHA" => Self::of(Types::NUMBER.or(Types::BULK), Most::Entries(1)),
+            b"EVAL" | b"EVALSHA" => Self::of(Types::DECISION, Most::Entries(1)),
             b"XADD" | b"ECHO" => Self::of(Types::BULK, Most::SMALL),
             b"XREAD" | b"XRANGE" | b"XINFO" => Self::of(Types::LIST, Most::messages(arguments)),
             b"PING" => Self::of(Types::STATUS.or(Types::BULK), Most::SMALL),

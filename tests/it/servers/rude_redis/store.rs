@@ -60,13 +60,24 @@ impl Store {
         }
     }
 
-    /// Those that fill store: the value is the third argument behind the keys. Orders to forget change the head.
+    /// Those that fill store: the value is the third argument behind the keys. Orders to forget change the head. One about
+    /// several entries names those first, and their locks and marks behind them all.
     fn script(&mut self, arguments: &[Bytes]) -> Bytes {
         let keys = String::from_utf8_lossy(&arguments[1]).parse::<usize>().unwrap();
         if let [lineage, kind, ..] = &arguments[2 + keys..]
             && [&b"nothing"[..], b"tags", b"everything", b"expiry"].contains(&&kind[..])
         {
             return self.forget(&arguments[2], lineage, kind != b"nothing");
+        }
+        let entries = keys / 3;
+        if keys % 3 == 0 && entries > 1 {
+            let behind = &arguments[2 + keys..];
+            for (key, given) in arguments[2..].iter().zip(behind.chunks(behind.len() / entries)) {
+                if let [_, _, value, _] = given {
+                    self.store(key, value);
+                }
+            }
+            return list(&vec![number(1); entries]);
         }
         match &arguments[2 + keys..] {
             [_, _, value, _] => self.store(&arguments[2], value),
