@@ -11,6 +11,7 @@ mod degraded;
 mod errors;
 mod failover;
 mod forgetting;
+mod joined;
 mod lacking;
 mod ledgers;
 mod listening;

@@ -103,8 +103,9 @@ mod tracking;
 /// one that listens to the buses of all caches, at less than a command a second while nothing changes, and by a read
 /// each 20 ms while much does, so that what this process itself publishes costs next to nothing; in a cluster,
 /// one for each bus. What several tasks ask in the same turn of the scheduler travels together, outside of clusters reads
-/// as one `MGET`, values as one transaction, and removals as one `UNLINK`. Behind them, in the same write, go the messages
-/// by which other processes hear of these changes, up to 1 KiB of them in one entry of the stream.
+/// as one `MGET`, values as one transaction, removals as one `UNLINK`, and leases, and short values that fill by them, as a
+/// script for each 32 keys. Behind them, in the same write, go the messages by which other processes hear of these changes,
+/// up to 1 KiB of them in one entry of the stream.
 ///
 /// # Clusters and sentinels
 /// In a cluster each node has connections and failures of its own: the keys of a lost node fail, all others go on. A
