@@ -165,7 +165,8 @@ impl<B: Backend> Renewer<B> {
             if let Some(guard) = &self.shared.l2.guard {
                 guard.note_delay(&self.key, asked.saturating_sub(due));
             }
-            let Some(renewed) = self.renew(asked, hold).await else { return };
+            // Boxed: most leases end before this, and every one would have to carry room for it.
+            let Some(renewed) = Box::pin(self.renew(asked, hold)).await else { return };
             hold = renewed;
             due = asked.saturating_add(third(hold));
         }

@@ -35,7 +35,12 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     ) {
         self.ensure_retries();
         self.ensure_warm();
-        if let Err(message) = caught(self.route(&mut leader, &key, options, job)).await {
+        let routed = {
+            // Pinned here: handed over by value, it would take its room twice.
+            let route = pin!(self.route(&mut leader, &key, options, job));
+            caught(route).await
+        };
+        if let Err(message) = routed {
             leader.leave();
             leader.flight.complete(Ending::Error(ComputeError::Panicked { message }));
         }

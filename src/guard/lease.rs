@@ -1,5 +1,8 @@
 //! Leases, as the guard asks for them.
+//!
+//! What the backend does is pinned where it is made: a function that it is handed to by value has room for it several times.
 
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -43,7 +46,7 @@ impl<B: Backend> Guard<B> {
         let asked = AtomicBool::new(false);
         let ask = async || {
             asked.store(true, Relaxed);
-            let (answer, is_noted) = waiting::told(self.backend.lease(key, hold, token, seen)).await;
+            let (answer, is_noted) = waiting::told(pin!(self.backend.lease(key, hold, token, seen))).await;
             if is_noted {
                 self.notes_waiters.store(true, Relaxed);
             }
@@ -84,7 +87,7 @@ impl<B: Backend> Guard<B> {
     /// Gives a lease back. Whether other processes wait for it, as far as the backend notes that.
     pub(crate) async fn release(&self, key: &Key, token: LeaseToken) -> Result<bool, Error> {
         let release = async || {
-            let (released, is_awaited) = waiting::told(self.backend.release(key, token)).await;
+            let (released, is_awaited) = waiting::told(pin!(self.backend.release(key, token))).await;
             released.map(|()| is_awaited)
         };
         self.executor(key).run(key, Operation::Lease, Attempt::FIRST, release).await
@@ -100,7 +103,7 @@ impl<B: Backend> Guard<B> {
         token: LeaseToken,
     ) -> Result<Filled, Error> {
         let fill = async || {
-            let (stored, is_awaited) = waiting::told(self.backend.fill(key, value.clone(), ttl, token)).await;
+            let (stored, is_awaited) = waiting::told(pin!(self.backend.fill(key, value.clone(), ttl, token))).await;
             stored.map(|stored| Filled { stored, is_awaited })
         };
         self.learned(self.executor(key).run(key, Operation::Set, attempt, fill).await)
