@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use super::election::Question;
 use super::path::{Look, Miss};
 use super::{Cache, Inner};
-use crate::backends::Backend;
+use crate::backends::{Backend, join};
 use crate::codec::Codec;
 use crate::error::{ComputeError, Error};
 use crate::event::{CallerSpan, Complaint, Event, Outcome};
@@ -39,6 +39,8 @@ pub(crate) use self::single::Gathered;
 
 /// How many keys are worked on at once. Larger batches are worked on piece by piece.
 pub(super) const MOST: usize = 1_024;
+/// How many keys are read by one operation.
+const AT_ONCE: usize = 256;
 
 impl<B: Backend, C: Codec> Cache<B, C> {
     /// The values of `keys`, in their order, each as by [`get`](Cache::get). A key may be named twice.
@@ -153,6 +155,17 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             return Ok(keys.iter().map(|_| None).collect());
         }
         self.listen().await;
+        // What was answered first is opened while the rest is on its way.
+        let parts = join::all(keys.chunks(AT_ONCE).map(|few| self.read_part(few, options))).await;
+        let mut found = Vec::with_capacity(keys.len());
+        for part in parts {
+            found.append(&mut part?);
+        }
+        Ok(found)
+    }
+
+    /// What the backend has under a few of the keys.
+    async fn read_part<T: Value>(&self, keys: &[Key], options: Options) -> Result<Vec<Option<Found<T>>>, Error> {
         let fences: Vec<Fence> = keys.iter().map(|key| self.tiers.local.fence(key)).collect();
         // Before the question: a change that waits now may be made again before the answer is judged.
         let hidden: Vec<bool> = keys.iter().map(|key| self.tiers.l2.hides(key, &[])).collect();
