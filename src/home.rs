@@ -41,6 +41,13 @@ impl Home {
         self.0.as_ref().filter(|home| home.id() != here.id())
     }
 
+    /// Runs a task there. It is dropped where there is no runtime, or that has ended.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        if let Some(runtime) = &self.0 {
+            runtime.spawn(task);
+        }
+    }
+
     /// What `future` gives; `None` once the runtime is found to stand still before. Asks nothing of the caller's own.
     pub(crate) async fn while_driven<F: Future>(&self, future: F) -> Option<F::Output> {
         while_driven(std::slice::from_ref(self), future).await.ok()

@@ -14,7 +14,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
@@ -23,6 +22,7 @@ use crate::cache::computed::Computed;
 use crate::clock::Clock;
 use crate::event::CallerSpan;
 use crate::flight::{Context, Node, Wait};
+use crate::home::Home;
 use crate::key::Key;
 
 /// What was loaded: for each key that has one, a value or an error.
@@ -60,11 +60,13 @@ pub(crate) struct Rules {
 struct State<K, T, E> {
     /// How many are counted that have not come.
     coming: usize,
-    group: Group<K, T, E>,
+    /// One for each runtime whose keys wait: none waits for a runtime that stands still.
+    groups: Vec<Group<K, T, E>>,
 }
 
-/// Keys that are to be loaded together.
+/// Keys that are to be loaded together, on the runtime that asked for them.
 struct Group<K, T, E> {
+    home: Home,
     /// What all of their flights wait for.
     node: Arc<Node>,
     arrived: Vec<Arrived<K, T, E>>,
@@ -117,7 +119,7 @@ where
 {
     /// For the `cache` of this number. A load runs in the span of the call whose key came first.
     pub(super) fn new(load: Load<K, T, E>, rules: Rules, clock: Arc<dyn Clock>, cache: usize) -> Arc<Self> {
-        let state = Mutex::new(State { coming: 0, group: Group::new() });
+        let state = Mutex::new(State { coming: 0, groups: Vec::new() });
         Arc::new(Self { load, rules, clock, cache, state })
     }
 
@@ -138,7 +140,7 @@ where
         let (party, comes) = (Some(Arc::clone(&ticket) as Arc<dyn Party>), Arc::clone(&ticket));
         let gather = move || -> Gathering { Box::pin(async move { comes.come(key, own).await }) };
         let begin = move |_| -> Running<T, E> { Box::pin(async move { ticket.loaded().await }) };
-        let beside = Beside { gather: Some(Box::new(gather)), party, error_ttl: None };
+        let beside = Beside { gather: Some(Box::new(gather)), party, ..Beside::default() };
         Computation { begin: Box::new(begin), beside: Some(Box::new(beside)) }
     }
 
@@ -146,11 +148,12 @@ where
     fn add(self: &Arc<Self>, arrived: Arrived<K, T, E>) -> Option<Wait> {
         let (wait, full) = {
             let mut state = self.state();
+            let group = state.group();
             // A load that asks the cache for one of its own keys is refused.
-            let wait = arrived.context.wait_for(&state.group.node).ok().flatten();
-            state.group.arrived.push(arrived);
-            let is_full = state.group.arrived.len() >= self.rules.most;
-            (wait, is_full.then(|| state.take()))
+            let wait = arrived.context.wait_for(&group.node).ok().flatten();
+            group.arrived.push(arrived);
+            let (node, is_full) = (Arc::clone(&group.node), group.arrived.len() >= self.rules.most);
+            (wait, if is_full { state.take(&node) } else { None })
         };
         full.into_iter().for_each(|group| self.begin(group));
         wait
@@ -158,56 +161,48 @@ where
 
     /// One of those that are counted has come, or will not come soon.
     fn count_off(self: &Arc<Self>) {
-        let group = {
+        let groups = {
             let mut state = self.state();
             state.coming -= 1;
-            (state.coming == 0).then(|| state.take())
+            if state.coming == 0 { std::mem::take(&mut state.groups) } else { Vec::new() }
         };
-        group.into_iter().for_each(|group| self.begin(group));
+        groups.into_iter().for_each(|group| self.begin(group));
     }
 
     /// Sees to it that keys are loaded though not all come that are counted, and those that are not counted.
     fn load_soon(self: &Arc<Self>) {
         let mut state = self.state();
-        if state.group.arrived.is_empty() || state.group.timer.is_some() {
-            return;
-        }
         let wait = if state.coming > 0 { PATIENCE } else { self.rules.window };
-        let (gather, node) = (Arc::clone(self), Arc::clone(&state.group.node));
+        // It may be loaded by now.
+        let Some(group) = state.waiting().filter(|group| group.timer.is_none()) else { return };
+        let (gather, node) = (Arc::clone(self), Arc::clone(&group.node));
         let timer = tokio::spawn(async move {
             let mut known = 0;
             loop {
                 gather.clock.sleep(wait).await;
                 let group = {
                     let mut state = gather.state();
-                    let arrived = state.group.arrived.len();
-                    if !Arc::ptr_eq(&state.group.node, &node) {
-                        return;
-                    }
+                    let Some(arrived) = state.arrived(&node) else { return };
                     let goes_on = state.coming > 0 && std::mem::replace(&mut known, arrived) < arrived;
-                    (!goes_on).then(|| state.take())
+                    if goes_on { None } else { state.take(&node) }
                 };
                 if let Some(group) = group {
                     return gather.begin(group);
                 }
             }
         });
-        state.group.timer = Some(Timer(timer.abort_handle()));
+        group.timer = Some(Timer(timer.abort_handle()));
     }
 
     /// Loads a group on a task.
     fn begin(self: &Arc<Self>, group: Group<K, T, E>) {
-        let Group { node, mut arrived, timer: _timer } = group;
+        let Group { home, node, mut arrived, timer: _timer } = group;
         // Flights that were late wait no longer.
         arrived.retain(|arrived| !arrived.tell.is_closed());
         let Some(first) = arrived.first() else { return };
         let context = first.context.clone().enter(node, self.cache, first.key.clone(), false);
         let gather = Arc::clone(self);
-        let task = context.scope(first.span.clone().around(async move { gather.run(arrived).await }));
-        // A call may be dropped outside of a runtime. Nothing computes then, and the flights hear that.
-        if let Ok(runtime) = Handle::try_current() {
-            runtime.spawn(task);
-        }
+        home.spawn(context.scope(first.span.clone().around(async move { gather.run(arrived).await })));
     }
 
     async fn run(self: Arc<Self>, mut arrived: Vec<Arrived<K, T, E>>) {
@@ -238,14 +233,31 @@ where
 }
 
 impl<K, T, E> State<K, T, E> {
-    fn take(&mut self) -> Group<K, T, E> {
-        std::mem::replace(&mut self.group, Group::new())
+    /// The keys of the caller's runtime that wait, if any do.
+    fn waiting(&mut self) -> Option<&mut Group<K, T, E>> {
+        let here = Home::here();
+        self.groups.iter_mut().find(|group| group.home.is(&here))
     }
-}
 
-impl<K, T, E> Group<K, T, E> {
-    fn new() -> Self {
-        Self { node: Node::new(), arrived: Vec::new(), timer: None }
+    /// The group of the caller's runtime.
+    fn group(&mut self) -> &mut Group<K, T, E> {
+        let here = Home::here();
+        let number = self.groups.iter().position(|group| group.home.is(&here)).unwrap_or_else(|| {
+            let group = Group { home: here, node: Node::new(), arrived: Vec::new(), timer: None };
+            self.groups.push(group);
+            self.groups.len() - 1
+        });
+        &mut self.groups[number]
+    }
+
+    /// How many keys the group of this node has, if that waits still.
+    fn arrived(&self, node: &Arc<Node>) -> Option<usize> {
+        self.groups.iter().find(|group| Arc::ptr_eq(&group.node, node)).map(|group| group.arrived.len())
+    }
+
+    fn take(&mut self, node: &Arc<Node>) -> Option<Group<K, T, E>> {
+        let number = self.groups.iter().position(|group| Arc::ptr_eq(&group.node, node))?;
+        Some(self.groups.swap_remove(number))
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use cachekit::backends::Memory;
 use cachekit::codec::Postcard;
 use cachekit::testing::{Chaos, ManualClock};
-use cachekit::{Cache, CacheBuilder, Clock, Intent, Operation, Settings};
+use cachekit::{Cache, CacheBuilder, Clock, Intent, Loader, Operation, Settings};
 use tokio::runtime::Runtime;
 
 use super::{assert_soon, process, runtime, timed};
@@ -40,6 +40,35 @@ fn flight_on_a_stalled_runtime_blocks_no_other_runtime() {
     slow.finish(1);
     one.block_on(settle());
     assert_eq!(two.block_on(ask(3)), 2, "what the old flight computed is not kept");
+}
+
+/// Answers with the double of a key.
+struct Doubles;
+
+impl Loader for Doubles {
+    type Key = u32;
+    type Value = u32;
+    type Error = Broken;
+
+    async fn load(&self, key: &u32) -> Result<u32, Broken> {
+        Ok(key * 2)
+    }
+}
+
+#[test]
+fn nor_does_the_window_of_a_loader() {
+    let cache = CacheBuilder::new().intent(Intent::Minimal).build().unwrap();
+    let numbers = cache.typed("numbers").unwrap().with_loader(Doubles).batch_window(Duration::from_millis(20));
+    let (one, two) = (runtime(), runtime());
+    one.block_on(async {
+        let numbers = numbers.clone();
+        tokio::spawn(async move { numbers.get(&1).await });
+        settle().await;
+    });
+    let since = Instant::now();
+    assert_eq!(two.block_on(numbers.get(&2)).unwrap(), 4, "the window of another runtime is open for ever");
+    assert_soon(since);
+    assert_eq!(one.block_on(numbers.get(&1)).unwrap(), 2);
 }
 
 #[test]
