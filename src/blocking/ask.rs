@@ -30,7 +30,8 @@ struct Question<I, O> {
     reply: oneshot::Sender<Result<O, Arc<str>>>,
 }
 
-/// Asks the thread. The thread is not asked any more when all of these are gone.
+/// Asks the thread. The thread is not asked any more when all of these are gone. The cache keeps one until L1 has what was
+/// computed, so that the next call of the thread finds it.
 pub(super) struct Asker<I, O>(mpsc::UnboundedSender<Question<I, O>>);
 
 /// The thread that computes.
@@ -83,7 +84,7 @@ enum Event<T, Q> {
 
 impl<I, O> Thread<I, O> {
     /// Waits for the answer of `call`, and computes what is asked for meanwhile. A stale value is answered when this thread
-    /// has computed a newer one, if it is asked to.
+    /// has computed a newer one, if it is asked to, and L1 has that.
     ///
     /// Computations run outside of the runtime, so they may do what any thread may: block, and run a runtime of their own.
     pub(super) fn serve<T, E>(

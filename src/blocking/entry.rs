@@ -133,7 +133,8 @@ impl<B: Backend, C: Codec, K: IntoKey> Entry<'_, B, C, K> {
         E: Send + Sync + 'static,
     {
         let (asker, thread) = ask::pair();
-        let call = self.0.fetch_if_any::<T, E, _, _>(move |previous| asker.ask(previous));
+        let held = asker.clone();
+        let call = self.0.fetch_if_any::<T, E, _, _>(move |previous| asker.ask(previous), held);
         thread.serve(call, once(compute))
     }
 
@@ -193,7 +194,8 @@ impl<B: Backend, C: Codec, K: IntoKey> Entry<'_, B, C, K> {
             Begun::Rest(rest) => rest,
         };
         let (asker, thread) = ask::pair();
-        thread.serve(rest.answer(move |previous| asker.ask(previous)), once(compute))
+        let held = asker.clone();
+        thread.serve(rest.answer(move |previous| asker.ask(previous), held), once(compute))
     }
 }
 

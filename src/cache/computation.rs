@@ -33,6 +33,8 @@ pub(super) struct Beside {
     pub(super) party: Option<Arc<dyn Party>>,
     /// For how long its error is kept, if the call says so.
     pub(super) error_ttl: Option<Box<ErrorTtl>>,
+    /// What is dropped once L1 has the value, or it is known that there will be none.
+    pub(super) until_kept: Option<Box<dyn Send>>,
 }
 
 /// Begins a computation.
@@ -60,6 +62,14 @@ impl<T, E> Computation<T, E> {
             return self;
         }
         let beside = Beside { error_ttl, ..self.beside.map(|beside| *beside).unwrap_or_default() };
+        Self { beside: Some(Box::new(beside)), ..self }
+    }
+
+    /// The same, which drops `held` once L1 has the value.
+    #[cfg(feature = "blocking")]
+    pub(super) fn holding(self, held: impl Send + 'static) -> Self {
+        let until_kept: Option<Box<dyn Send>> = Some(Box::new(held));
+        let beside = Beside { until_kept, ..self.beside.map(|beside| *beside).unwrap_or_default() };
         Self { beside: Some(Box::new(beside)), ..self }
     }
 

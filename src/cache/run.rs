@@ -97,7 +97,8 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         let Elected { stamp, lease, to_l2 } = election.end();
         let to_l2 = to_l2 && (stamp.is_some() || self.tiers.l2.ledgers.is_none());
         let (started, stamp) = (self.clock.precise(), stamp.unwrap_or_default());
-        let error_ttl = job.compute.beside.as_mut().and_then(|beside| beside.error_ttl.take());
+        let beside = job.compute.beside.take();
+        let (error_ttl, until_kept) = beside.map_or((None, None), |beside| (beside.error_ttl, beside.until_kept));
         let result = match is_gathered {
             true => self.compute(&flight, options, job).await,
             false => Err(ComputeError::TimedOut),
@@ -114,7 +115,14 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             Ok(Some(computed)) => {
                 self.tell_computed(key, cost, None, false);
                 self.shared.throttle.succeeded(key);
-                self.store(leader, key, options, computed, WritePlan { cost, stamp, lease, to_l2, read_failed }).await;
+                self.store(
+                    leader,
+                    key,
+                    options,
+                    computed,
+                    WritePlan { cost, stamp, lease, to_l2, read_failed, until_kept },
+                )
+                .await;
             }
             Err(failure) => {
                 let hidden = flight.renews() || flight.fallback().is_some();

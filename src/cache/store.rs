@@ -33,6 +33,8 @@ pub(super) struct WritePlan<B: Backend> {
     pub(super) lease: Option<HeldLease<B>>,
     pub(super) to_l2: bool,
     pub(super) read_failed: bool,
+    /// Dropped once L1 has the value.
+    pub(super) until_kept: Option<Box<dyn Send>>,
 }
 
 impl<B: Backend, C: Codec> Inner<B, C> {
@@ -43,7 +45,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         key: &Key,
         options: Options,
         computed: Computed<Arc<T>>,
-        plan: WritePlan<B>,
+        mut plan: WritePlan<B>,
     ) {
         let (flight, options) = (Arc::clone(&leader.flight), self.without_paused(options));
         let Computed { value, decided } = computed;
@@ -69,6 +71,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         let frame = sealed.as_ref().and_then(|sealed| sealed.as_ref().ok()).cloned();
         let kept = self.keep(&flight, options, &sealing, frame, &marks.labels).await;
         let ending = ending(dates.fresh_for, dates.ttl);
+        drop(plan.until_kept.take());
         if !self.writes(options, &plan) {
             flight.complete(ending);
             if let Some(error) = sealed.and_then(Result::err).or(kept.err()) {

@@ -40,29 +40,39 @@ impl<'a, B: Backend, C: Codec, K: IntoKey> Entry<'a, B, C, K> {
         })
     }
 
-    /// Like [`fetch`](Entry::fetch), by a computation that gives a value whenever this call waits for one.
-    pub(crate) async fn fetch_if_any<T, E, F, Fut>(self, compute: F) -> Result<Fetched<Arc<T>>, ComputeError<E>>
+    /// Like [`fetch`](Entry::fetch), by a computation that gives a value whenever this call waits for one. `held` is
+    /// dropped once L1 has that.
+    pub(crate) async fn fetch_if_any<T, E, F, Fut>(
+        self,
+        compute: F,
+        held: impl Send + 'static,
+    ) -> Result<Fetched<Arc<T>>, ComputeError<E>>
     where
         T: Value,
         E: Send + Sync + 'static,
         F: FnOnce(Option<Previous<T>>) -> Fut + Send + 'static,
         Fut: Future<Output = Option<Result<Revalidated<T>, E>>> + Send + 'static,
     {
-        let compute = computation::revalidating_if_any(compute, self.tags.clone());
+        let compute = computation::revalidating_if_any(compute, self.tags.clone()).holding(held);
         self.fetch_by(compute, |value| value).await
     }
 }
 
 impl<B: Backend, C: Codec, T: Value> Rest<'_, B, C, T> {
-    /// Answers by `compute` if need be, which gives a value whenever this call waits for one.
-    pub(crate) async fn answer<E, F, Fut>(self, compute: F) -> Result<Arc<T>, ComputeError<E>>
+    /// Answers by `compute` if need be, which gives a value whenever this call waits for one. `held` is dropped once L1 has
+    /// that.
+    pub(crate) async fn answer<E, F, Fut>(
+        self,
+        compute: F,
+        held: impl Send + 'static,
+    ) -> Result<Arc<T>, ComputeError<E>>
     where
         E: Send + Sync + 'static,
         F: FnOnce(Option<Previous<T>>) -> Fut + Send + 'static,
         Fut: Future<Output = Option<Result<Revalidated<T>, E>>> + Send + 'static,
     {
         let Self { cache, miss, options, tags, error_ttl } = self;
-        let compute = computation::revalidating_if_any(compute, tags).keeping_errors(error_ttl);
+        let compute = computation::revalidating_if_any(compute, tags).keeping_errors(error_ttl).holding(held);
         cache.inner.answer(miss, options, compute).await
     }
 }

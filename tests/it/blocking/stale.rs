@@ -37,6 +37,23 @@ fn one_thread_renews_a_stale_value_and_the_others_do_not_wait() {
 }
 
 #[test]
+fn a_thread_that_has_renewed_a_value_finds_it_by_its_next_call() {
+    let clock = ManualClock::new();
+    let cache = renewing(&clock, &memory(&clock));
+    (0..300u32).for_each(|key| cache.set(key, 1u32).unwrap());
+    clock.advance(Duration::from_secs(50));
+    let mut late = 0;
+    for key in 0..300u32 {
+        assert_eq!(cache.get_or_compute(key, || Ok::<_, Broken>(2u32)).unwrap(), 1);
+        let next = cache.get_or_compute(key, || Err::<u32, _>(Broken("not asked"))).unwrap();
+        late += u32::from(next != 2);
+        let fetched = cache.fetch(key, || Err::<u32, _>(Broken("not asked"))).unwrap();
+        late += u32::from(fetched.outcome() != Outcome::L1Hit);
+    }
+    assert_eq!(late, 0);
+}
+
+#[test]
 fn thread_that_fetches_a_stale_value_renews_it() {
     let clock = ManualClock::new();
     let cache = renewing(&clock, &memory(&clock));
