@@ -33,8 +33,8 @@ pub(crate) use self::problem::{Fault, Problem, error};
 pub use self::redis::{Credentials, RedisSettings, RedisUrl};
 #[cfg(any(feature = "redis", test))]
 pub(crate) use self::redis::{Host, Login, Provider, Topology};
-#[cfg(feature = "encryption")]
 pub(crate) use self::rules::share;
+#[cfg(feature = "encryption")]
 pub(crate) use self::secret::MasterKey;
 pub use self::secret::Secret;
 pub(crate) use self::secret::Secrets;

@@ -50,7 +50,9 @@ impl DomainSettings {
         ttl: Duration;
         /// How long a `None` lives: a value that serde writes as such. Above zero.
         negative_ttl: Duration;
-        /// The longest that L1 answers with an entry before the backend is read again. Above zero.
+        /// The longest that L1 answers with an entry before the backend is read again. Above zero. So stale at most an entry of
+        /// the domain is, whatever is heard: `max_staleness` is a setting of the whole cache, because all domains hear
+        /// other processes by one bus.
         l1_ttl: Duration;
         /// Whether stale entries are served while they are renewed.
         swr_enabled: bool;
