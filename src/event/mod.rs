@@ -9,6 +9,7 @@ use crate::error::Error;
 use crate::key::Key;
 
 mod complaint;
+mod counters;
 mod failure;
 mod invalidation;
 mod observers;
@@ -21,11 +22,11 @@ mod tier;
 mod trace;
 
 pub(crate) use self::complaint::Complaint;
+pub(crate) use self::counters::Counters;
 pub use self::failure::Failure;
 pub use self::invalidation::{Effect, Origin, Scope};
 pub(crate) use self::observers::Observers;
 pub(crate) use self::span::CallerSpan;
-pub(crate) use self::stats::Counters;
 pub use self::stats::{Staleness, Stats};
 pub use self::tier::Tier;
 #[cfg(feature = "tracing")]

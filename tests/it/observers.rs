@@ -171,3 +171,36 @@ async fn one_that_panics_breaks_no_call_and_is_told_of_once() {
     assert!(warned[0].contains("an observer panicked") && warned[0].contains("as this test wants"), "{warned:?}");
     assert!(nervous.0.load(SeqCst) >= 5, "it goes on being told");
 }
+
+#[tokio::test]
+async fn counters_have_names_and_add_up() {
+    let cache = CacheBuilder::new().namespace("users").build().unwrap();
+    let users = cache.domain("users").unwrap();
+    let call = async |key: u32| users.get_or_compute(key, move || async move { Ok::<_, Broken>(key) }).await.unwrap();
+    call(1).await;
+    let before = cache.stats();
+    assert_eq!(users.get::<u32>(7u32).await.unwrap(), None);
+    assert!(users.get_or_compute(8u32, || async { Err::<u32, _>(Broken("down")) }).await.is_err());
+    for key in [1, 1, 2, 1] {
+        call(key).await;
+    }
+    let since = cache.stats() - before;
+    let counted: Vec<(&str, u64)> = since.iter().filter(|(_, count)| *count > 0).collect();
+    let expected = [
+        ("l1_hits", 3),
+        ("computed", 1),
+        ("absent", 1),
+        ("failed", 1),
+        ("computations", 1),
+        ("computations_failed", 1),
+    ];
+    assert_eq!(counted, expected);
+    assert_eq!((since.calls(), since.hit_ratio()), (6, Some(0.5)));
+    assert_eq!(before + since, cache.stats());
+    let outcomes = since.iter().take(7).map(|(_, count)| count).sum::<u64>();
+    assert_eq!(outcomes, since.calls(), "the outcomes come first, and each call has one");
+    assert_eq!(
+        since.iter().count(),
+        cache.stats().iter().map(|(name, _)| name).collect::<std::collections::HashSet<_>>().len()
+    );
+}
