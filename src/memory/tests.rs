@@ -1,7 +1,7 @@
 //! L1 from its callers' side.
 
 use std::sync::Weak;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use allocation_counter::measure;
