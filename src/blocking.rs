@@ -24,7 +24,8 @@
 //! dropped. If it panics, so does its caller; others get [`ComputeError::Panicked`].
 //!
 //! A stale value is returned at once, by all calls but one: that one is asked to renew it, runs its closure, and then
-//! returns the older value; its next call finds the newer one. It waits for that no longer than a quarter of a second where another process computes.
+//! returns the older value; its next call finds the newer one. It waits for that no longer than a quarter of a second
+//! where another process computes.
 //!
 //! A [`Loader`] needs no caller. It runs on threads of the runtime's pool, so renewals go on in the background.
 //!

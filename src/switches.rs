@@ -35,6 +35,10 @@ impl Switches {
         self.paused.load(SeqCst) & bit(tier) != 0
     }
 
+    pub(crate) fn is_any_paused(&self) -> bool {
+        self.paused.load(SeqCst) != 0
+    }
+
     pub(crate) fn are_both_paused(&self) -> bool {
         self.paused.load(SeqCst) == BOTH
     }

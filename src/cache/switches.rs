@@ -26,7 +26,8 @@ impl<B: Backend, C: Codec> Cache<B, C> {
     ///   ends, and leases are given back.
     ///
     /// Beside those of changes, of [`ping`](Cache::ping) and of [`health`](Cache::health), no command is sent to the
-    /// backend: what became hot of late is not saved for a [warm start](Cache::warm_up), either. [`Event::Switched`](crate::Event::Switched) tells of it, and each call is counted in
+    /// backend: the names of hot entries are not saved for a [warm start](Cache::warm_up), either.
+    /// [`Event::Switched`](crate::Event::Switched) tells of the pause, and each call is counted in
     /// [`Stats::l1_bypassed`](crate::Stats::l1_bypassed) and [`Stats::l2_bypassed`](crate::Stats::l2_bypassed).
     ///
     /// # Cost

@@ -1,6 +1,6 @@
 //! Warm starts: a process that starts reads what others had in use.
 //!
-//! L1 knows which entries were read of late. Their names, not their values, are saved in the backend (`save`). A process
+//! L1 knows which entries the process has read lately. Their names alone are saved in the backend (`save`). A process
 //! that starts reads the entries of these names into L1, where they wait sealed until a call knows their types.
 
 use std::collections::BTreeMap;
@@ -69,9 +69,9 @@ impl<B: Backend, C: Codec> Cache<B, C> {
     /// they were read in time, and where there is no warm start.
     ///
     /// A backend that is away is asked again until the deadline: a program that would rather start cold then waits for
-    /// less, by a timeout of its own. Calls need not wait: one for an entry that is not there yet is answered as ever. What a domain had in use is read
-    /// once the domain is named. What the backend does not have any more is left to the domain's loader,
-    /// [`LoadingCache::warm_up`](crate::LoadingCache::warm_up).
+    /// less, by a timeout of its own. Calls need not wait: one for an entry that is not there yet is answered as ever. What
+    /// a domain had in use is read once the domain is named. What the backend does not have any more is left to the
+    /// domain's loader, [`LoadingCache::warm_up`](crate::LoadingCache::warm_up).
     ///
     /// # Examples
     /// ```

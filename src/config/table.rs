@@ -92,11 +92,12 @@ macro_rules! each_setting {
             /// reading anew what nothing has changed.
             setter l1_ttl: Duration = lasting() -> Option<Duration>, cachekit_l1_ttl by parse::seconds("60");
             /// How many entries a process that starts reads into L1 before it is asked: those that processes of this cache
-            /// had read of late, 0..=100,000. Default 0: there is no warm start.
+            /// have read lately, 0..=100,000. Default 0: there is no warm start.
             ///
             /// Their names are saved in the backend once a minute and on `close`, hashed where names are hidden, and
             /// encrypted where values are. The first call begins to read; [`warm_up`](crate::Cache::warm_up) waits for it,
-            /// and [`Health::is_warm`](crate::Health::is_warm) says whether it is over. Without effect where there is no L1 or no backend.
+            /// and [`Health::is_warm`](crate::Health::is_warm) says whether it is over. Without effect where there is no L1
+            /// or no backend.
             setter warm_keys: usize = within(0, 0..=100_000)
                 -> usize, cachekit_warm_keys by parse::whole(0..=100_000, 10_000);
             /// After how long a start counts as warm though not everything is read, above zero. Default 30 s.

@@ -43,7 +43,6 @@ pub(crate) type AnyValue = Arc<dyn Any + Send + Sync>;
 
 /// The bytes of an entry as the backend has them. L1 keeps them where the codec hides values, and of entries whose type
 /// is not known yet.
-#[derive(Debug, Clone)]
 pub(crate) struct Sealed(pub(crate) Bytes);
 
 /// An entry on its way into L1. Moments are ticks of the cache's clock.
@@ -135,8 +134,8 @@ pub(crate) struct L1 {
 pub(crate) struct Sight<'a> {
     pub(crate) text: &'a str,
     pub(crate) tags: &'a [u64],
-    /// How much there is to be said for keeping it: it is the higher, the more often the entry was read of late. Zero
-    /// and one: not at all.
+    /// Twice the number of its last reads, and one more if the entry is in the queue of those that came back. Below two
+    /// it was not read.
     pub(crate) heat: u8,
 }
 

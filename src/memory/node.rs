@@ -38,7 +38,6 @@ pub(super) struct Node {
 }
 
 /// What only some entries have.
-#[derive(Default)]
 struct Marks {
     labels: Labels,
     charge: Option<Charge>,

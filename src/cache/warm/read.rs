@@ -9,7 +9,6 @@ use crate::backends::Backend;
 use crate::cache::Shared;
 use crate::codec::Codec;
 use crate::error::{Error, ErrorKind};
-use crate::event::Tier;
 use crate::key::Key;
 use crate::tiers::Tiers;
 
@@ -57,8 +56,7 @@ impl<B: Backend, C: Codec> Reader<B, C> {
 
     /// Reads the roster, or some entries. False if there is nothing left.
     async fn step(&self) -> Result<bool, Error> {
-        let switches = &self.warm.tiers.local.switches;
-        if [Tier::L1, Tier::L2].into_iter().any(|tier| switches.is_paused(tier)) {
+        if self.warm.tiers.local.switches.is_any_paused() {
             return Err(Error::new(ErrorKind::Unavailable, "the cache is paused"));
         }
         self.shared.listen().await;

@@ -1,4 +1,4 @@
-//! The roster: which entries were read of late, by name.
+//! The roster: the names of the entries that processes have read lately.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
@@ -25,7 +25,7 @@ pub(super) struct Name {
 /// For how many seconds a name stays that no process finds hot any more.
 const STAYS: u64 = 3_600;
 
-/// The least heat of an entry that was read of late.
+/// The least heat of an entry that was read.
 const WARM: u8 = 2;
 
 impl Name {

@@ -12,7 +12,6 @@ use super::roster::{Hottest, Roster};
 use crate::backends::Backend;
 use crate::cache::Shared;
 use crate::codec::Codec;
-use crate::event::Tier;
 use crate::memory::Progress;
 
 /// Between two times.
@@ -25,8 +24,7 @@ const LOCKS: usize = 16;
 impl<B: Backend, C: Codec> Warm<B, C> {
     /// Saves which entries of L1 are hot, together with what other processes have found so.
     pub(in crate::cache) async fn save(&self, shared: &Shared<B>) {
-        let is_paused = [Tier::L1, Tier::L2].into_iter().any(|tier| self.tiers.local.switches.is_paused(tier));
-        if !self.is_on() || is_paused {
+        if !self.is_on() || self.tiers.local.switches.is_any_paused() {
             return;
         }
         let Some(hottest) = self.hottest(shared.domains.by_tag()).await else { return };
