@@ -36,6 +36,8 @@ struct Inner {
     kind: ErrorKind,
     message: Cow<'static, str>,
     source: Option<Box<dyn StdError + Send + Sync>>,
+    /// Whether the backend was not asked at all.
+    is_refusal: bool,
 }
 
 /// What kind of failure an [`Error`] is.
@@ -82,7 +84,7 @@ impl Error {
     ///
     /// Say what is wrong and what to do. The message must not contain secrets, values or raw keys.
     pub fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
-        Self(Arc::new(Inner { kind, message: message.into(), source: None }))
+        Self(Arc::new(Inner { kind, message: message.into(), source: None, is_refusal: false }))
     }
 
     /// Like [`new`](Error::new), and keeps the error that caused it as [`source`](StdError::source).
@@ -91,7 +93,18 @@ impl Error {
         message: impl Into<Cow<'static, str>>,
         source: impl Into<Box<dyn StdError + Send + Sync>>,
     ) -> Self {
-        Self(Arc::new(Inner { kind, message: message.into(), source: Some(source.into()) }))
+        Self(Arc::new(Inner { kind, message: message.into(), source: Some(source.into()), is_refusal: false }))
+    }
+
+    /// The backend is spared, and was not asked.
+    pub(crate) fn refusal(message: impl Into<Cow<'static, str>>) -> Self {
+        let kind = ErrorKind::Unavailable;
+        Self(Arc::new(Inner { kind, message: message.into(), source: None, is_refusal: true }))
+    }
+
+    /// Whether the backend was not asked at all.
+    pub(crate) fn is_refusal(&self) -> bool {
+        self.0.is_refusal
     }
 
     /// What kind of failure this is.

@@ -168,8 +168,8 @@ pub use crate::config::{
 };
 pub use crate::error::{ComputeError, Error, ErrorKind, WithSources};
 pub use crate::event::{
-    BreakerState, Effect, Event, Failure, Observer, Operation, Origin, Outcome, Refusal, Scope, Staleness, Stats, Tier,
-    Unreadable,
+    BreakerState, Effect, Event, Failure, MissReason, Observer, Operation, Origin, Outcome, Refusal, Scope, Staleness,
+    Stats, Tier, Unreadable,
 };
 pub use crate::flight::Context;
 pub use crate::key::{FromKey, IntoKey, Key, KeyPart, KeyWriter, PartWriter};

@@ -9,7 +9,7 @@ use super::computation::Computation;
 use crate::backends::Backend;
 use crate::codec::Codec;
 use crate::error::ComputeError;
-use crate::event::{Complaint, Event, Outcome};
+use crate::event::{Event, Outcome, Why};
 use crate::flight::Fallback;
 use crate::frame::{self, Tags};
 use crate::key::IntoKey;
@@ -141,7 +141,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         compute: Computation<T, E>,
     ) -> Result<Option<Answered<T>>, ComputeError<E>> {
         let tags = self.tiers.tags(named);
-        let complaint = Complaint::default();
+        let why = Why::default();
         let (key, options) = match self.key(key) {
             Ok(key) => {
                 let options = self.bypass(&key, options);
@@ -151,7 +151,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         };
         let found = match options.skip_l1_read {
             true => None,
-            false => self.tiers.look_tagged::<T>(&key, Lead::is_drawn, &complaint).await,
+            false => self.tiers.look_tagged::<T>(&key, Lead::is_drawn, &why).await,
         };
         let options = Options { early: found.as_ref().is_some_and(|found| found.age == Age::Early), ..options };
         let is_answer = |found: &Found<T>| match found.age {
@@ -160,7 +160,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             Age::Expired => false,
         };
         let Some(found) = found.filter(is_answer) else {
-            return self.load(key, options, tags, (complaint, compute)).await;
+            return self.load(key, options, tags, (why, compute)).await;
         };
         if let Some(staleness) = self.tiers.local.orders.staleness(|| self.clock.ticks()) {
             self.observers.served(staleness);

@@ -18,7 +18,7 @@ use super::{Cache, Inner};
 use crate::backends::{Backend, join};
 use crate::codec::Codec;
 use crate::error::{ComputeError, Error};
-use crate::event::{CallerSpan, Complaint, Event, Outcome};
+use crate::event::{CallerSpan, Event, MissReason, Outcome};
 use crate::flight::Context;
 use crate::key::{IntoKey, Key};
 use crate::memory::Age;
@@ -123,15 +123,18 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         let options = Options::default();
         let looks = keys.iter().map(|key| self.look(key, &options)).collect::<Result<Vec<_>, Error>>()?;
         let Batch { slots, missing } = Batch::of(looks.into_iter());
-        let asked = missing.iter().filter(|miss| miss.stale.is_none()).map(|miss| miss.key.clone());
-        let mut read = self.read_many::<T>(&asked.collect::<Vec<Key>>()).await?.into_iter();
+        let asked: Vec<&Miss<T>> = missing.iter().filter(|miss| miss.stale.is_none()).collect();
+        let mut read = self.read_many(&asked).await?.into_iter();
         let mut found = Vec::with_capacity(missing.len());
         for miss in missing {
-            let Miss { key, stale, .. } = miss;
+            let Miss { key, stale, why, .. } = miss;
             let (outcome, value) = match stale {
                 Some(value) => (Outcome::Stale, Some(value)),
                 None => match read.next().flatten() {
-                    None => (Outcome::Absent, None),
+                    None => {
+                        self.tell_missed(&key, options, &why);
+                        (Outcome::Absent, None)
+                    }
                     Some(found) => (found.outcome(), Some(found.value)),
                 },
             };
@@ -146,18 +149,18 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     }
 
     /// What the backend, or meanwhile L1, has under each key that is not expired.
-    async fn read_many<T: Value>(&self, keys: &[Key]) -> Result<Vec<Option<Found<T>>>, Error> {
+    async fn read_many<T: Value>(&self, asked: &[&Miss<T>]) -> Result<Vec<Option<Found<T>>>, Error> {
         let mut options = Options::default();
-        for key in keys {
-            options = self.bypass(key, Options::default());
+        for miss in asked {
+            options = self.bypass(&miss.key, Options::default());
         }
-        if keys.is_empty() || options.skip_l2_read || self.tiers.l2.guard.is_none() {
-            return Ok(keys.iter().map(|_| None).collect());
+        if asked.is_empty() || options.skip_l2_read || self.tiers.l2.guard.is_none() {
+            return Ok(asked.iter().map(|_| None).collect());
         }
         self.listen().await;
         // What was answered first is opened while the rest is on its way.
-        let parts = join::all(keys.chunks(AT_ONCE).map(|few| self.read_part(few, options))).await;
-        let mut found = Vec::with_capacity(keys.len());
+        let parts = join::all(asked.chunks(AT_ONCE).map(|few| self.read_part(few, options))).await;
+        let mut found = Vec::with_capacity(asked.len());
         for part in parts {
             found.append(&mut part?);
         }
@@ -165,22 +168,27 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     }
 
     /// What the backend has under a few of the keys.
-    async fn read_part<T: Value>(&self, keys: &[Key], options: Options) -> Result<Vec<Option<Found<T>>>, Error> {
+    async fn read_part<T: Value>(&self, asked: &[&Miss<T>], options: Options) -> Result<Vec<Option<Found<T>>>, Error> {
+        let keys: Vec<Key> = asked.iter().map(|miss| miss.key.clone()).collect();
         let fences: Vec<Fence> = keys.iter().map(|key| self.tiers.local.fence(key)).collect();
         // Before the question: a change that waits now may be made again before the answer is judged.
         let hidden: Vec<bool> = keys.iter().map(|key| self.tiers.l2.hides(key, &[])).collect();
-        let bytes = self.tiers.fetch_many(keys).await?;
+        let bytes = self.tiers.fetch_many(&keys).await?;
         let mut found = Vec::with_capacity(keys.len());
-        for (((key, fence), is_hidden), bytes) in keys.iter().zip(&fences).zip(hidden).zip(bytes) {
-            let complaint = Complaint::default();
-            let lookup = Lookup { key, options, known: None, fence, complaint: &complaint };
+        for (((miss, fence), is_hidden), bytes) in asked.iter().zip(&fences).zip(hidden).zip(bytes) {
+            let Miss { key, why, .. } = miss;
+            if is_hidden {
+                why.note(MissReason::Fenced);
+            }
+            let lookup = Lookup { key, options, known: None, fence, why };
             let mut value = match bytes.filter(|_| !is_hidden) {
                 Some(bytes) => self.tiers.accept::<T>(lookup, bytes, || fence.is_current()).await?,
                 None => None,
             };
             if !fence.is_current() || fence.forgot(value.as_ref().map_or(&[], Found::tags)) {
                 // Overtaken by a change, so it is read anew.
-                let again = Box::pin(self.consult::<T>(key, options, Question::plain(&complaint)));
+                why.note(MissReason::Fenced);
+                let again = Box::pin(self.consult::<T>(key, options, Question::plain(why)));
                 let (again, failure) = again.await;
                 value = failure.map_or(Ok(again), Err)?;
             }

@@ -13,7 +13,7 @@ use super::computed::Computed;
 use super::failures::ErrorTtl;
 use super::previous::{Previous, Revalidated};
 use crate::error::panic_message;
-use crate::event::{CallerSpan, Complaint};
+use crate::event::{CallerSpan, Why};
 use crate::flight::Context;
 
 /// A computation that has not begun.
@@ -142,7 +142,7 @@ pub(super) struct Job<T, E> {
     pub(super) context: Context,
     /// The parent of what the computation does.
     pub(super) span: CallerSpan,
-    pub(super) complaint: Complaint,
+    pub(super) why: Why,
     pub(super) compute: Computation<T, E>,
 }
 

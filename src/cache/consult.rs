@@ -5,6 +5,7 @@ use super::election::Question;
 use crate::backends::Backend;
 use crate::codec::Codec;
 use crate::error::Error;
+use crate::event::MissReason;
 use crate::key::Key;
 use crate::memory::Age;
 use crate::order::Fence;
@@ -28,6 +29,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             if failure.is_some() || fence.is_current() && !fence.forgot(tags_of(&found)) {
                 return (found, failure);
             }
+            question.why.note(MissReason::Fenced);
             question.anew().await;
         }
         // Boxed: rare, and as deep as a read.
@@ -42,12 +44,16 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         options: Options,
         mut question: Question<'_, B>,
     ) -> (Option<Found<T>>, Option<Error>) {
-        let before = self.tiers.local.fence(key);
+        let (before, why) = (self.tiers.local.fence(key), question.why);
         let turn = before.turn().await;
         let fence = self.tiers.local.fence(key);
         let (found, failure) = self.consult_under(key, options, &fence, &mut question).await;
         let is_valid = |found: &Found<T>| !fence.forgot(found.tags()) && (!turn.was_passed() || fence.is_current());
-        (found.filter(is_valid), failure)
+        let is_overtaken = found.as_ref().is_some_and(|found| !is_valid(found));
+        if is_overtaken {
+            why.note(MissReason::Fenced);
+        }
+        (found.filter(|_| !is_overtaken), failure)
     }
 
     async fn consult_under<T: Value>(
@@ -57,18 +63,18 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         fence: &Fence,
         question: &mut Question<'_, B>,
     ) -> (Option<Found<T>>, Option<Error>) {
-        let complaint = question.complaint;
-        let found = if options.skip_l1_read {
-            None
-        } else {
-            self.tiers.look_tagged::<T>(key, |_, _| options.early, complaint).await
-        };
+        let why = question.why;
+        let found =
+            if options.skip_l1_read { None } else { self.tiers.look_tagged::<T>(key, |_, _| options.early, why).await };
         if options.skip_l2_read || found.as_ref().is_some_and(|found| found.age == Age::Fresh) {
             return (found, None);
         }
-        let lookup = Lookup { key, options, known: found.as_ref(), fence, complaint };
+        let lookup = Lookup { key, options, known: found.as_ref(), fence, why };
         match self.read(lookup, question, || fence.is_current()).await {
-            Err(error) => (found, Some(error)),
+            Err(error) => {
+                why.note((&error).into());
+                (found, Some(error))
+            }
             Ok(in_l2) => (in_l2.or(found), None),
         }
     }
@@ -83,21 +89,28 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         // Before the question: a change that waits now may be made again before the answer is judged.
         let is_hidden = self.tiers.l2.hides(lookup.key, &[]);
         let bytes = match &mut question.election {
-            None if is_hidden => None,
-            None => self.tiers.fetch(lookup.key, lookup.complaint).await?,
+            None if is_hidden => {
+                lookup.why.note(MissReason::Fenced);
+                None
+            }
+            None => self.tiers.fetch(lookup.key, lookup.why).await?,
             // Boxed: what finds a value by a plain read needs no room for the question.
             Some(election) if !election.reads_first => {
-                Box::pin(self.ask_whole(lookup.key, election, lookup.complaint)).await?
+                Box::pin(self.ask_whole(lookup.key, election, lookup.why)).await?
             }
             Some(election) => {
                 // The question for the lease follows, if what is found is of no use.
                 election.reads_first = false;
-                let bytes = self.tiers.fetch(lookup.key, lookup.complaint).await?;
+                let bytes = self.tiers.fetch(lookup.key, lookup.why).await?;
                 election.saw(bytes.as_ref());
                 bytes
             }
         };
-        match bytes.filter(|_| !is_hidden) {
+        match bytes {
+            Some(_) if is_hidden => {
+                lookup.why.note(MissReason::Fenced);
+                Ok(None)
+            }
             Some(bytes) => self.tiers.accept(lookup, bytes, admit).await,
             None => Ok(None),
         }

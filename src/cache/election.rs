@@ -16,7 +16,7 @@ use crate::backends::{Backend, Lease, LeaseToken};
 use crate::clock::{millis, within};
 use crate::codec::Codec;
 use crate::error::{Error, ErrorKind};
-use crate::event::Complaint;
+use crate::event::Why;
 use crate::flight::LeaseHolder;
 use crate::guard::{Guard, Unleased};
 use crate::invalidate::Subscription;
@@ -58,14 +58,14 @@ pub(super) struct Elected<B: Backend> {
 
 /// How an entry is asked for.
 pub(super) struct Question<'a, B: Backend> {
-    pub(super) complaint: &'a Complaint,
+    pub(super) why: &'a Why,
     /// That of the flight, if the question is one for the lease, too. Without one, it is a plain read.
     pub(super) election: Option<&'a mut Election<B>>,
 }
 
 impl<'a, B: Backend> Question<'a, B> {
-    pub(super) fn plain(complaint: &'a Complaint) -> Self {
-        Self { complaint, election: None }
+    pub(super) fn plain(why: &'a Why) -> Self {
+        Self { why, election: None }
     }
 
     /// What was answered is overtaken, and is asked for anew.
@@ -146,12 +146,12 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         &self,
         key: &Key,
         election: &mut Election<B>,
-        complaint: &Complaint,
+        why: &Why,
     ) -> Result<Option<Bytes>, Error> {
         let Some(guard) = &self.tiers.l2.guard else { return Ok(None) };
         let found = match self.ask(key, election).await {
-            Ok(found) => guard.whole(key, found, complaint).await?,
-            Err(error) if is_of_writes(&error) => return self.tiers.fetch(key, complaint).await,
+            Ok(found) => guard.whole(key, found, why).await?,
+            Err(error) if is_of_writes(&error) => return self.tiers.fetch(key, why).await,
             Err(error) => return Err(error),
         };
         self.tiers.l2.note_found(found.is_some());

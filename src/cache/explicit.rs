@@ -12,7 +12,7 @@ use crate::backends::Backend;
 use crate::clock::{millis, within};
 use crate::codec::Codec;
 use crate::error::{Error, ErrorKind};
-use crate::event::{Complaint, Event, Outcome};
+use crate::event::{Event, Outcome, Why};
 use crate::invalidate::Subscription;
 use crate::key::{IntoKey, Key};
 use crate::memory::Age;
@@ -22,12 +22,12 @@ use crate::tiers::Options;
 impl<B: Backend, C: Codec> Inner<B, C> {
     pub(super) async fn fetch<T: Value>(&self, key: &impl IntoKey, options: Options) -> Result<Option<Arc<T>>, Error> {
         options.check()?;
-        let (key, stale, complaint) = if self.tiers.local.l1.is_none() {
-            (self.key(key)?, None, Complaint::default())
+        let (key, stale, why) = if self.tiers.local.l1.is_none() {
+            (self.key(key)?, None, Why::default())
         } else {
             match self.look(key, &options)? {
                 Look::Hit(value) => return Ok(Some(value)),
-                Look::Miss(other) => (other.key, other.stale, other.complaint),
+                Look::Miss(other) => (other.key, other.stale, other.why),
             }
         };
         let options = self.bypass(&key, options);
@@ -38,12 +38,15 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         if !options.skip_l2_read {
             self.listen().await;
         }
-        let (found, failure) = self.consult::<T>(&key, options, Question::plain(&complaint)).await;
+        let (found, failure) = self.consult::<T>(&key, options, Question::plain(&why)).await;
         let (outcome, value) = match (found.filter(|found| found.age != Age::Expired), failure) {
             (Some(found), _) => (found.outcome(), Ok(Some(found.value))),
             (None, Some(error)) => (Outcome::Failed, Err(error)),
             (None, None) => (Outcome::Absent, Ok(None)),
         };
+        if !outcome.is_hit() {
+            self.tell_missed(&key, options, &why);
+        }
         self.observers.tell(Event::Answered { key: &key, outcome });
         value
     }

@@ -15,7 +15,7 @@ use crate::clock::{check_time, millis, within};
 use crate::codec::Codec;
 use crate::config::Overload;
 use crate::error::{ComputeError, Error, ErrorKind};
-use crate::event::{CallerSpan, Complaint, Event, Outcome, Tier};
+use crate::event::{CallerSpan, Event, MissReason, Outcome, Tier, Why};
 use crate::flight::{Answer, Asker, Context, Ending, Fallback, Flight, Flights, Leader, Role, TimeLimits};
 use crate::frame::{Labels, Tags};
 use crate::key::{IntoKey, Key};
@@ -39,7 +39,7 @@ pub(super) struct Miss<T> {
     pub(super) early: bool,
     /// The tags that the call names.
     pub(super) tags: Tags,
-    pub(super) complaint: Complaint,
+    pub(super) why: Why,
     /// Whether the key is a stand-in for one that names no entry.
     pub(super) is_stand_in: bool,
 }
@@ -83,7 +83,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         // Boxed, so that the future of a hit is small.
         Box::pin(async move {
             let outcome = miss.outcome();
-            let Miss { key, stale, early, tags, complaint, is_stand_in } = *miss;
+            let Miss { key, stale, early, tags, why, is_stand_in } = *miss;
             let options = if is_stand_in { options.unfindable() } else { self.bypass(&key, options) };
             let options = Options { early, ..options };
             match stale {
@@ -92,7 +92,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
                     self.renew(key, options, tags, compute);
                     Ok(Some(value))
                 }
-                _ => Ok(self.load(key, options, tags, (complaint, compute)).await?.map(|answered| answered.value)),
+                _ => Ok(self.load(key, options, tags, (why, compute)).await?.map(|answered| answered.value)),
             }
         })
     }
@@ -107,8 +107,8 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     #[cold]
     fn stand_in_for<T>(&self, error: &Error) -> Look<T> {
         let key = self.stand_in_key(error);
-        let (tags, complaint) = (Tags::default(), Complaint::default());
-        Look::Miss(Box::new(Miss { key, stale: None, early: false, tags, complaint, is_stand_in: true }))
+        let (tags, why) = (Tags::default(), Why::default());
+        Look::Miss(Box::new(Miss { key, stale: None, early: false, tags, why, is_stand_in: true }))
     }
 
     /// A key in place of one that cannot be used.
@@ -135,9 +135,9 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         is_due: impl FnOnce(Lead, u64) -> bool,
     ) -> Result<Look<T>, Error> {
         self.namespace.with(key, |text, hash| {
-            let complaint = Complaint::default();
+            let why = Why::default();
             let skips = options.skip_l1_read || self.tiers.local.switches.is_paused(Tier::L1);
-            let found = if skips { None } else { self.tiers.look::<T>(hash, text, &complaint, is_due) };
+            let found = if skips { None } else { self.tiers.look::<T>(hash, text, &why, is_due) };
             if found.as_ref().is_some_and(|found| found.age != Age::Expired)
                 && let Some(staleness) = self.tiers.local.orders.staleness(|| self.clock.ticks())
             {
@@ -155,9 +155,12 @@ impl<B: Backend, C: Codec> Inner<B, C> {
                 }
                 found => {
                     let early = found.as_ref().is_some_and(|found| found.age == Age::Early);
+                    if found.as_ref().is_some_and(|found| !early && found.age != Age::Fresh) {
+                        why.note(MissReason::Expired);
+                    }
                     let stale = found.filter(|found| early || found.age == Age::Stale).map(|found| found.value);
                     let (key, tags) = (Key::from_parts(text, hash), Tags::clone(&self.tiers.domain));
-                    Look::Miss(Box::new(Miss { key, stale, early, tags, complaint, is_stand_in: false }))
+                    Look::Miss(Box::new(Miss { key, stale, early, tags, why, is_stand_in: false }))
                 }
             }
         })
@@ -180,8 +183,8 @@ impl<B: Backend, C: Codec> Inner<B, C> {
                 leader.flight.renew_with(permit);
                 // No computation waits for this one.
                 let context = Context::default().enter(Arc::clone(&leader.flight.node), self.id(), key.clone(), false);
-                let (span, complaint) = (CallerSpan::current(), Complaint::default());
-                let job = Job { context, span, complaint, compute };
+                let (span, why) = (CallerSpan::current(), Why::default());
+                let job = Job { context, span, why, compute };
                 // Where nothing can be spawned, the next stale hit tries again.
                 let _ = self.shared.tasks.spawn(self.task(leader, key, options, job));
             }
@@ -199,7 +202,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         key: Key,
         options: Options,
         tags: Tags,
-        (complaint, compute): (Complaint, Computation<T, E>),
+        (why, compute): (Why, Computation<T, E>),
     ) -> Result<Option<Answered<T>>, ComputeError<E>> {
         if tokio::runtime::Handle::try_current().is_err() {
             let message = "a call that misses L1 needs a tokio runtime: call it inside one";
@@ -236,7 +239,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         let flight = Arc::clone(&leader.flight);
         // No call waits for a new flight's computation yet, so this closes no ring.
         let _wait = context.wait_for(&flight.node);
-        let job = Job { context: context.clone(), span: CallerSpan::current(), complaint, compute };
+        let job = Job { context: context.clone(), span: CallerSpan::current(), why, compute };
         if let Err(task) = self.start(leader, unshared, &key, options, job) {
             task.await;
         }

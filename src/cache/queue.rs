@@ -13,7 +13,7 @@ use crate::backends::Backend;
 use crate::clock::within;
 use crate::codec::Codec;
 use crate::error::{ComputeError, Error, ErrorKind};
-use crate::event::{Complaint, Event, Outcome};
+use crate::event::{Event, Outcome, Why};
 use crate::flight::{Ending, Leader, Ticket};
 use crate::key::Key;
 use crate::seal::Value;
@@ -90,9 +90,9 @@ impl<B: Backend, C: Codec> Inner<B, C> {
 
     /// An older value, as it stands in for a computation that fails.
     pub(super) async fn stale_in_l1<T: Value>(&self, key: &Key, options: Options) -> Option<Answered<T>> {
-        let (options, complaint) = (Options { skip_l2_read: true, ..options }, Complaint::default());
+        let (options, why) = (Options { skip_l2_read: true, ..options }, Why::default());
         // Boxed: rare, and as deep as a read of the backend.
-        let (found, _) = Box::pin(self.consult::<T>(key, options, Question::plain(&complaint))).await;
+        let (found, _) = Box::pin(self.consult::<T>(key, options, Question::plain(&why))).await;
         found.map(|found| Answered::new(found, Outcome::Stale))
     }
 }

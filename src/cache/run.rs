@@ -17,7 +17,7 @@ use crate::backends::Backend;
 use crate::clock::within;
 use crate::codec::Codec;
 use crate::error::{ComputeError, Error, ErrorKind};
-use crate::event::{Complaint, Event, Failure, Outcome, Tier};
+use crate::event::{Event, Failure, MissReason, Outcome, Tier, Why};
 use crate::flight::{Ending, Fallback, Flight, Leader};
 use crate::key::Key;
 use crate::memory::{Age, Times};
@@ -57,7 +57,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         let options = self.without_paused(options);
         self.listen().await;
         let mut election = self.election(options, Arc::clone(&leader.flight) as _);
-        match self.ask_tiers(leader, key, options, (&mut election, &job.complaint)).await {
+        match self.ask_tiers(leader, key, options, (&mut election, &job.why)).await {
             None => {
                 // A thread that waits to compute for it is told first that it need not.
                 drop(job);
@@ -85,12 +85,13 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             election.forgo(false);
             release(election.lease.take()).await;
         }
-        if let Some(found) =
-            self.elect(&flight, key, options, (&mut election, &job.complaint), job.compute.party()).await
-        {
+        if let Some(found) = self.elect(&flight, key, options, (&mut election, &job.why), job.compute.party()).await {
             flight.complete(ending(&found));
             drop(job);
             return release(election.lease.take()).await;
+        }
+        if !flight.renews() {
+            self.tell_missed(key, options, &job.why);
         }
         let mut job = job;
         let is_gathered = self.gather(&flight, &mut job).await;
@@ -181,6 +182,17 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         flight.complete(stand_in.unwrap_or(Ending::Error(failure)));
     }
 
+    /// Tells why neither tier answers. What was not looked for was left out by a pause, or by the call itself.
+    pub(super) fn tell_missed(&self, key: &Key, options: Options, why: &Why) {
+        let is_paused = || [Tier::L1, Tier::L2].iter().any(|tier| self.tiers.local.switches.is_paused(*tier));
+        let reason = match why.reason() {
+            MissReason::New if is_paused() => MissReason::Paused,
+            MissReason::New if options.skip_l1_read && options.skip_l2_read => MissReason::Skipped,
+            reason => reason,
+        };
+        self.observers.tell(Event::Missed { key, reason });
+    }
+
     fn tell_computed(&self, key: &Key, elapsed: Duration, failure: Option<Failure<'_>>, hidden: bool) {
         self.observers.tell(Event::Computed { key, elapsed, succeeded: failure.is_none(), failure, hidden });
     }
@@ -191,12 +203,12 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         leader: &mut Leader<T, E>,
         key: &Key,
         options: Options,
-        (election, complaint): (&mut Election<B>, &Complaint),
+        (election, why): (&mut Election<B>, &Why),
     ) -> Option<bool> {
         let flight = Arc::clone(&leader.flight);
         election.reads_first = !self.begins_with_lease(key, options);
         let election = if election.is_settled() { None } else { Some(election) };
-        let (found, failure) = self.consult::<T>(key, options, Question { complaint, election }).await;
+        let (found, failure) = self.consult::<T>(key, options, Question { why, election }).await;
         let closed = |error: &&Error| self.policy().fail_closed && error.kind() == ErrorKind::Unauthentic;
         if let Some(error) = failure.as_ref().filter(closed) {
             leader.leave();
@@ -252,7 +264,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         flight: &Flight<T, E>,
         key: &Key,
         options: Options,
-        (election, complaint): (&mut Election<B>, &Complaint),
+        (election, why): (&mut Election<B>, &Why),
         party: Option<&dyn Party>,
     ) -> Option<Found<T>> {
         while !election.is_settled() && !self.tiers.local.switches.is_paused(Tier::L2) {
@@ -265,14 +277,17 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             let found = if options.skip_l2_read {
                 self.ask(key, election).await.map(|_| None)
             } else {
-                let lookup = Lookup { key, options, known: None, fence: &flight.fence, complaint };
-                let mut question = Question { complaint, election: Some(&mut *election) };
+                let lookup = Lookup { key, options, known: None, fence: &flight.fence, why };
+                let mut question = Question { why, election: Some(&mut *election) };
                 self.read::<T>(lookup, &mut question, || flight.may_store()).await
             };
             match found {
                 Ok(Some(found)) if found.age == Age::Fresh && !flight.is_void() => return Some(found),
                 Ok(_) => {}
-                Err(_) => break,
+                Err(error) => {
+                    why.note((&error).into());
+                    break;
+                }
             }
         }
         if election.lease.is_none() {

@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::stats::{COUNTERS, Counter, Staleness, Stats};
-use super::{BreakerState, Event, Outcome, Tier};
+use super::{BreakerState, Event, MissReason, Outcome, Tier};
 
 const STRIPES: usize = 64;
 
@@ -71,6 +71,7 @@ impl Counters {
             Event::Bypassed { tier: Tier::L2, .. } => self.add(Counter::L2Bypassed),
             Event::Breaker { .. } | Event::Invalidated { .. } | Event::Switched { .. } => {}
             Event::GivenUp { .. } => self.add(Counter::GivenUp),
+            Event::Missed { reason, .. } => self.add(Counter::of(*reason)),
         }
     }
 
@@ -101,6 +102,30 @@ impl Counters {
 impl fmt::Debug for Counters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.read().fmt(f)
+    }
+}
+
+impl Counter {
+    /// The one that counts misses for this reason.
+    fn of(reason: MissReason) -> Self {
+        match reason {
+            MissReason::New => Counter::MissedNew,
+            MissReason::Evicted => Counter::MissedEvicted,
+            MissReason::Expired => Counter::MissedExpired,
+            MissReason::Tag => Counter::MissedTag,
+            MissReason::Domain => Counter::MissedDomain,
+            MissReason::Namespace => Counter::MissedNamespace,
+            MissReason::Fenced => Counter::MissedFenced,
+            MissReason::Doubted => Counter::MissedDoubted,
+            MissReason::Schema => Counter::MissedSchema,
+            MissReason::Stack => Counter::MissedStack,
+            MissReason::Unreadable => Counter::MissedUnreadable,
+            MissReason::Unauthentic => Counter::MissedUnauthentic,
+            MissReason::Paused => Counter::MissedPaused,
+            MissReason::Skipped => Counter::MissedSkipped,
+            MissReason::Refused => Counter::MissedRefused,
+            MissReason::BackendFailed => Counter::MissedBackendFailed,
+        }
     }
 }
 

@@ -8,10 +8,10 @@ use std::time::Duration;
 use crate::error::Error;
 use crate::key::Key;
 
-mod complaint;
 mod counters;
 mod failure;
 mod invalidation;
+mod miss;
 mod observers;
 mod span;
 mod stats;
@@ -20,17 +20,19 @@ mod tests;
 mod tier;
 #[cfg(feature = "tracing")]
 mod trace;
+mod why;
 
-pub(crate) use self::complaint::Complaint;
 pub(crate) use self::counters::Counters;
 pub use self::failure::Failure;
 pub use self::invalidation::{Effect, Origin, Scope};
+pub use self::miss::MissReason;
 pub(crate) use self::observers::Observers;
 pub(crate) use self::span::CallerSpan;
 pub use self::stats::{Staleness, Stats};
 pub use self::tier::Tier;
 #[cfg(feature = "tracing")]
 pub(crate) use self::trace::TracingObserver;
+pub(crate) use self::why::Why;
 
 /// Hears of everything a cache does.
 ///
@@ -84,6 +86,15 @@ pub enum Event<'a> {
         key: &'a Key,
         /// Where the answer came from.
         outcome: Outcome,
+    },
+    /// Neither tier had a fresh value. Told once by each flight that computes for a caller, before the computation begins,
+    /// however many callers wait for it, and by each `get` that finds nothing. A renewal in the background is no miss.
+    #[non_exhaustive]
+    Missed {
+        /// The key asked for.
+        key: &'a Key,
+        /// Why.
+        reason: MissReason,
     },
     /// A computation ended, for one or many callers or in the background.
     #[non_exhaustive]

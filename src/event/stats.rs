@@ -128,12 +128,52 @@ counters! {
     l1_bypassed: L1Bypassed;
     /// Calls that went by the backend because it is paused.
     l2_bypassed: L2Bypassed;
+    /// Misses of whose key nothing was known: [`MissReason::New`](crate::MissReason::New).
+    missed_new: MissedNew;
+    /// Misses whose entry L1 had given up for others: [`MissReason::Evicted`](crate::MissReason::Evicted).
+    missed_evicted: MissedEvicted;
+    /// Misses whose entry had expired: [`MissReason::Expired`](crate::MissReason::Expired).
+    missed_expired: MissedExpired;
+    /// Misses whose entry has a tag that was invalidated: [`MissReason::Tag`](crate::MissReason::Tag).
+    missed_tag: MissedTag;
+    /// Misses whose domain was invalidated: [`MissReason::Domain`](crate::MissReason::Domain).
+    missed_domain: MissedDomain;
+    /// Misses whose namespace was invalidated: [`MissReason::Namespace`](crate::MissReason::Namespace).
+    missed_namespace: MissedNamespace;
+    /// Misses whose entry a change overtook: [`MissReason::Fenced`](crate::MissReason::Fenced).
+    missed_fenced: MissedFenced;
+    /// Misses whose entry L1 did not believe: [`MissReason::Doubted`](crate::MissReason::Doubted).
+    missed_doubted: MissedDoubted;
+    /// Misses whose entry is of another type: [`MissReason::Schema`](crate::MissReason::Schema).
+    missed_schema: MissedSchema;
+    /// Misses whose entry was written by another codec stack: [`MissReason::Stack`](crate::MissReason::Stack).
+    missed_stack: MissedStack;
+    /// Misses whose entry could not be read: [`MissReason::Unreadable`](crate::MissReason::Unreadable).
+    missed_unreadable: MissedUnreadable;
+    /// Misses whose entry was not authentic: [`MissReason::Unauthentic`](crate::MissReason::Unauthentic).
+    missed_unauthentic: MissedUnauthentic;
+    /// Misses while a tier was paused: [`MissReason::Paused`](crate::MissReason::Paused).
+    missed_paused: MissedPaused;
+    /// Misses that asked for neither tier: [`MissReason::Skipped`](crate::MissReason::Skipped).
+    missed_skipped: MissedSkipped;
+    /// Misses for which the backend was not asked, to spare it: [`MissReason::Refused`](crate::MissReason::Refused).
+    missed_refused: MissedRefused;
+    /// Misses for which the backend failed: [`MissReason::BackendFailed`](crate::MissReason::BackendFailed).
+    missed_backend_failed: MissedBackendFailed;
 }
 
 impl Stats {
     /// All calls answered: the sum of the seven outcomes.
     pub fn calls(&self) -> u64 {
         self.l1_hits + self.l2_hits + self.stale + self.computed + self.joined + self.absent + self.failed
+    }
+
+    /// How often neither tier had a fresh value, for whatever [reason](crate::MissReason).
+    ///
+    /// One for each flight that computes for a caller, and for each `get` that finds nothing. So calls that
+    /// [`joined`](Self::joined) a flight add none, and one whose caller leaves before the answer does.
+    pub fn misses(&self) -> u64 {
+        self.iter().filter(|(name, _)| name.starts_with("missed_")).map(|(_, count)| count).sum()
     }
 
     /// The share of the calls that a tier has answered, stale answers included, 0 to 1. `None` before the first call.

@@ -31,7 +31,10 @@ impl Observer for TracingObserver {
             Event::Invalidated { scope, effect, origin, .. } if self.verbose => {
                 tracing::debug!(target: "cachekit", ?scope, ?effect, ?origin, "invalidated");
             }
-            Event::Answered { .. } | Event::Computed { .. } | Event::Invalidated { .. } => {}
+            Event::Missed { key, reason } if self.verbose => {
+                tracing::debug!(target: "cachekit", %key, %reason, "missed");
+            }
+            Event::Missed { .. } | Event::Answered { .. } | Event::Computed { .. } | Event::Invalidated { .. } => {}
             Event::Fenced { key } => {
                 tracing::info!(target: "cachekit", %key, "result not stored: invalidated meanwhile")
             }

@@ -8,7 +8,7 @@ use super::limits::Attempt;
 use super::{Guard, one_each};
 use crate::backends::{Backend, join};
 use crate::error::Error;
-use crate::event::{Complaint, Operation};
+use crate::event::{Operation, Why};
 use crate::key::Key;
 
 /// How many keys are read by one operation. Batches of more are read by several at once.
@@ -37,10 +37,10 @@ impl<B: Backend> Guard<B> {
         let (Some(first), executor) = (keys.first(), &self.parts[usize::from(part)]) else { return Ok(Vec::new()) };
         let read = || self.backend.get_many(&keys);
         let found = executor.run(first, Operation::Get, Attempt::PARTS, read).await?;
-        let (mut found, complaint) = (one_each(found, &keys)?, Complaint::default());
+        let (mut found, why) = (one_each(found, &keys)?, Why::default());
         let is_apart = |bytes: &Option<Bytes>| bytes.as_deref().is_some_and(|bytes| self.is_judged_apart(bytes));
         let apart: Vec<usize> = (0..keys.len()).filter(|number| is_apart(&found[*number])).collect();
-        let whole = apart.iter().map(|number| self.whole(&keys[*number], found[*number].clone(), &complaint));
+        let whole = apart.iter().map(|number| self.whole(&keys[*number], found[*number].clone(), &why));
         for (number, whole) in apart.iter().zip(join::all(whole).await) {
             found[*number] = whole?;
         }

@@ -262,8 +262,7 @@ impl Executor {
     fn left_alone(&self, left: u64) -> Error {
         let who =
             if self.conditions.parts().len() == 1 { "the backend" } else { "the part of the backend that has the key" };
-        let message = format!("{who} failed too often of late, so it is left alone for {left} ms more");
-        Error::new(ErrorKind::Unavailable, message)
+        Error::refusal(format!("{who} failed too often of late, so it is left alone for {left} ms more"))
     }
 
     async fn refused(&self, key: &Key, operation: Operation, (reason, error): (Refusal, Error)) -> Error {
@@ -382,7 +381,7 @@ fn no_answer(limit: Duration) -> Error {
 
 #[cold]
 fn crowded() -> Error {
-    let message =
-        "too many backend operations are under way: raise max_concurrent, max_queued or queue_wait, or lower the load";
-    Error::new(ErrorKind::Unavailable, message)
+    Error::refusal(
+        "too many backend operations are under way: raise max_concurrent, max_queued or queue_wait, or lower the load",
+    )
 }

@@ -16,7 +16,7 @@ use crate::chunks::{self, Manifest, Split};
 use crate::clock::Clock;
 use crate::config::Policy;
 use crate::error::{Error, ErrorKind};
-use crate::event::{BreakerState, Complaint, Observers, Operation, Unreadable};
+use crate::event::{BreakerState, Observers, Operation, Unreadable, Why};
 use crate::frame;
 use crate::key::Key;
 use crate::ledger::{Forgotten, Order};
@@ -111,13 +111,13 @@ impl<B: Backend> Guard<B> {
     /// Reads the bytes under `key`, joined if they were split. Torn ones, and more than a value may have, are told of and
     /// are `None`.
     pub(crate) async fn get(&self, key: &Key) -> Result<Option<Bytes>, Error> {
-        self.read(key, &Complaint::default()).await
+        self.read(key, &Why::default()).await
     }
 
     /// Like [`get`](Guard::get), for a call that may have told of torn bytes before.
-    pub(crate) async fn read(&self, key: &Key, complaint: &Complaint) -> Result<Option<Bytes>, Error> {
+    pub(crate) async fn read(&self, key: &Key, why: &Why) -> Result<Option<Bytes>, Error> {
         let bytes = self.run(key, Operation::Get, || self.backend.get(key)).await?;
-        self.whole(key, bytes, complaint).await
+        self.whole(key, bytes, why).await
     }
 
     /// Like [`read`](Guard::read), and reads the item under `other` in the same round trip.
@@ -125,11 +125,11 @@ impl<B: Backend> Guard<B> {
         &self,
         key: &Key,
         other: &Key,
-        complaint: &Complaint,
+        why: &Why,
     ) -> Result<(Option<Bytes>, Option<Bytes>), Error> {
         let mut found = self.get_many(&[key.clone(), other.clone()]).await?;
         let (other, bytes) = (found.pop().flatten(), found.pop().flatten());
-        Ok((self.whole(key, bytes, complaint).await?, other))
+        Ok((self.whole(key, bytes, why).await?, other))
     }
 
     /// Reads the items under some keys, at least one.
@@ -260,20 +260,15 @@ impl<B: Backend> Guard<B> {
     }
 
     /// What `bytes` stand for: themselves, or the chunks they name.
-    pub(crate) async fn whole(
-        &self,
-        key: &Key,
-        bytes: Option<Bytes>,
-        complaint: &Complaint,
-    ) -> Result<Option<Bytes>, Error> {
+    pub(crate) async fn whole(&self, key: &Key, bytes: Option<Bytes>, why: &Why) -> Result<Option<Bytes>, Error> {
         let Some(bytes) = bytes else { return Ok(None) };
         match Manifest::read(&bytes, self.max_value_size) {
             None if bytes.len() > self.max_value_size.saturating_add(frame::EXPIRY) => {
-                Ok(self.unreadable(key, Unreadable::TooLarge, complaint))
+                Ok(self.unreadable(key, Unreadable::TooLarge, why))
             }
             None => Ok(Some(bytes)),
-            Some(Ok(manifest)) => self.join(key, manifest, complaint).await,
-            Some(Err(reason)) => Ok(self.unreadable(key, reason, complaint)),
+            Some(Ok(manifest)) => self.join(key, manifest, why).await,
+            Some(Err(reason)) => Ok(self.unreadable(key, reason, why)),
         }
     }
 
@@ -282,7 +277,7 @@ impl<B: Backend> Guard<B> {
         bytes.len() > self.max_value_size || Manifest::read(bytes, self.max_value_size).is_some()
     }
 
-    async fn join(&self, key: &Key, manifest: Manifest, complaint: &Complaint) -> Result<Option<Bytes>, Error> {
+    async fn join(&self, key: &Key, manifest: Manifest, why: &Why) -> Result<Option<Bytes>, Error> {
         let manifest = &manifest;
         let parts = || async move {
             let (mut batches, mut whole, mut indices) = (manifest.batches(key), Vec::new(), 0u32..);
@@ -308,11 +303,11 @@ impl<B: Backend> Guard<B> {
         // One operation, however many chunks: a caller waits for them all.
         let attempt = Attempt::CHUNKS.of_items(manifest.longest_chunk());
         let whole = self.executor(key).run(key, Operation::Get, attempt, parts).await?;
-        Ok(whole.or_else(|| self.unreadable(key, Unreadable::Torn, complaint)))
+        Ok(whole.or_else(|| self.unreadable(key, Unreadable::Torn, why)))
     }
 
-    fn unreadable(&self, key: &Key, reason: Unreadable, complaint: &Complaint) -> Option<Bytes> {
-        complaint.tell(&self.observers, key, reason);
+    fn unreadable(&self, key: &Key, reason: Unreadable, why: &Why) -> Option<Bytes> {
+        why.unreadable(&self.observers, key, reason);
         None
     }
 

@@ -11,6 +11,7 @@ use foldhash::fast::RandomState;
 use lru::LruCache;
 
 use crate::ledger::{Change, Head, Record, Stamp, record_of};
+use crate::order::ForgottenBy;
 
 /// The time between two questions about an entry of another ledger, in ticks.
 const PAUSE: u64 = 1_000;
@@ -61,7 +62,8 @@ pub(crate) enum Verdict {
     Valid,
     /// It expired with everything else, at this moment of the wall clock.
     Expired(u64),
-    Forgotten,
+    /// By which order, as far as that is known.
+    Forgotten(ForgottenBy),
 }
 
 /// What must be known first.
@@ -216,17 +218,26 @@ impl Known {
         let Some(head) = &self.head else { return Err(Unknown::Head) };
         if present.lineage != stamp.lineage {
             // Its ledger may be a new one, of which the bus tells nothing.
-            return if now < self.asked.saturating_add(PAUSE) { Ok(Verdict::Forgotten) } else { Err(Unknown::Head) };
+            return if now < self.asked.saturating_add(PAUSE) {
+                Ok(Verdict::Forgotten(ForgottenBy::All))
+            } else {
+                Err(Unknown::Head)
+            };
         }
         let since = |time: u64| time > stamp.time;
-        if since(head.forgot_all) || tags.iter().any(|tag| self.recent.get(tag).copied().is_some_and(since)) {
-            return Ok(Verdict::Forgotten);
+        if since(head.forgot_all) {
+            return Ok(Verdict::Forgotten(ForgottenBy::All));
+        }
+        if let Some(tag) = tags.iter().find(|tag| self.recent.get(*tag).copied().is_some_and(since)) {
+            return Ok(Verdict::Forgotten(ForgottenBy::Tag(*tag)));
         }
         if since(self.since) {
             let mut missing = Vec::new();
             for tag in tags.iter().filter(|tag| head.has(record_of(**tag))) {
                 match self.records.get(&record_of(*tag)).filter(|noted| noted.until >= self.since) {
-                    Some(noted) if since(noted.record.forgotten_at(*tag)) => return Ok(Verdict::Forgotten),
+                    Some(noted) if since(noted.record.forgotten_at(*tag)) => {
+                        return Ok(Verdict::Forgotten(ForgottenBy::Tag(*tag)));
+                    }
                     Some(_) => {}
                     None => missing.push(record_of(*tag)),
                 }
@@ -270,6 +281,7 @@ mod tests {
 
     const TAG: u64 = 7;
     const OTHER: u64 = 8;
+    const FORGOTTEN: Verdict = Verdict::Forgotten(ForgottenBy::Tag(TAG));
 
     fn at(time: u64) -> Stamp {
         Stamp { lineage: 1, time }
@@ -301,7 +313,7 @@ mod tests {
             known.note(at(time), &tag(TAG), true);
         }
         assert_eq!(known.stamp(9_999), Some(at(9)));
-        assert_eq!(known.judge(at(8), &[TAG], 0), Ok(Verdict::Forgotten));
+        assert_eq!(known.judge(at(8), &[TAG], 0), Ok(FORGOTTEN));
         assert_eq!(known.judge(at(9), &[TAG], 0), Ok(Verdict::Valid));
         assert_eq!(known.judge(at(5), &[OTHER], 0), Ok(Verdict::Valid), "it is known since then");
         assert_eq!(known.judge(at(4), &[OTHER], 0), Err(Unknown::Records(vec![0])));
@@ -329,7 +341,7 @@ mod tests {
         known.note(at(6), &tag(OTHER), true);
         known.echo(at(7));
         assert_eq!(known.certain(), at(7));
-        assert_eq!([TAG, OTHER].map(|tag| known.judge(at(6), &[tag], 0)), [Ok(Verdict::Forgotten), Ok(Verdict::Valid)]);
+        assert_eq!([TAG, OTHER].map(|tag| known.judge(at(6), &[tag], 0)), [Ok(FORGOTTEN), Ok(Verdict::Valid)]);
     }
 
     #[test]
@@ -337,10 +349,10 @@ mod tests {
         let mut known = known(5);
         let from = known.certain();
         known.keep(0, None, from);
-        assert_eq!(known.judge(at(4), &[TAG], 0), Ok(Verdict::Forgotten));
+        assert_eq!(known.judge(at(4), &[TAG], 0), Ok(FORGOTTEN));
         known.keep(0, Some(&Record::new(1, 2).to_bytes()), from);
         assert_eq!([1, 2, 4].map(|time| known.judge(at(time), &[TAG], 0).unwrap()), {
-            [Verdict::Forgotten, Verdict::Valid, Verdict::Valid]
+            [FORGOTTEN, Verdict::Valid, Verdict::Valid]
         });
         let never_made = u64::from(RECORDS - 1) << 52;
         assert_eq!(known.judge(at(0), &[never_made], 0), Ok(Verdict::Valid));
@@ -355,7 +367,7 @@ mod tests {
         assert_eq!(known.stamp(0), Some(Stamp { lineage: 2, time: 0 }));
         assert_eq!(known.learn(head(9), asked), Learned::Yes);
         assert_eq!(known.stamp(0), Some(Stamp { lineage: 2, time: 0 }), "the answer was on its way");
-        assert_eq!(known.judge(at(9), &[], 500), Ok(Verdict::Forgotten));
+        assert_eq!(known.judge(at(9), &[], 500), Ok(Verdict::Forgotten(ForgottenBy::All)));
         known.believe(5_000);
         assert_eq!(known.judge(at(9), &[], 1_000), Err(Unknown::Head), "it may be a new one");
     }

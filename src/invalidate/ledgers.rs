@@ -18,7 +18,7 @@ use crate::guard::Guard;
 use crate::key::Key;
 use crate::ledger::{Announcement, Change, Forgotten, Head, Order, Stamp};
 use crate::message::Message;
-use crate::order::Belief;
+use crate::order::{Belief, ForgottenBy};
 
 /// How long a head is believed that was read.
 const BELIEVED: Duration = Duration::from_secs(1);
@@ -154,7 +154,7 @@ impl Ledgers {
                 Err(Unknown::Records(numbers)) => self.read_records(guard, part, numbers).await?,
             }
         }
-        Ok(Verdict::Forgotten)
+        Ok(Verdict::Forgotten(ForgottenBy::All))
     }
 
     /// Forgets in all parts of the backend, or in those that are `left`.

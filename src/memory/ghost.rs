@@ -24,6 +24,12 @@ impl Ghost {
         }
     }
 
+    /// Whether a hash is remembered.
+    pub(super) fn has(&self, hash: u64) -> bool {
+        let mask = self.buckets.len().wrapping_sub(1);
+        self.buckets.get(hash as usize & mask).is_some_and(|bucket| bucket.contains(&fingerprint(hash)))
+    }
+
     /// Forgets a hash. Returns how many of its bucket left after it, or `None` if it was not remembered.
     pub(super) fn take(&mut self, hash: u64) -> Option<usize> {
         let fingerprint = fingerprint(hash);
@@ -59,7 +65,9 @@ mod tests {
         assert_eq!(ghost.take(hash(1)), None);
         ghost.insert(hash(1), 64);
         assert_eq!(ghost.take(hash(2)), None);
+        assert!(ghost.has(hash(1)) && !ghost.has(hash(2)));
         assert_eq!(ghost.take(hash(1)), Some(0));
+        assert!(!ghost.has(hash(1)));
         assert_eq!(ghost.take(hash(1)), None);
     }
 

@@ -14,7 +14,7 @@ use bytes::Bytes;
 
 use crate::frame::Labels;
 use crate::key::Key;
-use crate::order::{Moment, Orders};
+use crate::order::{ForgottenBy, Moment, Orders};
 
 use self::node::{Dropped, Node, Now};
 use self::shard::Shard;
@@ -107,6 +107,21 @@ pub(crate) struct Times {
     pub(crate) expires: u64,
 }
 
+/// Why L1 has nothing for a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Absence {
+    /// It holds nothing, and remembers nothing.
+    Unknown,
+    /// It let the entry go to make room, a short while ago.
+    Evicted,
+    /// The life of the entry was over, and its grace.
+    Expired,
+    /// An order forgot the entry.
+    Forgotten(ForgottenBy),
+    /// Messages may have been lost since the entry was read.
+    Doubted,
+}
+
 /// What L1 found.
 pub(crate) struct Hit {
     pub(crate) held: AnyValue,
@@ -171,10 +186,11 @@ impl L1 {
 
     /// What is held for a key, and how old it is at `now`. Removes it if it is gone or was forgotten.
     pub(crate) fn get(&self, hash: u64, text: &str, now: u64) -> Option<Hit> {
-        self.find(hash, text, now, false, |_, _| false)
+        self.find(hash, text, now, false, |_, _| false, |_| {})
     }
 
     /// Like [`get`](L1::get). Of what is near its end, `is_due` says whether it is to be renewed, with so many ticks left.
+    /// `absent` hears why nothing is found.
     #[inline(always)]
     pub(crate) fn get_by(
         &self,
@@ -182,8 +198,9 @@ impl L1 {
         text: &str,
         now: u64,
         is_due: impl FnOnce(Lead, u64) -> bool,
+        absent: impl FnOnce(Absence),
     ) -> Option<Hit> {
-        self.find(hash, text, now, false, is_due)
+        self.find(hash, text, now, false, is_due, absent)
     }
 
     /// Like [`get`](L1::get), with the tags, which cost another counter to be raised.
@@ -193,8 +210,9 @@ impl L1 {
         text: &str,
         now: u64,
         is_due: impl FnOnce(Lead, u64) -> bool,
+        absent: impl FnOnce(Absence),
     ) -> Option<Hit> {
-        self.find(hash, text, now, true, is_due)
+        self.find(hash, text, now, true, is_due, absent)
     }
 
     #[inline(always)]
@@ -205,12 +223,17 @@ impl L1 {
         now: u64,
         tagged: bool,
         is_due: impl FnOnce(Lead, u64) -> bool,
+        absent: impl FnOnce(Absence),
     ) -> Option<Hit> {
         // By readers alone: what else looks at entries depends on which of them share a shard.
         self.orders.check(now);
         let shard = self.lock(hash);
-        let node = shard.peek(hash).filter(|node| node.is_of(text))?;
-        if let Some((age, expires)) = node.life(Now { tick: now, orders: &self.orders }, is_due) {
+        let Some(node) = shard.peek(hash).filter(|node| node.is_of(text)) else {
+            absent(if shard.remembers(hash) { Absence::Evicted } else { Absence::Unknown });
+            return None;
+        };
+        let moment = Now { tick: now, orders: &self.orders };
+        if let Some((age, expires)) = node.life(moment, is_due) {
             node.touch();
             let labels = if tagged { node.labels() } else { None };
             // Who wants no tags wants no dates: a hit is spared them.
@@ -218,6 +241,7 @@ impl L1 {
             let times = Times { made, fresh_until, expires };
             return Some(Hit { held: Arc::clone(&node.held), age, times, labels });
         }
+        absent(node.absence(moment));
         self.forget(shard, hash, text);
         None
     }

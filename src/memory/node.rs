@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use super::share::Charge;
 use super::span::Span;
-use super::{Age, AnyValue, Entry, Lead, Sight};
+use super::{Absence, Age, AnyValue, Entry, Lead, Sight};
 use crate::frame::Labels;
 use crate::order::{AtomicMoment, Fate, Moment, Orders};
 
@@ -207,6 +207,19 @@ impl Node {
             return Some((Age::Fresh, self.expires));
         }
         Some((self.late_age(now.tick, is_due), self.expires))
+    }
+
+    /// Why an entry that has no [`life`](Self::life) any more has none.
+    #[cold]
+    pub(super) fn absence(&self, now: Now<'_>) -> Absence {
+        let since = self.since.load();
+        if now.tick >= self.gone() {
+            return Absence::Expired;
+        }
+        if now.orders.doubts(since) {
+            return Absence::Doubted;
+        }
+        now.orders.forgotten_by(since, self.tags()).map_or(Absence::Expired, Absence::Forgotten)
     }
 
     /// How old an entry is that is not calm any more. Apart, so that a hit computes nothing of it ahead.

@@ -70,6 +70,12 @@ impl<S: Store> Shard<S> {
         self.main.map.peek(hash).or_else(|| self.small.map.peek(hash))
     }
 
+    /// Whether an entry of this hash left lately to make room.
+    #[cold]
+    pub(super) fn remembers(&self, hash: u64) -> bool {
+        self.unread.has(hash) || self.aged.has(hash)
+    }
+
     pub(super) fn weight(&self) -> usize {
         self.main.weight + self.small.weight
     }

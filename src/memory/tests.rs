@@ -119,10 +119,16 @@ fn a_read_near_the_end_asks_whether_to_renew_and_one_far_from_it_does_not() {
         l1.put(&key(n), new, 0, || true);
         let ask = |now, due: bool| {
             let mut asked = None;
-            let hit = l1.get_by(key(n).hash64(), key(n).as_str(), now, |asking, left| {
-                asked = Some((asking, left));
-                due
-            });
+            let hit = l1.get_by(
+                key(n).hash64(),
+                key(n).as_str(),
+                now,
+                |asking, left| {
+                    asked = Some((asking, left));
+                    due
+                },
+                |_| {},
+            );
             (hit.unwrap().age, asked)
         };
         assert!(first == 0 || ask(first - 1, true) == (Age::Fresh, None));

@@ -13,7 +13,7 @@ mod turn;
 
 pub(crate) use self::belief::Belief;
 pub(crate) use self::fences::{Fence, Fences};
-pub(crate) use self::orders::{Fate, Orders};
+pub(crate) use self::orders::{Fate, ForgottenBy, Orders};
 pub(crate) use self::turn::WriteTurn;
 
 /// A moment of the sequence; the first is before all changes.

@@ -88,6 +88,15 @@ pub(crate) enum Fate {
     Forgotten,
 }
 
+/// The order that forgot something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ForgottenBy {
+    /// One about everything.
+    All,
+    /// One about this tag.
+    Tag(u64),
+}
+
 impl Orders {
     /// What is kept is believed for ever, or for so long after others were heard, or after the tick `now`.
     pub(crate) fn new(belief: Option<Belief>, now: u64) -> Arc<Self> {
@@ -303,6 +312,15 @@ impl Orders {
         // None is remembered once everything was forgotten.
         let all = (self.expired.load() > since).then(|| raised.expiry.unwrap_or(0));
         all.into_iter().chain(raised.expired(since, tags)).min().map_or(Fate::Good, Fate::Expired)
+    }
+
+    /// Which order forgot what began after the order `since`, and before the next, and has these tags, if one did.
+    pub(crate) fn forgotten_by(&self, since: Moment, tags: &[u64]) -> Option<ForgottenBy> {
+        if self.forgot_all(since) {
+            return Some(ForgottenBy::All);
+        }
+        let raised = self.raised();
+        tags.iter().find(|tag| raised.forgot(since, &[**tag])).map(|tag| ForgottenBy::Tag(*tag))
     }
 
     /// Whether what began after the order `since`, and before the next, and has these tags was forgotten after it, or

@@ -12,13 +12,13 @@ use crate::clock::{Clock, millis};
 use crate::codec::Codec;
 use crate::config::Policy;
 use crate::error::{Error, ErrorKind};
-use crate::event::{Complaint, Event, Observers, Outcome, Unreadable};
+use crate::event::{Event, MissReason, Observers, Outcome, Unreadable, Why};
 use crate::frame::{Labels, Tags};
 use crate::guard::{Guard, check_size};
 use crate::invalidate::{Ledgers, Local, RetryQueue};
 use crate::key::Key;
-use crate::memory::{self, Age, AnyValue, Hit, L1, Lead, Sealed, Share, Times};
-use crate::order::Moment;
+use crate::memory::{self, Absence, Age, AnyValue, Hit, L1, Lead, Sealed, Share, Times};
+use crate::order::{ForgottenBy, Moment};
 use crate::seal::{Dates, Sealer, Value};
 
 mod clocks;
@@ -179,11 +179,12 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
         &self,
         hash: u64,
         text: &str,
-        complaint: &Complaint,
+        why: &Why,
         is_due: impl FnOnce(Lead, u64) -> bool,
     ) -> Option<Found<T>> {
         let l1 = self.local.l1.as_ref()?;
-        let Hit { held, age, times, labels } = l1.get_by(hash, text, self.clock.ticks(), is_due)?;
+        let absent = |absence| self.note_absence(why, absence);
+        let Hit { held, age, times, labels } = l1.get_by(hash, text, self.clock.ticks(), is_due, absent)?;
         let value = if C::CONFIDENTIAL {
             let sealed = held.downcast_ref::<Sealed>();
             if sealed.is_some_and(|Sealed(bytes)| is_opened_apart(bytes)) {
@@ -198,7 +199,7 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
                 Err(held) => self.unseal(hash, text, &held)?,
             }
         };
-        let value = self.readable(hash, text, value, complaint)?;
+        let value = self.readable(hash, text, value, why)?;
         Some(Found { value, age, in_l1: true, times, labels })
     }
 
@@ -208,18 +209,43 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
         &self,
         key: &Key,
         is_due: impl FnOnce(Lead, u64) -> bool,
-        complaint: &Complaint,
+        why: &Why,
     ) -> Option<Found<T>> {
         let (hash, text) = (key.hash64(), key.as_str());
         let l1 = self.local.l1.as_ref()?;
-        let Hit { held, age, times, labels } = l1.get_tagged(hash, text, self.clock.ticks(), is_due)?;
+        let absent = |absence| self.note_absence(why, absence);
+        let Hit { held, age, times, labels } = l1.get_tagged(hash, text, self.clock.ticks(), is_due, absent)?;
         let value = match held.downcast_ref::<Sealed>() {
             Some(Sealed(bytes)) if C::CONFIDENTIAL => self.open_alone(key, bytes).await.map(Arc::new),
             Some(Sealed(bytes)) => self.open_staged(key, &held, bytes).await,
             None => held.downcast().map_err(|_| Unreadable::Schema),
         };
-        let value = self.readable(hash, text, value, complaint)?;
+        let value = self.readable(hash, text, value, why)?;
+        if matches!(age, Age::Stale | Age::Expired) {
+            why.note(MissReason::Expired);
+        }
         Some(Found { value, age, in_l1: true, times, labels })
+    }
+
+    /// Notes why L1 has nothing, as far as it knows.
+    #[cold]
+    fn note_absence(&self, why: &Why, absence: Absence) {
+        why.note(match absence {
+            Absence::Unknown => return,
+            Absence::Evicted => MissReason::Evicted,
+            Absence::Expired => MissReason::Expired,
+            Absence::Doubted => MissReason::Doubted,
+            Absence::Forgotten(order) => self.reason_of(order),
+        });
+    }
+
+    /// Why an entry is none that this order forgot.
+    fn reason_of(&self, order: ForgottenBy) -> MissReason {
+        match order {
+            ForgottenBy::All => MissReason::Namespace,
+            ForgottenBy::Tag(tag) if self.domain.contains(&tag) => MissReason::Domain,
+            ForgottenBy::Tag(_) => MissReason::Tag,
+        }
     }
 
     async fn open_alone<T: Value>(&self, key: &Key, sealed: &Bytes) -> Result<T, Unreadable> {
@@ -229,17 +255,11 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
 
     /// The value of a hit in L1, or nothing and an event.
     #[inline]
-    fn readable<T>(
-        &self,
-        hash: u64,
-        text: &str,
-        value: Result<Arc<T>, Unreadable>,
-        complaint: &Complaint,
-    ) -> Option<Arc<T>> {
+    fn readable<T>(&self, hash: u64, text: &str, value: Result<Arc<T>, Unreadable>, why: &Why) -> Option<Arc<T>> {
         match value {
             Ok(value) => Some(value),
             Err(reason) => {
-                complaint.tell(&self.observers, &Key::from_parts(text, hash), reason);
+                why.unreadable(&self.observers, &Key::from_parts(text, hash), reason);
                 if reason == Unreadable::Schema {
                     self.tell_types_in_turns();
                 }

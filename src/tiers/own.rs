@@ -10,7 +10,7 @@ use crate::backends::Backend;
 use crate::clock::millis;
 use crate::codec::Codec;
 use crate::error::Error;
-use crate::event::Complaint;
+use crate::event::Why;
 use crate::key::Key;
 use crate::seal::{Dates, Marks, Value};
 
@@ -18,7 +18,7 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
     /// What was noted under this name. What cannot be read is none.
     pub(crate) async fn recall<T: Value>(&self, name: &Key) -> Result<Option<T>, Error> {
         let Some(guard) = &self.l2.guard else { return Ok(None) };
-        let Some(bytes) = guard.read(name, &Complaint::default()).await? else { return Ok(None) };
+        let Some(bytes) = guard.read(name, &Why::default()).await? else { return Ok(None) };
         let Ok(head) = self.sealer.head(name.as_str(), &bytes) else { return Ok(None) };
         Ok(self.open(name, &bytes, &head).await.ok())
     }

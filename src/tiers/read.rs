@@ -9,7 +9,7 @@ use super::{Found, Options, Tiers, Validity};
 use crate::backends::Backend;
 use crate::codec::Codec;
 use crate::error::{Error, ErrorKind};
-use crate::event::{Complaint, Unreadable};
+use crate::event::{MissReason, Unreadable, Why};
 use crate::frame::{self, Labels};
 use crate::guard::Guard;
 use crate::invalidate::{Boxed, Verdict};
@@ -27,7 +27,7 @@ pub(crate) struct Lookup<'a, T> {
     pub(crate) known: Option<&'a Found<T>>,
     /// Taken before the read began.
     pub(crate) fence: &'a Fence,
-    pub(crate) complaint: &'a Complaint,
+    pub(crate) why: &'a Why,
 }
 
 /// An entry that the backend has.
@@ -44,16 +44,16 @@ struct Stored<T> {
 
 impl<B: Backend, C: Codec> Tiers<B, C> {
     /// The bytes that the backend has under `key`, and with them the head of the ledger where that is due.
-    pub(crate) async fn fetch(&self, key: &Key, complaint: &Complaint) -> Result<Option<Bytes>, Error> {
+    pub(crate) async fn fetch(&self, key: &Key, why: &Why) -> Result<Option<Bytes>, Error> {
         let Some(guard) = &self.l2.guard else { return Ok(None) };
         let due = self.l2.ledgers.as_ref().and_then(|ledgers| {
             let part = guard.part(key);
             Some((ledgers, part, ledgers.due(part)?))
         });
         let found = match due {
-            None => guard.read(key, complaint).await?,
+            None => guard.read(key, why).await?,
             Some((ledgers, part, (head, asked))) => {
-                let both: Boxed<'_, _> = Box::pin(guard.read_with(key, head, complaint));
+                let both: Boxed<'_, _> = Box::pin(guard.read_with(key, head, why));
                 let (bytes, found) = both.await?;
                 if bytes.is_some() || found.is_some() {
                     ledgers.learn(guard, part, found.as_ref(), asked).await?;
@@ -105,7 +105,10 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
             Err(reason) => Err(reason),
             // Judged by its head, so that a value that was forgotten is not decoded.
             Ok(head) => match self.judge(guard, key, &head).await? {
-                Verdict::Forgotten => return Ok(None),
+                Verdict::Forgotten(order) => {
+                    lookup.why.note(self.reason_of(order));
+                    return Ok(None);
+                }
                 verdict => self.open::<T>(key, &bytes, &head).await.map(|value| (value, head, verdict)),
             },
         };
@@ -150,10 +153,11 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
         stored: Stored<T>,
         admit: impl Fn() -> bool,
     ) -> Option<Found<T>> {
-        let Lookup { key, options, known, fence, .. } = lookup;
+        let Lookup { key, options, known, fence, why } = lookup;
         let Stored { bytes, value, weight, dates, lead, labels } = stored;
         let now = self.clock.wall();
         if dates.left(dates.kept(), now) == 0 {
+            why.note(MissReason::Expired);
             return None;
         }
         let age = match (dates.left(dates.fresh_for, now), dates.left(dates.ttl, now)) {
@@ -163,9 +167,16 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
             _ => Age::Fresh,
         };
         let expires = dates.end(dates.ttl, now, self.clock.ticks());
-        let is_older = known.is_some_and(|known| expires < known.times.expires);
-        if is_older || self.l2.hides(key, &labels.tags) {
+        if known.is_some_and(|known| expires < known.times.expires) {
             return None;
+        }
+        if self.l2.hides(key, &labels.tags) {
+            why.note(MissReason::Fenced);
+            return None;
+        }
+        if matches!(age, Age::Stale | Age::Expired) {
+            // It may stand in, and is no answer for one who does not take it.
+            why.note(MissReason::Expired);
         }
         // One that is a little ahead would live longer in L1 by as much.
         if dates.created <= now && !options.skip_l1_write {
@@ -187,7 +198,7 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
         bytes: &Bytes,
         reason: Unreadable,
     ) -> Result<(), Error> {
-        lookup.complaint.tell(&self.observers, lookup.key, reason);
+        lookup.why.unreadable(&self.observers, lookup.key, reason);
         if reason == Unreadable::Schema && self.sealer.is_of_a_type_in_use(bytes) {
             self.tell_types_in_turns();
         }
@@ -219,7 +230,7 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
             let hit = l1.and_then(|l1| l1.get(key.hash64(), key.as_str(), now));
             return Ok(hit.filter(|hit| hit.age != Age::Expired).map(|hit| hit.times.expires.saturating_sub(now)));
         };
-        let Some(bytes) = self.fetch(key, &Complaint::default()).await? else { return Ok(None) };
+        let Some(bytes) = self.fetch(key, &Why::default()).await? else { return Ok(None) };
         // One that expired ahead of its time has no head of its own.
         let Ok(head) = self.sealer.head(key.as_str(), &bytes) else { return Ok(None) };
         if self.l2.hides(key, head.tags()) {

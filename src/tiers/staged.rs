@@ -51,7 +51,7 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
         // What cannot be read is told of when it is asked for.
         let Ok(head) = self.sealer.head(key.as_str(), &bytes) else { return Ok(false) };
         let verdict = self.judge(guard, key, &head).await?;
-        if matches!(verdict, Verdict::Forgotten) || self.l2.hides(key, head.tags()) {
+        if matches!(verdict, Verdict::Forgotten(_)) || self.l2.hides(key, head.tags()) {
             return Ok(false);
         }
         let dates = self.dates_of(guard, (key, Options::default()), (&bytes, ended), &head, verdict).await?;

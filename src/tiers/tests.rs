@@ -78,10 +78,10 @@ impl Setup {
 
     /// What a read gives that knows of `known`.
     fn read(&self, known: Option<&Found<u32>>) -> Option<(u32, Age)> {
-        let (complaint, fence) = (Complaint::default(), self.tiers.local.fence(&self.key));
-        let bytes = now(self.tiers.fetch(&self.key, &complaint)).unwrap()?;
+        let (why, fence) = (Why::default(), self.tiers.local.fence(&self.key));
+        let bytes = now(self.tiers.fetch(&self.key, &why)).unwrap()?;
         let options = Options { stale_if_error: Some(SECOND.into()), ..Options::default() };
-        let lookup = Lookup { key: &self.key, options, known, fence: &fence, complaint: &complaint };
+        let lookup = Lookup { key: &self.key, options, known, fence: &fence, why: &why };
         let found = now(self.tiers.accept(lookup, bytes, || fence.is_current())).unwrap();
         found.map(|found| (*found.value, found.age))
     }
@@ -91,7 +91,7 @@ impl Setup {
     }
 
     fn found_in_l1(&self) -> Option<Found<u32>> {
-        self.tiers.look(self.key.hash64(), self.key.as_str(), &Complaint::default(), |_, _| false)
+        self.tiers.look(self.key.hash64(), self.key.as_str(), &Why::default(), |_, _| false)
     }
 }
 
@@ -142,11 +142,11 @@ fn value_older_than_the_known_one_or_a_change_is_not_taken() {
         .map(|found| Found { times: Times { expires: found.times.expires + 1, ..found.times }, ..found });
     assert_eq!(setup.read(known.as_ref()), None);
 
-    let (fence, complaint) = (setup.tiers.local.fence(&setup.key), Complaint::default());
-    let bytes = now(setup.tiers.fetch(&setup.key, &complaint)).unwrap().unwrap();
+    let (fence, why) = (setup.tiers.local.fence(&setup.key), Why::default());
+    let bytes = now(setup.tiers.fetch(&setup.key, &why)).unwrap().unwrap();
     setup.tiers.local.forget(&setup.key);
     let options = Options::default();
-    let lookup = Lookup::<u32> { key: &setup.key, options, known: None, fence: &fence, complaint: &complaint };
+    let lookup = Lookup::<u32> { key: &setup.key, options, known: None, fence: &fence, why: &why };
     assert!(now(setup.tiers.accept(lookup, bytes, || fence.is_current())).unwrap().is_some());
     assert_eq!(setup.l1(), None, "the key was changed while it was read");
 }

@@ -43,6 +43,7 @@ mod processes;
 mod questions;
 mod quickstart;
 mod races;
+mod reasons;
 mod redis;
 mod revalidating;
 mod sealed;

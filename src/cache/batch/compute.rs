@@ -212,8 +212,8 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     /// What the backend has of what is missing in L1. If it fails, the flights find out for themselves.
     async fn read_for<T: Value>(&self, missing: &[Miss<T>]) -> Vec<Option<Found<T>>> {
         let is_asked = |miss: &Miss<T>| !miss.is_stand_in && miss.stale.is_none();
-        let asked: Vec<Key> = missing.iter().filter(|miss| is_asked(miss)).map(|miss| miss.key.clone()).collect();
-        let mut found = self.read_many::<T>(&asked).await.unwrap_or_default().into_iter();
+        let asked: Vec<&Miss<T>> = missing.iter().filter(|miss| is_asked(miss)).collect();
+        let mut found = self.read_many(&asked).await.unwrap_or_default().into_iter();
         missing.iter().map(|miss| if is_asked(miss) { found.next().flatten() } else { None }).collect()
     }
 
@@ -250,12 +250,12 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         let computations = gather.computations(keys);
         let numbers: Vec<usize> = absent.iter().map(|(number, ..)| *number).collect();
         let calls = absent.into_iter().zip(computations).map(|((_, miss, _), compute)| -> Call<_> {
-            let Miss { key, early, tags, complaint, is_stand_in, .. } = miss;
+            let Miss { key, early, tags, why, is_stand_in, .. } = miss;
             let options = self.without_paused(Options { was_read: true, early, ..Options::default() });
             let options = if is_stand_in { options.unfindable() } else { options };
             let inner = Arc::clone(self);
             Box::pin(async move {
-                let loaded = inner.load(key, options, tags, (complaint, compute)).await;
+                let loaded = inner.load(key, options, tags, (why, compute)).await;
                 loaded.map(|answered| answered.map(|answered| answered.value))
             })
         });
