@@ -158,7 +158,9 @@ pub use self::intent as Intent;
 pub use crate::backends::{Backend, Capabilities, Lease, LeaseToken};
 pub use crate::builder::CacheBuilder;
 pub use crate::bus::{AnyBus, Batch, Bus, Position};
-pub use crate::cache::{Cache, Computed, DomainSettings, Entry, Fetched, Health, Loaded, Previous, Revalidated};
+pub use crate::cache::{
+    Cache, Computed, DomainSettings, Entry, Explanation, Fetched, Health, Loaded, Previous, Revalidated,
+};
 pub use crate::clock::{Clock, SystemClock};
 pub use crate::codec::Codec;
 pub use crate::config::{
@@ -178,6 +180,7 @@ pub use crate::seal::Value;
 #[cfg(feature = "encryption")]
 pub use crate::sensitive::Sensitive;
 pub use crate::sensitive::Storable;
+pub use crate::tiers::{EntryState, TierEntry};
 pub use crate::typed::{Loader, LoadingCache, TypedCache, TypedEntry};
 
 #[cfg(doctest)]

@@ -232,6 +232,13 @@ impl<C: Codec> Sealer<C> {
         }
     }
 
+    /// Whether the checksum or the seal of a frame holds, as far as the codec has one, whatever type it was made of.
+    pub(crate) fn is_authentic(&self, key: &str, bytes: &[u8], head: &EntryHead) -> bool {
+        let Some((head, body)) = bytes.split_at_checked(head.length) else { return false };
+        let opened = guarded(|| self.codec.decode::<()>(body, self.context(key, head)));
+        !matches!(opened, Some(Err(error)) if error.kind() == ErrorKind::Unauthentic)
+    }
+
     fn context<'a>(&self, key: &'a str, header: &'a [u8]) -> Context<'a> {
         Context::new(key, header).with_max_value_size(self.max_value_size)
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::ask;
 use super::runtime::{check, wait};
 use crate::backends::Backend;
-use crate::cache::{self, Begun, Computed, Fetched, Previous, Revalidated, entry_options};
+use crate::cache::{self, Begun, Computed, Explanation, Fetched, Previous, Revalidated, entry_options};
 use crate::codec::Codec;
 use crate::error::{ComputeError, Error};
 use crate::key::IntoKey;
@@ -46,6 +46,14 @@ impl<B: Backend, C: Codec, K: IntoKey> Entry<'_, B, C, K> {
     /// As [`Cache::get`](super::Cache::get).
     pub fn get_arc<T: Value>(self) -> Result<Option<Arc<T>>, Error> {
         wait(self.0.get_arc())?
+    }
+
+    /// As [`Entry::explain`](crate::Entry::explain).
+    ///
+    /// # Errors
+    /// As [`Entry::explain`](crate::Entry::explain).
+    pub fn explain(self) -> Result<Explanation, Error> {
+        wait(self.0.explain())?
     }
 
     /// As [`Cache::set`](super::Cache::set).

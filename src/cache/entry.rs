@@ -22,10 +22,12 @@ use crate::tiers::Options;
 
 #[cfg(feature = "blocking")]
 mod begun;
+mod explain;
 mod options;
 
 #[cfg(feature = "blocking")]
 pub(crate) use self::begun::Begun;
+pub use self::explain::Explanation;
 pub(crate) use self::options::entry_options;
 
 /// A call under way: a key, and what this call asks for beyond the cache's policy.

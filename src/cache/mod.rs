@@ -70,8 +70,8 @@ pub use self::computed::Computed;
 pub use self::domain::DomainSettings;
 #[cfg(feature = "blocking")]
 pub(crate) use self::entry::Begun;
-pub use self::entry::Entry;
 pub(crate) use self::entry::entry_options;
+pub use self::entry::{Entry, Explanation};
 pub use self::health::Health;
 pub use self::previous::{Previous, Revalidated};
 pub(crate) use self::warm::BATCH as WARM_BATCH;

@@ -43,7 +43,7 @@ macro_rules! reasons {
 
 reasons! {
     /// Neither tier has an entry of the key, and nothing is known of one: it was never stored, it was invalidated by its
-    /// key, or it is long gone.
+    /// key, or it is gone and its memory was given back, as happens soon after an order where there is no backend.
     New "new",
     /// L1 had an entry and gave it up for others a short while ago, and no backend has it. L1 remembers about as many
     /// keys as it holds entries, by 16 bits each, so one in thousands of new keys is taken for one of these.

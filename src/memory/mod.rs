@@ -19,6 +19,7 @@ use crate::order::{ForgottenBy, Moment, Orders};
 use self::node::{Dropped, Node, Now};
 use self::shard::Shard;
 
+mod examine;
 mod ghost;
 mod lead;
 mod node;

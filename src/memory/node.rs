@@ -157,7 +157,7 @@ impl Node {
         self.marks.as_deref().map(|marks| marks.labels.clone())
     }
 
-    fn tags(&self) -> &[u64] {
+    pub(super) fn tags(&self) -> &[u64] {
         self.marks.as_deref().map_or(&[], |marks| &marks.labels.tags)
     }
 

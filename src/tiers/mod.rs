@@ -22,6 +22,7 @@ use crate::order::{ForgottenBy, Moment};
 use crate::seal::{Dates, Sealer, Value};
 
 mod clocks;
+mod explain;
 mod fallback;
 mod habit;
 mod large;
@@ -35,6 +36,7 @@ mod staged;
 mod tests;
 
 use self::clocks::Clocks;
+pub use self::explain::{EntryState, TierEntry};
 use self::habit::Habit;
 pub(crate) use self::large::Sealing;
 use self::large::is_opened_apart;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::Borrowed;
 use crate::backends::Backend;
-use crate::cache::{Computed, Entry, Fetched, Previous, Revalidated, entry_options};
+use crate::cache::{Computed, Entry, Explanation, Fetched, Previous, Revalidated, entry_options};
 use crate::codec::Codec;
 use crate::error::{ComputeError, Error};
 use crate::key::IntoKey;
@@ -59,6 +59,14 @@ impl<'a, Q: IntoKey + ?Sized, V: Storable<C>, B: Backend, C: Codec> TypedEntry<'
         V: Value,
     {
         self.entry.get_arc().await
+    }
+
+    /// As [`Entry::explain`].
+    ///
+    /// # Errors
+    /// As [`Entry::explain`].
+    pub async fn explain(self) -> Result<Explanation, Error> {
+        self.entry.explain().await
     }
 
     /// As [`Entry::set`].

@@ -18,6 +18,7 @@ mod encryption;
 mod errors;
 mod evolution;
 mod examples;
+mod explain;
 mod files;
 mod foreign;
 mod forget;

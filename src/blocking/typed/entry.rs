@@ -8,7 +8,7 @@ use crate::backends::Backend;
 use crate::blocking::Entry;
 #[cfg(doc)]
 use crate::blocking::{Cache, TypedCache};
-use crate::cache::{Computed, Fetched, Previous, Revalidated, entry_options};
+use crate::cache::{Computed, Explanation, Fetched, Previous, Revalidated, entry_options};
 use crate::codec::Codec;
 use crate::error::{ComputeError, Error};
 use crate::key::IntoKey;
@@ -46,6 +46,14 @@ impl<Q: IntoKey + ?Sized, V: Storable<C>, B: Backend, C: Codec> TypedEntry<'_, Q
         V: Value,
     {
         self.entry.get_arc()
+    }
+
+    /// As [`Entry::explain`].
+    ///
+    /// # Errors
+    /// As [`Entry::explain`].
+    pub fn explain(self) -> Result<Explanation, Error> {
+        self.entry.explain()
     }
 
     /// As [`Entry::set`].
