@@ -14,7 +14,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, SetOnce};
 use self::places::Place;
 use crate::backends::LeaseToken;
 use crate::error::ComputeError;
-use crate::event::Outcome;
+use crate::event::{Outcome, Span};
 use crate::frame::{Labels, Tags};
 use crate::home::Home;
 use crate::memory::Times;
@@ -74,6 +74,8 @@ pub(crate) struct Flight<T, E> {
     /// Whether a task sees to it that the flight is given up if its runtime stands still.
     watched: AtomicBool,
     holdings: Mutex<Holdings>,
+    /// Its span, if anything hears of it. Boxed: mostly nothing does.
+    span: OnceLock<Box<Span>>,
 }
 
 /// What a flight keeps from others, until it ends or is void.
@@ -161,6 +163,7 @@ impl<T: Send + Sync, E: Send + Sync> Flight<T, E> {
             home: Home::here(),
             watched: AtomicBool::new(false),
             holdings: Mutex::default(),
+            span: OnceLock::new(),
         }
     }
 
@@ -251,6 +254,25 @@ impl<T: Send + Sync, E: Send + Sync> Flight<T, E> {
     /// Whether the flight renews with a permit.
     pub(crate) fn renews(&self) -> bool {
         self.holdings().permit.is_some()
+    }
+
+    /// Notes its span, if anything hears of it.
+    pub(crate) fn runs_in(&self, span: &Span) {
+        if span.is_some() {
+            let _ = self.span.set(Box::new(span.clone()));
+        }
+    }
+
+    /// Its span, if it has one.
+    pub(crate) fn span(&self) -> Span {
+        self.span.get().map_or_else(Span::none, |span| Span::clone(span))
+    }
+
+    /// Links the span of a call that waits for this flight to that of the flight.
+    pub(crate) fn link_from(&self, call: &Span) {
+        if let Some(span) = self.span.get().filter(|_| call.is_some()) {
+            call.link(span);
+        }
     }
 
     /// What `future` gives; `None` if the runtime of this flight, another than the caller's, stands still before.

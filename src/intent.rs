@@ -19,8 +19,6 @@
 //!
 //! [`Deterministic`] is an intent for tests of a program that names the types of another: it has the types of that one
 //! and the settings of `Test`.
-//!
-//! This version decides metrics, and does not act on them.
 
 #[cfg(feature = "cachekitio")]
 use std::any::{Any, TypeId};

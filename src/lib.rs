@@ -97,6 +97,7 @@
 //! | `redis-sentinel` | `redis-sentinel://` |
 //! | `memcached` | `backends::Memcached` |
 //! | `cachekitio` | `backends::CachekitIo` and what `intent::Io` needs, by ureq and rustls with ring |
+//! | `metrics` | what a cache does and how it is, to the recorder of the `metrics` crate that a program installs; [`Cache::record_metrics`] |
 //! | `messagepack` | `codec::MessagePack` |
 //! | `tracing` (default) | events to `tracing`, target `cachekit`, as [`Tracing`] says, and the caller's span around a computation; no subscriber |
 //! | `blocking` | `blocking`: caches for programs without async |
@@ -161,6 +162,8 @@ pub use crate::bus::{AnyBus, Batch, Bus, Position};
 pub use crate::cache::{
     Cache, Computed, DomainSettings, Entry, Explanation, Fetched, Health, Loaded, Previous, Revalidated,
 };
+#[cfg(feature = "metrics")]
+pub use crate::cache::{METRICS, Metric, MetricKind};
 pub use crate::clock::{Clock, SystemClock};
 pub use crate::codec::Codec;
 pub use crate::config::{

@@ -6,12 +6,16 @@
 use std::any::type_name;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+#[cfg(feature = "metrics")]
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+#[cfg(feature = "metrics")]
+use crate::codec::take_sizes;
 use crate::codec::{Codec, Context, Reading, Trials, Verified};
 use crate::config::Policy;
 use crate::error::{Error, ErrorKind};
@@ -101,6 +105,23 @@ pub(crate) struct Marks {
     pub(crate) labels: Labels,
 }
 
+/// Bytes of values before and after compression.
+#[cfg(feature = "metrics")]
+#[derive(Debug, Default)]
+pub(crate) struct Sizes([AtomicU64; 2]);
+
+#[cfg(feature = "metrics")]
+impl Sizes {
+    fn add(&self, (plain, stored): (u64, u64)) {
+        self.0[0].fetch_add(plain, Relaxed);
+        self.0[1].fetch_add(stored, Relaxed);
+    }
+
+    pub(crate) fn read(&self) -> (u64, u64) {
+        (self.0[0].load(Relaxed), self.0[1].load(Relaxed))
+    }
+}
+
 /// Turns values into frames for one cache.
 #[derive(Debug)]
 pub(crate) struct Sealer<C> {
@@ -111,20 +132,40 @@ pub(crate) struct Sealer<C> {
     max_value_size: usize,
     verified: Arc<Verified>,
     trials: Arc<Trials>,
+    #[cfg(feature = "metrics")]
+    sizes: Arc<Sizes>,
 }
 
 impl<C: Codec> Sealer<C> {
     pub(crate) fn new(codec: C, policy: &Policy) -> Self {
         let stack = frame::fingerprint(&codec.name()) as u32;
         let (version, max_value_size) = (mark_of(policy.schema_version), policy.max_value_size);
-        Self { codec, stack, version, max_value_size, verified: Arc::default(), trials: Arc::default() }
+        Self {
+            codec,
+            stack,
+            version,
+            max_value_size,
+            verified: Arc::default(),
+            trials: Arc::default(),
+            #[cfg(feature = "metrics")]
+            sizes: Arc::default(),
+        }
     }
 
     /// The same with another manual schema version.
     pub(crate) fn with_version(&self, schema_version: u32) -> Self {
         let &Self { stack, max_value_size, .. } = self;
         let (codec, verified, trials) = (self.codec.clone(), Arc::clone(&self.verified), Arc::clone(&self.trials));
-        Self { codec, stack, version: mark_of(schema_version), max_value_size, verified, trials }
+        Self {
+            codec,
+            stack,
+            version: mark_of(schema_version),
+            max_value_size,
+            verified,
+            trials,
+            #[cfg(feature = "metrics")]
+            sizes: Arc::clone(&self.sizes),
+        }
     }
 
     #[cfg(feature = "encryption")]
@@ -137,7 +178,16 @@ impl<C: Codec> Sealer<C> {
     pub(crate) fn with_codec(&self, codec: C) -> Self {
         let &Self { stack, version, max_value_size, .. } = self;
         let (verified, trials) = (Arc::clone(&self.verified), Arc::clone(&self.trials));
-        Self { codec, stack, version, max_value_size, verified, trials }
+        Self {
+            codec,
+            stack,
+            version,
+            max_value_size,
+            verified,
+            trials,
+            #[cfg(feature = "metrics")]
+            sizes: Arc::clone(&self.sizes),
+        }
     }
 
     /// The frame of `value`, as it is stored.
@@ -178,7 +228,15 @@ impl<C: Codec> Sealer<C> {
                 format!("writing or reading back `{}` panicked: mend its serde implementation", type_name::<T>());
             Err(Error::new(ErrorKind::Encode, message))
         })?;
+        #[cfg(feature = "metrics")]
+        self.sizes.add(take_sizes());
         Ok(out.into())
+    }
+
+    /// What compression has made of values so far.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn sizes(&self) -> &Arc<Sizes> {
+        &self.sizes
     }
 
     /// Seals some values of a cache that stores none, as a trial. Tells once of a type that its codec cannot carry.

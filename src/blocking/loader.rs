@@ -16,7 +16,7 @@ use crate::backends::{AnyBackend, Backend};
 use crate::cache::{Fetched, Loaded};
 use crate::codec::{Codec, Standard};
 use crate::error::{ComputeError, Error};
-use crate::event::CallerSpan;
+use crate::event::Span;
 use crate::flight::Context;
 use crate::key::{FromKey, IntoKey};
 use crate::sensitive::Storable;
@@ -223,7 +223,7 @@ impl<L: Loader> typed::Loader for Pooled<L> {
 
 /// Runs `work` where it may block, as part of the computation at hand.
 async fn on_a_thread<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static) -> R {
-    let (context, span) = (Context::current(), CallerSpan::current());
+    let (context, span) = (Context::current(), Span::current());
     let loaded = spawn_blocking(move || span.run(|| context.run(|| may_block(work)))).await;
     // It was not cancelled: its runtime stays for ever.
     loaded.unwrap_or_else(|error| resume_unwind(error.into_panic()))

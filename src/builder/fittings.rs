@@ -33,7 +33,10 @@ pub(super) fn listeners(
         listeners
     };
     let told = environment.map(|environment| environment.told.clone()).unwrap_or_default();
-    Observers::new(counters, listeners, hits).after(told)
+    Observers::new(counters, listeners, hits)
+        .tracing(policy.tracing != Tracing::Off)
+        .metered(policy.metrics && cfg!(feature = "metrics"))
+        .after(told)
 }
 
 /// Sets what depends on the backend, unless a setting says it.

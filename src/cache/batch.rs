@@ -18,7 +18,7 @@ use super::{Cache, Inner};
 use crate::backends::{Backend, join};
 use crate::codec::Codec;
 use crate::error::{ComputeError, Error};
-use crate::event::{CallerSpan, Event, MissReason, Outcome};
+use crate::event::{Event, MissReason, Outcome, Span};
 use crate::flight::Context;
 use crate::key::{IntoKey, Key};
 use crate::memory::Age;
@@ -132,7 +132,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
                 Some(value) => (Outcome::Stale, Some(value)),
                 None => match read.next().flatten() {
                     None => {
-                        self.tell_missed(&key, options, &why);
+                        self.tell_missed(&key, options, &why, &Span::none());
                         (Outcome::Absent, None)
                     }
                     Some(found) => (found.outcome(), Some(found.value)),
@@ -159,7 +159,8 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         }
         self.listen().await;
         // What was answered first is opened while the rest is on its way.
-        let parts = join::all(asked.chunks(AT_ONCE).map(|few| self.read_part(few, options))).await;
+        let reading = join::all(asked.chunks(AT_ONCE).map(|few| self.read_part(few, options)));
+        let parts = Span::of_batch(self.traced(), asked.len()).around(reading).await;
         let mut found = Vec::with_capacity(asked.len());
         for part in parts {
             found.append(&mut part?);
@@ -210,7 +211,7 @@ async fn each<R: Send + 'static>(calls: Vec<Call<R>>) -> Vec<Option<R>> {
         }
         return outputs;
     }
-    let (context, span, mut running) = (Context::current(), CallerSpan::current(), JoinSet::new());
+    let (context, span, mut running) = (Context::current(), Span::current(), JoinSet::new());
     for (number, call) in calls.into_iter().enumerate() {
         running.spawn(context.clone().scope(span.clone().around(async move { (number, call.await) })));
     }

@@ -13,7 +13,7 @@ use super::computed::Computed;
 use super::failures::ErrorTtl;
 use super::previous::{Previous, Revalidated};
 use crate::error::panic_message;
-use crate::event::{CallerSpan, Why};
+use crate::event::{Span, Why};
 use crate::flight::Context;
 
 /// A computation that has not begun.
@@ -141,7 +141,7 @@ where
 pub(super) struct Job<T, E> {
     pub(super) context: Context,
     /// The parent of what the computation does.
-    pub(super) span: CallerSpan,
+    pub(super) span: Span,
     pub(super) why: Why,
     pub(super) compute: Computation<T, E>,
 }

@@ -200,6 +200,12 @@ impl Domains {
         if name.is_empty() { Some(whole.clone()) } else { Some(self.all().get(name)?.tiers(whole)) }
     }
 
+    /// Shows each, with what hears of it.
+    #[cfg(feature = "metrics")]
+    pub(super) fn each(&self, mut see: impl FnMut(&str, &Observers)) {
+        self.all().iter().for_each(|(name, named)| see(name, &named.observers));
+    }
+
     /// Their names, by their tags.
     pub(super) fn by_tag(&self) -> HashMap<u64, Box<str>> {
         self.all().iter().flat_map(|(name, named)| named.tag.iter().map(|tag| (*tag, Box::from(&**name)))).collect()

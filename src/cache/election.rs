@@ -222,6 +222,9 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         let pause = if self.hears_of_leases() { long_pause(waited, leases.hold) } else { pause(waited) };
         let signal = election.flight.fence().signalled(election.signals);
         within(&*self.clock, pause.min(Duration::from_millis(left)), signal).await;
+        if let Some(meters) = self.observers.meters() {
+            meters.waited(Duration::from_millis(self.clock.ticks().saturating_sub(begun + waited)));
+        }
         true
     }
 

@@ -12,7 +12,7 @@ use crate::backends::Backend;
 use crate::clock::{millis, within};
 use crate::codec::Codec;
 use crate::error::{Error, ErrorKind};
-use crate::event::{Event, Outcome, Why};
+use crate::event::{Event, Outcome, Span, Why};
 use crate::invalidate::Subscription;
 use crate::key::{IntoKey, Key};
 use crate::memory::Age;
@@ -38,15 +38,18 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         if !options.skip_l2_read {
             self.listen().await;
         }
-        let (found, failure) = self.consult::<T>(&key, options, Question::plain(&why)).await;
+        let span = Span::of_call(self.traced(), &key);
+        let asking = self.consult::<T>(&key, options, Question::plain(&why));
+        let (found, failure) = span.clone().around(asking).await;
         let (outcome, value) = match (found.filter(|found| found.age != Age::Expired), failure) {
             (Some(found), _) => (found.outcome(), Ok(Some(found.value))),
             (None, Some(error)) => (Outcome::Failed, Err(error)),
             (None, None) => (Outcome::Absent, Ok(None)),
         };
         if !outcome.is_hit() {
-            self.tell_missed(&key, options, &why);
+            self.tell_missed(&key, options, &why, &span);
         }
+        span.outcome(outcome);
         self.observers.tell(Event::Answered { key: &key, outcome });
         value
     }
@@ -78,6 +81,8 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             bus_reader.stop();
         }
         self.shared.failures.forget();
+        #[cfg(feature = "metrics")]
+        self.shared.record_metrics();
         let lost = self.tiers.l2.retries.len();
         if drained && lost == 0 {
             return Ok(());

@@ -14,7 +14,7 @@ use crate::clock::Clock;
 use crate::codec::Codec;
 use crate::config::Policy;
 use crate::error::{ComputeError, Error};
-use crate::event::Observers;
+use crate::event::{Observers, Traced};
 use crate::flight::{Flights, Places};
 use crate::frame::Tags;
 use crate::guard::{BusPublisher, Guard, Throttle};
@@ -40,6 +40,8 @@ mod failures;
 mod forget;
 mod health;
 mod lease;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod orphans;
 mod path;
 mod previous;
@@ -73,6 +75,8 @@ pub(crate) use self::entry::Begun;
 pub(crate) use self::entry::entry_options;
 pub use self::entry::{Entry, Explanation};
 pub use self::health::Health;
+#[cfg(feature = "metrics")]
+pub use self::metrics::{METRICS, Metric, MetricKind};
 pub use self::previous::{Previous, Revalidated};
 pub(crate) use self::warm::BATCH as WARM_BATCH;
 
@@ -137,6 +141,8 @@ pub(crate) struct Shared<B: Backend> {
     observers: Observers,
     domains: Domains,
     tasks: Arc<Tasks>,
+    #[cfg(feature = "metrics")]
+    metered: metrics::Metered,
 }
 
 /// What a builder decided.
@@ -193,9 +199,27 @@ impl<B: Backend, C: Codec> Cache<B, C> {
         });
         let sealer = Arc::new(Sealer::new(codec, &policy));
         let policy = Arc::new(policy);
+        #[cfg(feature = "metrics")]
+        let metered = metrics::Metered::new(namespace.name(), &local, sealer.sizes());
         let l2 = Arc::new(L2::new(Arc::clone(&policy), guard, ledgers, &*clock));
-        let shared =
-            Arc::new(Shared::new(Arc::clone(&l2), publisher, (subscription, own_bus), observers.clone(), tasks));
+        let shared = Arc::new(Shared {
+            publisher,
+            subscription,
+            own_bus,
+            flights: Flights::new(Places::new(policy.max_flights, policy.max_queued_flights)),
+            throttle: Throttle::new(policy.throttle),
+            failures: Failures::default(),
+            refreshes: Arc::new(Semaphore::new(policy.max_refreshes.min(Semaphore::MAX_PERMITS))),
+            orphans: Orphans::default(),
+            returns: Arc::new(Semaphore::new(MOST_RETURNS)),
+            last_ping: health::LastPing::default(),
+            observers: observers.clone(),
+            domains: Domains::default(),
+            tasks,
+            l2: Arc::clone(&l2),
+            #[cfg(feature = "metrics")]
+            metered,
+        });
         let (listeners, domain) = (observers.clone(), Tags::default());
         let share = None;
         let tiers = Tiers { sealer, clock: Arc::clone(&clock), observers: listeners, policy, domain, share, local, l2 };
@@ -453,37 +477,15 @@ impl<B: Backend, C: Codec> fmt::Debug for Cache<B, C> {
     }
 }
 
-impl<B: Backend> Shared<B> {
-    fn new(
-        l2: Arc<L2<B>>,
-        publisher: Option<BusPublisher>,
-        (subscription, own_bus): (Option<Subscription>, Option<Key>),
-        observers: Observers,
-        tasks: Arc<Tasks>,
-    ) -> Self {
-        let policy = &l2.policy;
-        Self {
-            publisher,
-            subscription,
-            own_bus,
-            flights: Flights::new(Places::new(policy.max_flights, policy.max_queued_flights)),
-            throttle: Throttle::new(policy.throttle),
-            failures: Failures::default(),
-            refreshes: Arc::new(Semaphore::new(policy.max_refreshes.min(Semaphore::MAX_PERMITS))),
-            orphans: Orphans::default(),
-            returns: Arc::new(Semaphore::new(MOST_RETURNS)),
-            last_ping: health::LastPing::default(),
-            observers,
-            domains: Domains::default(),
-            tasks,
-            l2,
-        }
-    }
-}
-
 impl<B: Backend, C: Codec> Inner<B, C> {
     fn policy(&self) -> &Policy {
         &self.tiers.policy
+    }
+
+    /// Whose spans are made.
+    fn traced(&self) -> Traced<'_> {
+        let domain = self.domain.as_deref().unwrap_or_default();
+        Traced { is_on: self.observers.traces(), namespace: self.namespace.name(), domain }
     }
 
     /// Tells caches apart; the tenants and domains of one are one.

@@ -15,7 +15,7 @@ use crate::clock::{check_time, millis, within};
 use crate::codec::Codec;
 use crate::config::Overload;
 use crate::error::{ComputeError, Error, ErrorKind};
-use crate::event::{CallerSpan, Event, MissReason, Outcome, Tier, Why};
+use crate::event::{Event, Meters, MissReason, Outcome, Span, Tier, Why};
 use crate::flight::{Answer, Asker, Context, Ending, Fallback, Flight, Flights, Leader, Role, TimeLimits};
 use crate::frame::{Labels, Tags};
 use crate::key::{IntoKey, Key};
@@ -137,7 +137,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         self.namespace.with(key, |text, hash| {
             let why = Why::default();
             let skips = options.skip_l1_read || self.tiers.local.switches.is_paused(Tier::L1);
-            let found = if skips { None } else { self.tiers.look::<T>(hash, text, &why, is_due) };
+            let found = if skips { None } else { self.look_timed::<T>((hash, text), &why, is_due) };
             if found.as_ref().is_some_and(|found| found.age != Age::Expired)
                 && let Some(staleness) = self.tiers.local.orders.staleness(|| self.clock.ticks())
             {
@@ -166,6 +166,24 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         })
     }
 
+    /// Looks in L1, and times one look in a thousand where metrics are kept.
+    #[inline]
+    fn look_timed<T: Value>(
+        &self,
+        named: (u64, &str),
+        why: &Why,
+        is_due: impl FnOnce(Lead, u64) -> bool,
+    ) -> Option<Found<T>> {
+        let now = self.clock.ticks();
+        let Some(meters) = self.observers.meters().filter(|_| Meters::is_sampled(named.0, now)) else {
+            return self.tiers.look::<T>(named, now, why, is_due);
+        };
+        let begun = self.clock.precise();
+        let found = self.tiers.look::<T>(named, now, why, is_due);
+        meters.looked(self.clock.precise().saturating_sub(begun));
+        found
+    }
+
     /// Starts a flight that no caller waits for, unless one is under way, the key is throttled or enough are renewing.
     pub(super) fn renew<T: Value, E: Send + Sync + 'static>(
         self: &Arc<Self>,
@@ -183,7 +201,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
                 leader.flight.renew_with(permit);
                 // No computation waits for this one.
                 let context = Context::default().enter(Arc::clone(&leader.flight.node), self.id(), key.clone(), false);
-                let (span, why) = (CallerSpan::current(), Why::default());
+                let (span, why) = (self.flight_span(&leader.flight, &key, &Span::current()), Why::default());
                 let job = Job { context, span, why, compute };
                 // Where nothing can be spawned, the next stale hit tries again.
                 let _ = self.shared.tasks.spawn(self.task(leader, key, options, job));
@@ -199,6 +217,24 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     /// batch alone.
     pub(super) async fn load<T: Value, E: Send + Sync + 'static>(
         self: &Arc<Self>,
+        key: Key,
+        options: Options,
+        tags: Tags,
+        computation: (Why, Computation<T, E>),
+    ) -> Result<Option<Answered<T>>, ComputeError<E>> {
+        let span = Span::of_call(self.traced(), &key);
+        let answer = span.clone().around(self.load_in(&span, key, options, tags, computation)).await;
+        match &answer {
+            Ok(Some(answered)) => span.outcome(answered.outcome),
+            Ok(None) => span.outcome(Outcome::Absent),
+            Err(_) => span.outcome(Outcome::Failed),
+        }
+        answer
+    }
+
+    async fn load_in<T: Value, E: Send + Sync + 'static>(
+        self: &Arc<Self>,
+        span: &Span,
         key: Key,
         options: Options,
         tags: Tags,
@@ -229,6 +265,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
                 },
                 Role::Follow(flight) => {
                     compute.step_aside();
+                    flight.link_from(span);
                     if let Some(answer) = self.follow(&flight, &key, options, joined).await {
                         return answer;
                     }
@@ -239,7 +276,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         let flight = Arc::clone(&leader.flight);
         // No call waits for a new flight's computation yet, so this closes no ring.
         let _wait = context.wait_for(&flight.node);
-        let job = Job { context: context.clone(), span: CallerSpan::current(), why, compute };
+        let job = Job { context: context.clone(), span: Span::current(), why, compute };
         if let Err(task) = self.start(leader, unshared, &key, options, job) {
             task.await;
         }
@@ -265,8 +302,16 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         options.skip_l2_write |= unshared;
         options.skip_l1_write |= self.shared.tasks.closed();
         job.context = job.context.enter(Arc::clone(&leader.flight.node), self.id(), key.clone(), unshared);
+        job.span = self.flight_span(&leader.flight, key, &job.span);
         let task = self.task(leader, key.clone(), options, job);
         if unshared { Err(task) } else { self.shared.tasks.spawn(task) }
+    }
+
+    /// The span of a flight that a call in the span `caller` starts; that span itself where there is none.
+    fn flight_span<T: Send + Sync, E: Send + Sync>(&self, flight: &Flight<T, E>, key: &Key, caller: &Span) -> Span {
+        let span = caller.of_flight(self.traced(), key, flight.renews());
+        flight.runs_in(&span);
+        span.or(caller)
     }
 
     /// Counts a call that no flight answers.

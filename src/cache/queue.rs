@@ -31,15 +31,15 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         options: Options,
         job: Job<T, E>,
     ) -> Task {
-        let cache = Arc::clone(self);
+        let (cache, span) = (Arc::clone(self), leader.flight.span());
         match leader.ticket() {
-            None => Box::pin(cache.run(leader, key, options, job)),
-            Some(ticket) => Box::pin(async move {
+            None => Box::pin(span.around(cache.run(leader, key, options, job))),
+            Some(ticket) => Box::pin(span.around(async move {
                 job.compute.step_aside();
                 if cache.wait_for_place(ticket, &mut leader, &key, options).await {
                     Box::pin(cache.run(leader, key, options, job)).await;
                 }
-            }),
+            })),
         }
     }
 

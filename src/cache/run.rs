@@ -17,7 +17,7 @@ use crate::backends::Backend;
 use crate::clock::within;
 use crate::codec::Codec;
 use crate::error::{ComputeError, Error, ErrorKind};
-use crate::event::{Event, Failure, MissReason, Outcome, Tier, Why};
+use crate::event::{Event, Failure, MissReason, Outcome, Span, Tier, Why};
 use crate::flight::{Ending, Fallback, Flight, Leader};
 use crate::key::Key;
 use crate::memory::{Age, Times};
@@ -35,6 +35,8 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     ) {
         self.ensure_retries();
         self.ensure_warm();
+        #[cfg(feature = "metrics")]
+        self.ensure_metrics();
         let routed = {
             // Pinned here: handed over by value, it would take its room twice.
             let route = pin!(self.route(&mut leader, &key, options, job));
@@ -91,7 +93,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             return release(election.lease.take()).await;
         }
         if !flight.renews() {
-            self.tell_missed(key, options, &job.why);
+            self.tell_missed(key, options, &job.why, &job.span);
         }
         let mut job = job;
         let is_gathered = self.gather(&flight, &mut job).await;
@@ -157,8 +159,14 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         flight.start(self.clock.ticks());
         self.tiers.local.orders.check(self.clock.ticks());
         let previous = flight.fallback().map(|old| Previous::new(old, &self.tiers.domain, self.clock.ticks()));
-        let computation = context.scope(span.around(caught(async move { (compute.begin)(previous).await })));
-        self.bounded(flight, options, computation).await?.map_err(ComputeError::Failed)
+        let own = span.of_computation(self.observers.traces());
+        let inner = own.clone().or(&span);
+        let computation = context.scope(inner.around(caught(async move { (compute.begin)(previous).await })));
+        let result = self.bounded(flight, options, computation).await?.map_err(ComputeError::Failed);
+        if result.is_err() {
+            own.failed(None);
+        }
+        result
     }
 
     /// Answers with an older value, or with the failure.
@@ -183,13 +191,14 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     }
 
     /// Tells why neither tier answers. What was not looked for was left out by a pause, or by the call itself.
-    pub(super) fn tell_missed(&self, key: &Key, options: Options, why: &Why) {
+    pub(super) fn tell_missed(&self, key: &Key, options: Options, why: &Why, span: &Span) {
         let is_paused = || [Tier::L1, Tier::L2].iter().any(|tier| self.tiers.local.switches.is_paused(*tier));
         let reason = match why.reason() {
             MissReason::New if is_paused() => MissReason::Paused,
             MissReason::New if options.skip_l1_read && options.skip_l2_read => MissReason::Skipped,
             reason => reason,
         };
+        span.missed(reason);
         self.observers.tell(Event::Missed { key, reason });
     }
 

@@ -23,6 +23,24 @@ const PLAIN: u8 = 0;
 const ZLIB: u8 = 1;
 const HEAD: usize = 5;
 const DEFAULT_LEVEL: u32 = 6;
+#[cfg(feature = "metrics")]
+thread_local! {
+    /// The bytes of values before and after compression, on this thread since they were taken last.
+    static SIZES: Cell<(u64, u64)> = const { Cell::new((0, 0)) };
+}
+
+/// Takes what was encoded on this thread since the last time: bytes before compression, and after.
+#[cfg(feature = "metrics")]
+pub(crate) fn take_sizes() -> (u64, u64) {
+    SIZES.take()
+}
+
+#[cfg(feature = "metrics")]
+fn note_sizes(plain: usize, stored: usize) {
+    let (before, after) = SIZES.get();
+    SIZES.set((before + plain as u64, after + stored as u64));
+}
+
 /// A scratch buffer larger than this is given back after use.
 const KEPT: usize = 256 * 1024;
 
@@ -137,7 +155,7 @@ impl<C: Codec> Codec for Compressed<C> {
             return Ok(());
         }
         let level = self.level.unwrap_or(DEFAULT_LEVEL).clamp(1, 9);
-        with_scratch(|stream| {
+        let done = with_scratch(|stream| {
             if !deflate(&out[start + 1..], level, stream)? || length > stream.len().saturating_mul(Self::MAX_RATIO) {
                 return Ok(());
             }
@@ -148,7 +166,10 @@ impl<C: Codec> Codec for Compressed<C> {
             out.extend_from_slice(&length.to_be_bytes());
             out.extend_from_slice(stream);
             Ok(())
-        })
+        });
+        #[cfg(feature = "metrics")]
+        note_sizes(length, out.len() - start);
+        done
     }
 
     fn decode<T: DeserializeOwned>(&self, bytes: &[u8], context: Context<'_>) -> Result<T, Error> {

@@ -42,6 +42,8 @@ mod verify;
 
 pub use self::checked::Checked;
 pub use self::compressed::Compressed;
+#[cfg(feature = "metrics")]
+pub(crate) use self::compressed::take_sizes;
 #[cfg(feature = "encryption")]
 pub use self::encrypted::Encrypted;
 pub(crate) use self::exact::Reading;

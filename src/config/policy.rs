@@ -9,7 +9,7 @@ use super::setup::Setup;
 
 /// How a cache behaves, after explicit calls, the environment, the intent and the defaults were weighed.
 ///
-/// Read it with [`Cache::policy`](crate::Cache::policy). This version does not act on `metrics`.
+/// Read it with [`Cache::policy`](crate::Cache::policy).
 ///
 /// # Examples
 /// ```
@@ -98,7 +98,7 @@ pub struct Policy {
     pub stats: bool,
     /// What `tracing` is told, with feature `tracing`.
     pub tracing: Tracing,
-    /// Whether Prometheus metrics are kept.
+    /// Whether metrics are kept and handed on, with feature `metrics`.
     pub metrics: bool,
     /// Whether values are compressed, where the codec can.
     pub compression: bool,

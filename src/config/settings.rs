@@ -22,8 +22,7 @@ macro_rules! settings {
     )*) => {
         /// What a builder, an environment or a preset asks for. `None` leaves the question to the next in line.
         ///
-        /// The defaults below hold where no source says anything; most intents do. This version checks, and does
-        /// not act on, what is said about metrics.
+        /// The defaults below hold where no source says anything; most intents do.
         ///
         /// # Examples
         /// ```

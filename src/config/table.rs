@@ -194,8 +194,9 @@ macro_rules! each_setting {
             setter stats: bool = or(true) -> bool;
             /// What `tracing` is told, with feature `tracing`. Default: as the intent says, else [`Tracing::On`].
             setter tracing: Tracing = or(Tracing::On) -> Tracing;
-            /// Whether metrics are kept. Default true.
-            field metrics: bool = or(true) -> bool;
+            /// Whether metrics are kept and handed on to the recorder of the `metrics` crate, with feature `metrics`.
+            /// Default: as the intent says, else true.
+            setter metrics: bool = or(true) -> bool;
             /// Whether values above 1 KiB are compressed, where the codec can. Default true.
             setter compression_enabled: bool = or(true) -> bool, cachekit_enable_compression by parse::boolean;
             /// The zlib level, 1..=9. Default 6.

@@ -10,8 +10,13 @@ use crate::key::Key;
 
 mod counters;
 mod failure;
+#[cfg(feature = "metrics")]
+mod histogram;
 mod invalidation;
+#[cfg_attr(not(feature = "metrics"), path = "unmetered.rs")]
+mod meters;
 mod miss;
+mod names;
 mod observers;
 mod span;
 mod stats;
@@ -24,10 +29,13 @@ mod why;
 
 pub(crate) use self::counters::Counters;
 pub use self::failure::Failure;
+#[cfg(feature = "metrics")]
+pub(crate) use self::histogram::Histogram;
 pub use self::invalidation::{Effect, Origin, Scope};
+pub(crate) use self::meters::Meters;
 pub use self::miss::MissReason;
 pub(crate) use self::observers::Observers;
-pub(crate) use self::span::CallerSpan;
+pub(crate) use self::span::{Span, Traced};
 pub use self::stats::{Staleness, Stats};
 pub use self::tier::Tier;
 #[cfg(feature = "tracing")]

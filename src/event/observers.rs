@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 
-use super::{Counters, Event, Observer, Outcome, Stats};
+use super::{Counters, Event, Meters, Observer, Outcome, Stats};
 use crate::error::panic_message;
 use crate::warnings::{News, Told, Warnings};
 
@@ -15,6 +15,9 @@ pub(crate) struct Observers {
     counters: Option<Arc<Counters>>,
     listeners: Arc<[Listener]>,
     hits: bool,
+    /// Whether spans are made.
+    traces: bool,
+    meters: Option<Arc<Meters>>,
     warnings: Arc<Warnings>,
 }
 
@@ -22,7 +25,28 @@ impl Observers {
     /// `hits` says whether a listener wants to hear of L1 hits, for which a key must be made.
     pub(crate) fn new(counters: Option<Arc<Counters>>, listeners: Vec<Arc<dyn Observer>>, hits: bool) -> Self {
         let listeners = listeners.into_iter().map(Listener::new).collect();
-        Self { counters, listeners, hits, warnings: Arc::default() }
+        Self { counters, listeners, hits, traces: false, meters: None, warnings: Arc::default() }
+    }
+
+    /// The same, and whether spans are made.
+    pub(crate) fn tracing(self, traces: bool) -> Self {
+        Self { traces, ..self }
+    }
+
+    /// The same, and with meters if metrics are kept.
+    pub(crate) fn metered(self, is_on: bool) -> Self {
+        Self { meters: is_on.then(Arc::default), ..self }
+    }
+
+    /// The meters, if there are any.
+    #[inline]
+    pub(crate) fn meters(&self) -> Option<&Meters> {
+        self.meters.as_deref()
+    }
+
+    /// Whether spans are made.
+    pub(crate) fn traces(&self) -> bool {
+        self.traces
     }
 
     /// Those of a part of the cache: with counters of its own, and some more `listeners`.
@@ -32,6 +56,8 @@ impl Observers {
             counters: self.counters.as_ref().map(|_| Arc::default()),
             listeners: self.listeners.iter().cloned().chain(more).collect(),
             hits: self.hits || !listeners.is_empty(),
+            traces: self.traces,
+            meters: self.meters.as_ref().map(|_| Arc::default()),
             warnings: Arc::clone(&self.warnings),
         }
     }
@@ -75,6 +101,9 @@ impl Observers {
         }
         if let Some(counters) = &self.counters {
             counters.event(&event);
+        }
+        if let Some(meters) = &self.meters {
+            meters.event(&event);
         }
         if news == News::Here {
             return;

@@ -1,20 +1,162 @@
-//! The span of a caller, handed on to the task that computes for it.
+//! The spans of `tracing`: that of a caller, handed on to the task that computes for it, and those of what the cache does.
+//!
+//! Without feature `tracing`, or where nothing listens, they are nothing. All are of level `DEBUG` and target `cachekit`;
+//! their fields follow the semantic conventions of OpenTelemetry where these have a name.
 
 use std::future::Future;
 
-/// The `tracing` span that a call was made in. Without feature `tracing` it is nothing.
+use super::{MissReason, Operation, Outcome};
+use crate::error::ErrorKind;
+use crate::key::Key;
+
+/// A span, or none.
 #[derive(Debug, Clone)]
-pub(crate) struct CallerSpan {
+pub(crate) struct Span {
     #[cfg(feature = "tracing")]
     span: tracing::Span,
 }
 
-impl CallerSpan {
+/// Whose spans are made: a cache, or a part of it. Off where the setting `tracing` is.
+#[derive(Debug, Clone, Copy)]
+#[cfg_attr(not(feature = "tracing"), expect(dead_code, reason = "what reads it makes spans"))]
+pub(crate) struct Traced<'a> {
+    pub(crate) is_on: bool,
+    pub(crate) namespace: &'a str,
+    pub(crate) domain: &'a str,
+}
+
+/// Makes a span, or none where tracing is off or nothing listens.
+macro_rules! span {
+    ($is_on:expr, $($described:tt)*) => {
+        #[cfg(feature = "tracing")]
+        if $is_on {
+            return Self { span: tracing::debug_span!(target: "cachekit", $($described)*) };
+        }
+    };
+}
+
+#[cfg_attr(not(feature = "tracing"), expect(unused_variables, reason = "there are no spans to fill"))]
+impl Span {
     /// The span of the code that runs.
     pub(crate) fn current() -> Self {
         Self {
             #[cfg(feature = "tracing")]
             span: tracing::Span::current(),
+        }
+    }
+
+    pub(crate) fn none() -> Self {
+        Self {
+            #[cfg(feature = "tracing")]
+            span: tracing::Span::none(),
+        }
+    }
+
+    /// That of a call that L1 does not answer.
+    pub(crate) fn of_call(traced: Traced<'_>, key: &Key) -> Self {
+        span!(
+            traced.is_on,
+            "cachekit.call",
+            cachekit.namespace = traced.namespace,
+            cachekit.domain = traced.domain,
+            cachekit.key = %key,
+            cachekit.outcome = tracing::field::Empty,
+            cachekit.miss = tracing::field::Empty,
+        );
+        Self::none()
+    }
+
+    /// That of a read of so many keys that L1 does not have.
+    pub(crate) fn of_batch(traced: Traced<'_>, keys: usize) -> Self {
+        span!(
+            traced.is_on,
+            "cachekit.batch",
+            cachekit.namespace = traced.namespace,
+            cachekit.domain = traced.domain,
+            cachekit.keys = keys as u64,
+        );
+        Self::none()
+    }
+
+    /// That of a flight which this call, or caller, starts.
+    pub(crate) fn of_flight(&self, traced: Traced<'_>, key: &Key, renews: bool) -> Self {
+        span!(
+            traced.is_on,
+            parent: &self.span,
+            "cachekit.flight",
+            cachekit.namespace = traced.namespace,
+            cachekit.domain = traced.domain,
+            cachekit.key = %key,
+            cachekit.renewal = renews,
+            cachekit.miss = tracing::field::Empty,
+        );
+        Self::none()
+    }
+
+    /// That of the computation of this flight.
+    pub(crate) fn of_computation(&self, is_on: bool) -> Self {
+        span!(is_on, parent: &self.span, "cachekit.compute", otel.status_code = tracing::field::Empty);
+        Self::none()
+    }
+
+    /// That of one operation of the backend.
+    pub(crate) fn of_operation(is_on: bool, backend: &str, operation: Operation) -> Self {
+        span!(
+            is_on,
+            "cachekit.backend",
+            otel.name = format_args!("{} {backend}", operation.name()),
+            otel.kind = "client",
+            db.system.name = backend,
+            db.operation.name = operation.name(),
+            error.type = tracing::field::Empty,
+            otel.status_code = tracing::field::Empty,
+        );
+        Self::none()
+    }
+
+    /// This span, or the other where this one is none.
+    pub(crate) fn or(self, other: &Self) -> Self {
+        #[cfg(feature = "tracing")]
+        if self.span.is_none() {
+            return other.clone();
+        }
+        self
+    }
+
+    /// Whether anything hears of it.
+    pub(crate) fn is_some(&self) -> bool {
+        #[cfg(feature = "tracing")]
+        return !self.span.is_none();
+        #[cfg(not(feature = "tracing"))]
+        false
+    }
+
+    /// Links this span to another that it waits for.
+    pub(crate) fn link(&self, other: &Self) {
+        #[cfg(feature = "tracing")]
+        self.span.follows_from(&other.span);
+    }
+
+    /// Notes how a call ended.
+    pub(crate) fn outcome(&self, outcome: Outcome) {
+        #[cfg(feature = "tracing")]
+        self.span.record("cachekit.outcome", outcome.name());
+    }
+
+    /// Notes why neither tier answered.
+    pub(crate) fn missed(&self, reason: MissReason) {
+        #[cfg(feature = "tracing")]
+        self.span.record("cachekit.miss", reason.name());
+    }
+
+    /// Notes that what the span stands for failed, with an error of this kind if it is one of the cache.
+    pub(crate) fn failed(&self, kind: Option<ErrorKind>) {
+        #[cfg(feature = "tracing")]
+        if self.is_some() {
+            self.span.record("otel.status_code", "ERROR");
+            if let Some(kind) = kind {
+                self.span.record("error.type", kind.name());
+            }
         }
     }
 

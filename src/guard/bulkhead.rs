@@ -77,6 +77,12 @@ impl Bulkhead {
         })
     }
 
+    /// How many operations are under way, and how many callers wait.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn load(&self) -> (usize, usize) {
+        (self.rules.max_concurrent.saturating_sub(self.permits.free()), self.waiting.load(Relaxed))
+    }
+
     /// A permit, if one is free.
     pub(crate) fn try_enter(&self) -> Option<Permit<'_>> {
         let own = self.permits.try_take()?;

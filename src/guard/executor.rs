@@ -20,12 +20,14 @@ use super::writes::Step;
 use crate::backends::late;
 use crate::clock::{check_time, millis, within};
 use crate::error::{Error, ErrorKind};
-use crate::event::{BreakerState, Event, Observers, Operation, Refusal};
+use crate::event::{BreakerState, Event, Observers, Operation, Refusal, Span};
 use crate::key::Key;
 
 /// The way of one cache to one part of its backend.
 #[derive(Debug)]
 pub(super) struct Executor {
+    /// What the backend is called.
+    name: &'static str,
     conditions: Arc<Conditions>,
     part: u16,
     /// The longest entry that is read, in bytes.
@@ -50,7 +52,7 @@ pub(crate) struct WritePermit<'a> {
 impl Executor {
     /// An executor that observers hear of: of its breaker only `breaker_observers`, who take it for that of the entries.
     pub(super) fn new(
-        (conditions, part): (Arc<Conditions>, u16),
+        (name, conditions, part): (&'static str, Arc<Conditions>, u16),
         accepted: usize,
         hint: Option<&'static str>,
         observers: Observers,
@@ -58,15 +60,38 @@ impl Executor {
     ) -> Self {
         let (told, told_refusal) = (AtomicU8::new(BreakerState::Closed as u8), AtomicU64::new(0));
         let hint = Mutex::new(hint);
-        Self { conditions, part, accepted, observers, breaker_observers, told, told_refusal, hint }
+        Self { name, conditions, part, accepted, observers, breaker_observers, told, told_refusal, hint }
     }
 
-    fn condition(&self) -> &Condition {
+    pub(super) fn condition(&self) -> &Condition {
         &self.conditions.parts()[usize::from(self.part)]
     }
 
     /// Does one operation, or says why not. Whatever fails is told once.
     pub(super) async fn run<T, F>(
+        &self,
+        key: &Key,
+        operation: Operation,
+        attempt: Attempt,
+        work: impl Fn() -> F + Send,
+    ) -> Result<T, Error>
+    where
+        T: Answer,
+        F: Future<Output = Result<T, Error>> + Send,
+    {
+        let span = Span::of_operation(self.observers.traces(), self.name, operation);
+        let begun = self.observers.meters().map(|meters| (meters, self.condition().clock.precise()));
+        let result = span.clone().around(self.run_now(key, operation, attempt, work)).await;
+        if let Some((meters, begun)) = begun {
+            meters.operated(operation, result.is_ok(), self.condition().clock.precise().saturating_sub(begun));
+        }
+        if let Err(error) = &result {
+            span.failed(Some(error.kind()));
+        }
+        result
+    }
+
+    async fn run_now<T, F>(
         &self,
         key: &Key,
         operation: Operation,

@@ -124,6 +124,17 @@ impl Limits {
         Limit { time, size, whole: self.whole }
     }
 
+    /// The timeouts in force that follow latencies: of which operations, of values of which size.
+    #[cfg(feature = "metrics")]
+    pub(super) fn timeouts(&self) -> Vec<(&'static str, &'static str, Duration)> {
+        let Some(learned) = &self.learned else { return Vec::new() };
+        let classes = [("read", &learned.reads), ("write", &learned.writes)].into_iter();
+        let sized = classes
+            .flat_map(|(operation, [small, medium])| [(operation, "small", small), (operation, "medium", medium)]);
+        let all = sized.chain([("other", "any", &learned.others)]);
+        all.map(|(operation, size, adaptive)| (operation, size, adaptive.timeout().min(self.whole))).collect()
+    }
+
     /// Takes note of what an operation came to after so many milliseconds.
     pub(super) fn note<T: Answer>(
         &self,

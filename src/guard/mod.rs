@@ -33,6 +33,8 @@ mod pace;
 mod permits;
 mod publisher;
 mod pulse;
+#[cfg(feature = "metrics")]
+mod reading;
 mod retry;
 mod sizes;
 mod throttle;
@@ -75,7 +77,7 @@ impl<B: Backend> Guard<B> {
         let conditions = Conditions::of(capabilities, policy, clock);
         let part = |part| {
             let (conditions, told) = (Arc::clone(&conditions), Some(observers.clone()));
-            Executor::new((conditions, part), policy.max_value_size, hint, observers.clone(), told)
+            Executor::new((capabilities.name, conditions, part), policy.max_value_size, hint, observers.clone(), told)
         };
         let parts = (0..capabilities.parts.max(1)).map(part).collect();
         let &Policy { max_value_size, max_chunk_size, .. } = policy;

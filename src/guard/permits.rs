@@ -62,6 +62,12 @@ impl Permits {
         Permit(self)
     }
 
+    /// How many permits are free.
+    #[cfg(feature = "metrics")]
+    pub(super) fn free(&self) -> usize {
+        self.state().free
+    }
+
     /// How many permits were given back so far.
     pub(super) fn returned(&self) -> u64 {
         self.state().returned

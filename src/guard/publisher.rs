@@ -26,7 +26,7 @@ impl BusPublisher {
     /// Circuit breaker and bounds are as the policy has them for the backend.
     pub(crate) fn new(policy: &Policy, clock: Arc<dyn Clock>, observers: Observers) -> Self {
         let conditions = Arc::new(Conditions::new(policy, 1, clock));
-        Self(Executor::new((conditions, 0), policy.max_value_size, None, observers, None))
+        Self(Executor::new(("bus", conditions, 0), policy.max_value_size, None, observers, None))
     }
 
     /// Tells other processes of a change of `key`.

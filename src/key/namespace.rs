@@ -70,6 +70,11 @@ impl Namespace {
         Self { head: head.into(), names: self.names.clone(), ..*self }
     }
 
+    /// Its name, as keys begin with it.
+    pub(crate) fn name(&self) -> &str {
+        self.head[..self.root].trim_end_matches(':')
+    }
+
     /// The name of what the cache keeps for the whole namespace. Its reserved names hold two `:`, as no user key does.
     pub(crate) fn root(&self) -> Key {
         Key::from_text(&self.head[..self.root])

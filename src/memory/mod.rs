@@ -155,6 +155,17 @@ pub(crate) struct Sight<'a> {
     pub(crate) heat: u8,
 }
 
+/// What L1 holds, and what it has given up to make room.
+#[cfg(feature = "metrics")]
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) bytes: usize,
+    pub(crate) entries: usize,
+    pub(crate) evicted: u64,
+    /// Of these, newcomers that were not read once.
+    pub(crate) evicted_unread: u64,
+}
+
 /// How far a walk over all entries has come.
 #[derive(Debug, Default)]
 pub(crate) struct Progress {
@@ -395,6 +406,17 @@ impl L1 {
     /// Whether most of the budget is used, so that soon something has to give way.
     pub(crate) fn is_nearly_full(&self) -> bool {
         self.weight() >= self.share * self.shards.len() / 4 * 3
+    }
+
+    /// What it holds, and what it has given up so far.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn tally(&self) -> Tally {
+        self.shards.iter().map(|line| line.lock().tally()).fold(Tally::default(), |sum, tally| Tally {
+            bytes: sum.bytes + tally.bytes,
+            entries: sum.entries + tally.entries,
+            evicted: sum.evicted + tally.evicted,
+            evicted_unread: sum.evicted_unread + tally.evicted_unread,
+        })
     }
 
     /// Bytes accounted for.

@@ -9,6 +9,8 @@
 //! twice what comes back after leaving `main`.
 
 use super::Sight;
+#[cfg(feature = "metrics")]
+use super::Tally;
 use super::ghost::Ghost;
 use super::node::{Dropped, Node, Now};
 use super::share::Charge;
@@ -42,6 +44,8 @@ pub(super) struct Shard<S = Listed> {
     pub(super) allowance: usize,
     /// Before this moment no newcomer is gone, nor anything the last sweep saw.
     next_sweep: u64,
+    /// Entries that gave way so far, and among them newcomers that were not read once.
+    evicted: [u64; 2],
 }
 
 /// An ordered map and its own ledger.
@@ -62,6 +66,7 @@ impl<S: Store> Shard<S> {
             target: 0,
             allowance,
             next_sweep: u64::MAX,
+            evicted: [0; 2],
         }
     }
 
@@ -100,6 +105,12 @@ impl<S: Store> Shard<S> {
         node.gone() <= at
     }
 
+    #[cfg(feature = "metrics")]
+    pub(super) fn tally(&self) -> Tally {
+        let [evicted, evicted_unread] = self.evicted;
+        Tally { bytes: self.weight(), entries: self.len(), evicted, evicted_unread }
+    }
+
     /// How many entries there are in each queue.
     pub(super) fn lengths(&self) -> [usize; 2] {
         [self.small.map.len(), self.main.map.len()]
@@ -126,7 +137,8 @@ impl<S: Store> Shard<S> {
 
     /// Takes everything out, with what was learned of it.
     pub(super) fn take(&mut self) -> Self {
-        std::mem::replace(self, Self::new(self.allowance))
+        let fresh = Self { evicted: self.evicted, ..Self::new(self.allowance) };
+        std::mem::replace(self, fresh)
     }
 
     /// Bytes of allowance that an entry of `weight` needs from outside, so as not to push out most of this shard.
@@ -162,6 +174,8 @@ impl<S: Store> Shard<S> {
                 patience -= 1;
                 self.spare(victim, from_small);
             } else {
+                self.evicted[0] += 1;
+                self.evicted[1] += u64::from(from_small && !was_read);
                 self.pop(victim, dropped);
                 return true;
             }
@@ -256,6 +270,8 @@ impl<S: Store> Shard<S> {
                 continue;
             }
             if live {
+                self.evicted[0] += 1;
+                self.evicted[1] += u64::from(from_small && !node.was_read());
                 ghost.insert(hash, entries);
             }
             if let Some(node) = queue.pop(hash) {

@@ -175,18 +175,18 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
         own.iter().chain(&*self.domain).copied().collect()
     }
 
-    /// What L1 holds for a key, if it is a `T`, without its tags.
+    /// What L1 holds for a key at the tick `now`, if it is a `T`, without its tags.
     #[inline]
     pub(crate) fn look<T: Value>(
         &self,
-        hash: u64,
-        text: &str,
+        (hash, text): (u64, &str),
+        now: u64,
         why: &Why,
         is_due: impl FnOnce(Lead, u64) -> bool,
     ) -> Option<Found<T>> {
         let l1 = self.local.l1.as_ref()?;
         let absent = |absence| self.note_absence(why, absence);
-        let Hit { held, age, times, labels } = l1.get_by(hash, text, self.clock.ticks(), is_due, absent)?;
+        let Hit { held, age, times, labels } = l1.get_by(hash, text, now, is_due, absent)?;
         let value = if C::CONFIDENTIAL {
             let sealed = held.downcast_ref::<Sealed>();
             if sealed.is_some_and(|Sealed(bytes)| is_opened_apart(bytes)) {

@@ -36,6 +36,7 @@ mod lifecycle;
 mod logs;
 mod memcached;
 mod memory_bus;
+mod metrics;
 mod observers;
 mod other_keys;
 mod overload;

@@ -20,7 +20,7 @@ use tokio::task::AbortHandle;
 use crate::cache::computation::{Beside, Computation, Gathering, Party, Running, caught};
 use crate::cache::computed::Computed;
 use crate::clock::Clock;
-use crate::event::CallerSpan;
+use crate::event::Span;
 use crate::flight::{Context, Node, Wait};
 use crate::home::Home;
 use crate::key::Key;
@@ -81,7 +81,7 @@ struct Arrived<K, T, E> {
     key: Key,
     own: K,
     context: Context,
-    span: CallerSpan,
+    span: Span,
     /// Told when the load begins.
     begin: Option<oneshot::Sender<()>>,
     tell: oneshot::Sender<Delivery<T, E>>,
@@ -291,7 +291,7 @@ where
     /// Adds the key to those that are loaded next, and waits until that begins.
     async fn come(&self, key: Key, own: K) {
         let ((begin, begun), (tell, delivery)) = (oneshot::channel(), oneshot::channel());
-        let (context, span) = (Context::current(), CallerSpan::current());
+        let (context, span) = (Context::current(), Span::current());
         let _wait = self.gather.add(Arrived { key, own, context, span, begin: Some(begin), tell });
         let told = Told { delivery, _wait };
         *self.told.lock().unwrap_or_else(PoisonError::into_inner) = Some(told);
