@@ -88,6 +88,7 @@
 //!
 //! | feature | adds |
 //! |---|---|
+//! | `advisor` | how often L1 would be hit at other sizes: `Cache::hit_curve` |
 //! | `anyhow` (default) | the sources of an `anyhow::Error` in a `ComputeError` |
 //! | `file` (default) | `backends::File` |
 //! | `encryption` (default) | `codec::Encrypted`, `codec::Keyring`, `intent::Secure`, `Sensitive`, tenants |
@@ -179,6 +180,8 @@ pub use crate::event::{
 pub use crate::flight::Context;
 pub use crate::key::{FromKey, IntoKey, Key, KeyPart, KeyWriter, PartWriter};
 pub use crate::ledger::{Forgotten, Order};
+#[cfg(feature = "advisor")]
+pub use crate::memory::HitCurve;
 pub use crate::seal::Value;
 #[cfg(feature = "encryption")]
 pub use crate::sensitive::Sensitive;

@@ -149,6 +149,9 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             }
             Err(error) => (self.stand_in_key(&error), options.unfindable()),
         };
+        if let Some(l1) = &self.tiers.local.l1 {
+            l1.note_read(key.hash64());
+        }
         let found = match options.skip_l1_read {
             true => None,
             false => self.tiers.look_tagged::<T>(&key, Lead::is_drawn, &why).await,

@@ -137,7 +137,18 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         self.namespace.with(key, |text, hash| {
             let why = Why::default();
             let skips = options.skip_l1_read || self.tiers.local.switches.is_paused(Tier::L1);
-            let found = if skips { None } else { self.look_timed::<T>((hash, text), &why, is_due) };
+            let now = self.clock.ticks();
+            // Where metrics are kept, one look in a thousand is timed.
+            let is_timed = self.observers.meters().is_some() && Meters::is_sampled(hash, now);
+            let look = || self.tiers.look::<T>((hash, text), now, &why, is_due);
+            if let Some(l1) = &self.tiers.local.l1 {
+                l1.note_read(hash);
+            }
+            let found = match (skips, is_timed) {
+                (true, _) => None,
+                (false, false) => look(),
+                (false, true) => self.timed(look),
+            };
             if found.as_ref().is_some_and(|found| found.age != Age::Expired)
                 && let Some(staleness) = self.tiers.local.orders.staleness(|| self.clock.ticks())
             {
@@ -166,21 +177,15 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         })
     }
 
-    /// Looks in L1, and times one look in a thousand where metrics are kept.
-    #[inline]
-    fn look_timed<T: Value>(
-        &self,
-        named: (u64, &str),
-        why: &Why,
-        is_due: impl FnOnce(Lead, u64) -> bool,
-    ) -> Option<Found<T>> {
-        let now = self.clock.ticks();
-        let Some(meters) = self.observers.meters().filter(|_| Meters::is_sampled(named.0, now)) else {
-            return self.tiers.look::<T>(named, now, why, is_due);
-        };
+    /// Takes note of how long a look in L1 takes. Apart, so that the others do not pay for it.
+    #[cold]
+    #[inline(never)]
+    fn timed<R>(&self, look: impl FnOnce() -> R) -> R {
         let begun = self.clock.precise();
-        let found = self.tiers.look::<T>(named, now, why, is_due);
-        meters.looked(self.clock.precise().saturating_sub(begun));
+        let found = look();
+        if let Some(meters) = self.observers.meters() {
+            meters.looked(self.clock.precise().saturating_sub(begun));
+        }
         found
     }
 

@@ -55,6 +55,7 @@ impl Settings {
             stats: judged.stats,
             tracing: judged.tracing,
             metrics: judged.metrics,
+            advisor: judged.advisor,
             compression: judged.compression_enabled,
             compression_level: judged.compression_level,
             fail_closed: judged.fail_closed,

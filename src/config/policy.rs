@@ -100,6 +100,8 @@ pub struct Policy {
     pub tracing: Tracing,
     /// Whether metrics are kept and handed on, with feature `metrics`.
     pub metrics: bool,
+    /// Whether reads of L1 are sampled, with feature `advisor`.
+    pub advisor: bool,
     /// Whether values are compressed, where the codec can.
     pub compression: bool,
     /// The zlib level of compression, 1..=9.

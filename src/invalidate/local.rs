@@ -36,7 +36,10 @@ impl Local {
         clock: &Arc<dyn Clock>,
     ) -> Arc<Self> {
         let orders = Orders::new(belief, clock.ticks());
-        let l1 = policy.l1_max_size.map(|size| Arc::new(L1::new(size, Arc::clone(&orders))));
+        let l1 = policy.l1_max_size.map(|size| L1::new(size, Arc::clone(&orders)));
+        #[cfg(feature = "advisor")]
+        let l1 = l1.map(|l1| l1.advised(policy.advisor));
+        let l1 = l1.map(Arc::new);
         let reclaim = l1.as_ref().map(|l1| Reclaim::new(l1, &orders, tasks, clock));
         let (switches, fences) = (Switches::new(policy.l1_paused, policy.l2_paused), Fences::new(&orders));
         Arc::new(Self { l1, switches, fences, orders, reclaim, shut: AtomicBool::new(false) })

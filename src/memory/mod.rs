@@ -19,6 +19,8 @@ use crate::order::{ForgottenBy, Moment, Orders};
 use self::node::{Dropped, Node, Now};
 use self::shard::Shard;
 
+#[cfg(feature = "advisor")]
+mod curve;
 mod examine;
 mod ghost;
 mod lead;
@@ -33,6 +35,8 @@ mod weigh;
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "advisor")]
+pub use self::curve::HitCurve;
 pub(crate) use self::lead::Lead;
 pub(crate) use self::share::Share;
 pub(crate) use self::weigh::{weigh, weigh_up_to};
@@ -144,6 +148,8 @@ pub(crate) struct L1 {
     /// An entry over this is refused.
     max_entry: usize,
     orders: Arc<Orders>,
+    #[cfg(feature = "advisor")]
+    advisor: Option<curve::Advisor>,
 }
 
 /// What a walk over all entries shows of one.
@@ -193,6 +199,30 @@ impl L1 {
             pool: AtomicUsize::new(max_bytes % count),
             max_entry: (max_bytes / 8).min(Node::MAX_WEIGHT),
             orders,
+            #[cfg(feature = "advisor")]
+            advisor: None,
+        }
+    }
+
+    /// The same, which samples reads if the policy says so.
+    #[cfg(feature = "advisor")]
+    pub(crate) fn advised(self, is_on: bool) -> Self {
+        Self { advisor: is_on.then(curve::Advisor::new), ..self }
+    }
+
+    /// How often it would be hit at other sizes, if reads are sampled, of which there were so many in all.
+    #[cfg(feature = "advisor")]
+    pub(crate) fn hit_curve(&self, all: Option<u64>) -> Option<HitCurve> {
+        Some(self.advisor.as_ref()?.curve(all))
+    }
+
+    /// A call looks for a key. Not part of [`get`](L1::get): a flight looks once more for the same call.
+    #[inline]
+    #[cfg_attr(not(feature = "advisor"), expect(unused_variables, reason = "nothing is sampled"))]
+    pub(crate) fn note_read(&self, hash: u64) {
+        #[cfg(feature = "advisor")]
+        if let Some(advisor) = self.advisor.as_ref().filter(|advisor| advisor.follows(hash)) {
+            advisor.read(hash);
         }
     }
 
@@ -276,6 +306,10 @@ impl L1 {
                 self.forget(shard, hash, text);
             }
             return false;
+        }
+        #[cfg(feature = "advisor")]
+        if let Some(advisor) = self.advisor.as_ref().filter(|advisor| advisor.follows(hash)) {
+            advisor.weigh(hash, weight);
         }
         let node = Node::new(key.text(), entry, weight, now);
         if !self.makes_room_in_share(hash, &node) {

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "clippy's allow-unwrap-in-tests knows `#[test]` functions, not their helpers")]
 
 mod accounting;
+mod advisor;
 mod bad_input;
 mod batches;
 mod blocking;

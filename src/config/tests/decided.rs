@@ -77,6 +77,7 @@ fn the_defaults_are_the_documented_ones() {
         stats: true,
         tracing: Tracing::On,
         metrics: true,
+        advisor: false,
         compression: true,
         compression_level: 6,
         fail_closed: false,
@@ -144,6 +145,7 @@ fn every_setting_reaches_the_policy() {
             stats: Some(false),
             tracing: Some(Tracing::Verbose),
             metrics: Some(false),
+            advisor: Some(true),
             compression_enabled: Some(false),
             compression_level: Some(9),
             fail_closed: Some(true),
@@ -200,6 +202,7 @@ fn every_setting_reaches_the_policy() {
         stats: false,
         tracing: Tracing::Verbose,
         metrics: false,
+        advisor: true,
         compression: false,
         compression_level: 9,
         fail_closed: true,
@@ -333,7 +336,7 @@ fn each_setting_is_set_by_a_test_from_outside() {
     let mut tests = String::new();
     tests_from_outside(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it"), &mut tests);
     // This version does not act on it.
-    let settings = Settings::RULES.iter().map(|(name, _)| *name).filter(|name| *name != "metrics");
+    let settings = Settings::RULES.iter().map(|(name, _)| *name);
     for name in settings {
         let ways = [format!(".{name}("), format!("settings.{name}"), format!("{name}: Some(")];
         assert!(ways.iter().any(|way| tests.contains(way)), "nothing in tests/it sees what `{name}` does");
