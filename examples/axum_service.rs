@@ -8,6 +8,7 @@
 //! | `GET /users/{id}` | a user; the header `X-Cache` says whether it was computed (`miss`) or not (`hit`) |
 //! | `GET /users/{id}/orders` | the orders of a user |
 //! | `POST /users/{id}/invalidate` | forgets what is kept about a user, in every process |
+//! | `GET /metrics` | what Prometheus scrapes: the metrics of the cache |
 //! | `GET /health` | how the cache is; the service works without its backend, so the status is 200 in any case |
 
 use std::env;
@@ -22,6 +23,7 @@ use axum::{Json, Router};
 use cachekit::backends::AnyBackend;
 use cachekit::codec::Standard;
 use cachekit::{Cache, CacheBuilder, ComputeError, DomainSettings, Outcome, TypedCache, TypedEntry, Value};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio::signal;
@@ -44,16 +46,17 @@ struct App {
     /// That there is no such user is kept, too.
     users: TypedCache<u64, Option<User>>,
     orders: TypedCache<u64, Vec<Order>>,
+    metrics: PrometheusHandle,
 }
 
 impl App {
-    fn new() -> Result<Self, cachekit::Error> {
+    fn new(metrics: PrometheusHandle) -> Result<Self, cachekit::Error> {
         let cache = CacheBuilder::from_env().namespace("service").ttl(Duration::from_secs(300)).build()?;
         for warning in cache.warnings() {
             eprintln!("warning: {warning}");
         }
         let brief = DomainSettings::new().ttl(Duration::from_secs(30));
-        Ok(Self { users: cache.typed("users")?, orders: cache.typed_with("orders", brief)?, cache })
+        Ok(Self { users: cache.typed("users")?, orders: cache.typed_with("orders", brief)?, cache, metrics })
     }
 
     fn router(self) -> Router {
@@ -61,6 +64,7 @@ impl App {
             .route("/users/{id}", get(user))
             .route("/users/{id}/orders", get(orders))
             .route("/users/{id}/invalidate", post(invalidate))
+            .route("/metrics", get(metrics))
             .route("/health", get(health))
             .with_state(self)
     }
@@ -127,6 +131,12 @@ async fn invalidate(State(app): State<App>, Path(id): Path<u64>) -> Result<Statu
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// Renders the numbers of this moment, and not of the last few seconds.
+async fn metrics(State(app): State<App>) -> String {
+    app.cache.record_metrics();
+    app.metrics.render()
+}
+
 async fn health(State(app): State<App>) -> String {
     let health = app.cache.health().await;
     let backend = match health.backend {
@@ -135,6 +145,9 @@ async fn health(State(app): State<App>) -> String {
     };
     format!("backend {backend}, {} changes wait for it", health.waiting_changes)
 }
+
+/// The bounds of histograms of times: from a lookup in memory to a slow query.
+const SECONDS: [f64; 12] = [1e-7, 1e-6, 1e-5, 1e-4, 5e-4, 1e-3, 5e-3, 0.025, 0.1, 0.5, 2.0, 10.0];
 
 fn tag(user: u64) -> String {
     format!("user:{user}")
@@ -164,7 +177,9 @@ mod database {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let address = env::args().nth(1).unwrap_or_else(|| "127.0.0.1:3000".to_owned());
-    let app = App::new()?;
+    // Times as histograms, which the dashboard draws, instead of summaries.
+    let recorder = PrometheusBuilder::new().set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)?;
+    let app = App::new(recorder.install_recorder()?)?;
     let cache = app.cache.clone();
     let listener = TcpListener::bind(address).await?;
     println!("listening on http://{}", listener.local_addr()?);

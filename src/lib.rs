@@ -196,3 +196,7 @@ struct Readme;
 #[cfg(all(doctest, feature = "encryption"))]
 #[doc = include_str!("../docs/security.md")]
 struct Security;
+
+#[cfg(all(doctest, feature = "advisor", feature = "metrics"))]
+#[doc = include_str!("../docs/metrics.md")]
+struct Metrics;

@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 
 use super::servers::Server;
 
+mod otlp;
 mod service;
 
 /// A `cargo` that is called as by a user without variables of the cache.
@@ -26,6 +27,17 @@ fn built(example: &str) -> PathBuf {
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
     let this = std::env::current_exe().unwrap();
     this.ancestors().nth(2).unwrap().join("examples").join(example)
+}
+
+/// Builds the program of an example that is a package of its own. Where it is.
+fn built_bin(package: &str, bin: &str) -> PathBuf {
+    let mut build = cargo("build", ["--package", package, "--bin", bin]);
+    let output = build.args(["--message-format", "json"]).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let messages = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let mut programs = messages.filter_map(|message| Some(message["executable"].as_str()?.into()));
+    programs.next_back().unwrap()
 }
 
 /// Runs an example; the lines that it prints.

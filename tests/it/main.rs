@@ -13,6 +13,7 @@ mod clocks;
 mod codecs;
 mod compile_fail;
 mod conformance;
+mod dashboards;
 mod domains;
 mod elsewhere;
 mod encryption;

@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use ureq::Agent;
 
 use super::super::servers::{Server, wait_until};
-use super::cargo;
+use super::built_bin;
 
 /// A process of the service, which is killed when dropped.
 struct Service {
@@ -24,15 +24,7 @@ struct Service {
 type Answer = (u16, Option<String>, String);
 
 fn program() -> PathBuf {
-    static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| {
-        let mut build = cargo("build", ["--package", "cachekit-axum-example", "--bin", "axum_service"]);
-        let output = build.args(["--message-format", "json"]).output().unwrap();
-        assert!(output.status.success(), "{output:?}");
-        let text = String::from_utf8(output.stdout).unwrap();
-        let messages = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
-        let mut programs = messages.filter_map(|message| Some(message["executable"].as_str()?.into()));
-        programs.next_back().unwrap()
-    });
+    static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| built_bin("cachekit-axum-example", "axum_service"));
     PROGRAM.clone()
 }
 
@@ -134,4 +126,27 @@ fn service_goes_on_without_its_redis() {
     let (status, _, body) = service.get("/health");
     assert_eq!(status, 200);
     assert!(body.starts_with("backend down: "), "{body}");
+}
+
+#[test]
+fn prometheus_scrapes_the_numbers_of_this_moment() {
+    let server = Server::start();
+    let service = Service::start(&server.url());
+    assert_eq!(
+        ["/users/42", "/users/42", "/users/42/orders"].map(|path| service.x_cache(path)),
+        ["miss", "hit", "miss"]
+    );
+    let (status, _, scrape) = service.get("/metrics");
+    assert_eq!(status, 200);
+    for line in [
+        r#"cachekit_calls_total{namespace="service",domain="users",outcome="l1_hit"} 1"#,
+        r#"cachekit_calls_total{namespace="service",domain="users",outcome="computed"} 1"#,
+        r#"cachekit_calls_total{namespace="service",domain="orders",outcome="computed"} 1"#,
+        r#"cachekit_computation_seconds_count{namespace="service",domain="orders",result="ok"} 1"#,
+        r#"cachekit_misses_total{namespace="service",domain="users",reason="new"} 1"#,
+        r#"cachekit_breaker_state{namespace="service",domain="",backend="redis",part="0"} 0"#,
+    ] {
+        assert!(scrape.lines().any(|other| other == line), "{line} in {scrape}");
+    }
+    assert!(!scrape.contains("user:42"), "{scrape}");
 }
