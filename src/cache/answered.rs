@@ -152,10 +152,14 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         if let Some(l1) = &self.tiers.local.l1 {
             l1.note_read(key.hash64());
         }
+        let timer = self.timer(key.hash64());
         let found = match options.skip_l1_read {
             true => None,
             false => self.tiers.look_tagged::<T>(&key, Lead::is_drawn, &why).await,
         };
+        if let Some((meters, begun)) = timer {
+            meters.looked(self.clock.precise().saturating_sub(begun));
+        }
         let options = Options { early: found.as_ref().is_some_and(|found| found.age == Age::Early), ..options };
         let is_answer = |found: &Found<T>| match found.age {
             Age::Fresh => true,

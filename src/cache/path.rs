@@ -177,6 +177,12 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         })
     }
 
+    /// What notes how long a look in L1 takes, and when it began, if it is one that is timed.
+    pub(super) fn timer(&self, hash: u64) -> Option<(&Meters, Duration)> {
+        let meters = self.observers.meters().filter(|_| Meters::is_sampled(hash, self.clock.ticks()))?;
+        Some((meters, self.clock.precise()))
+    }
+
     /// Takes note of how long a look in L1 takes. Apart, so that the others do not pay for it.
     #[cold]
     #[inline(never)]
