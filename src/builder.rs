@@ -5,12 +5,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::backends::{AnyBackend, Backend, NoBackend};
-use crate::cache::{Cache, Parts};
+use crate::cache::{About, Cache, Parts};
 use crate::clock::{self, Clock};
 #[cfg(feature = "encryption")]
 use crate::codec::Keyring;
 use crate::codec::{Codec, Compressed, Postcard};
-use crate::config::{Environment, Grace, Secrets, Settings, Setup};
+use crate::config::{Decided, Environment, Grace, Secrets, Settings, Setup};
 use crate::error::Error;
 use crate::event::{Event, Observer};
 use crate::intent::{Preset, Production};
@@ -250,7 +250,8 @@ impl<B: Backend, C: Codec, P: Preset> CacheBuilder<B, C, P> {
         let environment = environment.as_ref();
         let mut problems = environment.map(|environment| environment.problems.clone()).unwrap_or_default();
         let from_environment = environment.map(|environment| environment.settings.clone()).unwrap_or_default();
-        let settings = explicit.clone().or(from_environment).or(self.preset.settings());
+        let mut decided = Decided::new(&explicit, &from_environment, &self.preset.settings());
+        let settings = decided.settings.clone();
         let mut policy = settings.decide(&mut problems);
         let is_named = namespace.is_some();
         let mut namespace = Namespace::new(namespace.as_deref().unwrap_or("default"));
@@ -265,8 +266,9 @@ impl<B: Backend, C: Codec, P: Preset> CacheBuilder<B, C, P> {
         if let (Ok(namespace), true) = (&mut namespace, policy.hashed_keys) {
             namespace.hide_names(names.get().cloned());
         }
+        let is_named_bus = bus.is_some();
         let bus = bus.and_then(|bus| bus::resolve(bus, namespace.as_ref().ok()?, &mut problems));
-        let (mut hint, mut missing) = (None, None);
+        let (mut hint, mut missing, mut has_own_bus) = (None, None, false);
         let choose = || {
             let chosen = (self.source)(environment)?;
             hint = chosen.hint;
@@ -277,8 +279,9 @@ impl<B: Backend, C: Codec, P: Preset> CacheBuilder<B, C, P> {
         if let Ok(Some(backend)) = &backend {
             let can = backend.capabilities();
             fittings::suit(&mut policy, &settings, can);
-            let own_bus = || namespace.as_ref().is_ok_and(|namespace| backend.bus(&namespace.bus()).is_some());
-            let has_bus = bus.is_some() || own_bus();
+            fittings::note(&mut decided, &policy);
+            has_own_bus = namespace.as_ref().is_ok_and(|namespace| backend.bus(&namespace.bus()).is_some());
+            let has_bus = bus.is_some() || has_own_bus;
             check::capabilities(&explicit, &policy, can, has_bus, &mut problems);
             missing = check::missing(&policy, can, has_bus);
         }
@@ -290,18 +293,26 @@ impl<B: Backend, C: Codec, P: Preset> CacheBuilder<B, C, P> {
             }
         };
         let can = backend.as_ref().map(Backend::capabilities);
+        let stack = fittings::stack(&codec, &policy);
         let has_idle_key = has_key && !<P::Codec<C> as Codec>::CONFIDENTIAL;
         let mut warnings = fittings::warnings(environment, &policy, can, has_idle_key);
         warnings.extend(missing);
         if let Some(can) = can
             && let Some(store) = can.store
         {
-            let stack = fittings::stack(&codec, &policy);
-            let resident = Resident { is_named, stack, life: observers.life() };
+            let resident = Resident { is_named, stack: stack.clone(), life: observers.life() };
             warnings.extend(neighbours::meet(can.name, store, namespace.root(), resident));
         }
         warnings.iter().for_each(|message| observers.tell(Event::Warning { message }));
-        Ok(Cache::assemble(Parts { namespace, policy, clock, observers, backend, hint, bus, codec }))
+        let about = About {
+            intent: format!("{:?}", self.preset),
+            backend: can.map_or("none", |can| can.name),
+            address: backend.as_ref().and_then(Backend::address),
+            codec: stack,
+            bus: fittings::bus(&policy, is_named_bus, has_own_bus),
+            decided,
+        };
+        Ok(Cache::assemble(Parts { namespace, policy, clock, observers, backend, hint, bus, codec, about }))
     }
 
     fn with_source<B2>(self, source: Source<B2>) -> CacheBuilder<B2, C, P> {

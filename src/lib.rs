@@ -118,6 +118,7 @@ pub mod codec;
 mod config;
 mod error;
 mod event;
+mod finding;
 mod flight;
 mod frame;
 #[cfg(all(
@@ -157,7 +158,7 @@ mod warnings;
 
 #[doc(no_inline)]
 pub use self::intent as Intent;
-pub use crate::backends::{Backend, Capabilities, Lease, LeaseToken};
+pub use crate::backends::{Backend, Capabilities, Cursor, Lease, LeaseToken, Page};
 pub use crate::builder::CacheBuilder;
 pub use crate::bus::{AnyBus, Batch, Bus, Position};
 pub use crate::cache::{
@@ -169,14 +170,15 @@ pub use crate::clock::{Clock, SystemClock};
 pub use crate::codec::Codec;
 pub use crate::config::{
     AdaptiveTimeout, ApiUrl, Backpressure, Breaker, CachekitIoSettings, Credentials, Environment, FileLimits,
-    FileSettings, Grace, Leases, LogLevel, MemcachedSettings, Overload, Policy, RedisSettings, RedisUrl, Secret,
-    Settings, Tracing,
+    FileSettings, Grace, Leases, LogLevel, MemcachedSettings, Overload, Policy, RedisSettings, RedisUrl, Report, ReportRow, Secret,
+    SettingRow, Settings, Source, Tracing, VariableRow,
 };
 pub use crate::error::{ComputeError, Error, ErrorKind, WithSources};
 pub use crate::event::{
     BreakerState, Effect, Event, Failure, MissReason, Observer, Operation, Origin, Outcome, Refusal, Scope, Staleness,
     Stats, Tier, Unreadable,
 };
+pub use crate::finding::{Finding, Severity};
 pub use crate::flight::Context;
 pub use crate::key::{FromKey, IntoKey, Key, KeyPart, KeyWriter, PartWriter};
 pub use crate::ledger::{Forgotten, Order};

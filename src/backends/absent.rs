@@ -5,9 +5,10 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::none::without_values;
-use super::{Backend, Capabilities, Lease, LeaseToken};
+use super::{Backend, Capabilities, Cursor, Lease, LeaseToken, Page};
 use crate::bus::AnyBus;
 use crate::error::Error;
+use crate::finding::Finding;
 use crate::key::Key;
 use crate::ledger::{Forgotten, Order};
 

@@ -7,10 +7,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{Backend, Capabilities, Lease, LeaseToken};
+use super::{Backend, Capabilities, Cursor, Lease, LeaseToken, Page};
 use crate::bus::AnyBus;
 use crate::config::{Environment, Selection, error};
 use crate::error::{Error, ErrorKind};
+use crate::finding::Finding;
 use crate::key::Key;
 use crate::ledger::{Forgotten, Order};
 
@@ -186,6 +187,9 @@ trait Erased: fmt::Debug + Send + Sync {
     async fn erased_release(&self, key: &Key, token: LeaseToken) -> Result<(), Error>;
     async fn erased_ping(&self) -> Result<(), Error>;
     fn erased_bus(&self, name: &Key) -> Option<AnyBus>;
+    fn erased_address(&self) -> Option<String>;
+    async fn erased_diagnose(&self, probe: &Key) -> Vec<Finding>;
+    async fn erased_scan(&self, prefix: &str, after: Option<Cursor>, count: usize) -> Result<Page, Error>;
 }
 
 #[async_trait]
@@ -244,6 +248,15 @@ impl<B: Backend> Erased for B {
     fn erased_bus(&self, name: &Key) -> Option<AnyBus> {
         self.bus(name)
     }
+    fn erased_address(&self) -> Option<String> {
+        self.address()
+    }
+    async fn erased_diagnose(&self, probe: &Key) -> Vec<Finding> {
+        self.diagnose(probe).await
+    }
+    async fn erased_scan(&self, prefix: &str, after: Option<Cursor>, count: usize) -> Result<Page, Error> {
+        self.scan(prefix, after, count).await
+    }
 }
 
 #[deny(clippy::missing_trait_methods)]
@@ -296,5 +309,17 @@ impl Backend for AnyBackend {
     }
     fn bus(&self, name: &Key) -> Option<AnyBus> {
         self.0.as_ref()?.erased_bus(name)
+    }
+    fn address(&self) -> Option<String> {
+        self.0.as_ref()?.erased_address()
+    }
+    async fn diagnose(&self, probe: &Key) -> Vec<Finding> {
+        match &self.0 {
+            Some(backend) => backend.erased_diagnose(probe).await,
+            None => Vec::new(),
+        }
+    }
+    async fn scan(&self, prefix: &str, after: Option<Cursor>, count: usize) -> Result<Page, Error> {
+        self.inner()?.erased_scan(prefix, after, count).await
     }
 }

@@ -1,7 +1,8 @@
 //! Backends: where entries live beyond this process.
 //!
 //! A backend keeps bytes under a key for a while and knows nothing of values, codecs or freshness: dates travel
-//! inside the bytes. Everything a wrapper could silently get wrong is required; there are no default methods.
+//! inside the bytes. Everything a wrapper could silently get wrong is required; only what people ask for, and no cache,
+//! has a default.
 
 use std::fmt;
 use std::future::Future;
@@ -13,7 +14,8 @@ use bytes::Bytes;
 
 use crate::bus::AnyBus;
 use crate::config::LONGEST;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
+use crate::finding::Finding;
 use crate::key::Key;
 use crate::ledger::{Forgotten, Order};
 use crate::random;
@@ -204,6 +206,85 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     /// The bus of this name that goes with the entries, if the backend has one: all processes over the same entries
     /// that ask for the same name hear one another. Does no I/O.
     fn bus(&self, name: &Key) -> Option<AnyBus>;
+
+    /// Where the entries are, for people: a host and port, a directory. Never a user, a password or a key. By default
+    /// nobody knows. Does no I/O.
+    fn address(&self) -> Option<String> {
+        None
+    }
+
+    /// Finds out what is odd about the backend, as far as it can be asked: what it is, how full, what it does not let this
+    /// client do. `probe` names a key that is nobody else's; what is stored there is removed again. No cache calls it.
+    ///
+    /// By default it is [`diagnose_by_use`]: whether it answers, and reads.
+    fn diagnose(&self, probe: &Key) -> impl Future<Output = Vec<Finding>> + Send {
+        diagnose_by_use(self, probe)
+    }
+
+    /// Lists keys whose text begins with `prefix`: some, about `count` of them, and where to go on. `after` is where an
+    /// earlier page ended. Keys that come or go meanwhile may be in no page, or in two. No cache calls it.
+    ///
+    /// # Errors
+    /// By default, [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported): many a store cannot list what it holds.
+    fn scan(
+        &self,
+        prefix: &str,
+        after: Option<Cursor>,
+        count: usize,
+    ) -> impl Future<Output = Result<Page, Error>> + Send {
+        let _ = (prefix, after, count);
+        let name = self.capabilities().name;
+        async move { Err(cannot_list(name)) }
+    }
+}
+
+/// What a backend says that cannot list its keys.
+pub(crate) fn cannot_list(name: &str) -> Error {
+    let message = format!("the {name} backend cannot list its keys: name a key, or use a backend that can, such as Redis");
+    Error::new(ErrorKind::Unsupported, message)
+}
+
+/// Whether a backend answers and reads: what [`Backend::diagnose`] finds by default.
+pub async fn diagnose_by_use<B: Backend + ?Sized>(backend: &B, probe: &Key) -> Vec<Finding> {
+    let tried = match backend.ping().await {
+        Ok(()) => backend.get(probe).await.map(drop),
+        failed => failed,
+    };
+    let follows = "nothing is read from the backend or stored there, and L1 goes on alone";
+    tried.err().map(|error| Finding::of_error(&error).follows(follows)).into_iter().collect()
+}
+
+/// Some keys of a backend, and where the next come.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Page {
+    /// Their names. There may be none though others follow.
+    pub keys: Vec<Key>,
+    /// Where the next ones come; `None` behind the last.
+    pub next: Option<Cursor>,
+}
+
+impl Page {
+    /// These keys, and what follows.
+    pub fn new(keys: Vec<Key>, next: Option<Cursor>) -> Self {
+        Self { keys, next }
+    }
+}
+
+/// A place among the keys of a backend, as that numbers them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Cursor(u128);
+
+impl Cursor {
+    /// The place of this number.
+    pub fn new(number: u128) -> Self {
+        Self(number)
+    }
+
+    /// Its number.
+    pub fn as_u128(self) -> u128 {
+        self.0
+    }
 }
 
 /// What a backend can do, and its limits.

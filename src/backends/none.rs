@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Backend, Capabilities, Lease, LeaseToken};
+use super::{Backend, Capabilities, Cursor, Lease, LeaseToken, Page};
 use crate::bus::AnyBus;
 use crate::error::Error;
+use crate::finding::Finding;
 use crate::key::Key;
 use crate::ledger::{Forgotten, Order};
 
@@ -76,6 +77,15 @@ macro_rules! without_values {
                 match *self {}
             }
             fn bus(&self, _: &Key) -> Option<AnyBus> {
+                match *self {}
+            }
+            fn address(&self) -> Option<String> {
+                match *self {}
+            }
+            async fn diagnose(&self, _: &Key) -> Vec<Finding> {
+                match *self {}
+            }
+            async fn scan(&self, _: &str, _: Option<Cursor>, _: usize) -> Result<Page, Error> {
                 match *self {}
             }
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::backends::Capabilities;
 use crate::codec::Codec;
-use crate::config::{Alarm, Environment, Policy, Secrets, Settings, Setup, Tracing};
+use crate::config::{Alarm, Decided, Environment, Policy, Secrets, Settings, Setup, Source, Tracing};
 
 #[cfg(feature = "tracing")]
 use crate::event::TracingObserver;
@@ -46,6 +46,28 @@ pub(super) fn suit(policy: &mut Policy, settings: &Settings, can: Capabilities) 
         bounds.max_concurrent = settings.max_concurrent.unwrap_or(can.concurrency).max(1);
         // Flights have a bound of their own.
         bounds.queue = settings.max_queued.unwrap_or(bounds.queue.max(policy.max_flights));
+    }
+}
+
+/// Notes what the backend decided, for reports.
+pub(super) fn note(decided: &mut Decided, policy: &Policy) {
+    let Decided { settings, sources } = decided;
+    if settings.operation_timeout.is_none() {
+        (settings.operation_timeout, sources.operation_timeout) = (Some(policy.operation_timeout), Source::Backend);
+    }
+    let Some(bounds) = &policy.backpressure else { return };
+    if settings.max_concurrent.is_none() {
+        (settings.max_concurrent, sources.max_concurrent) = (Some(bounds.max_concurrent), Source::Backend);
+    }
+    settings.max_queued = settings.max_queued.or(Some(bounds.queue));
+}
+
+/// By what other processes are told of changes.
+pub(super) fn bus(policy: &Policy, is_named: bool, has_own: bool) -> &'static str {
+    match policy.invalidation {
+        true if is_named => "code",
+        true if has_own => "backend",
+        _ => "none",
     }
 }
 

@@ -47,6 +47,7 @@ mod path;
 mod previous;
 mod publish;
 mod queue;
+mod report;
 mod retry;
 mod run;
 mod set;
@@ -78,6 +79,7 @@ pub use self::health::Health;
 #[cfg(feature = "metrics")]
 pub use self::metrics::{METRICS, Metric, MetricKind};
 pub use self::previous::{Previous, Revalidated};
+pub(crate) use self::report::About;
 pub(crate) use self::warm::BATCH as WARM_BATCH;
 
 /// A two-tier cache: process memory, then `B`, then your closure, once.
@@ -143,6 +145,7 @@ pub(crate) struct Shared<B: Backend> {
     tasks: Arc<Tasks>,
     #[cfg(feature = "metrics")]
     metered: metrics::Metered,
+    about: Arc<About>,
 }
 
 /// What a builder decided.
@@ -157,6 +160,7 @@ pub(crate) struct Parts<B, C> {
     /// What takes the place of the backend's own bus.
     pub(crate) bus: Option<AnyBus>,
     pub(crate) codec: C,
+    pub(crate) about: About,
 }
 
 #[expect(
@@ -165,7 +169,7 @@ pub(crate) struct Parts<B, C> {
 )]
 impl<B: Backend, C: Codec> Cache<B, C> {
     pub(crate) fn assemble(parts: Parts<B, C>) -> Self {
-        let Parts { namespace, policy, clock, observers, backend, hint, bus: foreign, codec } = parts;
+        let Parts { namespace, policy, clock, observers, backend, hint, bus: foreign, codec, about } = parts;
         let guard = backend.map(|backend| Guard::new(backend, hint, &policy, Arc::clone(&clock), observers.clone()));
         let root = namespace.root();
         let name = namespace.bus();
@@ -182,7 +186,7 @@ impl<B: Backend, C: Codec> Cache<B, C> {
         let bus = foreign.or_else(own);
         let publisher = bus.is_some().then(|| BusPublisher::new(&policy, Arc::clone(&clock), observers.clone()));
         let belief = Belief::of(policy.max_staleness, bus.is_some());
-        let tasks = Arc::default();
+        let (tasks, about) = (Arc::default(), Arc::new(about));
         let local = Local::new(&policy, belief, &tasks, &clock);
         let subscription = bus.map(|bus| {
             let (local, clock) = (Arc::clone(&local), Arc::clone(&clock));
@@ -216,6 +220,7 @@ impl<B: Backend, C: Codec> Cache<B, C> {
             observers: observers.clone(),
             domains: Domains::default(),
             tasks,
+            about,
             l2: Arc::clone(&l2),
             #[cfg(feature = "metrics")]
             metered,
@@ -463,10 +468,18 @@ impl<B: Backend, C: Codec> Clone for Cache<B, C> {
     }
 }
 
+/// Short: namespace, backend and codecs. `{:#?}` also shows what is going on inside.
 impl<B: Backend, C: Codec> fmt::Debug for Cache<B, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let inner = &*self.inner;
-        f.debug_struct("Cache")
+        let About { backend, codec, .. } = &*inner.shared.about;
+        let is_short = !f.alternate();
+        let mut short = f.debug_struct("Cache");
+        short.field("namespace", &inner.name()).field("backend", backend).field("codec", codec);
+        if is_short {
+            return short.finish_non_exhaustive();
+        }
+        short
             .field("l1", &inner.tiers.local.l1)
             .field("l2", &inner.tiers.l2.guard)
             .field("flights", &inner.shared.flights.len())
@@ -486,6 +499,11 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     fn traced(&self) -> Traced<'_> {
         let domain = self.domain.as_deref().unwrap_or_default();
         Traced { is_on: self.observers.traces(), namespace: self.namespace.name(), domain }
+    }
+
+    /// The namespace, as it stands in keys.
+    fn name(&self) -> &str {
+        self.namespace.name()
     }
 
     /// Tells caches apart; the tenants and domains of one are one.

@@ -19,6 +19,7 @@ use super::secret::{MasterKey, Secrets};
 use super::select::Selection;
 use super::settings::Settings;
 use super::variables::{Variables, is_own};
+use crate::finding::Finding;
 use crate::warnings::Told;
 
 /// Everything the `CACHEKIT_*` variables and their few relatives say.
@@ -70,6 +71,8 @@ pub struct Environment {
     /// A file that cannot be read is an error of `build` if `CACHEKIT_CA_BUNDLE` names it, or `REQUESTS_CA_BUNDLE` and
     /// the backend speaks TLS. Such an `SSL_CERT_FILE` is passed over, as OpenSSL does.
     pub ca_bundle: Option<PathBuf>,
+    /// The variables that are set, by name.
+    set: Vec<&'static str>,
     /// Every rule broken, in the order of the variables' groups; `selected` is not among them.
     pub(crate) problems: Vec<Problem>,
     /// Variables that look like ours and are not, and others' variables that mean nothing here.
@@ -140,6 +143,7 @@ impl Environment {
             file: FileSettings::read(&vars, &mut problems),
             memcached: MemcachedSettings::read(&vars, &mut problems),
             selected,
+            set: vars.set(),
             problems: Vec::new(),
             warnings: lookalike::warnings(others),
             told: Told::default(),
@@ -170,6 +174,32 @@ impl Environment {
     /// ```
     pub fn warnings(&self) -> &[String] {
         &self.warnings
+    }
+
+    /// The names of the variables that are set and not empty, in the order of [`table`](Self::table).
+    ///
+    /// # Examples
+    /// ```
+    /// use cachekit::Environment;
+    /// let environment = Environment::from_vars([("CACHEKIT_DEFAULT_TTL", "60"), ("HOME", "/root"), ("LOG_LEVEL", "")]);
+    /// assert_eq!(environment.set_variables(), ["CACHEKIT_DEFAULT_TTL"]);
+    /// ```
+    pub fn set_variables(&self) -> &[&'static str] {
+        &self.set
+    }
+
+    /// Everything that is wrong or odd about these variables: errors for what `build` refuses, warnings for the rest.
+    pub fn findings(&self) -> Vec<Finding> {
+        let problems = self.problems.iter().chain(self.selected.as_ref().err());
+        let errors = problems.map(|problem| {
+            Finding::error(format!("{}: {}", problem.name, problem.rule), problem.fix.clone())
+                .follows("no cache can be built from this environment")
+        });
+        let warnings = self.warnings.iter().map(|warning| match warning.rsplit_once("; ").or_else(|| warning.split_once(": ")) {
+            Some((found, fix)) => Finding::warning(found.to_owned(), fix.to_owned()),
+            None => Finding::warning(warning.clone(), "see the table of variables"),
+        });
+        errors.chain(warnings).collect()
     }
 }
 

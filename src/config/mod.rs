@@ -11,6 +11,8 @@ mod parse;
 mod policy;
 mod problem;
 mod redis;
+mod report;
+mod rows;
 mod rules;
 mod secret;
 mod select;
@@ -33,6 +35,9 @@ pub(crate) use self::problem::{Fault, Problem, error};
 pub use self::redis::{Credentials, RedisSettings, RedisUrl};
 #[cfg(any(feature = "redis", test))]
 pub(crate) use self::redis::{Host, Login, Provider, Topology};
+pub use self::report::{Report, ReportRow, Source};
+pub(crate) use self::rows::Decided;
+pub use self::rows::{SettingRow, VariableRow};
 pub(crate) use self::rules::share;
 #[cfg(feature = "encryption")]
 pub(crate) use self::secret::MasterKey;

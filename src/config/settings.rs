@@ -12,7 +12,7 @@ use super::variables::Variables;
 use super::{parse, rules};
 
 /// A bound of what is counted, below what a semaphore takes.
-const MANY: usize = 1_000_000;
+pub(super) const MANY: usize = 1_000_000;
 
 macro_rules! settings {
     ($(

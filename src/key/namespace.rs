@@ -70,14 +70,23 @@ impl Namespace {
         Self { head: head.into(), names: self.names.clone(), ..*self }
     }
 
-    /// Its name, as keys begin with it.
+    /// The name of what the cache keeps for the whole namespace. Its reserved names hold two `:`, as no user key does.
+    pub(crate) fn root(&self) -> Key {
+        Key::from_text(&self.head[..self.root])
+    }
+
+    /// The namespace itself, escaped.
     pub(crate) fn name(&self) -> &str {
         self.head[..self.root].trim_end_matches(':')
     }
 
-    /// The name of what the cache keeps for the whole namespace. Its reserved names hold two `:`, as no user key does.
-    pub(crate) fn root(&self) -> Key {
-        Key::from_text(&self.head[..self.root])
+    /// What all keys of this cache begin with, of its tenant and domain if it is one's. Where names are hidden, that of the
+    /// namespace and the mark of hashes.
+    pub(crate) fn prefix(&self) -> String {
+        match self.names {
+            Names::Shown => self.head.to_string(),
+            _ => format!("{}#", &self.head[..self.root]),
+        }
     }
 
     /// The name of the bus of all caches of this namespace.

@@ -20,10 +20,11 @@ use self::request::{Answer, Request, Verb};
 use self::service::Service;
 use self::workers::Workers;
 use super::late::{self, LONG};
-use super::{Backend, Capabilities, Lease, LeaseToken, forget_by_set};
+use super::{Backend, Capabilities, Cursor, Lease, LeaseToken, Page, cannot_list, diagnose_by_use, forget_by_set};
 use crate::bus::AnyBus;
 use crate::config::{CachekitIoSettings, LONGEST};
 use crate::error::Error;
+use crate::finding::Finding;
 use crate::key::Key;
 use crate::ledger::{Forgotten, Order};
 
@@ -324,6 +325,18 @@ impl Backend for CachekitIo {
 
     fn bus(&self, _: &Key) -> Option<AnyBus> {
         None
+    }
+
+    fn address(&self) -> Option<String> {
+        Some(self.shared.calls.service().place().to_owned())
+    }
+
+    async fn diagnose(&self, probe: &Key) -> Vec<Finding> {
+        diagnose_by_use(self, probe).await
+    }
+
+    async fn scan(&self, _: &str, _: Option<Cursor>, _: usize) -> Result<Page, Error> {
+        Err(cannot_list("cachekitio"))
     }
 }
 

@@ -33,6 +33,20 @@ struct Entry {
     length: u64,
 }
 
+/// Counts the entries of `directory`, and changes nothing there.
+pub(super) fn count(directory: &Path) -> io::Result<Totals> {
+    let mut totals = Totals::default();
+    for item in fs::read_dir(directory)? {
+        let item = item?;
+        if let Some(Role::Entry(_)) = Role::of(&item.file_name())
+            && let Some(metadata) = present(item.metadata())?.filter(Metadata::is_file)
+        {
+            totals.add(metadata.len());
+        }
+    }
+    Ok(totals)
+}
+
 impl Census {
     /// Counts the files of `directory`, and removes ended leases and temporary files older than a minute.
     ///

@@ -16,14 +16,16 @@ use tokio::sync::Semaphore;
 use self::dir::Dir;
 use self::name::Name;
 use self::store::Store;
-use super::{Backend, Capabilities, Lease, LeaseToken, forget_by_leases, late};
+use super::{Backend, Capabilities, Cursor, Lease, LeaseToken, Page, cannot_list, forget_by_leases, late};
 use crate::bus::AnyBus;
 use crate::clock::{Clock, SystemClock};
 use crate::config::FileLimits;
 use crate::error::{Error, ErrorKind};
+use crate::finding::Finding;
 use crate::key::Key;
 use crate::ledger::{Forgotten, Order};
 
+mod diagnose;
 mod dir;
 mod entry;
 mod error;
@@ -259,6 +261,20 @@ impl Backend for File {
 
     fn bus(&self, _: &Key) -> Option<AnyBus> {
         None
+    }
+
+    fn address(&self) -> Option<String> {
+        Some(self.store.dir.path().display().to_string())
+    }
+
+    async fn diagnose(&self, _: &Key) -> Vec<Finding> {
+        let found = self.read(|store| Ok(diagnose::findings(store))).await;
+        found.unwrap_or_else(|error| vec![Finding::of_error(&error).follows("no entry is read from files or stored there")])
+    }
+
+    async fn scan(&self, _: &str, _: Option<Cursor>, _: usize) -> Result<Page, Error> {
+        // Files are named by hashes of keys.
+        Err(cannot_list("file"))
     }
 }
 

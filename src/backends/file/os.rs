@@ -3,7 +3,9 @@
 //! Elsewhere than on Unix there are no modes, owners and inode numbers to look at: the rules that need them hold on
 //! Unix only.
 
-pub(super) use self::imp::{create_dir, intruders, no_follow, out_of_handles, private, same_file, same_rights};
+pub(super) use self::imp::{
+    create_dir, free_bytes, intruders, is_remote, no_follow, out_of_handles, private, same_file, same_rights,
+};
 
 #[cfg(unix)]
 mod imp {
@@ -51,6 +53,24 @@ mod imp {
         (a.uid(), a.mode()) == (b.uid(), b.mode())
     }
 
+    /// How many bytes this user can still write to the disk of a directory.
+    pub(in super::super) fn free_bytes(directory: &Path) -> Option<u64> {
+        let found = rustix::fs::statvfs(directory).ok()?;
+        Some(found.f_bavail.saturating_mul(found.f_frsize))
+    }
+
+    /// Whether a directory lies on a file system of another machine, as far as that is known: NFS, SMB, CIFS.
+    #[cfg(target_os = "linux")]
+    pub(in super::super) fn is_remote(directory: &Path) -> bool {
+        let kind = rustix::fs::statfs(directory).map(|found| found.f_type as u64 & 0xffff_ffff);
+        matches!(kind, Ok(0x6969 | 0x517b | 0xff53_4d42 | 0xfe53_4d42))
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub(in super::super) fn is_remote(_: &Path) -> bool {
+        false
+    }
+
     pub(in super::super) fn out_of_handles(error: &io::Error) -> bool {
         Errno::from_io_error(error).is_some_and(|errno| matches!(errno, Errno::MFILE | Errno::NFILE))
     }
@@ -72,6 +92,14 @@ mod imp {
 
     pub(in super::super) fn create_dir(path: &Path) -> io::Result<()> {
         fs::create_dir_all(path)
+    }
+
+    pub(in super::super) fn free_bytes(_: &Path) -> Option<u64> {
+        None
+    }
+
+    pub(in super::super) fn is_remote(_: &Path) -> bool {
+        false
     }
 
     pub(in super::super) fn intruders(_: &Metadata) -> Option<&'static str> {

@@ -15,16 +15,18 @@ use memcache::exp::{Delete, Get, GetResult, Meta, Op, OpResult, Set};
 use self::error::strange;
 use self::fleet::{Fleet, Route, Sought};
 use super::late::{self, LONG};
-use super::{Backend, Capabilities, Lease, LeaseToken, forget_by_leases, join};
+use super::{Backend, Capabilities, Cursor, Lease, LeaseToken, Page, cannot_list, forget_by_leases, join};
 use crate::bus::AnyBus;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{LONGEST, MemcachedSettings};
 use crate::error::{Error, ErrorKind};
+use crate::finding::Finding;
 use crate::key::Key;
 use crate::ledger::{Forgotten, Order};
 
 mod batch;
 mod connection;
+mod diagnose;
 mod error;
 mod fleet;
 #[cfg(any(test, fuzzing))]
@@ -356,6 +358,21 @@ impl Backend for Memcached {
 
     fn bus(&self, _: &Key) -> Option<AnyBus> {
         None
+    }
+
+    fn address(&self) -> Option<String> {
+        Some(self.shared.fleet.servers().map(server::Server::place).collect::<Vec<_>>().join(", "))
+    }
+
+    async fn diagnose(&self, _: &Key) -> Vec<Finding> {
+        let largest = self.shared.capabilities.max_value + OVERHEAD;
+        let servers = self.shared.fleet.servers().zip(self.shared.fleet.pings());
+        let all = servers.map(|(server, ping)| diagnose::server(server.place(), largest, ping));
+        join::all(all).await.concat()
+    }
+
+    async fn scan(&self, _: &str, _: Option<Cursor>, _: usize) -> Result<Page, Error> {
+        Err(cannot_list("memcached"))
     }
 }
 

@@ -10,11 +10,12 @@ use bytes::Bytes;
 use lru::LruCache;
 
 use self::bus::{Logs, MemoryBus};
-use super::{Backend, Capabilities, Lease, LeaseToken, longest_lease, waiting};
+use super::{Backend, Capabilities, Cursor, Lease, LeaseToken, Page, longest_lease, waiting};
 use crate::bus::AnyBus;
 use crate::clock::{Clock, SystemClock, millis};
 use crate::config::LONGEST;
 use crate::error::{Error, ErrorKind};
+use crate::finding::Finding;
 use crate::key::Key;
 use crate::ledger::{Forgotten, Order};
 
@@ -292,6 +293,27 @@ impl Backend for Memory {
 
     fn bus(&self, name: &Key) -> Option<AnyBus> {
         Some(AnyBus::new(MemoryBus::new(name.clone(), Arc::clone(&self.logs), Arc::clone(&self.clock))))
+    }
+
+    fn address(&self) -> Option<String> {
+        None
+    }
+
+    async fn diagnose(&self, _: &Key) -> Vec<Finding> {
+        let found = format!("{} items of this process alone, and room for {} bytes", self.len(), self.max_bytes);
+        vec![Finding::note(found)]
+    }
+
+    async fn scan(&self, prefix: &str, after: Option<Cursor>, count: usize) -> Result<Page, Error> {
+        let now = self.clock.ticks();
+        let shelves = self.lock();
+        let living = shelves.items.iter().filter(|(key, item)| now < item.expires && key.as_str().starts_with(prefix));
+        let mut keys: Vec<Key> = living.map(|(key, _)| key.clone()).collect();
+        keys.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
+        let begin = after.map_or(0, |after| usize::try_from(after.as_u128()).unwrap_or(usize::MAX)).min(keys.len());
+        let end = begin.saturating_add(count.max(1)).min(keys.len());
+        let next = (end < keys.len()).then(|| Cursor::new(end as u128));
+        Ok(Page::new(keys.drain(begin..end).collect(), next))
     }
 }
 

@@ -18,11 +18,12 @@ use self::request::{Attempt, Request, Single, SizeClass};
 use self::router::Router;
 use self::sizes::Sizes;
 use self::streams::Streams;
-use super::{Backend, Capabilities, Lease, LeaseToken, late};
+use super::{Backend, Capabilities, Cursor, Lease, LeaseToken, Page, late};
 use crate::bus::AnyBus;
 use crate::clock::millis;
 use crate::config::{LONGEST, RedisSettings};
 use crate::error::{Error, ErrorKind};
+use crate::finding::Finding;
 use crate::key::Key;
 use crate::ledger::{Forgotten, Order};
 
@@ -37,6 +38,7 @@ mod cluster;
 mod commands;
 mod connect;
 mod dedicated;
+mod diagnose;
 mod entries;
 mod error;
 mod followed;
@@ -60,7 +62,9 @@ mod protocol;
 mod pushes;
 mod refusal;
 mod request;
+mod rights;
 mod router;
+mod scan;
 mod scripts;
 #[cfg(feature = "redis-sentinel")]
 mod sentinel;
@@ -438,6 +442,18 @@ impl Backend for Redis {
         } else {
             AnyBus::new(bus::Stream::new(shared, name))
         })
+    }
+
+    fn address(&self) -> Option<String> {
+        Some(self.shared.router.place().to_owned())
+    }
+
+    async fn diagnose(&self, probe: &Key) -> Vec<Finding> {
+        self.shared.diagnose(probe).await
+    }
+
+    async fn scan(&self, prefix: &str, after: Option<Cursor>, count: usize) -> Result<Page, Error> {
+        self.shared.scan(prefix, after, count).await
     }
 }
 

@@ -8,9 +8,9 @@ use redis::RedisError;
 
 use crate::error::{Error, ErrorKind};
 
-const COMMANDS: [&str; 22] = [
-    "ASKING", "CLIENT", "CLUSTER", "DEL", "EVAL", "EVALSHA", "EXEC", "EXISTS", "GET", "INFO", "MGET", "MULTI",
-    "PEXPIRE", "PING", "PTTL", "ROLE", "SELECT", "SET", "UNLINK", "XADD", "XRANGE", "XREAD",
+const COMMANDS: [&str; 26] = [
+    "ASKING", "CLIENT", "CLUSTER", "DEL", "ECHO", "EVAL", "EVALSHA", "EXEC", "EXISTS", "GET", "INFO", "MGET", "MULTI",
+    "PEXPIRE", "PING", "PTTL", "ROLE", "SCAN", "SELECT", "SET", "STRLEN", "UNLINK", "XADD", "XINFO", "XRANGE", "XREAD",
 ];
 
 /// What it means that the server refuses one command, if it does.

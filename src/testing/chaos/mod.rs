@@ -10,11 +10,12 @@ use bytes::Bytes;
 use self::bus::ChaosBus;
 use self::twist::Mischief;
 use super::control::ChaosControl;
-use crate::backends::{Backend, Capabilities, Lease, LeaseToken};
+use crate::backends::{Backend, Capabilities, Cursor, Lease, LeaseToken, Page};
 use crate::bus::AnyBus;
 use crate::clock::{Clock, SystemClock};
 use crate::error::Error;
 use crate::event::Operation;
+use crate::finding::Finding;
 use crate::key::Key;
 use crate::ledger::{Change, Forgotten, Order};
 
@@ -195,5 +196,17 @@ impl<B: Backend> Backend for Chaos<B> {
     fn bus(&self, name: &Key) -> Option<AnyBus> {
         let inner = self.inner.bus(name)?;
         Some(AnyBus::new(ChaosBus { inner, mischief: self.mischief.clone() }))
+    }
+
+    fn address(&self) -> Option<String> {
+        self.inner.address()
+    }
+
+    async fn diagnose(&self, probe: &Key) -> Vec<Finding> {
+        self.inner.diagnose(probe).await
+    }
+
+    async fn scan(&self, prefix: &str, after: Option<Cursor>, count: usize) -> Result<Page, Error> {
+        self.inner.scan(prefix, after, count).await
     }
 }

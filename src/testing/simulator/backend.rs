@@ -11,9 +11,10 @@ use bytes::Bytes;
 use super::bus::SimulatedBus;
 use super::faults::{Fate, Kind, refused, unanswered};
 use super::world::{World, turns};
-use crate::backends::{Backend, Capabilities, Lease, LeaseToken, Memory};
+use crate::backends::{Backend, Capabilities, Cursor, Lease, LeaseToken, Memory, Page};
 use crate::bus::AnyBus;
 use crate::error::{Error, ErrorKind};
+use crate::finding::Finding;
 use crate::key::Key;
 use crate::ledger::{Forgotten, Order};
 use crate::message;
@@ -153,6 +154,18 @@ impl Backend for SimulatedBackend {
 
     fn bus(&self, name: &Key) -> Option<AnyBus> {
         Some(AnyBus::new(SimulatedBus::new(&self.world, (self.slot, self.cache), Arc::clone(&self.source), name)))
+    }
+
+    fn address(&self) -> Option<String> {
+        None
+    }
+
+    async fn diagnose(&self, probe: &Key) -> Vec<Finding> {
+        self.world.memory().diagnose(probe).await
+    }
+
+    async fn scan(&self, prefix: &str, after: Option<Cursor>, count: usize) -> Result<Page, Error> {
+        self.visit(Way::Read, |memory| async move { memory.scan(prefix, after, count).await }).await
     }
 }
 

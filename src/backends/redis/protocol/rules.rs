@@ -143,6 +143,7 @@ impl Rule {
             b"PING" => Self::of(Types::STATUS.or(Types::BULK), Most::SMALL),
             b"INFO" => Self::of(Types::BULK.or(Types::VERBATIM), Most::SMALL),
             b"HELLO" | b"ROLE" | b"SENTINEL" => Self::of(Types::LIST, Most::SMALL),
+            b"SCAN" => Self::of(Types::ARRAY, Most::TABLE),
             b"CLUSTER" => Self::of(Types::ARRAY, Most::TABLE),
             _ => Self::of(Types::ANY, Most::SMALL),
         }

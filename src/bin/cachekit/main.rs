@@ -1,0 +1,2 @@
+//! The command `cachekit`.
+fn main() {}
