@@ -148,6 +148,7 @@ mod seal;
 mod sensitive;
 mod slots;
 mod stack;
+mod stored;
 mod switches;
 mod tasks;
 #[cfg(feature = "testing")]
@@ -162,7 +163,8 @@ pub use crate::backends::{Backend, Capabilities, Cursor, Lease, LeaseToken, Page
 pub use crate::builder::CacheBuilder;
 pub use crate::bus::{AnyBus, Batch, Bus, Position};
 pub use crate::cache::{
-    Cache, Computed, DomainSettings, Entry, Explanation, Fetched, Health, Loaded, Previous, Revalidated,
+    Cache, Computed, DomainSettings, Entry, Explanation, Fetched, Health, Loaded, Notice, Previous, Revalidated, Sample,
+    Told, Watch,
 };
 #[cfg(feature = "metrics")]
 pub use crate::cache::{METRICS, Metric, MetricKind};
@@ -188,6 +190,7 @@ pub use crate::seal::Value;
 #[cfg(feature = "encryption")]
 pub use crate::sensitive::Sensitive;
 pub use crate::sensitive::Storable;
+pub use crate::stored::{Age, Plain, Stored};
 pub use crate::tiers::{EntryState, TierEntry};
 pub use crate::typed::{Loader, LoadingCache, TypedCache, TypedEntry};
 

@@ -52,10 +52,12 @@ mod retry;
 mod run;
 mod set;
 mod store;
+mod stored;
 mod switches;
 #[cfg(feature = "encryption")]
 mod tenant;
 mod warm;
+mod watch;
 
 use self::domain::Domains;
 use self::failures::Failures;
@@ -80,7 +82,9 @@ pub use self::health::Health;
 pub use self::metrics::{METRICS, Metric, MetricKind};
 pub use self::previous::{Previous, Revalidated};
 pub(crate) use self::report::About;
+pub use self::stored::Sample;
 pub(crate) use self::warm::BATCH as WARM_BATCH;
+pub use self::watch::{Notice, Told, Watch};
 
 /// A two-tier cache: process memory, then `B`, then your closure, once.
 ///

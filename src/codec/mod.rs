@@ -38,6 +38,7 @@ mod messagepack;
 mod postcard;
 #[cfg(feature = "encryption")]
 mod scratch;
+mod verbatim;
 mod verify;
 
 pub use self::checked::Checked;
@@ -53,6 +54,7 @@ pub use self::keyring::Keyring;
 #[cfg(feature = "messagepack")]
 pub use self::messagepack::MessagePack;
 pub use self::postcard::Postcard;
+pub(crate) use self::verbatim::{Keys, KnownStack};
 pub(crate) use self::verify::{Trials, Verified};
 
 /// The stack of most caches: compact, compressed where that pays, with a checksum.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::backends::{Backend, Capabilities, LeaseToken, join};
+use crate::backends::{Backend, Capabilities, Cursor, LeaseToken, Page, join};
 use crate::bus::AnyBus;
 use crate::chunks::{self, Manifest, Split};
 use crate::clock::Clock;
@@ -227,6 +227,11 @@ impl<B: Backend> Guard<B> {
     /// Carries an order to forget out. Twice does no harm: each takes a time of its own.
     pub(crate) async fn forget(&self, order: &Order) -> Result<Forgotten, Error> {
         self.run(&order.head(), Operation::Set, || self.backend.forget(order)).await
+    }
+
+    /// Some keys of the backend whose text begins with `prefix`.
+    pub(crate) async fn scan(&self, prefix: &str, after: Option<Cursor>, count: usize) -> Result<Page, Error> {
+        self.backend.scan(prefix, after, count).await
     }
 
     /// How much longer the backend keeps the item under `key`.
