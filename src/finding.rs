@@ -75,6 +75,14 @@ impl Finding {
         self
     }
 
+    /// What a warning of this library says: they end in what to do about it, behind the last semicolon or colon.
+    pub fn of_warning(text: &str) -> Self {
+        match text.rsplit_once("; ").or_else(|| text.rsplit_once(": ")) {
+            Some((found, fix)) => Self::warning(found.to_owned(), fix.to_owned()),
+            None => Self::warning(text.to_owned(), ""),
+        }
+    }
+
     /// What a failure says: this library's messages end in what to do about it, behind the last colon.
     pub fn of_error(error: &Error) -> Self {
         let text = error.to_string();

@@ -172,8 +172,8 @@ pub use crate::clock::{Clock, SystemClock};
 pub use crate::codec::Codec;
 pub use crate::config::{
     AdaptiveTimeout, ApiUrl, Backpressure, Breaker, CachekitIoSettings, Credentials, Environment, FileLimits,
-    FileSettings, Grace, Leases, LogLevel, MemcachedSettings, Overload, Policy, RedisSettings, RedisUrl, Report, ReportRow, Secret,
-    SettingRow, Settings, Source, Tracing, VariableRow,
+    FileSettings, Grace, Leases, LogLevel, MemcachedSettings, Overload, Policy, RedisSettings, RedisUrl, Report,
+    ReportRow, Secret, SettingRow, Settings, Source, Tracing, VariableRow,
 };
 pub use crate::error::{ComputeError, Error, ErrorKind, WithSources};
 pub use crate::event::{

@@ -188,7 +188,16 @@ mod tests {
         for key in ["users:1", "users:eu/1", "users:+orders:1", "users:@t:+orders:1", "users:#00ff", "users:a~b"] {
             assert!(is_entry("users", key), "{key}");
         }
-        for key in ["users:1:lock", "users:1:chunk:0", "users::bus", "users::{ledger-a}:1", "users:", "other:1", "{users:1}:lock", "users:+orders:"] {
+        for key in [
+            "users:1:lock",
+            "users:1:chunk:0",
+            "users::bus",
+            "users::{ledger-a}:1",
+            "users:",
+            "other:1",
+            "{users:1}:lock",
+            "users:+orders:",
+        ] {
             assert!(!is_entry("users", key), "{key}");
         }
     }

@@ -240,7 +240,8 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
 
 /// What a backend says that cannot list its keys.
 pub(crate) fn cannot_list(name: &str) -> Error {
-    let message = format!("the {name} backend cannot list its keys: name a key, or use a backend that can, such as Redis");
+    let message =
+        format!("the {name} backend cannot list its keys: name a key, or use a backend that can, such as Redis");
     Error::new(ErrorKind::Unsupported, message)
 }
 

@@ -8,9 +8,9 @@ use serde::de::{DeserializeOwned, Deserializer, Visitor};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
+use super::{Checked, Codec, Compressed, Context};
 #[cfg(feature = "encryption")]
 use super::{Encrypted, Keyring};
-use super::{Checked, Codec, Compressed, Context};
 use crate::config::Policy;
 use crate::error::{Error, ErrorKind};
 
@@ -116,13 +116,7 @@ pub(crate) type Keys<'a> = Option<&'a Keyring>;
 pub(crate) type Keys<'a> = std::marker::PhantomData<&'a ()>;
 
 #[cfg(feature = "encryption")]
-fn decrypt(
-    base: Verbatim,
-    wrapper: usize,
-    body: &[u8],
-    context: Context<'_>,
-    keys: Keys<'_>,
-) -> Result<Body, Error> {
+fn decrypt(base: Verbatim, wrapper: usize, body: &[u8], context: Context<'_>, keys: Keys<'_>) -> Result<Body, Error> {
     let keys = keys.ok_or_else(no_key)?.clone();
     match wrapper {
         4 => Encrypted::new(base, keys).decode(body, context),

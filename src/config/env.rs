@@ -195,10 +195,7 @@ impl Environment {
             Finding::error(format!("{}: {}", problem.name, problem.rule), problem.fix.clone())
                 .follows("no cache can be built from this environment")
         });
-        let warnings = self.warnings.iter().map(|warning| match warning.rsplit_once("; ").or_else(|| warning.split_once(": ")) {
-            Some((found, fix)) => Finding::warning(found.to_owned(), fix.to_owned()),
-            None => Finding::warning(warning.clone(), "see the table of variables"),
-        });
+        let warnings = self.warnings.iter().map(|warning| Finding::of_warning(warning));
         errors.chain(warnings).collect()
     }
 }

@@ -26,7 +26,9 @@ pub(super) fn findings(store: &Store) -> Vec<Finding> {
             )));
             if !totals.within(HIGH, &Caps::of(&store.limits, 0)) {
                 let fix = "raise CACHEKIT_FILE_MAX_SIZE_MB or CACHEKIT_FILE_MAX_ENTRY_COUNT";
-                found.push(Finding::warning("the directory is full", fix).follows("the oldest entries are removed early"));
+                found.push(
+                    Finding::warning("the directory is full", fix).follows("the oldest entries are removed early"),
+                );
             }
         }
         Err(error) => {

@@ -269,7 +269,9 @@ impl Backend for File {
 
     async fn diagnose(&self, _: &Key) -> Vec<Finding> {
         let found = self.read(|store| Ok(diagnose::findings(store))).await;
-        found.unwrap_or_else(|error| vec![Finding::of_error(&error).follows("no entry is read from files or stored there")])
+        found.unwrap_or_else(|error| {
+            vec![Finding::of_error(&error).follows("no entry is read from files or stored there")]
+        })
     }
 
     async fn scan(&self, _: &str, _: Option<Cursor>, _: usize) -> Result<Page, Error> {

@@ -20,11 +20,7 @@ const LINES: usize = 1_024;
 const LINE: usize = 1_024;
 
 /// What is odd about the server at `place`, of which the cache believes that its items hold `largest` bytes.
-pub(super) async fn server(
-    place: &str,
-    largest: usize,
-    ping: impl Future<Output = Result<(), Error>>,
-) -> Vec<Finding> {
+pub(super) async fn server(place: &str, largest: usize, ping: impl Future<Output = Result<(), Error>>) -> Vec<Finding> {
     if let Err(error) = ping.await {
         let follows = "the keys of this server go to the others, or nowhere if it is the only one";
         return vec![Finding::of_error(&error).follows(follows)];
@@ -58,7 +54,8 @@ async fn stats(place: &str) -> io::Result<HashMap<String, String>> {
 
 fn findings(place: &str, largest: usize, stats: &HashMap<String, String>) -> Vec<Finding> {
     let number = |name: &str| stats.get(name).and_then(|text| text.parse::<u64>().ok());
-    let version: String = stats.get("version").map_or("?", String::as_str).chars().filter(|c| c.is_ascii_graphic()).collect();
+    let version: String =
+        stats.get("version").map_or("?", String::as_str).chars().filter(|c| c.is_ascii_graphic()).collect();
     let (used, room) = (number("bytes").unwrap_or(0), number("limit_maxbytes").unwrap_or(0));
     let items = number("curr_items").unwrap_or(0);
     let mut found = vec![Finding::note(format!(
@@ -67,7 +64,8 @@ fn findings(place: &str, largest: usize, stats: &HashMap<String, String>) -> Vec
         room >> 20
     ))];
     if let Some(item) = number("item_size_max").filter(|item| *item < largest as u64) {
-        let odd = format!("memcached at {place} takes items of up to {item} bytes, and the cache sends up to {largest}");
+        let odd =
+            format!("memcached at {place} takes items of up to {item} bytes, and the cache sends up to {largest}");
         let fix = "start it with a larger -I, or lower max_item_size";
         found.push(Finding::error(odd, fix).follows("longer values are not stored"));
     }
@@ -78,7 +76,8 @@ fn findings(place: &str, largest: usize, stats: &HashMap<String, String>) -> Vec
         }
         _ if room > 0 && used >= room / 100 * 95 => {
             let odd = format!("memcached at {place} is full");
-            found.push(Finding::warning(odd, "give it more memory (-m)").follows("it evicts entries before their time"));
+            found
+                .push(Finding::warning(odd, "give it more memory (-m)").follows("it evicts entries before their time"));
         }
         _ => {}
     }

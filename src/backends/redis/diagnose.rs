@@ -5,9 +5,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use redis::Value;
 
+use super::Shared;
 use super::entries::text;
 use super::request::{Single, SizeClass};
-use super::Shared;
 use crate::finding::Finding;
 use crate::key::Key;
 
@@ -76,7 +76,8 @@ fn skew(there: Duration, before: Duration, after: Duration) -> Option<Finding> {
     let found = format!("the clock of the server is {:.1} s {way} that of this machine", by.as_secs_f64());
     let fix = "let both machines keep their clocks by NTP (chrony, systemd-timesyncd)";
     Some(if by > WRONG {
-        Finding::error(found, fix).follows("processes whose clocks differ so end entries of one another too early or too late")
+        Finding::error(found, fix)
+            .follows("processes whose clocks differ so end entries of one another too early or too late")
     } else {
         Finding::warning(found, fix).follows("each entry of a clock that differs costs two more round trips to read")
     })
@@ -84,7 +85,9 @@ fn skew(there: Duration, before: Duration, after: Duration) -> Option<Finding> {
 
 /// A word of the server's: what is no plain word is none of its own.
 fn word<'a>(info: &'a HashMap<String, String>, name: &str) -> &'a str {
-    let is_plain = |text: &&str| text.len() <= 32 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte));
+    let is_plain = |text: &&str| {
+        text.len() <= 32 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte))
+    };
     info.get(name).map(String::as_str).filter(is_plain).unwrap_or("?")
 }
 
@@ -94,7 +97,9 @@ fn number(info: &HashMap<String, String>, name: &str) -> Option<u64> {
 
 fn identity(place: &str, info: &HashMap<String, String>) -> Finding {
     if info.is_empty() {
-        return Finding::note(format!("Redis at {place} answers, and its ACL lets this user not ask what it is (+info)"));
+        return Finding::note(format!(
+            "Redis at {place} answers, and its ACL lets this user not ask what it is (+info)"
+        ));
     }
     let (version, mode, role) = (word(info, "redis_version"), word(info, "redis_mode"), word(info, "role"));
     let used = number(info, "used_memory").unwrap_or(0) >> 20;
@@ -121,7 +126,9 @@ fn memory(info: &HashMap<String, String>) -> Option<Finding> {
     if word(info, "maxmemory_policy") == "noeviction" {
         let found = format!("maxmemory is {} MiB and maxmemory-policy is noeviction", most >> 20);
         let fix = "set maxmemory-policy to allkeys-lru or allkeys-lfu: CONFIG SET maxmemory-policy allkeys-lfu";
-        return Some(Finding::warning(found, fix).follows("once the memory is full, every write fails and nothing is stored"));
+        return Some(
+            Finding::warning(found, fix).follows("once the memory is full, every write fails and nothing is stored"),
+        );
     }
     let evicted = number(info, "evicted_keys").filter(|evicted| *evicted > 0)?;
     (used >= most / 100 * 95).then(|| {
@@ -137,9 +144,11 @@ fn replication(info: &HashMap<String, String>) -> Option<Finding> {
     let reads_only = word(info, "slave_read_only") == "1";
     let fix = "name the master in the URL, or the sentinels (redis-sentinel://)";
     Some(if reads_only {
-        Finding::error("this server is a replica that takes no writes", fix).follows("nothing is stored, and every miss computes")
+        Finding::error("this server is a replica that takes no writes", fix)
+            .follows("nothing is stored, and every miss computes")
     } else {
-        Finding::error("this server is a replica", fix).follows("what is written to it is lost with the next synchronization")
+        Finding::error("this server is a replica", fix)
+            .follows("what is written to it is lost with the next synchronization")
     })
 }
 

@@ -5,8 +5,8 @@
 
 use redis::{Cmd, cmd};
 
-use super::request::SizeClass;
 use super::Shared;
+use super::request::SizeClass;
 use crate::error::ErrorKind;
 use crate::finding::{Finding, Severity};
 use crate::key::Key;
@@ -77,7 +77,12 @@ fn needs(probe: &Key) -> Vec<Need> {
         need(cmd("XADD").arg(&stream).arg("*").arg("hello").arg(""), "+xadd", error, bus),
         need(cmd("XREAD").arg("STREAMS").arg(&stream).arg("0"), "+xread", error, bus),
         need(cmd("XRANGE").arg(&stream).arg("-").arg("+").arg("COUNT").arg(1), "+xrange", error, bus),
-        need(cmd("XINFO").arg("STREAM").arg(&stream), "+xinfo|stream", warning, "each reconnect of the bus counts as a gap"),
+        need(
+            cmd("XINFO").arg("STREAM").arg(&stream),
+            "+xinfo|stream",
+            warning,
+            "each reconnect of the bus counts as a gap",
+        ),
         need(cmd("PEXPIRE").arg(&stream).arg(1_000), "+pexpire", error, bus),
         need(cmd("ECHO").arg("cachekit"), "+echo", warning, "answers are not proven to belong to their questions"),
         need(cmd("DEL").arg(key).arg(&lock).arg(&stream), "+del", error, "nothing is forgotten in Redis"),

@@ -2,9 +2,9 @@
 
 use redis::Value;
 
+use super::Shared;
 use super::entries::text;
 use super::request::SizeClass;
-use super::Shared;
 use crate::backends::{Cursor, Page};
 use crate::error::{Error, ErrorKind};
 use crate::key::Key;
