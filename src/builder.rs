@@ -304,12 +304,14 @@ impl<B: Backend, C: Codec, P: Preset> CacheBuilder<B, C, P> {
             warnings.extend(neighbours::meet(can.name, store, namespace.root(), resident));
         }
         warnings.iter().for_each(|message| observers.tell(Event::Warning { message }));
+        let bus_name = fittings::bus(&policy, is_named_bus, has_own_bus);
+        fittings::settle(&mut decided, &policy, bus_name != "none");
         let about = About {
             intent: format!("{:?}", self.preset),
             backend: can.map_or("none", |can| can.name),
             address: backend.as_ref().and_then(Backend::address),
             codec: stack,
-            bus: fittings::bus(&policy, is_named_bus, has_own_bus),
+            bus: bus_name,
             decided,
         };
         Ok(Cache::assemble(Parts { namespace, policy, clock, observers, backend, hint, bus, codec, about }))

@@ -9,6 +9,7 @@ use crate::config::{Alarm, Decided, Environment, Policy, Secrets, Settings, Setu
 #[cfg(feature = "tracing")]
 use crate::event::TracingObserver;
 use crate::event::{Counters, Event, Observer, Observers};
+use crate::order::Belief;
 
 /// What codecs are handed beside the policy.
 pub(super) fn setup(secrets: Option<Secrets>, environment: Option<&Environment>, observers: Observers) -> Setup {
@@ -60,6 +61,16 @@ pub(super) fn note(decided: &mut Decided, policy: &Policy) {
         (settings.max_concurrent, sources.max_concurrent) = (Some(bounds.max_concurrent), Source::Backend);
     }
     settings.max_queued = settings.max_queued.or(Some(bounds.queue));
+}
+
+/// Notes what was decided by more than one setting, for reports.
+pub(super) fn settle(decided: &mut Decided, policy: &Policy, has_bus: bool) {
+    let settings = &mut decided.settings;
+    settings.wait_for_write = Some(policy.wait_for_write);
+    settings.max_staleness = Belief::of(policy.max_staleness, has_bus).map(Belief::time);
+    if let Some(timeout) = policy.adaptive_timeout {
+        settings.adaptive_initial = Some(timeout.initial);
+    }
 }
 
 /// By what other processes are told of changes.

@@ -22,6 +22,11 @@ impl Belief {
         max_staleness.map(|time| Self { time, is_asked: true }).or_else(usual)
     }
 
+    /// For how long what was heard is believed.
+    pub(crate) fn time(self) -> Duration {
+        self.time
+    }
+
     /// For how many ticks what was heard is believed.
     pub(crate) fn ticks(self) -> u64 {
         millis(self.time)

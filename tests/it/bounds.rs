@@ -366,11 +366,11 @@ async fn a_cache_shows_what_it_holds_and_ends_with_nothing() {
         async move { cache.get_or_compute("key", move || slow.run(Ok(1u32))).await }
     });
     slow.wait_for_start().await;
-    let shown = format!("{cache:?}");
+    let shown = format!("{cache:#?}");
     assert!(shown.contains("fences: 1") && shown.contains("flights: 1") && shown.contains("tasks: 1"), "{shown}");
     slow.finish(1);
     assert_eq!(caller.await.unwrap().unwrap(), 1);
     settle().await;
-    let shown = format!("{cache:?}");
+    let shown = format!("{cache:#?}");
     assert!(shown.contains("fences: 0") && shown.contains("flights: 0") && shown.contains("tasks: 0"), "{shown}");
 }

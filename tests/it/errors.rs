@@ -300,7 +300,7 @@ async fn files_show_their_directory_and_nothing_in_it() {
     assert_hidden(&files);
     assert_hidden(&AnyBackend::new(files));
     assert_hidden(&cache);
-    assert!(format!("{cache:?}").contains(directory.path().to_str().unwrap()));
+    assert!(format!("{cache:#?}").contains(directory.path().to_str().unwrap()));
 }
 
 /// Settings that are right, each with a secret in it.

@@ -233,7 +233,7 @@ async fn so_many_are_kept_and_none_after_close() {
         assert_eq!(runs.load(SeqCst) - before, expected, "key {key}");
     }
     cache.close(secs(1)).await.unwrap();
-    assert!(format!("{cache:?}").contains("fences: 0"), "{cache:?}");
+    assert!(format!("{cache:#?}").contains("fences: 0"), "{cache:#?}");
     let before = runs.load(SeqCst);
     for _ in 0..2 {
         assert!(cache.get_or_compute(MOST, down(&runs)).await.is_err());

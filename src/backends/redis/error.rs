@@ -335,7 +335,7 @@ fn tls_fault(error: &RedisError) -> Option<&'static str> {
         source.downcast_ref::<io::Error>().map_or(source.downcast_ref(), |io| io.get_ref()?.downcast_ref::<Tls>());
     Some(match fault? {
         Tls::InvalidCertificate(CertificateError::UnknownIssuer) => {
-            "the authority that signed its certificate is unknown: name it in the CA bundle"
+            "the authority that signed its certificate is unknown: name it in the CA bundle (CACHEKIT_CA_BUNDLE)"
         }
         Tls::InvalidCertificate(
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },

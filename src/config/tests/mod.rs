@@ -6,6 +6,7 @@ mod decided;
 mod lookalikes;
 mod platform;
 mod redis;
+mod rows;
 mod secrets;
 mod selection;
 mod table;

@@ -122,7 +122,7 @@ async fn no_output_holds_the_api_key_a_key_or_a_value() {
     let mut text = format!("{:?} {:#?} {io:?} {io:#?} {:?}", settings(&api), settings(&api), io.capabilities());
     let builder = CacheBuilder::new().intent(Intent::Io).backend(io.clone()).namespace("private-name");
     let cache = builder.observer(Arc::<Told>::clone(&told) as _).build().unwrap();
-    text += &format!("{cache:?}");
+    text += &format!("{cache:?} {cache:#?} {:?} {}", cache.report(), cache.report());
     io.set(&key("private-name"), "private-value".into(), MINUTE).await.unwrap();
     let faults = [
         Fault::status(401),

@@ -115,7 +115,7 @@ async fn callers_compute_once_per_key_while_the_server_is_down() {
     assert_eq!(cache.stats().computations, computed + u64::from(KEYS));
     assert_eq!(cache.stats().failed, 0);
     eventually("nothing is under way", async || cache.pending() == 0).await;
-    let shown = format!("{cache:?}");
+    let shown = format!("{cache:#?}");
     assert!(["flights: 0", "fences: 0", "tasks: 0"].iter().all(|nothing| shown.contains(nothing)), "{shown}");
 }
 
