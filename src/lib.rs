@@ -103,6 +103,7 @@
 //! | `tracing` (default) | events to `tracing`, target `cachekit`, as [`Tracing`] says, and the caller's span around a computation; no subscriber |
 //! | `blocking` | `blocking`: caches for programs without async |
 //! | `testing` | `testing` |
+//! | `cli` | the command `cachekit`, which examines a setup and shows what is stored: `cargo install --features cli`, `cachekit --help`. Nothing for programs |
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -163,8 +164,8 @@ pub use crate::backends::{Backend, Capabilities, Cursor, Lease, LeaseToken, Page
 pub use crate::builder::CacheBuilder;
 pub use crate::bus::{AnyBus, Batch, Bus, Position};
 pub use crate::cache::{
-    Cache, Computed, DomainSettings, Entry, Explanation, Fetched, Health, Loaded, Notice, Previous, Revalidated, Sample,
-    Told, Watch,
+    Cache, Computed, DomainSettings, Entry, Explanation, Fetched, Health, Loaded, Notice, Previous, Revalidated,
+    Sample, Told, Watch,
 };
 #[cfg(feature = "metrics")]
 pub use crate::cache::{METRICS, Metric, MetricKind};

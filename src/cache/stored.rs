@@ -4,7 +4,7 @@ use super::Cache;
 use crate::backends::{Backend, Cursor};
 use crate::codec::Codec;
 use crate::error::{Error, ErrorKind};
-use crate::event::Complaint;
+use crate::event::Why;
 use crate::guard::Guard;
 use crate::key::{IntoKey, Key};
 use crate::stored::{Stored, is_entry};
@@ -71,7 +71,7 @@ impl<B: Backend, C: Codec> Cache<B, C> {
         let mut entries = Vec::with_capacity(keys.len());
         for keys in keys.chunks(64) {
             for (key, bytes) in keys.iter().zip(guard.get_many(keys).await?) {
-                if let Some(bytes) = guard.whole(key, bytes, &Complaint::default()).await? {
+                if let Some(bytes) = guard.whole(key, bytes, &Why::default()).await? {
                     entries.push(Stored::new(key.clone(), bytes, self.inner.clock.wall()));
                 }
             }

@@ -57,6 +57,9 @@ pub(super) enum Command {
         after_help = "Examples:\n  cachekit get -n users 42\n  cachekit get -n users eu/42\n  cachekit get -n pages home --raw > home.bin"
     )]
     Get(Get),
+    /// Say why an entry is answered or not: its dates, codecs, tags and the verdict
+    #[command(after_help = "Example:\n  cachekit inspect -n users eu/42")]
+    Inspect(Key),
     /// Count entries, bytes, and what is stale or expired
     Stats(Sampled),
     /// Open some entries with the keys of this environment, and count why any cannot be
@@ -111,6 +114,12 @@ pub(super) struct Get {
     /// Print the bytes as they are stored, and nothing else
     #[arg(long, conflicts_with = "json")]
     pub(super) raw: bool,
+}
+
+#[derive(Debug, Group)]
+pub(super) struct Key {
+    /// The key; a slash separates its parts
+    pub(super) key: String,
 }
 
 #[derive(Debug, Group)]

@@ -20,6 +20,7 @@ mod doctor;
 mod duration;
 mod failure;
 mod get;
+mod inspect;
 mod invalidate;
 mod keys;
 mod output;
@@ -61,6 +62,7 @@ fn run(args: Args, environment: Environment) -> Result<ExitCode, Failure> {
             Command::Doctor(options) => doctor::run(out, environment, &scope, &options).await,
             Command::Keys(options) => keys::run(out, environment, &scope, &options).await,
             Command::Get(options) => get::run(out, environment, &scope, &options).await,
+            Command::Inspect(options) => inspect::run(out, environment, &scope, &options).await,
             Command::Stats(options) => stats::run(out, environment, &scope, &options).await,
             Command::Verify(options) => verify::run(out, environment, &scope, &options).await,
             Command::Invalidate(options) => invalidate::run(out, environment, &scope, &options).await,

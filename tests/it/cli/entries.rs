@@ -73,6 +73,37 @@ async fn bytes_without_names_are_shown_as_bytes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_entry_is_explained_whatever_its_codecs() {
+    let server = Server::start();
+    let (url, key) = (server.url(), "ab".repeat(32));
+    let vars = [("CACHEKIT_REDIS_URL", url.as_str()), ("CACHEKIT_MASTER_KEY", key.as_str())];
+    let users = program(&server);
+    users.entry(("eu", 1)).tags(["eu"]).ttl(Duration::from_secs(600)).set(1).await.unwrap();
+    let cards = CacheBuilder::from_vars(vars).intent(Intent::Secure).namespace("users").build().unwrap();
+    cards.set("card", 7).await.unwrap();
+    let inspect = |key: &str| cachekit(&["inspect", "-n", "users", key, "--json"], &vars).json();
+    for (key, stack) in [("eu/1", "checked(json)"), ("card", "encrypted(compressed(postcard))")] {
+        let why = inspect(key);
+        assert_eq!((&why["stack"], &why["answered"]), (&stack.into(), &true.into()), "{why}");
+        assert_eq!(why["backend"]["state"], "fresh", "{why}");
+        assert!(
+            why["header_size"].as_u64().unwrap() >= 86 && why["size"].as_u64() > why["header_size"].as_u64(),
+            "{why}"
+        );
+    }
+    let tagged = inspect("eu/1");
+    assert_eq!(tagged["backend"]["tags"], 1);
+    let left = tagged["backend"]["remaining_seconds"].as_f64().unwrap();
+    assert!((500.0..=600.0).contains(&left), "{left}");
+    let text = cachekit(&["inspect", "-n", "users", "eu/1"], &vars);
+    text.says(&["users:eu/1", "checked(json)", "94 B header", "a call is answered (L2Hit)"]);
+    users.invalidate_tag("eu").await.unwrap();
+    let forgotten = cachekit(&["inspect", "-n", "users", "eu/1"], &vars);
+    forgotten.says(&["a call computes: ", "tag"]);
+    assert_eq!(inspect("nobody")["answered"], false);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn entries_are_verified_with_the_keys_that_are_set() {
     let server = Server::start();
     let (url, key, other) = (server.url(), "ab".repeat(32), "cd".repeat(32));
