@@ -49,7 +49,7 @@ use crate::cache::{self, DomainSettings, Fetched, Health};
 use crate::codec::Codec;
 #[cfg(feature = "encryption")]
 use crate::codec::Encrypted;
-use crate::config::Policy;
+use crate::config::{Policy, Report};
 use crate::error::{ComputeError, Error};
 use crate::event::{Stats, Tier};
 use crate::intent::Preset;
@@ -279,6 +279,7 @@ forward! {
     stats() -> Stats;
     warnings() -> Vec<String>;
     policy() -> &Policy;
+    report() -> Report;
     l1_bytes() -> usize;
     l1_len() -> usize;
     pending() -> usize;

@@ -29,6 +29,11 @@ impl Shared {
         found.extend(version(&info));
         found.extend(memory(&info));
         found.extend(replication(&info));
+        if self.router.is_single_node() && word(&info, "redis_mode") == "cluster" {
+            let fix = "write redis-cluster:// in the URL, or rediss-cluster:// for TLS";
+            let odd = Finding::error("this server is a node of a cluster, and the URL names one server", fix);
+            found.push(odd.follows("keys of other nodes are refused"));
+        }
         found.extend(persistence(&info));
         found.extend(self.skew(probe).await);
         found.extend(self.missing_rights(probe).await);

@@ -29,6 +29,7 @@ mod leases;
 mod ledgers;
 mod life;
 mod limits;
+mod listing;
 mod orders;
 mod shapes;
 mod time;
@@ -149,6 +150,7 @@ where
     time::check(&mut suite).await;
     life::check(&mut suite).await;
     batches::check(&mut suite).await;
+    listing::check(&mut suite).await;
     concurrency::check(&mut suite).await;
     leases::check(&mut suite).await;
     found::check(&mut suite).await;

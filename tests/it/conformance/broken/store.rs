@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use cachekit::backends::{Capabilities, Lease, LeaseToken, Memory};
 use cachekit::testing::ManualClock;
-use cachekit::{AnyBus, Backend, Error, ErrorKind, Forgotten, Key, Order};
+use cachekit::{AnyBus, Backend, Cursor, Error, ErrorKind, Forgotten, Key, Order, Page};
 use tokio::task::yield_now;
 
 use super::orders::{Backwards, Orders};
@@ -213,6 +213,12 @@ impl Backend for Broken {
             D::TtlInSeconds => left.map(|left| Duration::from_secs(left.as_secs())),
             _ => left,
         })
+    }
+
+    async fn scan(&self, prefix: &str, after: Option<Cursor>, count: usize) -> Result<Page, Error> {
+        let prefix = if self.defect == D::ListsEverything { "" } else { prefix };
+        let page = self.inner.scan(prefix, after, count).await?;
+        Ok(if self.defect == D::ListsTheFirstPage { Page::new(page.keys, None) } else { page })
     }
 
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Bytes>>, Error> {
