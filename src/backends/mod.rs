@@ -225,7 +225,7 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     /// earlier page ended. Keys that come or go meanwhile may be in no page, or in two. No cache calls it.
     ///
     /// # Errors
-    /// By default, [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported): many a store cannot list what it holds.
+    /// By default, [`ErrorKind::Unsupported`]: many a store cannot list what it holds.
     fn scan(
         &self,
         prefix: &str,

@@ -25,7 +25,7 @@ fn memory(clock: &ManualClock) -> Memory {
 async fn memory_keeps_the_contract() {
     let clock = ManualClock::new();
     let kept = backend(|| async { memory(&clock) }, BackendOptions::manual(clock.clone())).await;
-    assert_eq!(kept.len(), 67);
+    assert_eq!(kept.len(), 68);
     assert!(kept.contains(&"A lease ends after `hold`."));
     assert!(kept.contains(&"A value above the item limit is `TooLarge`, and the old one stays."));
 }
@@ -49,7 +49,7 @@ async fn file_keeps_the_contract() {
 async fn memory_keeps_the_contract_on_many_threads() {
     let clock = ManualClock::new();
     let kept = backend(|| async { memory(&clock) }, BackendOptions::manual(clock.clone())).await;
-    assert_eq!(kept.len(), 67);
+    assert_eq!(kept.len(), 68);
 }
 
 #[tokio::test]
@@ -61,28 +61,28 @@ async fn one_memory_serves_every_check() {
         let clock = moved.clone();
         async move { clock.advance(duration) }
     });
-    assert_eq!(backend(|| async { shared.clone() }, options.clone()).await.len(), 67);
-    assert_eq!(backend(|| async { shared.clone() }, options).await.len(), 67, "a second run over the same store");
+    assert_eq!(backend(|| async { shared.clone() }, options.clone()).await.len(), 68);
+    assert_eq!(backend(|| async { shared.clone() }, options).await.len(), 68, "a second run over the same store");
 }
 
 #[tokio::test]
 async fn memory_keeps_the_contract_in_real_time() {
     let options = BackendOptions::real().precision(Duration::from_millis(10));
-    assert_eq!(backend(|| async { Memory::new(4 << 20) }, options).await.len(), 67);
+    assert_eq!(backend(|| async { Memory::new(4 << 20) }, options).await.len(), 68);
 }
 
 #[tokio::test]
 async fn an_erased_backend_keeps_the_contract() {
     let clock = ManualClock::new();
     let make = || async { AnyBackend::new(memory(&clock)) };
-    assert_eq!(backend(make, BackendOptions::manual(clock.clone())).await.len(), 67);
+    assert_eq!(backend(make, BackendOptions::manual(clock.clone())).await.len(), 68);
 }
 
 #[tokio::test]
 async fn chaos_without_faults_keeps_the_contract() {
     let clock = ManualClock::new();
     let make = || async { Chaos::new(memory(&clock)) };
-    assert_eq!(backend(make, BackendOptions::manual(clock.clone())).await.len(), 67);
+    assert_eq!(backend(make, BackendOptions::manual(clock.clone())).await.len(), 68);
     let make = || async { AnyBackend::new(Chaos::new(AnyBackend::new(memory(&clock)))) };
-    assert_eq!(backend(make, BackendOptions::manual(clock.clone())).await.len(), 67);
+    assert_eq!(backend(make, BackendOptions::manual(clock.clone())).await.len(), 68);
 }

@@ -120,7 +120,7 @@ async fn no_output_holds_the_api_key_a_key_or_a_value() {
     let told = Arc::<Told>::default();
     let io = hasty(&api);
     let mut text = format!("{:?} {:#?} {io:?} {io:#?} {:?}", settings(&api), settings(&api), io.capabilities());
-    let builder = CacheBuilder::new().intent(Intent::Io).backend(io.clone()).namespace("private-name");
+    let builder = CacheBuilder::new().intent(Intent::Io).backend(io.clone()).namespace("app");
     let cache = builder.observer(Arc::<Told>::clone(&told) as _).build().unwrap();
     text += &format!("{cache:?} {cache:#?} {:?} {}", cache.report(), cache.report());
     io.set(&key("private-name"), "private-value".into(), MINUTE).await.unwrap();
