@@ -199,10 +199,36 @@ pub use crate::typed::{Loader, LoadingCache, TypedCache, TypedEntry};
 #[doc = include_str!("../README.md")]
 struct Readme;
 
-#[cfg(all(doctest, feature = "encryption"))]
-#[doc = include_str!("../docs/security.md")]
-struct Security;
-
 #[cfg(all(doctest, feature = "advisor", feature = "metrics"))]
 #[doc = include_str!("../docs/metrics.md")]
 struct Metrics;
+
+/// The chapters of the book in `docs/`, whose code is tested with everything that it shows.
+#[cfg(all(doctest, feature = "encryption", feature = "messagepack", feature = "redis", feature = "testing"))]
+mod book {
+    macro_rules! chapters {
+        ($($name:ident: $file:literal,)*) => {$(
+            #[doc = include_str!(concat!("../docs/", $file))]
+            struct $name;
+        )*};
+    }
+
+    chapters! {
+        Comparison: "comparison.md",
+        Configuration: "configuration.md",
+        Extending: "extending.md",
+        Failures: "failures.md",
+        GettingStarted: "getting-started.md",
+        Introduction: "introduction.md",
+        Invalidation: "invalidation.md",
+        Keys: "keys.md",
+        Migrating: "migrating.md",
+        Operating: "operating.md",
+        Performance: "performance.md",
+        Security: "security.md",
+        Staleness: "staleness.md",
+        Testing: "testing.md",
+        Troubleshooting: "troubleshooting.md",
+        Values: "values.md",
+    }
+}
