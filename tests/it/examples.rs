@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use super::servers::Server;
 
 mod otlp;
+mod postgres;
 mod service;
 
 /// A `cargo` that is called as by a user without variables of the cache.
