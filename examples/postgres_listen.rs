@@ -128,9 +128,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
     show("rolled back").await?;
 
     other_program.execute("UPDATE product SET cents = 130 WHERE id = 1", &[]).await?;
-    while prices.get(&1).await?.is_some() {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    let forgotten = async {
+        while prices.get(&1).await?.is_some() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        Ok::<(), cachekit::Error>(())
+    };
+    tokio::time::timeout(Duration::from_secs(30), forgotten).await??;
     show("committed").await?;
 
     follower.abort();
