@@ -191,8 +191,8 @@ pub use crate::seal::Value;
 #[cfg(feature = "encryption")]
 pub use crate::sensitive::Sensitive;
 pub use crate::sensitive::Storable;
-pub use crate::stored::{Age, Plain, Stored};
-pub use crate::tiers::{EntryState, TierEntry};
+pub use crate::stored::{EntryState, Plain, Stored};
+pub use crate::tiers::TierEntry;
 pub use crate::typed::{Loader, LoadingCache, TypedCache, TypedEntry};
 
 #[cfg(doctest)]

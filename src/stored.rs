@@ -12,7 +12,7 @@ use bytes::Bytes;
 use crate::codec::Keyring;
 use crate::codec::{Context, Keys, KnownStack};
 use crate::error::ErrorKind;
-use crate::event::Unreadable;
+use crate::event::{MissReason, Unreadable};
 use crate::frame::{self, Header};
 use crate::key::Key;
 
@@ -33,18 +33,30 @@ pub struct Stored {
     now: u64,
 }
 
-/// How old a [`Stored`] entry is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// What an entry is good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Age {
-    /// It is answered.
+pub enum EntryState {
+    /// It answers calls.
     Fresh,
-    /// It is answered, and renewed behind the answer.
+    /// It answers calls, and is renewed.
     Stale,
-    /// It may stand in for a failing computation.
+    /// It stands in for a failing computation.
     Expired,
-    /// It is no entry that this version reads.
-    Unknown,
+    /// There is nothing that could be used.
+    Missing(MissReason),
+}
+
+impl EntryState {
+    /// Its name, as the `cachekit` command prints it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Fresh => "fresh",
+            Self::Stale => "stale",
+            Self::Expired => "expired",
+            Self::Missing(_) => "missing",
+        }
+    }
 }
 
 /// A value without its type.
@@ -80,14 +92,15 @@ impl Stored {
         self.header.as_ref().map_or(0, |(_, length)| *length)
     }
 
-    /// How old it is, by the clock of this machine.
-    pub fn age(&self) -> Age {
-        let Some((header, _)) = &self.header else { return Age::Unknown };
+    /// What it is good for, by its dates and the clock of this machine. What is no entry that this version reads is
+    /// [`EntryState::Missing`].
+    pub fn state(&self) -> EntryState {
+        let Some((header, _)) = &self.header else { return EntryState::Missing(MissReason::Unreadable) };
         match self.now.saturating_sub(header.created) {
-            _ if self.ended.is_some() => Age::Expired,
-            age if age >= header.ttl => Age::Expired,
-            age if age >= header.fresh_for => Age::Stale,
-            _ => Age::Fresh,
+            _ if self.ended.is_some() => EntryState::Expired,
+            age if age >= header.ttl => EntryState::Expired,
+            age if age >= header.fresh_for => EntryState::Stale,
+            _ => EntryState::Fresh,
         }
     }
 

@@ -28,12 +28,12 @@ impl<B: Backend, C: Codec> Cache<B, C> {
     ///
     /// # Examples
     /// ```
-    /// use cachekit::{Age, CacheBuilder, Intent, Plain, backends::Memory, codec::Json};
+    /// use cachekit::{CacheBuilder, EntryState, Intent, Plain, backends::Memory, codec::Json};
     /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
     /// let cache = CacheBuilder::new().backend(Memory::new(1 << 20)).codec(Json).intent(Intent::Production).build()?;
     /// cache.set("tea", vec![3u32, 4]).await?;
     /// let stored = cache.stored("tea").await?.expect("it was set");
-    /// assert_eq!((stored.age(), stored.stack().as_deref()), (Age::Fresh, Some("checked(json)")));
+    /// assert_eq!((stored.state(), stored.stack().as_deref()), (EntryState::Fresh, Some("checked(json)")));
     /// assert_eq!(stored.open(), Ok(Plain::Json("[3,4]".to_owned())));
     /// # Ok::<(), cachekit::Error>(()) }).unwrap();
     /// ```

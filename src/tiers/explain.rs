@@ -14,6 +14,7 @@ use crate::invalidate::Verdict;
 use crate::key::Key;
 use crate::memory::Age;
 use crate::seal::Dates;
+use crate::stored::EntryState;
 
 /// What a tier has under a key, as [`Explanation`](crate::Explanation) says it.
 #[derive(Debug, Clone)]
@@ -37,20 +38,6 @@ pub struct TierEntry {
     pub cost: Duration,
     /// 64 bits of a hash of each tag, that of its domain included.
     pub tags: Vec<u64>,
-}
-
-/// What an entry is good for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum EntryState {
-    /// It answers calls.
-    Fresh,
-    /// It answers calls, and is renewed.
-    Stale,
-    /// It stands in for a failing computation.
-    Expired,
-    /// There is nothing that could be used.
-    Missing(MissReason),
 }
 
 impl TierEntry {

@@ -36,7 +36,7 @@ mod staged;
 mod tests;
 
 use self::clocks::Clocks;
-pub use self::explain::{EntryState, TierEntry};
+pub use self::explain::TierEntry;
 use self::habit::Habit;
 pub(crate) use self::large::Sealing;
 use self::large::is_opened_apart;

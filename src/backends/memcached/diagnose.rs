@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::io;
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -38,10 +38,10 @@ async fn stats(place: &str) -> io::Result<HashMap<String, String>> {
     let (mut stats, mut ends) = (HashMap::new(), 0);
     for _ in 0..LINES {
         let mut line = String::new();
-        stream.read_line(&mut line).await?;
+        (&mut stream).take(LINE as u64).read_line(&mut line).await?;
         let mut words = line.trim_end().splitn(3, ' ');
         match (words.next(), words.next(), words.next()) {
-            (Some("STAT"), Some(name), Some(value)) if line.len() <= LINE => {
+            (Some("STAT"), Some(name), Some(value)) => {
                 stats.entry(name.to_owned()).or_insert_with(|| value.to_owned());
             }
             (Some("END"), ..) if ends == 1 => return Ok(stats),

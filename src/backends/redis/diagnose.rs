@@ -130,16 +130,28 @@ fn memory(info: &HashMap<String, String>) -> Option<Finding> {
     let used = number(info, "used_memory").unwrap_or(0);
     if word(info, "maxmemory_policy") == "noeviction" {
         let found = format!("maxmemory is {} MiB and maxmemory-policy is noeviction", most >> 20);
-        let fix = "set maxmemory-policy to allkeys-lru or allkeys-lfu: CONFIG SET maxmemory-policy allkeys-lfu";
+        let fix = "set maxmemory-policy to volatile-ttl: CONFIG SET maxmemory-policy volatile-ttl";
         return Some(
             Finding::warning(found, fix).follows("once the memory is full, every write fails and nothing is stored"),
         );
+    }
+    if is_by_use(word(info, "maxmemory_policy")) {
+        let found = format!("maxmemory-policy is {}", word(info, "maxmemory_policy"));
+        let fix = "set it to volatile-ttl, which evicts what ends first: CONFIG SET maxmemory-policy volatile-ttl";
+        let follows =
+            "what notes invalidations by tag is read seldom, so it is evicted, and the next one voids all entries";
+        return Some(Finding::warning(found, fix).follows(follows));
     }
     let evicted = number(info, "evicted_keys").filter(|evicted| *evicted > 0)?;
     (used >= most / 100 * 95).then(|| {
         let found = format!("the memory is full, and {evicted} keys were evicted");
         Finding::warning(found, "raise maxmemory, or shorten TTLs").follows("entries go before their time")
     })
+}
+
+/// Whether a full server evicts what is read seldom, or anything.
+fn is_by_use(policy: &str) -> bool {
+    ["lru", "lfu", "random"].iter().any(|kind| policy.ends_with(kind))
 }
 
 fn replication(info: &HashMap<String, String>) -> Option<Finding> {
@@ -219,9 +231,13 @@ mod tests {
 
     #[test]
     fn full_memory_with_evictions_is_told_of() {
-        let full = [("maxmemory", "1000"), ("used_memory", "990"), ("maxmemory_policy", "allkeys-lru")];
+        let full = [("maxmemory", "1000"), ("used_memory", "990"), ("maxmemory_policy", "volatile-ttl")];
         assert_eq!(memory(&info(&full)), None, "nothing was evicted");
         assert!(memory(&info(&[&full[..], &[("evicted_keys", "7")]].concat())).unwrap().found.contains("7 keys"));
         assert_eq!(memory(&info(&[("maxmemory", "0"), ("maxmemory_policy", "noeviction")])), None);
+        for policy in ["allkeys-lru", "volatile-lfu", "allkeys-random"] {
+            let found = memory(&info(&[("maxmemory", "1000"), ("maxmemory_policy", policy)])).unwrap();
+            assert!(found.fix.contains("volatile-ttl") && found.follows.contains("voids all entries"), "{found}");
+        }
     }
 }

@@ -65,7 +65,7 @@ pub(super) fn why(reason: Unreadable, entry: &Stored) -> &'static str {
 fn document(entry: &Stored, key: &str, opened: &Result<Plain, &'static str>) -> Value {
     let mut document = json!({
         "key": key,
-        "age": sample::age(entry),
+        "age": sample::state(entry),
         "remaining_seconds": entry.remaining().as_secs_f64(),
         "size": entry.bytes().len(),
         "stack": entry.stack(),
@@ -82,7 +82,7 @@ fn document(entry: &Stored, key: &str, opened: &Result<Plain, &'static str>) -> 
 fn text(out: &mut Out, entry: &Stored, opened: &Result<Plain, &'static str>) -> Result<(), Failure> {
     let stack = entry.stack().unwrap_or_else(|| "unknown codecs".to_owned());
     let about =
-        format!("{}, {} left, {}, {stack}", sample::age(entry), short(entry.remaining()), size(entry.bytes().len()));
+        format!("{}, {} left, {}, {stack}", sample::state(entry), short(entry.remaining()), size(entry.bytes().len()));
     // The value alone is data.
     anstream::eprintln!("{}", styled(FAINT, about));
     match opened {

@@ -80,15 +80,9 @@ fn verdict(why: &Explanation) -> String {
 }
 
 fn tier(entry: &TierEntry) -> Value {
-    let state = match entry.state {
-        EntryState::Fresh => "fresh".to_owned(),
-        EntryState::Stale => "stale".to_owned(),
-        EntryState::Expired => "expired".to_owned(),
-        EntryState::Missing(reason) => format!("missing: {reason}"),
-        other => format!("{other:?}").to_lowercase(),
-    };
+    let reason = if let EntryState::Missing(reason) = entry.state { Some(reason.name()) } else { None };
     json!({
-        "state": state, "age_seconds": entry.age.as_secs_f64(), "fresh_seconds": entry.fresh_for.as_secs_f64(),
+        "state": entry.state.name(), "reason": reason, "age_seconds": entry.age.as_secs_f64(), "fresh_seconds": entry.fresh_for.as_secs_f64(),
         "remaining_seconds": entry.remaining.as_secs_f64(), "grace_seconds": entry.grace.as_secs_f64(),
         "cost_seconds": entry.cost.as_secs_f64(), "tags": entry.tags.len(),
         "error": entry.error.as_ref().map(ToString::to_string),

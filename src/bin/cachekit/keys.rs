@@ -31,7 +31,7 @@ pub(super) async fn run(
     }
     for (entry, name) in entries.iter().zip(&names) {
         let (bytes, left) = (size(entry.bytes().len()), short(entry.remaining()));
-        out.line(format!("{name:width$}  {bytes:>10}  {left:>9}  {}", sample::age(entry)))?;
+        out.line(format!("{name:width$}  {bytes:>10}  {left:>9}  {}", sample::state(entry)))?;
     }
     let rest = if more { ", and there are more: raise --limit" } else { "" };
     out.line(styled(FAINT, format!("{} entries{rest}", entries.len())))?;
@@ -43,7 +43,7 @@ fn row(entry: &Stored, scope: &Scope) -> serde_json::Value {
         "key": connect::name(entry.key(), scope),
         "size": entry.bytes().len(),
         "remaining_seconds": entry.remaining().as_secs_f64(),
-        "age": sample::age(entry),
+        "age": sample::state(entry),
         "stack": entry.stack(),
         "tags": entry.tags(),
     })

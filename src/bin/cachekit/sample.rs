@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use cachekit::backends::AnyBackend;
 use cachekit::codec::Standard;
-use cachekit::{Age, Cache, Stored};
+use cachekit::{Cache, EntryState, Stored};
 use indicatif::ProgressBar;
 
 use super::failure::Failure;
@@ -32,12 +32,10 @@ pub(super) async fn take(cache: &Cache<AnyBackend, Standard>, limit: usize) -> R
     }
 }
 
-/// The name of an age.
-pub(super) fn age(entry: &Stored) -> &'static str {
-    match entry.age() {
-        Age::Fresh => "fresh",
-        Age::Stale => "stale",
-        Age::Expired => "expired",
-        _ => "unknown",
+/// What an entry is good for, in a word.
+pub(super) fn state(entry: &Stored) -> &'static str {
+    match entry.state() {
+        EntryState::Missing(_) => "unknown",
+        state => state.name(),
     }
 }

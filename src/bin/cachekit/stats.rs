@@ -25,7 +25,7 @@ pub(super) async fn run(
     let total: usize = sizes.iter().sum();
     let at =
         |percent: usize| sizes.get((sizes.len() * percent / 100).min(sizes.len().max(1) - 1)).copied().unwrap_or(0);
-    let ages = counted(&entries, |entry| sample::age(entry).to_owned());
+    let ages = counted(&entries, |entry| sample::state(entry).to_owned());
     let stacks = counted(&entries, |entry| entry.stack().unwrap_or_else(|| "unknown".to_owned()));
     if out.json {
         out.json(&json!({

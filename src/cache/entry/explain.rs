@@ -10,7 +10,8 @@ use crate::error::Error;
 use crate::event::{MissReason, Outcome};
 use crate::frame;
 use crate::key::{IntoKey, Key};
-use crate::tiers::{EntryState, TierEntry};
+use crate::stored::EntryState;
+use crate::tiers::TierEntry;
 
 /// What both tiers have under a key: what [`Entry::explain`] gives.
 ///

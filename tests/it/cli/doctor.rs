@@ -137,9 +137,11 @@ fn memory_without_eviction_is_told() {
     let vars = [("CACHEKIT_REDIS_URL", url.as_str())];
     let ran = doctor(&vars, &[]);
     assert_eq!(ran.code, 0, "{ran:#?}");
-    ran.says(&["maxmemory is 100 MiB and maxmemory-policy is noeviction", "every write fails", "allkeys-l"]);
+    ran.says(&["maxmemory is 100 MiB and maxmemory-policy is noeviction", "every write fails", "volatile-ttl"]);
     assert_eq!(cachekit(&["doctor", "--strict"], &vars).code, 1);
     server.cli(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]);
+    doctor(&vars, &[]).says(&["maxmemory-policy is allkeys-lru", "the next one voids all entries"]);
+    server.cli(&["CONFIG", "SET", "maxmemory-policy", "volatile-ttl"]);
     assert_eq!(cachekit(&["doctor", "--strict"], &vars).code, 0);
 }
 
