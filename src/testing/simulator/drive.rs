@@ -360,7 +360,7 @@ impl<B: Backend, C: Codec> Driver<'_, B, C> {
 
     /// What is left of a cache that was closed.
     fn inspect(&self, process: &Process<B, C>, in_trouble: bool) {
-        let shown = format!("{:?}", process.cache);
+        let shown = format!("{:#?}", process.cache);
         // Who was closed in trouble may have changes left that never reached the backend, and each has a fence.
         let nothing = ["flights: 0", "tasks: 0", "renewals: 0", "fences: 0"];
         let nothing = if in_trouble { &nothing[..3] } else { &nothing };
@@ -371,6 +371,18 @@ impl<B: Backend, C: Codec> Driver<'_, B, C> {
         let most = answered + process.perhaps.load(SeqCst);
         if process.cache.policy().stats && !(answered..=most).contains(&counted) {
             self.violate(format!("cache {} counts {counted} calls, and answered {answered}", process.id));
+        }
+        self.check_misses(process);
+    }
+
+    /// Each miss is that of a flight that computes for a caller, or of a read that finds nothing. A computation that is lost
+    /// with its runtime does not end.
+    fn check_misses(&self, process: &Process<B, C>) {
+        let stats = process.cache.stats();
+        let computed = stats.computations + stats.computations_failed;
+        let most = computed + stats.absent + stats.failed + process.perhaps.load(SeqCst);
+        if stats.misses() > most {
+            self.violate(format!("cache {} counts {} misses: {stats:?}", process.id, stats.misses()));
         }
     }
 
