@@ -2,6 +2,7 @@
 //!
 //! Unlike `get_or_compute` they return the backend's errors.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,7 +40,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             self.listen().await;
         }
         let span = Span::of_call(self.traced(), &key);
-        let asking = self.consult::<T>(&key, options, Question::plain(&why));
+        let asking = pin!(self.consult::<T>(&key, options, Question::plain(&why)));
         let (found, failure) = span.clone().around(asking).await;
         let (outcome, value) = match (found.filter(|found| found.age != Age::Expired), failure) {
             (Some(found), _) => (found.outcome(), Ok(Some(found.value))),

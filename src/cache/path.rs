@@ -226,26 +226,19 @@ impl<B: Backend, C: Codec> Inner<B, C> {
 
     /// Joins or starts the flight of the key, and waits for its answer. That there is no value is one for a call of a
     /// batch alone.
-    pub(super) async fn load<T: Value, E: Send + Sync + 'static>(
+    pub(super) fn load<T: Value, E: Send + Sync + 'static>(
         self: &Arc<Self>,
         key: Key,
         options: Options,
         tags: Tags,
         computation: (Why, Computation<T, E>),
-    ) -> Result<Option<Answered<T>>, ComputeError<E>> {
-        let span = Span::of_call(self.traced(), &key);
-        let answer = span.clone().around(self.load_in(&span, key, options, tags, computation)).await;
-        match &answer {
-            Ok(Some(answered)) => span.outcome(answered.outcome),
-            Ok(None) => span.outcome(Outcome::Absent),
-            Err(_) => span.outcome(Outcome::Failed),
-        }
-        answer
+    ) -> impl Future<Output = Result<Option<Answered<T>>, ComputeError<E>>> + Send {
+        // No async function: that would keep room for its arguments twice.
+        Span::of_call(self.traced(), &key).around(self.load_in(key, options, tags, computation))
     }
 
     async fn load_in<T: Value, E: Send + Sync + 'static>(
         self: &Arc<Self>,
-        span: &Span,
         key: Key,
         options: Options,
         tags: Tags,
@@ -260,7 +253,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         }
         if let Some(error) = self.kept_error(&key, options) {
             compute.step_aside();
-            self.observers.tell(Event::Answered { key: &key, outcome: Outcome::Failed });
+            self.tell_answered(&key, Outcome::Failed);
             return Err(ComputeError::Failed(error));
         }
         let context = Context::current();
@@ -276,7 +269,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
                 },
                 Role::Follow(flight) => {
                     compute.step_aside();
-                    flight.link_from(span);
+                    flight.link_from(&Span::current());
                     if let Some(answer) = self.follow(&flight, &key, options, joined).await {
                         return answer;
                     }
@@ -327,8 +320,16 @@ impl<B: Backend, C: Codec> Inner<B, C> {
 
     /// Counts a call that no flight answers.
     pub(super) fn refuse<T, E>(&self, key: &Key, error: Error) -> Result<T, ComputeError<E>> {
-        self.observers.tell(Event::Answered { key, outcome: Outcome::Failed });
+        self.tell_answered(key, Outcome::Failed);
         Err(error.into())
+    }
+
+    /// Counts and tells what a call was answered with, which its span notes.
+    fn tell_answered(&self, key: &Key, outcome: Outcome) {
+        if self.observers.traces() {
+            Span::current().outcome(outcome);
+        }
+        self.observers.tell(Event::Answered { key, outcome });
     }
 
     /// Joins the flight of the key, or makes one.
@@ -430,7 +431,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
                 None => (Outcome::Failed, Err(ComputeError::TimedOut)),
             },
         };
-        self.observers.tell(Event::Answered { key, outcome });
+        self.tell_answered(key, outcome);
         Some(answer)
     }
 

@@ -81,7 +81,9 @@ impl Executor {
     {
         let span = Span::of_operation(self.observers.traces(), self.name, operation);
         let begun = self.observers.meters().map(|meters| (meters, self.condition().clock.precise()));
-        let result = span.clone().around(self.run_now(key, operation, attempt, work)).await;
+        // Pinned here: handed over by value, it would take its room twice.
+        let work = pin!(self.run_now(key, operation, attempt, work));
+        let result = span.clone().around(work).await;
         if let Some((meters, begun)) = begun {
             meters.operated(operation, result.is_ok(), self.condition().clock.precise().saturating_sub(begun));
         }

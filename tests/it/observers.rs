@@ -193,6 +193,7 @@ async fn counters_have_names_and_add_up() {
         ("failed", 1),
         ("computations", 1),
         ("computations_failed", 1),
+        ("missed_new", 3),
     ];
     assert_eq!(counted, expected);
     assert_eq!((since.calls(), since.hit_ratio()), (6, Some(0.5)));

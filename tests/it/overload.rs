@@ -73,7 +73,7 @@ fn hundred_thousand_callers_queue_with_little_memory() {
     assert_eq!(crowd.now.load(SeqCst), FLIGHTS);
     let each = waiting.bytes_max / u64::from(CALLERS);
     println!("{each} bytes for each waiting caller");
-    assert!(each <= 4_608, "{each} bytes for each waiting caller");
+    assert!(each <= 4_736, "{each} bytes for each waiting caller");
     runtime.block_on(async {
         let all = tokio::spawn(async move {
             for (key, caller) in (0..CALLERS).zip(callers) {
