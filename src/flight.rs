@@ -5,7 +5,7 @@
 
 use std::future::poll_fn;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Poll;
 
@@ -14,7 +14,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, SetOnce};
 use self::places::Place;
 use crate::backends::LeaseToken;
 use crate::error::ComputeError;
-use crate::event::{Outcome, Span};
+use crate::event::{MissReason, Outcome, Span};
 use crate::frame::{Labels, Tags};
 use crate::home::Home;
 use crate::memory::Times;
@@ -74,6 +74,8 @@ pub(crate) struct Flight<T, E> {
     /// Whether a task sees to it that the flight is given up if its runtime stands still.
     watched: AtomicBool,
     holdings: Mutex<Holdings>,
+    /// Why neither tier answered, by its code; zero as long as one may.
+    missed: AtomicU8,
     /// Its span, if anything hears of it. Boxed: mostly nothing does.
     span: OnceLock<Box<Span>>,
 }
@@ -163,6 +165,7 @@ impl<T: Send + Sync, E: Send + Sync> Flight<T, E> {
             home: Home::here(),
             watched: AtomicBool::new(false),
             holdings: Mutex::default(),
+            missed: AtomicU8::new(0),
             span: OnceLock::new(),
         }
     }
@@ -254,6 +257,16 @@ impl<T: Send + Sync, E: Send + Sync> Flight<T, E> {
     /// Whether the flight renews with a permit.
     pub(crate) fn renews(&self) -> bool {
         self.holdings().permit.is_some()
+    }
+
+    /// Notes why neither tier answered.
+    pub(crate) fn miss(&self, reason: MissReason) {
+        self.missed.store(reason.code(), SeqCst);
+    }
+
+    /// Why it computes for a caller, if it does.
+    pub(crate) fn miss_reason(&self) -> Option<MissReason> {
+        MissReason::of_code(self.missed.load(SeqCst))
     }
 
     /// Notes its span, if anything hears of it.

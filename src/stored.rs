@@ -64,7 +64,7 @@ impl EntryState {
 #[non_exhaustive]
 pub enum Plain {
     /// Its codec names what it writes: the value as JSON.
-    Json(String),
+    Text(String),
     /// Its codec writes neither names nor kinds: the bytes that it wrote.
     Bytes(Bytes),
 }

@@ -13,7 +13,7 @@ use tokio::task::spawn_blocking;
 use super::TypedCache;
 use super::runtime::{may_block, wait};
 use crate::backends::{AnyBackend, Backend};
-use crate::cache::{Fetched, Loaded};
+use crate::cache::{Computed, Fetched, Loaded};
 use crate::codec::{Codec, Standard};
 use crate::error::{ComputeError, Error};
 use crate::event::Span;
@@ -72,6 +72,28 @@ pub trait Loader: Send + Sync + 'static {
     /// As the source of the values has them. The calls that wait are told.
     fn load(&self, key: &Self::Key) -> Result<Self::Value, Self::Error>;
 
+    /// How a value is kept that [`load`](Loader::load) gave: for how long, with which tags, or not at all. Default: as the
+    /// domain says. What a `load_many` of its own gives says so itself, by [`Computed`].
+    ///
+    /// # Examples
+    /// ```
+    /// # struct Prices;
+    /// impl cachekit::blocking::Loader for Prices {
+    /// #   type Key = String;
+    /// #   type Value = f64;
+    /// #   type Error = std::io::Error;
+    ///     // ..
+    /// #   fn load(&self, item: &String) -> std::io::Result<f64> { Ok(9.99) }
+    ///     fn decide(&self, item: &String, price: f64) -> cachekit::Computed<f64> {
+    ///         cachekit::Computed::new(price).tags([item.as_str(), "prices"])
+    ///     }
+    /// }
+    /// ```
+    fn decide(&self, key: &Self::Key, value: Self::Value) -> Computed<Self::Value> {
+        let _ = key;
+        Computed::new(value)
+    }
+
     /// Loads the values of several keys, at least two. Default: each by [`load`](Loader::load), one after another.
     ///
     /// A key that the answer does not name is an error of the calls that asked for it, of kind
@@ -85,7 +107,7 @@ pub trait Loader: Send + Sync + 'static {
         let mut loaded = Loaded::new();
         for key in keys {
             match self.load(key) {
-                Ok(value) => loaded.insert(key.clone(), value),
+                Ok(value) => loaded.insert(key.clone(), self.decide(key, value)),
                 Err(error) => loaded.insert_error(key.clone(), error),
             }
         }
@@ -213,6 +235,10 @@ impl<L: Loader> typed::Loader for Pooled<L> {
     async fn load(&self, key: &L::Key) -> Result<L::Value, L::Error> {
         let (loader, key) = (Arc::clone(&self.0), key.clone());
         on_a_thread(move || loader.load(&key)).await
+    }
+
+    fn decide(&self, key: &L::Key, value: L::Value) -> Computed<L::Value> {
+        self.0.decide(key, value)
     }
 
     async fn load_many(&self, keys: &[L::Key]) -> Result<Loaded<L::Key, L::Value, L::Error>, L::Error> {

@@ -9,7 +9,7 @@ use super::computation::Computation;
 use crate::backends::Backend;
 use crate::codec::Codec;
 use crate::error::ComputeError;
-use crate::event::{Event, Outcome, Why};
+use crate::event::{Event, MissReason, Outcome, Why};
 use crate::flight::Fallback;
 use crate::frame::{self, Tags};
 use crate::key::IntoKey;
@@ -23,18 +23,22 @@ pub(super) struct Answered<T> {
     pub(super) outcome: Outcome,
     pub(super) times: Times,
     pub(super) tags: Tags,
+    /// Why it had to be computed, if it had.
+    pub(super) missed: Option<MissReason>,
 }
 
 impl<T> Answered<T> {
     pub(super) fn new(found: Found<T>, outcome: Outcome) -> Self {
         let Found { value, times, labels, .. } = found;
-        Self { value, outcome, times, tags: labels.map(|labels| labels.tags).unwrap_or_default() }
+        let tags = labels.map(|labels| labels.tags).unwrap_or_default();
+        Self { value, outcome, times, tags, missed: None }
     }
 
     /// The answer of a flight whose computation goes on, or failed.
     pub(super) fn early(fallback: &Fallback<T>) -> Self {
         let Fallback { value, labels, times, outcome, .. } = fallback;
-        Self { value: Arc::clone(value), outcome: *outcome, times: *times, tags: Arc::clone(&labels.tags) }
+        let (value, tags) = (Arc::clone(value), Arc::clone(&labels.tags));
+        Self { value, outcome: *outcome, times: *times, tags, missed: None }
     }
 
     /// As users see it at the tick `now`.
@@ -46,6 +50,7 @@ impl<T> Answered<T> {
             fresh_for: span(now as i64, fresh_until.min(expires as i64)),
             remaining: Duration::from_millis(expires.saturating_sub(now)),
             outcome: self.outcome,
+            missed: self.missed,
             tags: self.tags,
             value: value(self.value),
         }
@@ -56,12 +61,13 @@ impl<T> Answered<T> {
 ///
 /// # Examples
 /// ```
-/// use cachekit::{CacheBuilder, Outcome};
+/// use cachekit::{CacheBuilder, MissReason, Outcome};
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
 /// let pages = CacheBuilder::new().namespace("pages").build()?;
 /// let load = || async { Ok::<_, std::io::Error>("<html>".to_owned()) };
 /// let page = pages.entry("home").tags(["pages"]).fetch(load).await?;
 /// assert!(page.outcome() == Outcome::Computed && page.has_tag("pages"));
+/// assert_eq!(page.miss_reason(), Some(MissReason::New));
 /// let page = pages.fetch("home", load).await?;
 /// let header = if page.outcome().is_hit() { "HIT" } else { "MISS" };
 /// assert_eq!((header, page.value().as_str()), ("HIT", "<html>"));
@@ -75,6 +81,7 @@ pub struct Fetched<T> {
     age: Duration,
     fresh_for: Duration,
     remaining: Duration,
+    missed: Option<MissReason>,
     tags: Tags,
 }
 
@@ -90,13 +97,19 @@ impl<T> Fetched<T> {
     }
 
     pub(crate) fn map<V>(self, make: impl FnOnce(T) -> V) -> Fetched<V> {
-        let Self { value, outcome, age, fresh_for, remaining, tags } = self;
-        Fetched { value: make(value), outcome, age, fresh_for, remaining, tags }
+        let Self { value, outcome, age, fresh_for, remaining, missed, tags } = self;
+        Fetched { value: make(value), outcome, age, fresh_for, remaining, missed, tags }
     }
 
     /// Where it came from.
     pub fn outcome(&self) -> Outcome {
         self.outcome
+    }
+
+    /// Why neither tier answered, if the value was computed for this call, or for another that it joined. `None` for a
+    /// value that a tier had.
+    pub fn miss_reason(&self) -> Option<MissReason> {
+        self.missed
     }
 
     /// How long ago it was computed or set, or was found not to be modified. Exact to the millisecond for a day, then to

@@ -348,6 +348,18 @@ impl<'a, B: Backend, C: Codec, K: IntoKey> Entry<'a, B, C, K> {
         self.anew().get_or_compute(compute)
     }
 
+    /// Like [`refresh`](Self::refresh), with a computation that also decides how its value is kept.
+    pub(crate) async fn refresh_by<T, E, F, Fut>(self, compute: F) -> Result<T, ComputeError<E>>
+    where
+        T: Storable<C, Form: Clone>,
+        E: Send + Sync + 'static,
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = Result<Computed<T>, E>> + Send + 'static,
+    {
+        let form = self.anew().compute(compute, |computed: Computed<T>| computed.map(T::into_form)).await?;
+        Ok(T::from_form(Arc::unwrap_or_clone(form)))
+    }
+
     /// The call that computes whatever the tiers have, and tells others.
     pub(crate) fn anew(mut self) -> Self {
         self.options.tells_others = true;

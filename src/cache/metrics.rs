@@ -123,6 +123,9 @@ impl<B: Backend> Shared<B> {
         describe();
         let whole = Recorder { namespace: &self.metered.namespace, domain: "" };
         whole.part(&self.observers);
+        let stats = self.observers.stats();
+        whole.counter(of::BREAKER_OPENED, &[], stats.breaker_opened);
+        whole.counter(of::GAPS, &[], stats.gaps);
         self.domains.each(|domain, observers| Recorder { domain, ..whole }.part(observers));
         if let Some(guard) = &self.l2.guard {
             whole.backend(guard, meters);
@@ -149,8 +152,6 @@ impl Recorder<'_> {
                 self.counter(of::MISSES, &[reason], count);
             }
         }
-        self.counter(of::BREAKER_OPENED, &[], stats.breaker_opened);
-        self.counter(of::GAPS, &[], stats.gaps);
         self.counter(of::GIVEN_UP, &[], stats.given_up);
         self.counter(of::NOT_STORED, &[], stats.not_stored);
         self.counter(of::FENCED, &[], stats.fenced);

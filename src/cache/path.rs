@@ -422,7 +422,8 @@ impl<B: Backend, C: Codec> Inner<B, C> {
                 flight.while_driven(written).await;
                 let outcome = if joined.is_some() && *source == Outcome::Computed { Outcome::Joined } else { *source };
                 let (value, tags) = (Arc::clone(value), Arc::clone(tags));
-                (outcome, Ok(Some(Answered { value, outcome, times: *times, tags })))
+                let missed = flight.miss_reason().filter(|_| matches!(outcome, Outcome::Computed | Outcome::Joined));
+                (outcome, Ok(Some(Answered { value, outcome, times: *times, tags, missed })))
             }
             Some(Answer::Early(fallback)) => (fallback.outcome, Ok(Some(Answered::early(fallback)))),
             // Boxed: rare, and a caller that waits needs no room for it.

@@ -93,7 +93,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             return release(election.lease.take()).await;
         }
         if !flight.renews() {
-            self.tell_missed(key, options, &job.why, &job.span);
+            flight.miss(self.tell_missed(key, options, &job.why, &job.span));
         }
         let mut job = job;
         let is_gathered = self.gather(&flight, &mut job).await;
@@ -191,7 +191,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     }
 
     /// Tells why neither tier answers. What was not looked for was left out by a pause, or by the call itself.
-    pub(super) fn tell_missed(&self, key: &Key, options: Options, why: &Why, span: &Span) {
+    pub(super) fn tell_missed(&self, key: &Key, options: Options, why: &Why, span: &Span) -> MissReason {
         let is_paused = || [Tier::L1, Tier::L2].iter().any(|tier| self.tiers.local.switches.is_paused(*tier));
         let reason = match why.reason() {
             MissReason::New if is_paused() => MissReason::Paused,
@@ -200,6 +200,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         };
         span.missed(reason);
         self.observers.tell(Event::Missed { key, reason });
+        reason
     }
 
     fn tell_computed(&self, key: &Key, elapsed: Duration, failure: Option<Failure<'_>>, hidden: bool) {

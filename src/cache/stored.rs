@@ -34,7 +34,7 @@ impl<B: Backend, C: Codec> Cache<B, C> {
     /// cache.set("tea", vec![3u32, 4]).await?;
     /// let stored = cache.stored("tea").await?.expect("it was set");
     /// assert_eq!((stored.state(), stored.stack().as_deref()), (EntryState::Fresh, Some("checked(json)")));
-    /// assert_eq!(stored.open(), Ok(Plain::Json("[3,4]".to_owned())));
+    /// assert_eq!(stored.open(), Ok(Plain::Text("[3,4]".to_owned())));
     /// # Ok::<(), cachekit::Error>(()) }).unwrap();
     /// ```
     pub async fn stored(&self, key: impl IntoKey) -> Result<Option<Stored>, Error> {

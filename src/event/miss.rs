@@ -33,6 +33,16 @@ macro_rules! reasons {
             /// All of them, in the order of their numbers.
             pub const ALL: &'static [Self] = &[$(Self::$reason,)+];
 
+            /// Its number, which is not zero.
+            pub(crate) fn code(self) -> u8 {
+                self as u8 + 1
+            }
+
+            /// The one with this number.
+            pub(crate) fn of_code(code: u8) -> Option<Self> {
+                Self::ALL.get(usize::from(code).checked_sub(1)?).copied()
+            }
+
             /// Its name, as metrics and spans have it.
             pub fn name(self) -> &'static str {
                 match self { $(Self::$reason => $name,)+ }

@@ -80,23 +80,35 @@ impl Span {
 
     /// That of a flight which this call, or caller, starts.
     pub(crate) fn of_flight(&self, traced: Traced<'_>, key: &Key, renews: bool) -> Self {
-        span!(
-            traced.is_on,
-            parent: &self.span,
-            "cachekit.flight",
-            cachekit.namespace = traced.namespace,
-            cachekit.domain = traced.domain,
-            cachekit.key = %key,
-            cachekit.renewal = renews,
-            cachekit.miss = tracing::field::Empty,
-        );
-        Self::none()
+        self.over(|| {
+            span!(
+                traced.is_on,
+                "cachekit.flight",
+                cachekit.namespace = traced.namespace,
+                cachekit.domain = traced.domain,
+                cachekit.key = %key,
+                cachekit.renewal = renews,
+                cachekit.miss = tracing::field::Empty,
+            );
+            Self::none()
+        })
     }
 
     /// That of the computation of this flight.
     pub(crate) fn of_computation(&self, is_on: bool) -> Self {
-        span!(is_on, parent: &self.span, "cachekit.compute", otel.status_code = tracing::field::Empty);
-        Self::none()
+        self.over(|| {
+            span!(is_on, "cachekit.compute", otel.status_code = tracing::field::Empty);
+            Self::none()
+        })
+    }
+
+    /// A child of this span. Its parent is found by the subscriber, and not named: one that was installed after this span
+    /// was made does not know it, and may panic.
+    fn over(&self, child: impl FnOnce() -> Self) -> Self {
+        #[cfg(feature = "tracing")]
+        return self.span.in_scope(child);
+        #[cfg(not(feature = "tracing"))]
+        child()
     }
 
     /// That of one operation of the backend.

@@ -10,7 +10,7 @@ use crate::key::Key;
 /// first.
 #[derive(Debug, Default)]
 pub(crate) struct Why {
-    /// One more than the number of the reason; zero where nothing was found.
+    /// Its code; zero where none was noted.
     reason: AtomicU8,
     is_told: AtomicBool,
 }
@@ -19,13 +19,12 @@ impl Why {
     /// Notes a reason. Each takes the place of the one before: L1 is looked at first, and what is wrong with the entry of
     /// the backend says more.
     pub(crate) fn note(&self, reason: MissReason) {
-        self.reason.store(reason as u8 + 1, Relaxed);
+        self.reason.store(reason.code(), Relaxed);
     }
 
     /// The reason. Where none was noted, nothing is known of the key.
     pub(crate) fn reason(&self) -> MissReason {
-        let noted = usize::from(self.reason.load(Relaxed)).checked_sub(1);
-        noted.and_then(|number| MissReason::ALL.get(number).copied()).unwrap_or(MissReason::New)
+        MissReason::of_code(self.reason.load(Relaxed)).unwrap_or(MissReason::New)
     }
 
     /// Notes that an entry cannot be read, and tells of the first.

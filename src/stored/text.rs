@@ -8,7 +8,7 @@ pub(super) fn plain(base: &str, value: Vec<u8>) -> Option<Plain> {
         "json" => {
             let text = String::from_utf8(value).ok()?;
             serde_json::from_str::<serde::de::IgnoredAny>(&text).ok()?;
-            Some(Plain::Json(text))
+            Some(Plain::Text(text))
         }
         #[cfg(feature = "messagepack")]
         "messagepack" => messagepack::read(&value),
@@ -28,7 +28,7 @@ mod messagepack {
     /// The value as JSON. Binary strings become arrays of numbers, and names of entries that are no text become text.
     pub(super) fn read(bytes: &[u8]) -> Option<Plain> {
         let value = Any.deserialize(&mut rmp_serde::Deserializer::from_read_ref(bytes)).ok()?;
-        Some(Plain::Json(value.to_string()))
+        Some(Plain::Text(value.to_string()))
     }
 
     struct Any;
@@ -93,7 +93,7 @@ mod messagepack {
         #[test]
         fn any_value_is_json() {
             let json = |value: Vec<u8>| match read(&value) {
-                Some(Plain::Json(text)) => text,
+                Some(Plain::Text(text)) => text,
                 other => panic!("{other:?}"),
             };
             let map = BTreeMap::from([(1u8, (true, -7i8, 0.5f64, "a", Option::<u8>::None))]);

@@ -4,9 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::TypedCache;
+use super::{Borrowed, TypedCache};
 use crate::backends::{AnyBackend, Backend, join};
-use crate::cache::{Fetched, Gathered, Loaded, Rules, WARM_BATCH};
+use crate::cache::{Computed, Fetched, Gathered, Loaded, Rules, WARM_BATCH};
 use crate::codec::{Codec, Standard};
 use crate::error::{ComputeError, Error, ErrorKind};
 use crate::key::{FromKey, IntoKey};
@@ -57,6 +57,28 @@ pub trait Loader: Send + Sync + 'static {
     /// Loads the value of one key.
     fn load(&self, key: &Self::Key) -> impl Future<Output = Result<Self::Value, Self::Error>> + Send;
 
+    /// How a value is kept that [`load`](Loader::load) gave: for how long, with which tags, or not at all. Default: as the
+    /// domain says. What a `load_many` of its own gives says so itself, by [`Computed`].
+    ///
+    /// # Examples
+    /// ```
+    /// # struct Prices;
+    /// impl cachekit::Loader for Prices {
+    /// #   type Key = String;
+    /// #   type Value = f64;
+    /// #   type Error = std::io::Error;
+    ///     // ..
+    /// #   async fn load(&self, item: &String) -> std::io::Result<f64> { Ok(9.99) }
+    ///     fn decide(&self, item: &String, price: f64) -> cachekit::Computed<f64> {
+    ///         cachekit::Computed::new(price).tags([item.as_str(), "prices"])
+    ///     }
+    /// }
+    /// ```
+    fn decide(&self, key: &Self::Key, value: Self::Value) -> Computed<Self::Value> {
+        let _ = key;
+        Computed::new(value)
+    }
+
     /// Loads the values of several keys, at least two. Default: each by [`load`](Loader::load), all at once.
     ///
     /// A key that the answer does not name is an error of the calls that asked for it, of kind
@@ -71,7 +93,7 @@ pub trait Loader: Send + Sync + 'static {
             let mut loaded = Loaded::new();
             for (key, value) in keys.iter().zip(values) {
                 match value {
-                    Ok(value) => loaded.insert(key.clone(), value),
+                    Ok(value) => loaded.insert(key.clone(), self.decide(key, value)),
                     Err(error) => loaded.insert_error(key.clone(), error),
                 }
             }
@@ -176,7 +198,8 @@ where
         L::Value: Storable<C, Form: Clone>,
     {
         let (loader, own) = (Arc::clone(&self.loader), key.clone());
-        self.typed.refresh(key, move || async move { loader.load(&own).await }).await
+        let load = move || async move { Ok(loader.decide(&own, loader.load(&own).await?)) };
+        self.typed.cache.entry(Borrowed(key)).refresh_by(load).await
     }
 
     /// Loads the entries of this domain that were hot when processes last saved their names, and that the backend has no
@@ -253,7 +276,7 @@ async fn load<L: Loader>(loader: Arc<L>, keys: Vec<L::Key>) -> Result<Loaded<L::
     match keys.as_slice() {
         [key] => {
             let mut loaded = Loaded::new();
-            loaded.insert(key.clone(), loader.load(key).await?);
+            loaded.insert(key.clone(), loader.decide(key, loader.load(key).await?));
             Ok(loaded)
         }
         keys => loader.load_many(keys).await,

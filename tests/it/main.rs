@@ -15,6 +15,7 @@ mod codecs;
 mod compile_fail;
 mod conformance;
 mod dashboards;
+mod deciding;
 mod domains;
 mod elsewhere;
 mod encryption;

@@ -48,6 +48,8 @@ pub(super) enum Command {
     /// Ends with 0 if all is well, with 2 if something does not work, and with --strict with 1 if something is odd.
     Doctor(Doctor),
     /// List some entries: key, size, remaining life, age
+    ///
+    /// By their own dates: what was invalidated by tag or domain is listed until it goes; inspect says what holds.
     #[command(
         after_help = "Examples:\n  cachekit keys -n users\n  cachekit keys -n users -d orders --limit 1000 --json"
     )]
@@ -70,6 +72,7 @@ pub(super) enum Command {
     )]
     Invalidate(Invalidate),
     /// Show what processes tell one another to forget, until Ctrl-C
+    #[command(after_help = "Example:\n  cachekit watch -n shop -d prices --tag user:7 --for 5m")]
     Watch(Watch),
     /// Measure the backend with entries of a namespace of its own
     Bench(Bench),
@@ -143,6 +146,9 @@ pub(super) struct Watch {
     /// End after this time, such as 10s or 5m
     #[arg(long = "for", value_parser = duration::parse, value_name = "TIME")]
     pub(super) limit: Option<Duration>,
+    /// Show this tag by its name: processes tell one another numbers
+    #[arg(short, long = "tag", value_name = "TAG")]
+    pub(super) tags: Vec<String>,
 }
 
 #[derive(Debug, Group)]

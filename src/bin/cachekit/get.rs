@@ -71,7 +71,7 @@ fn document(entry: &Stored, key: &str, opened: &Result<Plain, &'static str>) -> 
         "stack": entry.stack(),
     });
     match opened {
-        Ok(Plain::Json(text)) => document["value"] = serde_json::from_str(text).unwrap_or_default(),
+        Ok(Plain::Text(text)) => document["value"] = serde_json::from_str(text).unwrap_or_default(),
         Ok(Plain::Bytes(bytes)) => document["hex"] = hex(bytes).into(),
         Ok(_) => {}
         Err(reason) => document["unreadable"] = (*reason).into(),
@@ -86,7 +86,7 @@ fn text(out: &mut Out, entry: &Stored, opened: &Result<Plain, &'static str>) -> 
     // The value alone is data.
     anstream::eprintln!("{}", styled(FAINT, about));
     match opened {
-        Ok(Plain::Json(text)) => {
+        Ok(Plain::Text(text)) => {
             let value: Value = serde_json::from_str(text)?;
             out.line(serde_json::to_string_pretty(&value)?)?;
         }

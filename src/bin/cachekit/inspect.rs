@@ -19,13 +19,16 @@ pub(super) async fn run(
 ) -> Result<ExitCode, Failure> {
     let cache = connect::cache(environment.clone(), scope)?;
     let stored = cache.stored(Parts(&options.key)).await?;
+    // Two caches over one namespace would be told of.
+    drop(cache);
     let stack = stored.as_ref().and_then(|stored| stored.stack());
     let why = explain(environment, scope, &options.key, stack.as_deref()).await?;
     let [length, header] = [stored.as_ref().map(|it| it.bytes().len()), stored.as_ref().map(|it| it.header_len())];
     if out.json {
         out.json(&json!({
-            "key": options.key, "stack": stack, "size": length, "header_size": header,
+            "key": options.key, "domain": scope.domain, "stack": stack, "size": length, "header_size": header,
             "backend": why.l2().map(tier), "verdict": verdict(&why), "answered": why.verdict().is_ok(),
+            "reason": why.verdict().err().map(|reason| reason.name()),
         }))?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -40,7 +43,16 @@ pub(super) async fn run(
         out.line(row("backend", entry.to_string()))?;
     }
     out.line(row("verdict", verdict(&why)))?;
+    if let Some(domain) = domain_in(&options.key, scope) {
+        anstream::eprintln!("{}", styled(FAINT, domain));
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What to say where a key is given as `keys` lists it, with its domain.
+fn domain_in(key: &str, scope: &Scope) -> Option<String> {
+    let (domain, key) = key.strip_prefix('+').filter(|_| scope.domain.is_none())?.split_once(':')?;
+    Some(format!("for the key {key} of the domain {domain} say: -d {domain} {key}"))
 }
 
 /// What the cache says that has the codecs of the entry.
@@ -84,7 +96,7 @@ fn tier(entry: &TierEntry) -> Value {
     json!({
         "state": entry.state.name(), "reason": reason, "age_seconds": entry.age.as_secs_f64(), "fresh_seconds": entry.fresh_for.as_secs_f64(),
         "remaining_seconds": entry.remaining.as_secs_f64(), "grace_seconds": entry.grace.as_secs_f64(),
-        "cost_seconds": entry.cost.as_secs_f64(), "tags": entry.tags.len(),
+        "cost_seconds": entry.cost.as_secs_f64(), "tags": entry.tags.iter().map(|tag| format!("{tag:016x}")).collect::<Vec<_>>(),
         "error": entry.error.as_ref().map(ToString::to_string),
     })
 }

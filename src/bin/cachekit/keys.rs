@@ -27,11 +27,14 @@ pub(super) async fn run(
     let names: Vec<String> = entries.iter().map(|entry| printable(connect::name(entry.key(), scope))).collect();
     let width = names.iter().map(String::len).max().unwrap_or(3).min(60);
     if !entries.is_empty() {
-        out.line(styled(FAINT, format!("{:width$}  {:>10}  {:>9}  age", "key", "size", "remaining")))?;
+        out.line(styled(FAINT, format!("{:width$}  {:>10}  {:>9}  state", "key", "size", "remaining")))?;
     }
     for (entry, name) in entries.iter().zip(&names) {
         let (bytes, left) = (size(entry.bytes().len()), short(entry.remaining()));
         out.line(format!("{name:width$}  {bytes:>10}  {left:>9}  {}", sample::state(entry)))?;
+    }
+    if entries.is_empty() {
+        anstream::eprintln!("{}", styled(FAINT, "nothing is stored there: -n names a namespace, -d a domain of it"));
     }
     let rest = if more { ", and there are more: raise --limit" } else { "" };
     out.line(styled(FAINT, format!("{} entries{rest}", entries.len())))?;
@@ -43,7 +46,7 @@ fn row(entry: &Stored, scope: &Scope) -> serde_json::Value {
         "key": connect::name(entry.key(), scope),
         "size": entry.bytes().len(),
         "remaining_seconds": entry.remaining().as_secs_f64(),
-        "age": sample::state(entry),
+        "state": sample::state(entry),
         "stack": entry.stack(),
         "tags": entry.tags(),
     })

@@ -34,19 +34,19 @@ pub(super) async fn run(
             heard = watch.next(left) => heard?,
             _ = tokio::signal::ctrl_c() => return Ok(ExitCode::SUCCESS),
         };
-        heard.iter().try_for_each(|notice| show(&mut out, notice, scope))?;
+        heard.iter().try_for_each(|notice| show(&mut out, notice, scope, &options.tags))?;
         if end.is_some_and(|end| Instant::now() >= end) {
             return Ok(ExitCode::SUCCESS);
         }
     }
 }
 
-fn show(out: &mut Out, notice: &Notice, scope: &Scope) -> Result<(), Failure> {
+fn show(out: &mut Out, notice: &Notice, scope: &Scope, named: &[String]) -> Result<(), Failure> {
     let (what, about) = match &notice.what {
         Told::Changed(key) => ("changed", connect::name(key, &namespace_of(scope)).to_owned()),
         Told::Expired(key) => ("expired", connect::name(key, &namespace_of(scope)).to_owned()),
         Told::Released(key) => ("computed", connect::name(key, &namespace_of(scope)).to_owned()),
-        Told::Tags(tags) => ("tags", tags.iter().map(|tag| tag_name(*tag, scope)).collect::<Vec<_>>().join(" ")),
+        Told::Tags(tags) => ("tags", tags.iter().map(|tag| tag_name(*tag, scope, named)).collect::<Vec<_>>().join(" ")),
         Told::Everything => ("everything", String::new()),
         Told::EverythingExpired => ("everything-expired", String::new()),
         _ => ("gap", "something was told that was not heard".to_owned()),
@@ -66,10 +66,13 @@ fn namespace_of(scope: &Scope) -> Scope {
     Scope { namespace: scope.namespace.clone(), domain: None }
 }
 
-/// The name of a tag is not told; that of the domain in question is known.
-fn tag_name(tag: u64, scope: &Scope) -> String {
-    match &scope.domain {
-        Some(domain) if Told::domain(domain) == tag => format!("domain:{domain}"),
-        _ => format!("#{tag:016x}"),
+/// The name of a tag is not told: those of the domain in question, and of the tags that are `named`, are known.
+fn tag_name(tag: u64, scope: &Scope, named: &[String]) -> String {
+    if let Some(domain) = scope.domain.as_ref().filter(|domain| Told::domain(domain) == tag) {
+        return format!("domain:{domain}");
+    }
+    match named.iter().find(|name| Told::tag(name) == tag) {
+        Some(name) => name.clone(),
+        None => format!("#{tag:016x}"),
     }
 }

@@ -26,11 +26,15 @@ async fn entries_are_listed_read_and_counted() {
     rows.sort_by_key(|row| row["key"].as_str().unwrap().to_owned());
     let column = |name: &str| rows.iter().map(|row| row[name].clone()).collect::<Vec<_>>();
     assert_eq!(column("key"), ["+orders:7", "eu/42", "old"]);
-    assert_eq!(column("age"), ["fresh", "fresh", "expired"]);
+    assert_eq!(column("state"), ["fresh", "fresh", "expired"]);
     assert_eq!(column("stack"), ["checked(json)"; 3]);
     assert_eq!(keys["complete"], true);
     let left = rows[0]["remaining_seconds"].as_f64().unwrap();
     assert!((500.0..=600.0).contains(&left), "{left}");
+    let empty = cachekit(&["keys", "-n", "nobody"], &vars);
+    assert!(empty.out.starts_with("0 entries") && empty.err.contains("-n names a namespace"), "{empty:?}");
+    let listed = cachekit(&["inspect", "-n", "users", "+orders:7"], &vars);
+    assert!(listed.out.contains("a call computes: new") && listed.err.contains("say: -d orders 7"), "{listed:?}");
     let domain = cachekit(&["keys", "-n", "users", "-d", "orders"], &vars);
     assert!(
         domain.out.contains("7  ") && domain.out.contains("1 entries") && !domain.out.contains("eu/42"),
@@ -92,7 +96,7 @@ async fn an_entry_is_explained_whatever_its_codecs() {
         );
     }
     let tagged = inspect("eu/1");
-    assert_eq!(tagged["backend"]["tags"], 1);
+    assert_eq!(tagged["backend"]["tags"], json!([format!("{:016x}", cachekit::Told::tag("eu"))]));
     let left = tagged["backend"]["remaining_seconds"].as_f64().unwrap();
     assert!((500.0..=600.0).contains(&left), "{left}");
     let text = cachekit(&["inspect", "-n", "users", "eu/1"], &vars);
@@ -182,7 +186,8 @@ async fn what_processes_tell_one_another_is_shown() {
     let server = Server::start();
     let url = server.url();
     let users = program(&server);
-    let mut watch = command(&["watch", "-n", "users", "--for", "60s", "--json"], &[("CACHEKIT_REDIS_URL", &url)]);
+    let mut watch =
+        command(&["watch", "-n", "users", "--for", "60s", "--json", "--tag", "us"], &[("CACHEKIT_REDIS_URL", &url)]);
     let mut child = watch.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let (send, lines) = std::sync::mpsc::channel();
     let stdout = child.stdout.take().unwrap();
@@ -209,6 +214,14 @@ async fn what_processes_tell_one_another_is_shown() {
         let heard = lines.recv_timeout(crate::servers::PATIENCE).unwrap();
         if heard["what"] == "tags" {
             assert_eq!(heard["about"], tag);
+            break;
+        }
+    }
+    users.invalidate_tag("us").await.unwrap();
+    loop {
+        let heard = lines.recv_timeout(crate::servers::PATIENCE).unwrap();
+        if heard["what"] == "tags" {
+            assert_eq!(heard["about"], "us", "it was named");
             break;
         }
     }
