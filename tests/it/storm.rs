@@ -203,7 +203,7 @@ impl Storm {
                 async move { cache.close(Duration::from_secs(60)).await.unwrap() }
             });
             self.pass(closing).await;
-            let shown = format!("{:?}", process.cache);
+            let shown = format!("{:#?}", process.cache);
             let left = ["flights: 0", "fences: 0", "tasks: 0", "renewals: 0"].map(|nothing| shown.contains(nothing));
             assert_eq!(left, [true; 4], "seed {}: {shown}", self.seed);
             let calls = process.cache.stats().calls();
