@@ -92,7 +92,7 @@ impl Verdict {
     }
 
     pub(crate) fn check_left(&self, process: &Process) {
-        let shown = format!("{:?}", process.cache);
+        let shown = format!("{:#?}", process.cache);
         if !["flights: 0", "fences: 0", "tasks: 0", "renewals: 0"].iter().all(|nothing| shown.contains(nothing)) {
             self.fail(format!("something is left: {shown}"));
         }
