@@ -98,7 +98,7 @@
 //! | `redis-sentinel` | `redis-sentinel://` |
 //! | `memcached` | `backends::Memcached` |
 //! | `cachekitio` | `backends::CachekitIo` and what `intent::Io` needs, by ureq and rustls with ring |
-//! | `metrics` | what a cache does and how it is, to the recorder of the `metrics` crate that a program installs; [`Cache::record_metrics`] |
+//! | `metrics` | what a cache does and how it is, to the recorder of the `metrics` crate that a program installs; `Cache::record_metrics` |
 //! | `messagepack` | `codec::MessagePack` |
 //! | `tracing` (default) | events to `tracing`, target `cachekit`, as [`Tracing`] says, and the caller's span around a computation; no subscriber |
 //! | `blocking` | `blocking`: caches for programs without async |

@@ -423,6 +423,9 @@ impl<B: Backend, C: Codec> Inner<B, C> {
                 let outcome = if joined.is_some() && *source == Outcome::Computed { Outcome::Joined } else { *source };
                 let (value, tags) = (Arc::clone(value), Arc::clone(tags));
                 let missed = flight.miss_reason().filter(|_| matches!(outcome, Outcome::Computed | Outcome::Joined));
+                if let Some(reason) = missed.filter(|_| self.observers.traces()) {
+                    Span::current().missed(reason);
+                }
                 (outcome, Ok(Some(Answered { value, outcome, times: *times, tags, missed })))
             }
             Some(Answer::Early(fallback)) => (fallback.outcome, Ok(Some(Answered::early(fallback)))),

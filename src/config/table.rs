@@ -197,8 +197,8 @@ macro_rules! each_setting {
             /// Whether metrics are kept and handed on to the recorder of the `metrics` crate, with feature `metrics`.
             /// Default: as the intent says, else true.
             setter metrics: bool = or(true) -> bool;
-            /// Whether reads of L1 are sampled, so that [`Cache::hit_curve`](crate::Cache::hit_curve) says how often other sizes
-            /// would be hit, with feature `advisor`. Default false.
+            /// Whether reads of L1 are sampled, so that `Cache::hit_curve` says how often other sizes would be hit,
+            /// with feature `advisor`. Default false.
             setter advisor: bool = or(false) -> bool;
             /// Whether values above 1 KiB are compressed, where the codec can. Default true.
             setter compression_enabled: bool = or(true) -> bool, cachekit_enable_compression by parse::boolean;

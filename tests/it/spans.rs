@@ -148,7 +148,11 @@ async fn a_miss_has_spans_for_the_call_its_flight_the_computation_and_each_opera
         "{tree:?}"
     );
     let names = ["cachekit.namespace=shop", "cachekit.domain=prices"];
-    assert!(has(&seen[0], &names) && has(&seen[0], &["cachekit.outcome=computed"]), "{:?}", seen[0]);
+    assert!(
+        has(&seen[0], &names) && has(&seen[0], &["cachekit.outcome=computed", "cachekit.miss=new"]),
+        "{:?}",
+        seen[0]
+    );
     assert!(has(&seen[1], &names) && has(&seen[1], &["cachekit.miss=new", "cachekit.renewal=false"]), "{:?}", seen[1]);
     let operation = ["otel.name=lease memory", "otel.kind=client", "db.system.name=memory", "db.operation.name=lease"];
     assert!(seen.iter().any(|seen| has(seen, &operation)), "{seen:?}");
