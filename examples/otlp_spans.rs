@@ -52,6 +52,10 @@ async fn exported_traces() -> Result<SdkTracerProvider, Box<dyn Error>> {
 
 /// A request, with a span of its own.
 async fn request(users: &Cache<Memory, impl Codec>, id: u64) -> Result<String, Box<dyn Error>> {
-    let load = || async { Ok::<_, std::io::Error>("Ada".to_owned()) };
+    let load = || async {
+        // A slow query.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        Ok::<_, std::io::Error>("Ada".to_owned())
+    };
     Ok(users.get_or_compute(id, load).instrument(info_span!("request", id)).await?)
 }
