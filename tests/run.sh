@@ -30,7 +30,7 @@ if ! cmp -s tests/requirements.txt "$python/requirements.txt"; then
 fi
 
 # Most of them wait for a server most of the time.
-export RUST_TEST_THREADS=${RUST_TEST_THREADS:-4}
+export RUST_TEST_THREADS=${RUST_TEST_THREADS:-6}
 
 cargo test --workspace --all-features --lib --bins --tests --examples "$@"
 cargo test --workspace --all-features --doc "$@"
