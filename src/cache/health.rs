@@ -120,6 +120,10 @@ impl<B: Backend, C: Codec> Cache<B, C> {
     /// The curve is that of LRU, with the bytes that L1 accounts for; up to 4,096 keys are followed, which takes about
     /// 600 KiB. L1 keeps by frequency, too, so it is mostly hit a little more often.
     ///
+    /// # Cost
+    /// A few microseconds. While the setting is on, a read that is followed costs some 500 instructions and a lock: each read
+    /// while there are fewer keys, one in 25 among 100,000.
+    ///
     /// # Examples
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
