@@ -64,7 +64,7 @@ async fn listen(
         Ok::<(), tokio_postgres::Error>(())
     });
     client.batch_execute("LISTEN product").await?;
-    // What was changed while nobody listened was told to nobody.
+    // Postgres tells of no change that was made before this connection listened.
     prices.invalidate_all().await?;
     listens.take().map(|listens| listens.send(()));
     while let Some(id) = changed.recv().await {

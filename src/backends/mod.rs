@@ -208,13 +208,13 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     fn bus(&self, name: &Key) -> Option<AnyBus>;
 
     /// Where the entries are, for people: a host and port, a directory. Never a user, a password or a key. By default
-    /// nobody knows. Does no I/O.
+    /// it is not known. Does no I/O.
     fn address(&self) -> Option<String> {
         None
     }
 
     /// Finds out what is odd about the backend, as far as it can be asked: what it is, how full, what it does not let this
-    /// client do. `probe` names a key that is nobody else's; what is stored there is removed again. No cache calls it.
+    /// client do. `probe` names a key that no cache uses; what is stored there is removed again. No cache calls it.
     ///
     /// By default it is [`diagnose_by_use`]: whether it answers, and reads.
     fn diagnose(&self, probe: &Key) -> impl Future<Output = Vec<Finding>> + Send {

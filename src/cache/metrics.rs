@@ -13,7 +13,7 @@ use super::{Cache, Inner, Shared};
 use crate::backends::Backend;
 use crate::clock;
 use crate::codec::Codec;
-use crate::event::{BreakerState, Histogram, Meters, Observers, Operation, Stats, Tier};
+use crate::event::{BreakerState, Histogram, Meters, MissReason, Observers, Operation, Outcome, Stats, Tier};
 use crate::guard::Guard;
 use crate::invalidate::Local;
 use crate::seal::Sizes;
@@ -147,10 +147,8 @@ impl Recorder<'_> {
     fn part(&self, observers: &Observers) {
         let stats = observers.stats();
         self.calls(&stats);
-        for (name, count) in stats.iter() {
-            if let Some(reason) = name.strip_prefix("missed_") {
-                self.counter(of::MISSES, &[reason], count);
-            }
+        for reason in MissReason::ALL {
+            self.counter(of::MISSES, &[reason.name()], stats.count(*reason));
         }
         self.counter(of::GIVEN_UP, &[], stats.given_up);
         self.counter(of::NOT_STORED, &[], stats.not_stored);
@@ -174,18 +172,8 @@ impl Recorder<'_> {
     }
 
     fn calls(&self, stats: &Stats) {
-        let Stats { l1_hits, l2_hits, stale, computed, joined, absent, failed, .. } = *stats;
-        let outcomes = [
-            ("l1_hit", l1_hits),
-            ("l2_hit", l2_hits),
-            ("stale", stale),
-            ("computed", computed),
-            ("joined", joined),
-            ("absent", absent),
-            ("failed", failed),
-        ];
-        for (outcome, count) in outcomes {
-            self.counter(of::CALLS, &[outcome], count);
+        for outcome in Outcome::ALL {
+            self.counter(of::CALLS, &[outcome.name()], stats.count(*outcome));
         }
         self.counter(of::COMPUTATIONS, &["ok"], stats.computations);
         self.counter(of::COMPUTATIONS, &["failed"], stats.computations_failed);

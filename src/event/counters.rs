@@ -38,15 +38,7 @@ impl Default for Counters {
 impl Counters {
     #[inline]
     pub(crate) fn outcome(&self, outcome: Outcome) {
-        self.add(match outcome {
-            Outcome::L1Hit => Counter::L1Hits,
-            Outcome::L2Hit => Counter::L2Hits,
-            Outcome::Stale => Counter::Stale,
-            Outcome::Computed => Counter::Computed,
-            Outcome::Joined => Counter::Joined,
-            Outcome::Absent => Counter::Absent,
-            Outcome::Failed => Counter::Failed,
-        });
+        self.add(outcome.into());
     }
 
     /// Counts an answer that may be so many milliseconds out of date.
@@ -71,7 +63,7 @@ impl Counters {
             Event::Bypassed { tier: Tier::L2, .. } => self.add(Counter::L2Bypassed),
             Event::Breaker { .. } | Event::Invalidated { .. } | Event::Switched { .. } => {}
             Event::GivenUp { .. } => self.add(Counter::GivenUp),
-            Event::Missed { reason, .. } => self.add(Counter::of(*reason)),
+            Event::Missed { reason, .. } => self.add((*reason).into()),
         }
     }
 
@@ -105,26 +97,39 @@ impl fmt::Debug for Counters {
     }
 }
 
-impl Counter {
-    /// The one that counts misses for this reason.
-    fn of(reason: MissReason) -> Self {
+impl From<Outcome> for Counter {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::L1Hit => Self::L1Hits,
+            Outcome::L2Hit => Self::L2Hits,
+            Outcome::Stale => Self::Stale,
+            Outcome::Computed => Self::Computed,
+            Outcome::Joined => Self::Joined,
+            Outcome::Absent => Self::Absent,
+            Outcome::Failed => Self::Failed,
+        }
+    }
+}
+
+impl From<MissReason> for Counter {
+    fn from(reason: MissReason) -> Self {
         match reason {
-            MissReason::New => Counter::MissedNew,
-            MissReason::Evicted => Counter::MissedEvicted,
-            MissReason::Expired => Counter::MissedExpired,
-            MissReason::Tag => Counter::MissedTag,
-            MissReason::Domain => Counter::MissedDomain,
-            MissReason::Namespace => Counter::MissedNamespace,
-            MissReason::Fenced => Counter::MissedFenced,
-            MissReason::Doubted => Counter::MissedDoubted,
-            MissReason::Schema => Counter::MissedSchema,
-            MissReason::Stack => Counter::MissedStack,
-            MissReason::Unreadable => Counter::MissedUnreadable,
-            MissReason::Unauthentic => Counter::MissedUnauthentic,
-            MissReason::Paused => Counter::MissedPaused,
-            MissReason::Skipped => Counter::MissedSkipped,
-            MissReason::Refused => Counter::MissedRefused,
-            MissReason::BackendFailed => Counter::MissedBackendFailed,
+            MissReason::New => Self::MissedNew,
+            MissReason::Evicted => Self::MissedEvicted,
+            MissReason::Expired => Self::MissedExpired,
+            MissReason::Tag => Self::MissedTag,
+            MissReason::Domain => Self::MissedDomain,
+            MissReason::Namespace => Self::MissedNamespace,
+            MissReason::Fenced => Self::MissedFenced,
+            MissReason::Doubted => Self::MissedDoubted,
+            MissReason::Schema => Self::MissedSchema,
+            MissReason::Stack => Self::MissedStack,
+            MissReason::Unreadable => Self::MissedUnreadable,
+            MissReason::Unauthentic => Self::MissedUnauthentic,
+            MissReason::Paused => Self::MissedPaused,
+            MissReason::Skipped => Self::MissedSkipped,
+            MissReason::Refused => Self::MissedRefused,
+            MissReason::BackendFailed => Self::MissedBackendFailed,
         }
     }
 }

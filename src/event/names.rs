@@ -37,15 +37,6 @@ macro_rules! names_and_lists {
 }
 
 names! {
-    Outcome {
-        L1Hit "l1_hit",
-        L2Hit "l2_hit",
-        Stale "stale",
-        Computed "computed",
-        Joined "joined",
-        Absent "absent",
-        Failed "failed",
-    }
     BreakerState {
         Closed "closed",
         HalfOpen "half_open",
@@ -58,6 +49,15 @@ names! {
 }
 
 names_and_lists! {
+    Outcome {
+        L1Hit "l1_hit",
+        L2Hit "l2_hit",
+        Stale "stale",
+        Computed "computed",
+        Joined "joined",
+        Absent "absent",
+        Failed "failed",
+    }
     Operation {
         Get "get",
         Set "set",

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::MissReason;
+
 /// Declares every counter once: of its rows come the fields of [`Stats`], their sum, their names, and the cells that
 /// count.
 macro_rules! counters {
@@ -78,7 +80,7 @@ macro_rules! counters {
 
         /// What is counted, beside how stale answers are.
         #[derive(Debug, Clone, Copy)]
-        pub(super) enum Counter {
+        pub(crate) enum Counter {
             $($counter,)*
         }
 
@@ -173,7 +175,13 @@ impl Stats {
     /// One for each flight that computes for a caller, and for each `get` that finds nothing. So calls that
     /// [`joined`](Self::joined) a flight add none, and one whose caller leaves before the answer does.
     pub fn misses(&self) -> u64 {
-        self.iter().filter(|(name, _)| name.starts_with("missed_")).map(|(_, count)| count).sum()
+        MissReason::ALL.iter().map(|reason| self.count(*reason)).sum()
+    }
+
+    /// What counts an outcome, or a reason.
+    pub(crate) fn count(&self, of: impl Into<Counter>) -> u64 {
+        let number = of.into() as usize;
+        self.iter().nth(number).map_or(0, |(_, count)| count)
     }
 
     /// The share of the calls that a tier has answered, stale answers included, 0 to 1. `None` before the first call.

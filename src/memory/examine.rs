@@ -22,7 +22,7 @@ impl L1 {
         self.orders.check(now);
         let shard = self.lock(hash);
         let Some(node) = shard.peek(hash).filter(|node| node.is_of(text)) else {
-            return Err(if shard.remembers(hash) { Absence::Evicted } else { Absence::Unknown });
+            return Err(shard.absence(hash));
         };
         let moment = Now { tick: now, orders: &self.orders };
         let (age, expires) = node.life(moment, |_, _| false).ok_or_else(|| node.absence(moment))?;

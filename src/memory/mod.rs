@@ -221,9 +221,16 @@ impl L1 {
     #[cfg_attr(not(feature = "advisor"), expect(unused_variables, reason = "nothing is sampled"))]
     pub(crate) fn note_read(&self, hash: u64) {
         #[cfg(feature = "advisor")]
-        if let Some(advisor) = self.advisor.as_ref().filter(|advisor| advisor.follows(hash)) {
+        if let Some(advisor) = self.follower(hash) {
             advisor.read(hash);
         }
+    }
+
+    /// The advisor, if it follows the reads of this hash.
+    #[cfg(feature = "advisor")]
+    #[inline]
+    fn follower(&self, hash: u64) -> Option<&curve::Advisor> {
+        self.advisor.as_ref().filter(|advisor| advisor.follows(hash))
     }
 
     /// What is held for a key, and how old it is at `now`. Removes it if it is gone or was forgotten.
@@ -271,7 +278,7 @@ impl L1 {
         self.orders.check(now);
         let shard = self.lock(hash);
         let Some(node) = shard.peek(hash).filter(|node| node.is_of(text)) else {
-            absent(if shard.remembers(hash) { Absence::Evicted } else { Absence::Unknown });
+            absent(shard.absence(hash));
             return None;
         };
         let moment = Now { tick: now, orders: &self.orders };
@@ -306,10 +313,6 @@ impl L1 {
                 self.forget(shard, hash, text);
             }
             return false;
-        }
-        #[cfg(feature = "advisor")]
-        if let Some(advisor) = self.advisor.as_ref().filter(|advisor| advisor.follows(hash)) {
-            advisor.weigh(hash, weight);
         }
         let node = Node::new(key.text(), entry, weight, now);
         if !self.makes_room_in_share(hash, &node) {
@@ -364,6 +367,10 @@ impl L1 {
         now: u64,
         make: impl FnOnce(&Shard) -> Result<Node, Option<Node>>,
     ) -> bool {
+        #[cfg(feature = "advisor")]
+        if let Some(advisor) = self.follower(hash) {
+            advisor.weigh(hash, weight);
+        }
         let moment = Now { tick: now, orders: &self.orders };
         let mut dropped = Dropped::default();
         let mut shard = self.lock(hash);

@@ -8,13 +8,13 @@
 //! too late, and `main` stays as it is. So `small` grows by what comes back at once after leaving it, and shrinks by
 //! twice what comes back after leaving `main`.
 
-use super::Sight;
 #[cfg(feature = "metrics")]
 use super::Tally;
 use super::ghost::Ghost;
 use super::node::{Dropped, Node, Now};
 use super::share::Charge;
 use super::store::{Listed, Store};
+use super::{Absence, Sight};
 
 /// How many entries from each tail a sweep looks at.
 const SWEEP: usize = 4;
@@ -75,10 +75,10 @@ impl<S: Store> Shard<S> {
         self.main.map.peek(hash).or_else(|| self.small.map.peek(hash))
     }
 
-    /// Whether an entry of this hash left lately to make room.
+    /// Why nothing is held for this hash: an entry may have left lately to make room.
     #[cold]
-    pub(super) fn remembers(&self, hash: u64) -> bool {
-        self.unread.has(hash) || self.aged.has(hash)
+    pub(super) fn absence(&self, hash: u64) -> Absence {
+        if self.unread.has(hash) || self.aged.has(hash) { Absence::Evicted } else { Absence::Unknown }
     }
 
     pub(super) fn weight(&self) -> usize {

@@ -88,7 +88,7 @@ fn skew(there: Duration, before: Duration, after: Duration) -> Option<Finding> {
     })
 }
 
-/// A word of the server's: what is no plain word is none of its own.
+/// A word that the server says of itself. What is no plain word is not shown: its bytes may be anything.
 fn word<'a>(info: &'a HashMap<String, String>, name: &str) -> &'a str {
     let is_plain = |text: &&str| {
         text.len() <= 32 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte))

@@ -1,6 +1,6 @@
 //! Rights: whether the user of the connection may do what the backend does.
 //!
-//! Each command is tried on a key that is nobody else's. `ACL DRYRUN` would say the same, but few users of a cache may
+//! Each command is tried on a key that no cache uses. `ACL DRYRUN` would say the same, but few users of a cache may
 //! ask for that.
 
 use redis::{Cmd, cmd};

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 
 use super::args::Bench;
 use super::failure::Failure;
-use super::output::{Out, STRONG, size, styled};
+use super::output::{Out, STRONG, at, size, styled};
 use super::spread::Spread;
 
 /// How many keys are written and read.
@@ -46,13 +46,8 @@ pub(super) async fn run(mut out: Out, environment: Environment, options: &Bench)
         }))?;
         return Ok(ExitCode::SUCCESS);
     }
-    let place = backend.address().map(|address| format!(" at {address}")).unwrap_or_default();
-    out.line(format!(
-        "{}{place}: values of {}, {} at once",
-        backend.capabilities().name,
-        size(options.size),
-        options.concurrency
-    ))?;
+    let (name, at) = (backend.capabilities().name, at(backend.address().as_deref()));
+    out.line(format!("{name}{at}: values of {}, {} at once", size(options.size), options.concurrency))?;
     for (name, spread) in [("set", &sets), ("get", &gets)] {
         out.line(format!("\n{}  {:.0} a second; {}", styled(STRONG, name), rate(spread), spread.text()))?;
         spread.chart(40).iter().try_for_each(|bar| out.line(bar))?;
@@ -60,7 +55,7 @@ pub(super) async fn run(mut out: Out, environment: Environment, options: &Bench)
     Ok(ExitCode::SUCCESS)
 }
 
-/// Keys that nobody else has.
+/// Keys of this run alone.
 fn keys() -> Result<Vec<Key>, Error> {
     let mut id = [0; 8];
     // Where there are no random numbers, the clock is another at each run.

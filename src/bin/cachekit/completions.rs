@@ -19,7 +19,7 @@ pub(super) fn keygen() -> Result<ExitCode, Failure> {
 }
 
 pub(super) fn completions(shell: Shell) -> Result<ExitCode, Failure> {
-    // Made first: the generator panics where nobody reads.
+    // Made first: the generator panics where the reader of its output is gone.
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Args::command(), "cachekit", &mut script);
     io::stdout().write_all(&script)?;

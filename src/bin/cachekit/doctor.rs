@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::args::{Doctor, Scope};
 use super::connect;
 use super::failure::Failure;
-use super::output::{BAD, FAINT, GOOD, ODD, Out, STRONG, printable, styled};
+use super::output::{BAD, FAINT, GOOD, ODD, Out, STRONG, at, printable, styled};
 use super::spread::Spread;
 
 mod trial;
@@ -100,7 +100,7 @@ impl Examination {
         let mut odd = backend.diagnose(&probe).await;
         let is_reached = backend.ping().await.is_ok();
         if !is_chosen && !is_reached {
-            // A program for which nobody chose a backend goes on with L1 alone, as it is meant to.
+            // A program whose variables choose no backend goes on with L1 alone, as it is meant to.
             odd.iter_mut().for_each(|finding| finding.severity = finding.severity.min(Severity::Warning));
         }
         self.findings.extend(odd);
@@ -147,8 +147,7 @@ impl Examination {
         }
         if let Some((name, address)) = &self.backend {
             out.line(format!("\n{}", styled(STRONG, "Backend")))?;
-            let at = address.as_ref().map(|address| format!(" at {}", printable(address))).unwrap_or_default();
-            out.line(format!("  {name}{at}"))?;
+            out.line(format!("  {name}{}", at(address.as_deref())))?;
         }
         if let Some(latency) = &self.latency {
             out.line(format!("  {} round trips: {}", latency.len(), latency.text()))?;

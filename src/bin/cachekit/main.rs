@@ -37,7 +37,7 @@ fn main() -> ExitCode {
     log(&args, &environment);
     match run(args, environment) {
         Ok(code) => code,
-        // Whoever read the output has enough.
+        // The program that read the output has enough.
         Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(failure) => {
             anstream::eprintln!("{}error:{} {failure}", output::BAD.render(), output::BAD.render_reset());

@@ -53,6 +53,11 @@ pub(super) fn styled(style: Style, text: impl AsRef<str>) -> String {
     format!("{}{}{}", style.render(), text.as_ref(), style.render_reset())
 }
 
+/// Where a backend is, behind its name; nothing if it does not say so.
+pub(super) fn at(address: Option<&str>) -> String {
+    address.map(|address| format!(" at {}", printable(address))).unwrap_or_default()
+}
+
 /// Bytes in the unit that fits.
 pub(super) fn size(bytes: usize) -> String {
     let bytes = bytes as f64;

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::args::{Sampled, Scope};
 use super::failure::Failure;
 use super::output::{FAINT, Out, STRONG, size, styled};
-use super::{connect, sample};
+use super::{connect, output, sample};
 
 pub(super) async fn run(
     mut out: Out,
@@ -36,8 +36,7 @@ pub(super) async fn run(
         }))?;
         return Ok(ExitCode::SUCCESS);
     }
-    let place = report.address.map(|address| format!(" at {address}")).unwrap_or_default();
-    out.line(format!("{}{place}", styled(STRONG, report.backend)))?;
+    out.line(format!("{}{}", styled(STRONG, report.backend), output::at(report.address.as_deref())))?;
     let rest = if more { " sampled, of more" } else { "" };
     out.line(format!("entries   {}{rest}, {}", entries.len(), size(total)))?;
     out.line(format!("sizes     p50 {}, p95 {}, largest {}", size(at(50)), size(at(95)), size(at(100))))?;
