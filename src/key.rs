@@ -10,23 +10,28 @@
 
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
-use std::hash::{BuildHasher, Hash, Hasher};
+use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZero;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use blake2::digest::consts::U8;
 use blake2::{Blake2b, Digest};
 
-use self::escape::{ESCAPES, PLAIN};
+use self::escape::are_plain;
+use self::name::hash;
+use self::text::Text;
 use crate::error::{Error, ErrorKind};
 
 mod escape;
 mod from;
+mod name;
 mod namespace;
+mod text;
 
 pub use self::from::FromKey;
 pub(crate) use self::from::from_text;
+pub(crate) use self::name::Name;
 #[cfg(feature = "encryption")]
 pub(crate) use self::namespace::Tenant;
 pub(crate) use self::namespace::{NameKey, Namespace};
@@ -63,16 +68,18 @@ impl Key {
     /// # Errors
     /// [`ErrorKind::Key`] if the namespace or the key is empty or longer than [`Key::MAX_INPUT`].
     pub fn new(namespace: &str, key: impl IntoKey) -> Result<Self, Error> {
-        Namespace::new(namespace)?.with(&key, |text, hash| Self { text: text.into(), hash })
+        Namespace::new(namespace)?.key(&key)
     }
 
-    pub(crate) fn from_parts(text: &str, hash: u64) -> Self {
+    /// A key of this hash, whatever its text.
+    #[cfg(test)]
+    pub(crate) fn with_hash(text: &str, hash: u64) -> Self {
         Self { text: text.into(), hash }
     }
 
     /// The key of a text that another process made.
     pub(crate) fn from_text(text: &str) -> Self {
-        Self::from_parts(text, hash(text))
+        Self { text: text.into(), hash: hash(text) }
     }
 
     /// The text that backends store the entry under. It often carries personal data: log [`id`](Key::id) instead.
@@ -109,6 +116,12 @@ impl Key {
         &self.text
     }
 
+    /// The same, as what is looked for.
+    #[inline]
+    pub(crate) fn name(&self) -> Name<'_> {
+        Name::new("", self.text.as_bytes(), self.hash)
+    }
+
     /// The hash of the text under this process's random seed.
     pub(crate) fn hash64(&self) -> u64 {
         self.hash
@@ -141,14 +154,6 @@ impl fmt::Debug for Key {
     }
 }
 
-#[inline]
-fn hash(text: &str) -> u64 {
-    static SEED: LazyLock<foldhash::quality::RandomState> = LazyLock::new(Default::default);
-    let mut hasher = SEED.build_hasher();
-    hasher.write(text.as_bytes());
-    hasher.finish()
-}
-
 fn push_hex(out: &mut String, bytes: &[u8]) {
     for byte in bytes {
         let _ = write!(out, "{byte:02x}");
@@ -157,16 +162,17 @@ fn push_hex(out: &mut String, bytes: &[u8]) {
 
 /// Receives the parts of a key; see [`IntoKey`].
 pub struct KeyWriter<'a> {
-    text: &'a mut String,
+    text: &'a mut Text,
     input: usize,
     parts: usize,
 }
 
 impl KeyWriter<'_> {
     /// Adds one part, separated from the one before by `/`.
+    #[inline]
     pub fn part(&mut self, part: &(impl KeyPart + ?Sized)) {
         if self.parts > 0 {
-            self.text.push('/');
+            self.text.plain("/");
         }
         self.parts += 1;
         part.write_part(&mut PartWriter { text: self.text, input: &mut self.input });
@@ -199,34 +205,26 @@ impl fmt::Debug for KeyWriter<'_> {
 
 /// Receives the text of one part; see [`KeyPart`].
 pub struct PartWriter<'a> {
-    text: &'a mut String,
+    text: &'a mut Text,
     input: &'a mut usize,
 }
 
 impl PartWriter<'_> {
     /// Appends text to this part. Bytes outside `A-Z a-z 0-9 . _ -` are escaped.
+    #[inline]
     pub fn text(&mut self, text: &str) {
         *self.input += text.len();
         if *self.input > Key::MAX_INPUT {
             return;
         }
-        let mut rest = text;
-        loop {
-            // Cut in front of a byte that is not plain: always a boundary, as what stands before it is ASCII.
-            let (plain, other) =
-                rest.split_at(rest.bytes().position(|byte| !PLAIN[byte as usize]).unwrap_or(rest.len()));
-            self.text.push_str(plain);
-            let Some(first) = other.chars().next() else { return };
-            let (first, after) = other.split_at(first.len_utf8());
-            first.bytes().for_each(|byte| self.text.push_str(&ESCAPES[usize::from(byte) * 3..][..3]));
-            rest = after;
-        }
+        self.text.escaped(text);
     }
 
     /// Appends text that needs no escapes.
+    #[inline]
     fn plain(&mut self, text: &str) {
         *self.input += text.len();
-        self.text.push_str(text);
+        self.text.plain(text);
     }
 }
 
@@ -266,6 +264,12 @@ impl fmt::Debug for PartWriter<'_> {
 pub trait IntoKey: Send + Sync {
     /// Writes the parts of this key.
     fn write_key(&self, key: &mut KeyWriter<'_>);
+
+    /// The text of a key of one part, where it is at hand: see [`KeyPart::as_text`].
+    fn as_text<'a>(&'a self, digits: &'a mut Digits) -> Option<PartText<'a>> {
+        let _ = digits;
+        None
+    }
 }
 
 /// What can be one part of a key: text, an integer, `bool`, `char`, an IP address, or a type of your own.
@@ -293,13 +297,72 @@ pub trait IntoKey: Send + Sync {
 pub trait KeyPart: Send + Sync {
     /// Writes the text of this part.
     fn write_part(&self, part: &mut PartWriter<'_>);
+
+    /// The text that [`write_part`](Self::write_part) writes, before escapes, where it is at hand. Default `None`.
+    ///
+    /// A hit by such a key copies nothing, which takes a third off its cost. A type around one part of a known type passes
+    /// the call on: `self.0.as_text(digits)`; one around text gives [`PartText::new`] of it.
+    fn as_text<'a>(&'a self, digits: &'a mut Digits) -> Option<PartText<'a>> {
+        let _ = digits;
+        None
+    }
+}
+
+/// The text of a key part; see [`KeyPart::as_text`].
+#[derive(Clone, Copy)]
+pub struct PartText<'a> {
+    text: &'a str,
+    /// Whether it is known to need no escapes.
+    is_plain: bool,
+}
+
+impl<'a> PartText<'a> {
+    /// Takes the text of a part, before escapes.
+    pub fn new(text: &'a str) -> Self {
+        Self { text, is_plain: false }
+    }
+
+    /// Whether it needs no escapes.
+    #[inline]
+    fn is_plain(self) -> bool {
+        self.is_plain || are_plain(self.text)
+    }
+}
+
+/// Without the text, which often carries personal data.
+impl fmt::Debug for PartText<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PartText").field("len", &self.text.len()).finish_non_exhaustive()
+    }
+}
+
+/// Room for the text of a number; see [`KeyPart::as_text`].
+pub struct Digits(itoa::Buffer);
+
+impl Digits {
+    #[inline]
+    pub(crate) fn new() -> Self {
+        Self(itoa::Buffer::new())
+    }
+}
+
+impl fmt::Debug for Digits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Digits")
+    }
 }
 
 macro_rules! pointer_parts {
     ($($pointer:ty)*) => {$(
         impl<P: KeyPart + ?Sized> KeyPart for $pointer {
+            #[inline]
             fn write_part(&self, part: &mut PartWriter<'_>) {
                 (**self).write_part(part);
+            }
+
+            #[inline]
+            fn as_text<'a>(&'a self, digits: &'a mut Digits) -> Option<PartText<'a>> {
+                (**self).as_text(digits)
             }
         }
     )*};
@@ -307,28 +370,52 @@ macro_rules! pointer_parts {
 pointer_parts!(&P Box<P> Arc<P>);
 
 impl KeyPart for str {
+    #[inline]
     fn write_part(&self, part: &mut PartWriter<'_>) {
         part.text(self);
+    }
+
+    #[inline]
+    fn as_text<'a>(&'a self, _: &'a mut Digits) -> Option<PartText<'a>> {
+        Some(PartText::new(self))
     }
 }
 
 impl KeyPart for String {
+    #[inline]
     fn write_part(&self, part: &mut PartWriter<'_>) {
         part.text(self);
+    }
+
+    #[inline]
+    fn as_text<'a>(&'a self, _: &'a mut Digits) -> Option<PartText<'a>> {
+        Some(PartText::new(self))
     }
 }
 
 impl KeyPart for Cow<'_, str> {
+    #[inline]
     fn write_part(&self, part: &mut PartWriter<'_>) {
         part.text(self);
+    }
+
+    #[inline]
+    fn as_text<'a>(&'a self, _: &'a mut Digits) -> Option<PartText<'a>> {
+        Some(PartText::new(self))
     }
 }
 
 macro_rules! integer_parts {
     ($($integer:ty)*) => {$(
         impl KeyPart for $integer {
+            #[inline]
             fn write_part(&self, part: &mut PartWriter<'_>) {
                 part.plain(itoa::Buffer::new().format(*self));
+            }
+
+            #[inline]
+            fn as_text<'a>(&'a self, digits: &'a mut Digits) -> Option<PartText<'a>> {
+                Some(PartText { text: digits.0.format(*self), is_plain: true })
             }
         }
 
@@ -366,14 +453,21 @@ macro_rules! displayed_parts {
 displayed_parts!(IpAddr Ipv4Addr Ipv6Addr);
 
 impl<P: KeyPart + ?Sized> IntoKey for P {
+    #[inline]
     fn write_key(&self, key: &mut KeyWriter<'_>) {
         key.part(self);
+    }
+
+    #[inline]
+    fn as_text<'a>(&'a self, digits: &'a mut Digits) -> Option<PartText<'a>> {
+        KeyPart::as_text(self, digits)
     }
 }
 
 macro_rules! tuple_keys {
     ($(($($name:ident $index:tt)*))*) => {$(
         impl<$($name: KeyPart),*> IntoKey for ($($name,)*) {
+            #[inline]
             fn write_key(&self, key: &mut KeyWriter<'_>) {
                 $(key.part(&self.$index);)*
             }

@@ -183,7 +183,7 @@ pub use crate::event::{
 };
 pub use crate::finding::{Finding, Severity};
 pub use crate::flight::Context;
-pub use crate::key::{FromKey, IntoKey, Key, KeyPart, KeyWriter, PartWriter};
+pub use crate::key::{Digits, FromKey, IntoKey, Key, KeyPart, KeyWriter, PartText, PartWriter};
 pub use crate::ledger::{Forgotten, Order};
 #[cfg(feature = "advisor")]
 pub use crate::memory::HitCurve;

@@ -13,7 +13,7 @@ use crate::cache::{Cache, DomainSettings, Fetched};
 use crate::codec::Encrypted;
 use crate::codec::{Codec, Standard};
 use crate::error::{ComputeError, Error};
-use crate::key::{IntoKey, KeyWriter};
+use crate::key::{Digits, IntoKey, KeyWriter, PartText};
 use crate::seal::Value;
 use crate::sensitive::Storable;
 
@@ -109,6 +109,11 @@ impl<B: Backend, C: Codec> Cache<B, C> {
 pub(crate) struct Borrowed<'a, Q: ?Sized>(pub(crate) &'a Q);
 
 impl<Q: IntoKey + ?Sized> IntoKey for Borrowed<'_, Q> {
+    #[inline]
+    fn as_text<'b>(&'b self, digits: &'b mut Digits) -> Option<PartText<'b>> {
+        self.0.as_text(digits)
+    }
+
     #[inline]
     fn write_key(&self, key: &mut KeyWriter<'_>) {
         self.0.write_key(key);

@@ -109,10 +109,12 @@ impl<B: Backend, C: Codec> Cache<B, C> {
         check_name(name)?;
         let (inner, shared) = (&*self.inner, &self.inner.shared);
         let (name, named) = shared.domains.name(name, settings, &shared.l2.policy, &shared.observers)?;
+        let tiers = named.tiers(&inner.tiers);
         let inner = Inner {
             namespace: inner.namespace.domain(&name),
             domain: Some(name),
-            tiers: named.tiers(&inner.tiers),
+            plain_hits: tiers.has_plain_hits(&named.observers),
+            tiers,
             clock: Arc::clone(&inner.clock),
             observers: named.observers,
             shared: Arc::clone(shared),

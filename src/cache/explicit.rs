@@ -97,6 +97,6 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     }
 
     pub(super) fn key(&self, key: &impl IntoKey) -> Result<Key, Error> {
-        self.namespace.with(key, Key::from_parts)
+        self.namespace.key(key)
     }
 }

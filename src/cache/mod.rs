@@ -125,6 +125,8 @@ pub(crate) struct Inner<B: Backend, C: Codec> {
     observers: Observers,
     shared: Arc<Shared<B>>,
     warm: Arc<Warm<B, C>>,
+    /// Whether a hit in L1 is to be counted alone, so that [`Inner::fresh_hit`] may answer.
+    plain_hits: bool,
 }
 
 /// What the tenants and domains of a cache share, too; what a hit in L1 needs is not behind this.
@@ -233,7 +235,8 @@ impl<B: Backend, C: Codec> Cache<B, C> {
         let share = None;
         let tiers = Tiers { sealer, clock: Arc::clone(&clock), observers: listeners, policy, domain, share, local, l2 };
         let warm = Warm::new(root, tiers.clone());
-        let inner = Inner { namespace, domain: None, tiers, clock, observers, shared, warm };
+        let plain_hits = tiers.has_plain_hits(&observers);
+        let inner = Inner { namespace, domain: None, tiers, clock, observers, shared, warm, plain_hits };
         Self { inner: Arc::new(inner) }
     }
 
@@ -304,9 +307,9 @@ impl<B: Backend, C: Codec> Cache<B, C> {
         Fut: Future<Output = Result<T, E>> + Send + 'static,
     {
         async move {
-            let look = self.inner.seek(&key, &Options::default());
+            let look = self.inner.seek_copy(&key, &Options::default());
             let form = match look {
-                Look::Hit(form) => T::Form::clone(&form),
+                Look::Hit(form) => form,
                 Look::Miss(other) => {
                     let compute = computation::boxed(compute, |value: T| Computed::new(value.into_form()));
                     self.inner.answer(other, Options::default(), compute).await.map(Arc::unwrap_or_clone)?

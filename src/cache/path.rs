@@ -2,6 +2,7 @@
 //!
 //! Look in L1; join or start the flight of the key; wait for its answer. What the flight does is in `run`.
 
+use std::any::TypeId;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,16 +19,16 @@ use crate::error::{ComputeError, Error, ErrorKind};
 use crate::event::{Event, Meters, MissReason, Outcome, Span, Tier, Why};
 use crate::flight::{Answer, Asker, Context, Ending, Fallback, Flight, Flights, Leader, Role, TimeLimits};
 use crate::frame::{Labels, Tags};
-use crate::key::{IntoKey, Key};
-use crate::memory::{Age, Lead};
+use crate::key::{IntoKey, Key, Name};
+use crate::memory::{Age, AnyValue, Lead};
 use crate::order::Moment;
 use crate::random;
 use crate::seal::Value;
 use crate::tiers::{Found, Options};
 
 /// What L1 says of a key.
-pub(super) enum Look<T> {
-    Hit(Arc<T>),
+pub(super) enum Look<T, V = Arc<T>> {
+    Hit(V),
     Miss(Box<Miss<T>>),
 }
 
@@ -59,6 +60,15 @@ struct Joined<'a> {
     context: &'a Context,
     /// Whether it takes for an answer that there is no value.
     in_batch: bool,
+}
+
+/// Whether copying a `T` runs no user code, so that a hit may do it under the lock and shares nothing.
+#[inline]
+fn is_number<T: 'static>() -> bool {
+    macro_rules! is_one_of {
+        ($($number:ty)*) => { $(TypeId::of::<T>() == TypeId::of::<$number>())||* };
+    }
+    is_one_of!(u8 u16 u32 u64 u128 usize i8 i16 i32 i64 i128 isize f32 f64 bool char)
 }
 
 impl<B: Backend, C: Codec> Inner<B, C> {
@@ -104,8 +114,29 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         self.look_by(key, options, Lead::is_drawn).unwrap_or_else(|error| self.stand_in_for(&error))
     }
 
+    /// Like [`seek`](Self::seek), for a call that wants a value of its own.
+    #[inline]
+    pub(super) fn seek_copy<T: Value + Clone>(&self, key: &impl IntoKey, options: &Options) -> Look<T, T> {
+        if !is_number::<T>() {
+            return match self.seek(key, options) {
+                Look::Hit(value) => Look::Hit(T::clone(&value)),
+                Look::Miss(miss) => Look::Miss(miss),
+            };
+        }
+        let look = self.namespace.with(key, |name| {
+            match self.fresh_hit(name, options, |held| held.downcast_ref::<T>().cloned()) {
+                Some(value) => Look::Hit(value),
+                None => match self.look_closely(name, options, Lead::is_drawn) {
+                    Look::Hit(value) => Look::Hit(T::clone(&value)),
+                    Look::Miss(miss) => Look::Miss(miss),
+                },
+            }
+        });
+        look.unwrap_or_else(|error| self.stand_in_for(&error))
+    }
+
     #[cold]
-    fn stand_in_for<T>(&self, error: &Error) -> Look<T> {
+    fn stand_in_for<T, V>(&self, error: &Error) -> Look<T, V> {
         let key = self.stand_in_key(error);
         let (tags, why) = (Tags::default(), Why::default());
         Look::Miss(Box::new(Miss { key, stale: None, early: false, tags, why, is_stand_in: true }))
@@ -134,47 +165,81 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         options: &Options,
         is_due: impl FnOnce(Lead, u64) -> bool,
     ) -> Result<Look<T>, Error> {
-        self.namespace.with(key, |text, hash| {
-            let why = Why::default();
-            let skips = options.skip_l1_read || self.tiers.local.switches.is_paused(Tier::L1);
-            let now = self.clock.ticks();
-            // Where metrics are kept, one look in a thousand is timed.
-            let is_timed = self.observers.meters().is_some() && Meters::is_sampled(hash, now);
-            let look = || self.tiers.look::<T>((hash, text), now, &why, is_due);
-            if let Some(l1) = &self.tiers.local.l1 {
-                l1.note_read(hash);
-            }
-            let found = match (skips, is_timed) {
-                (true, _) => None,
-                (false, false) => look(),
-                (false, true) => self.timed(look),
-            };
-            if found.as_ref().is_some_and(|found| found.age != Age::Expired)
-                && let Some(staleness) = self.tiers.local.orders.staleness(|| self.clock.ticks())
-            {
-                self.observers.served(staleness);
-            }
-            match found {
-                Some(Found { value, age: Age::Fresh, .. }) => {
-                    if self.observers.tells_hits() {
-                        let key = Key::from_parts(text, hash);
-                        self.observers.tell(Event::Answered { key: &key, outcome: Outcome::L1Hit });
-                    } else {
-                        self.observers.count(Outcome::L1Hit);
-                    }
-                    Look::Hit(value)
-                }
-                found => {
-                    let early = found.as_ref().is_some_and(|found| found.age == Age::Early);
-                    if found.as_ref().is_some_and(|found| !early && found.age != Age::Fresh) {
-                        why.note(MissReason::Expired);
-                    }
-                    let stale = found.filter(|found| early || found.age == Age::Stale).map(|found| found.value);
-                    let (key, tags) = (Key::from_parts(text, hash), Tags::clone(&self.tiers.domain));
-                    Look::Miss(Box::new(Miss { key, stale, early, tags, why, is_stand_in: false }))
-                }
+        self.namespace.with(key, |name| {
+            let held = self.fresh_hit(name, options, |held| Some(Arc::clone(held)));
+            match held.and_then(|held| held.downcast().ok()) {
+                Some(value) => Look::Hit(value),
+                None => self.look_closely(name, options, is_due),
             }
         })
+    }
+
+    /// What `take` takes of a hit of which only the counters want to know, and which nothing changes: most are. It runs
+    /// under a lock, so it calls no user code.
+    #[inline(always)]
+    fn fresh_hit<V>(&self, name: Name<'_>, options: &Options, take: impl FnOnce(&AnyValue) -> Option<V>) -> Option<V> {
+        if !self.plain_hits || options.skip_l1_read || self.tiers.local.switches.is_paused(Tier::L1) {
+            return None;
+        }
+        let (l1, now) = (self.tiers.local.l1.as_ref()?, self.clock.ticks());
+        // The sampled ones are timed.
+        if self.observers.meters().is_some() && Meters::is_sampled(name.hash64(), now) {
+            return None;
+        }
+        let value = l1.fresh(name, now, take)?;
+        l1.note_read(name.hash64());
+        self.observers.count(Outcome::L1Hit);
+        Some(value)
+    }
+
+    /// Looks in L1 and tells all who want to know.
+    #[inline(never)]
+    fn look_closely<T: Value>(
+        &self,
+        name: Name<'_>,
+        options: &Options,
+        is_due: impl FnOnce(Lead, u64) -> bool,
+    ) -> Look<T> {
+        let hash = name.hash64();
+        let why = Why::default();
+        let skips = options.skip_l1_read || self.tiers.local.switches.is_paused(Tier::L1);
+        let now = self.clock.ticks();
+        // Where metrics are kept, one look in a thousand is timed.
+        let is_timed = self.observers.meters().is_some() && Meters::is_sampled(hash, now);
+        let look = || self.tiers.look::<T>(name, now, &why, is_due);
+        if let Some(l1) = &self.tiers.local.l1 {
+            l1.note_read(hash);
+        }
+        let found = match (skips, is_timed) {
+            (true, _) => None,
+            (false, false) => look(),
+            (false, true) => self.timed(look),
+        };
+        if found.as_ref().is_some_and(|found| found.age != Age::Expired)
+            && let Some(staleness) = self.tiers.local.orders.staleness(|| self.clock.ticks())
+        {
+            self.observers.served(staleness);
+        }
+        match found {
+            Some(Found { value, age: Age::Fresh, .. }) => {
+                if self.observers.tells_hits() {
+                    let key = name.to_key();
+                    self.observers.tell(Event::Answered { key: &key, outcome: Outcome::L1Hit });
+                } else {
+                    self.observers.count(Outcome::L1Hit);
+                }
+                Look::Hit(value)
+            }
+            found => {
+                let early = found.as_ref().is_some_and(|found| found.age == Age::Early);
+                if found.as_ref().is_some_and(|found| !early && found.age != Age::Fresh) {
+                    why.note(MissReason::Expired);
+                }
+                let stale = found.filter(|found| early || found.age == Age::Stale).map(|found| found.value);
+                let (key, tags) = (name.to_key(), Tags::clone(&self.tiers.domain));
+                Look::Miss(Box::new(Miss { key, stale, early, tags, why, is_stand_in: false }))
+            }
+        }
     }
 
     /// What notes how long a look in L1 takes, and when it began, if it is one that is timed.

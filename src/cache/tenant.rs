@@ -56,6 +56,7 @@ impl<B: Backend, C: Codec> Cache<B, Encrypted<C>> {
             observers: inner.observers.clone(),
             shared: Arc::clone(&inner.shared),
             warm: Arc::clone(&inner.warm),
+            plain_hits: inner.plain_hits,
         };
         Ok(Self { inner: Arc::new(inner) })
     }

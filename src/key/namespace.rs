@@ -1,20 +1,21 @@
 //! The head of keys: a namespace, perhaps a tenant of it, perhaps a domain.
 
-use std::cell::Cell;
 use std::fmt;
 
 use blake2::digest::consts::U32;
 use blake2::digest::{KeyInit, Mac};
 use blake2::{Blake2b256, Blake2bMac, Digest};
 
-use super::{IntoKey, Key, KeyWriter, hash, push_hex};
+use super::name::Head;
+use super::text::{Buffer, Text};
+use super::{Digits, IntoKey, Key, KeyWriter, Name, hash, push_hex};
 use crate::error::{Error, ErrorKind};
 
 /// A namespace, escaped once, ready to be the head of keys.
 #[derive(Debug, Clone)]
 pub(crate) struct Namespace {
     /// What stands in front of every part of a key.
-    head: Box<str>,
+    head: Head,
     /// How much of it names the namespace, whatever the tenant and the domain.
     root: usize,
     /// How much of it names the namespace and the tenant, whatever the domain.
@@ -39,12 +40,13 @@ impl Namespace {
         if namespace.is_empty() {
             return Err(Error::new(ErrorKind::Key, "the namespace is empty: give it a name"));
         }
-        let mut head = String::new();
-        let mut writer = KeyWriter { text: &mut head, input: 0, parts: 0 };
+        let mut text = Text::new();
+        let mut writer = KeyWriter { text: &mut text, input: 0, parts: 0 };
         writer.part(&namespace);
         writer.check()?;
-        head.push(':');
-        Ok(Self { root: head.len(), tenant: head.len(), head: head.into(), names: Names::Shown })
+        text.plain(":");
+        let head = Head::new(&String::from_utf8_lossy(text.as_bytes()));
+        Ok(Self { root: head.len(), tenant: head.len(), head, names: Names::Shown })
     }
 
     /// Stores hashes of keys from now on: keyed ones, if there is a key.
@@ -55,37 +57,37 @@ impl Namespace {
     /// The part of this namespace, and of the domain, that belongs to `tenant`. `key` hides names, where they are hidden.
     #[cfg(feature = "encryption")]
     pub(crate) fn tenant(&self, tenant: &Tenant, key: NameKey) -> Self {
-        let mut head = String::from(&self.head[..self.root]);
+        let mut head = String::from(&self.head.as_str()[..self.root]);
         push_level(&mut head, '@', tenant.as_str());
         let tenant = head.len();
-        head.push_str(&self.head[self.tenant..]);
+        head.push_str(&self.head.as_str()[self.tenant..]);
         let names = if matches!(self.names, Names::Shown) { Names::Shown } else { Names::Keyed(key) };
-        Self { head: head.into(), root: self.root, tenant, names }
+        Self { head: Head::new(&head), root: self.root, tenant, names }
     }
 
     /// The domain of this name, in the same namespace, and of the same tenant.
     pub(crate) fn domain(&self, name: &str) -> Self {
-        let mut head = String::from(&self.head[..self.tenant]);
+        let mut head = String::from(&self.head.as_str()[..self.tenant]);
         push_level(&mut head, '+', name);
-        Self { head: head.into(), names: self.names.clone(), ..*self }
+        Self { head: Head::new(&head), names: self.names.clone(), ..*self }
     }
 
     /// The name of what the cache keeps for the whole namespace. Its reserved names hold two `:`, as no user key does.
     pub(crate) fn root(&self) -> Key {
-        Key::from_text(&self.head[..self.root])
+        Key::from_text(&self.head.as_str()[..self.root])
     }
 
     /// The namespace itself, escaped.
     pub(crate) fn name(&self) -> &str {
-        self.head[..self.root].trim_end_matches(':')
+        self.head.as_str()[..self.root].trim_end_matches(':')
     }
 
     /// What all keys of this cache begin with, of its tenant and domain if it is one's. Where names are hidden, that of the
     /// namespace and the mark of hashes.
     pub(crate) fn prefix(&self) -> String {
         match self.names {
-            Names::Shown => self.head.to_string(),
-            _ => format!("{}#", &self.head[..self.root]),
+            Names::Shown => self.head.as_str().to_owned(),
+            _ => format!("{}#", &self.head.as_str()[..self.root]),
         }
     }
 
@@ -94,28 +96,55 @@ impl Namespace {
         self.root().reserved("bus")
     }
 
-    /// Writes the text of `key` into a buffer of this thread, hashes it once, and hands both to `f`.
-    ///
-    /// Allocates nothing once the buffer has grown, so an L1 hit can look up by it.
+    /// The key of `key`.
+    pub(crate) fn key(&self, key: &impl IntoKey) -> Result<Key, Error> {
+        self.with(key, |name| name.to_key())
+    }
+
+    /// Hashes `key` and hands its name to `f`. Allocates nothing, or nothing once a buffer of this thread has grown, so an
+    /// L1 hit can look up by it.
     #[inline]
-    pub(crate) fn with<R>(&self, key: &impl IntoKey, f: impl FnOnce(&str, u64) -> R) -> Result<R, Error> {
-        let Buffer(text) = &mut Buffer(BUFFER.take());
-        text.clear();
-        text.push_str(&self.head);
-        let mut writer = KeyWriter { text, input: 0, parts: 0 };
-        key.write_key(&mut writer);
-        writer.check()?;
+    pub(crate) fn with<R>(&self, key: &impl IntoKey, f: impl FnOnce(Name<'_>) -> R) -> Result<R, Error> {
+        let (mut digits, mut text);
+        digits = Digits::new();
+        let part = key.as_text(&mut digits).filter(|part| (1..=Key::MAX_LEN).contains(&part.text.len()));
+        let rest = match part {
+            Some(part) if part.is_plain() => part.text.as_bytes(),
+            Some(part) => {
+                text = Text::new();
+                text.escape(part.text);
+                text.as_bytes()
+            }
+            None => {
+                text = Text::new();
+                let mut writer = KeyWriter { text: &mut text, input: 0, parts: 0 };
+                key.write_key(&mut writer);
+                writer.check()?;
+                text.as_bytes()
+            }
+        };
+        if self.head.len() + rest.len() > Key::MAX_LEN || !matches!(self.names, Names::Shown) {
+            let Buffer(text) = &self.rewritten(rest);
+            return Ok(f(Name::new("", text.as_bytes(), hash(text))));
+        }
+        Ok(f(Name::new(self.head.as_str(), rest, self.head.hash(rest))))
+    }
+
+    /// The text of a key that is too long, or is hidden.
+    #[cold]
+    fn rewritten(&self, rest: &[u8]) -> Buffer {
+        let mut buffer = Buffer::of([self.head.as_str().as_bytes(), rest]);
+        let Buffer(text) = &mut buffer;
         if !matches!(self.names, Names::Shown) {
             self.hide(text);
         }
         if text.len() > Key::MAX_LEN {
             shorten(text);
         }
-        Ok(f(text, hash(text)))
+        buffer
     }
 
     /// Leaves of a key its namespace and a hash of the whole.
-    #[cold]
     fn hide(&self, text: &mut String) {
         let digest = match &self.names {
             Names::Keyed(NameKey(key)) => {
@@ -133,26 +162,11 @@ impl Namespace {
 
 /// Adds a level to a head, told from others by its `mark`.
 fn push_level(head: &mut String, mark: char, name: &str) {
-    head.push(mark);
-    KeyWriter { text: head, input: 0, parts: 0 }.part(name);
-    head.push(':');
+    let mut text = Text::new();
+    text.escaped(name);
+    head.extend([&mark.to_string(), &*String::from_utf8_lossy(text.as_bytes()), ":"]);
 }
 
-thread_local!(static BUFFER: Cell<String> = const { Cell::new(String::new()) });
-
-/// This thread's buffer, until dropped. Taken, not borrowed: a key type that itself asks a cache finds an empty one,
-/// not a panic.
-struct Buffer(String);
-
-impl Drop for Buffer {
-    #[inline]
-    fn drop(&mut self) {
-        self.0.shrink_to(4 * 1024);
-        BUFFER.set(std::mem::take(&mut self.0));
-    }
-}
-
-#[cold]
 fn shorten(text: &mut String) {
     const TAIL: usize = 64;
     let digest = Blake2b256::digest(text.as_bytes());

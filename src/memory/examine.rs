@@ -2,6 +2,7 @@
 
 use super::node::Now;
 use super::{Absence, Age, L1};
+use crate::key::Name;
 
 /// What L1 holds for a key. Moments are ticks of the cache's clock.
 #[derive(Debug)]
@@ -18,10 +19,11 @@ pub(crate) struct Examined {
 
 impl L1 {
     /// What is held for a key at the tick `now`, or why nothing is.
-    pub(crate) fn examine(&self, hash: u64, text: &str, now: u64) -> Result<Examined, Absence> {
+    pub(crate) fn examine(&self, name: Name<'_>, now: u64) -> Result<Examined, Absence> {
         self.orders.check(now);
+        let hash = name.hash64();
         let shard = self.lock(hash);
-        let Some(node) = shard.peek(hash).filter(|node| node.is_of(text)) else {
+        let Some(node) = shard.peek(hash).filter(|node| node.is_of(name)) else {
             return Err(shard.absence(hash));
         };
         let moment = Now { tick: now, orders: &self.orders };

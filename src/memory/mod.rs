@@ -13,7 +13,7 @@ use std::thread::available_parallelism;
 use bytes::Bytes;
 
 use crate::frame::Labels;
-use crate::key::Key;
+use crate::key::{Key, Name};
 use crate::order::{ForgottenBy, Moment, Orders};
 
 use self::node::{Dropped, Node, Now};
@@ -94,8 +94,8 @@ impl fmt::Debug for Entry {
 const OVERHEAD: usize = 176;
 
 /// What an entry takes in all whose value takes `weight`.
-fn whole_weight(weight: usize, text: &str) -> usize {
-    weight.saturating_add(text.len()).saturating_add(OVERHEAD)
+fn whole_weight(weight: usize, name: Name<'_>) -> usize {
+    weight.saturating_add(name.len()).saturating_add(OVERHEAD)
 }
 
 /// The fewest bytes for a shard: 32 entries of 1 KiB.
@@ -234,8 +234,22 @@ impl L1 {
     }
 
     /// What is held for a key, and how old it is at `now`. Removes it if it is gone or was forgotten.
-    pub(crate) fn get(&self, hash: u64, text: &str, now: u64) -> Option<Hit> {
-        self.find(hash, text, now, false, |_, _| false, |_| {})
+    pub(crate) fn get(&self, name: Name<'_>, now: u64) -> Option<Hit> {
+        self.find(name, now, false, |_, _| false, |_| {})
+    }
+
+    /// What `take` takes, under a lock, of a value that is fresh, not near its end, and known to be good as it is. Anything
+    /// else is for [`get_by`](L1::get_by), which says what it is.
+    #[inline(always)]
+    pub(crate) fn fresh<V>(&self, name: Name<'_>, now: u64, take: impl FnOnce(&AnyValue) -> Option<V>) -> Option<V> {
+        self.orders.check(now);
+        let shard = self.lock(name.hash64());
+        let node = shard.peek(name.hash64())?;
+        if !node.is_fresh(Now { tick: now, orders: &self.orders }) || !node.is_of(name) {
+            return None;
+        }
+        node.touch();
+        take(&node.held)
     }
 
     /// Like [`get`](L1::get). Of what is near its end, `is_due` says whether it is to be renewed, with so many ticks left.
@@ -243,32 +257,29 @@ impl L1 {
     #[inline(always)]
     pub(crate) fn get_by(
         &self,
-        hash: u64,
-        text: &str,
+        name: Name<'_>,
         now: u64,
         is_due: impl FnOnce(Lead, u64) -> bool,
         absent: impl FnOnce(Absence),
     ) -> Option<Hit> {
-        self.find(hash, text, now, false, is_due, absent)
+        self.find(name, now, false, is_due, absent)
     }
 
     /// Like [`get`](L1::get), with the tags, which cost another counter to be raised.
     pub(crate) fn get_tagged(
         &self,
-        hash: u64,
-        text: &str,
+        name: Name<'_>,
         now: u64,
         is_due: impl FnOnce(Lead, u64) -> bool,
         absent: impl FnOnce(Absence),
     ) -> Option<Hit> {
-        self.find(hash, text, now, true, is_due, absent)
+        self.find(name, now, true, is_due, absent)
     }
 
     #[inline(always)]
     fn find(
         &self,
-        hash: u64,
-        text: &str,
+        name: Name<'_>,
         now: u64,
         tagged: bool,
         is_due: impl FnOnce(Lead, u64) -> bool,
@@ -276,8 +287,9 @@ impl L1 {
     ) -> Option<Hit> {
         // By readers alone: what else looks at entries depends on which of them share a shard.
         self.orders.check(now);
+        let hash = name.hash64();
         let shard = self.lock(hash);
-        let Some(node) = shard.peek(hash).filter(|node| node.is_of(text)) else {
+        let Some(node) = shard.peek(hash).filter(|node| node.is_of(name)) else {
             absent(shard.absence(hash));
             return None;
         };
@@ -291,13 +303,13 @@ impl L1 {
             return Some(Hit { held: Arc::clone(&node.held), age, times, labels });
         }
         absent(node.absence(moment));
-        self.forget(shard, hash, text);
+        self.forget(shard, name);
         None
     }
 
     /// Whether an entry of `weight` fits under `key`.
     pub(crate) fn fits(&self, key: &Key, weight: usize) -> bool {
-        whole_weight(weight, key.as_str()) <= self.max_entry
+        whole_weight(weight, key.name()) <= self.max_entry
     }
 
     /// Stores an entry, if `admit` says so under the lock of its shard and it fits. Returns whether it is held now.
@@ -305,18 +317,18 @@ impl L1 {
     /// An entry fits if it takes, with its key and [`OVERHEAD`], at most an eighth of the budget.
     /// If refused, an older entry of the key stays only when `admit` said no.
     pub(crate) fn put(&self, key: &Key, entry: Entry, now: u64, admit: impl FnOnce() -> bool) -> bool {
-        let (hash, text) = (key.hash64(), key.as_str());
-        let weight = whole_weight(entry.weight, text);
+        let (hash, name) = (key.hash64(), key.name());
+        let weight = whole_weight(entry.weight, name);
         if weight > self.max_entry || entry.gone <= now {
             let shard = self.lock(hash);
             if admit() {
-                self.forget(shard, hash, text);
+                self.forget(shard, name);
             }
             return false;
         }
         let node = Node::new(key.text(), entry, weight, now);
         if !self.makes_room_in_share(hash, &node) {
-            self.forget(self.lock(hash), hash, text);
+            self.forget(self.lock(hash), name);
             return false;
         }
         self.place(hash, weight, now, |_| if admit() { Ok(node) } else { Err(Some(node)) })
@@ -324,7 +336,7 @@ impl L1 {
 
     /// Like [`put`](L1::put), where nothing is held for the key. What is too large is not stored.
     pub(crate) fn put_first(&self, key: &Key, entry: Entry, now: u64, admit: impl FnOnce() -> bool) -> bool {
-        let weight = whole_weight(entry.weight, key.as_str());
+        let weight = whole_weight(entry.weight, key.name());
         if weight > self.max_entry || entry.gone <= now {
             return false;
         }
@@ -341,20 +353,13 @@ impl L1 {
 
     /// Puts a value of `weight` in the place of the `sealed` entry that it was opened from, if that is there still. Its
     /// dates and labels stay.
-    pub(crate) fn unseal(
-        &self,
-        (hash, text): (u64, &str),
-        sealed: &AnyValue,
-        value: AnyValue,
-        weight: usize,
-        now: u64,
-    ) {
-        let weight = whole_weight(weight, text);
+    pub(crate) fn unseal(&self, name: Name<'_>, sealed: &AnyValue, value: AnyValue, weight: usize, now: u64) {
+        let (hash, weight) = (name.hash64(), whole_weight(weight, name));
         if weight > self.max_entry {
-            return self.forget(self.lock(hash), hash, text);
+            return self.forget(self.lock(hash), name);
         }
         self.place(hash, weight, now, |shard| {
-            let old = shard.peek(hash).filter(|node| node.is_of(text) && Arc::ptr_eq(&node.held, sealed));
+            let old = shard.peek(hash).filter(|node| node.is_of(name) && Arc::ptr_eq(&node.held, sealed));
             old.map(|node| node.opened(value, weight)).ok_or(None)
         });
     }
@@ -396,15 +401,15 @@ impl L1 {
 
     /// Forgets a key.
     pub(crate) fn remove(&self, key: &Key) {
-        self.forget(self.lock(key.hash64()), key.hash64(), key.as_str());
+        self.forget(self.lock(key.hash64()), key.name());
     }
 
     /// Lets a key expire at the tick `now`: what is left of it is a fallback.
     pub(crate) fn expire(&self, key: &Key, now: u64) {
-        let (hash, text) = (key.hash64(), key.as_str());
-        let mut shard = self.lock(hash);
-        if shard.expire(hash, text, now) {
-            self.forget(shard, hash, text);
+        let name = key.name();
+        let mut shard = self.lock(name.hash64());
+        if shard.expire(name, now) {
+            self.forget(shard, name);
         }
     }
 
@@ -483,9 +488,9 @@ impl L1 {
 
     /// Removes a key, and drops its value once the lock is released.
     #[cold]
-    fn forget(&self, mut shard: MutexGuard<'_, Shard>, hash: u64, text: &str) {
+    fn forget(&self, mut shard: MutexGuard<'_, Shard>, name: Name<'_>) {
         let mut dropped = Dropped::default();
-        shard.remove(hash, text, &mut dropped);
+        shard.remove(name, &mut dropped);
         self.settle(&mut shard);
         drop(shard);
     }

@@ -7,6 +7,7 @@ use super::share::Charge;
 use super::span::Span;
 use super::{Absence, Age, AnyValue, Entry, Lead, Sight};
 use crate::frame::Labels;
+use crate::key::Name;
 use crate::order::{AtomicMoment, Fate, Moment, Orders};
 
 /// A tick, and what is forgotten by then.
@@ -78,10 +79,10 @@ impl Text {
     }
 
     #[inline]
-    fn is(&self, text: &str) -> bool {
+    fn is(&self, name: Name<'_>) -> bool {
         match self {
-            Self::Short { len, bytes } => bytes.get(..usize::from(*len)) == Some(text.as_bytes()),
-            Self::Long(long) => **long == *text,
+            Self::Short { len, bytes } => bytes.get(..usize::from(*len)).is_some_and(|text| name.is(text)),
+            Self::Long(long) => name.is(long.as_bytes()),
         }
     }
 }
@@ -140,8 +141,8 @@ impl Node {
 
     /// Whether this is the entry of a key: a hash alone is not identity.
     #[inline]
-    pub(super) fn is_of(&self, text: &str) -> bool {
-        self.text.is(text)
+    pub(super) fn is_of(&self, name: Name<'_>) -> bool {
+        self.text.is(name)
     }
 
     /// Whether both are entries of one key.
@@ -207,6 +208,12 @@ impl Node {
             return Some((Age::Fresh, self.expires));
         }
         Some((self.late_age(now.tick, is_due), self.expires))
+    }
+
+    /// Whether it is fresh, not near its end, and no order was given since it was last found good.
+    #[inline]
+    pub(super) fn is_fresh(&self, now: Now<'_>) -> bool {
+        (now.tick as i64) < self.calm_until && self.since.load() == now.orders.latest()
     }
 
     /// Why an entry that has no [`life`](Self::life) any more has none.

@@ -15,6 +15,7 @@ use super::node::{Dropped, Node, Now};
 use super::share::Charge;
 use super::store::{Listed, Store};
 use super::{Absence, Sight};
+use crate::key::Name;
 
 /// How many entries from each tail a sweep looks at.
 const SWEEP: usize = 4;
@@ -90,16 +91,17 @@ impl<S: Store> Shard<S> {
     }
 
     /// Removes the entry of a key.
-    pub(super) fn remove(&mut self, hash: u64, text: &str, dropped: &mut Dropped) {
-        if self.peek(hash).is_some_and(|node| node.is_of(text)) {
-            self.pop(hash, dropped);
+    pub(super) fn remove(&mut self, name: Name<'_>, dropped: &mut Dropped) {
+        if self.peek(name.hash64()).is_some_and(|node| node.is_of(name)) {
+            self.pop(name.hash64(), dropped);
         }
     }
 
     /// Lets the entry of a key expire at the tick `at`. Returns whether there is nothing left of it.
-    pub(super) fn expire(&mut self, hash: u64, text: &str, at: u64) -> bool {
+    pub(super) fn expire(&mut self, name: Name<'_>, at: u64) -> bool {
+        let hash = name.hash64();
         let queue = if self.main.map.peek(hash).is_some() { &mut self.main } else { &mut self.small };
-        let Some(node) = queue.map.peek_mut(hash).filter(|node| node.is_of(text)) else { return false };
+        let Some(node) = queue.map.peek_mut(hash).filter(|node| node.is_of(name)) else { return false };
         node.expire(at);
         self.next_sweep = self.next_sweep.min(node.gone());
         node.gone() <= at

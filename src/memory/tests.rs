@@ -48,7 +48,7 @@ fn number(held: &AnyValue) -> u64 {
 
 /// The value of a key, read at tick 0.
 fn read(l1: &L1, key: &Key) -> Option<u64> {
-    l1.get(key.hash64(), key.as_str(), 0).map(|hit| number(&hit.held))
+    l1.get(key.name(), 0).map(|hit| number(&hit.held))
 }
 
 fn put(l1: &L1, key: &Key, n: u64, weight: usize) -> bool {
@@ -76,7 +76,7 @@ fn sealed_bytes_are_shared_not_copied() {
     let l1 = L1::new(MIB, Orders::new(None, 0));
     let bytes = Bytes::from(vec![7; 1_000]);
     l1.put(&key(1), Entry { held: held(bytes.clone()), ..entry(0, 1_000) }, 0, || true);
-    let found = l1.get(key(1).hash64(), "t:1", 0).unwrap();
+    let found = l1.get(key(1).name(), 0).unwrap();
     assert_eq!(found.age, Age::Fresh);
     assert_eq!(found.held.downcast_ref::<Bytes>().unwrap().as_ptr(), bytes.as_ptr());
 }
@@ -84,7 +84,7 @@ fn sealed_bytes_are_shared_not_copied() {
 #[test]
 fn texts_of_one_hash_never_mix() {
     let l1 = L1::new(MIB, Orders::new(None, 0));
-    let [a, b] = ["t:a", "t:b"].map(|text| Key::from_parts(text, 42));
+    let [a, b] = ["t:a", "t:b"].map(|text| Key::with_hash(text, 42));
     put(&l1, &a, 1, 100);
     assert_eq!(read(&l1, &b), None);
     l1.remove(&b);
@@ -99,7 +99,7 @@ fn texts_of_one_hash_never_mix() {
 fn an_entry_ages_at_each_of_its_ticks() {
     let l1 = L1::new(MIB, Orders::new(None, 0));
     let key = key(1);
-    let age = |now| l1.get(key.hash64(), key.as_str(), now).map(|hit| hit.age);
+    let age = |now| l1.get(key.name(), now).map(|hit| hit.age);
     l1.put(&key, Entry { fresh_until: 10, expires: 20, gone: 30, ..entry(1, 100) }, 5, || true);
     assert_eq!([age(9), age(10), age(19)], [Some(Age::Fresh), Some(Age::Stale), Some(Age::Stale)]);
     assert_eq!([age(20), age(29)], [Some(Age::Expired); 2]);
@@ -120,8 +120,7 @@ fn a_read_near_the_end_asks_whether_to_renew_and_one_far_from_it_does_not() {
         let ask = |now, due: bool| {
             let mut asked = None;
             let hit = l1.get_by(
-                key(n).hash64(),
-                key(n).as_str(),
+                key(n).name(),
                 now,
                 |asking, left| {
                     asked = Some((asking, left));
@@ -145,7 +144,7 @@ fn a_read_near_the_end_asks_whether_to_renew_and_one_far_from_it_does_not() {
 fn the_last_tick_of_all_does_not_wrap() {
     let l1 = L1::new(MIB, Orders::new(None, 0));
     put(&l1, &key(1), 1, 100);
-    let age = l1.get(key(1).hash64(), "t:1", FOREVER - 1).unwrap().age;
+    let age = l1.get(key(1).name(), FOREVER - 1).unwrap().age;
     assert_eq!(age, Age::Fresh);
     assert!(!l1.put(&key(2), entry(1, 100), FOREVER, || true));
     // Weights saturate too: no entry is so heavy that it seems light.
@@ -201,13 +200,10 @@ fn the_ledger_is_exact_and_the_bound_holds_after_every_put() {
             let fits = entry.weight + key.as_str().len() + OVERHEAD <= max_bytes / 8 && gone > now;
             match rng.u8(..10) {
                 0 => l1.remove(&key),
-                1..=3 => drop(l1.get(key.hash64(), key.as_str(), now)),
+                1..=3 => drop(l1.get(key.name(), now)),
                 _ => {
                     assert_eq!(l1.put(&key, entry, now, || true), fits);
-                    assert_eq!(
-                        l1.get(key.hash64(), key.as_str(), now).map(|hit| number(&hit.held)),
-                        fits.then_some(now)
-                    );
+                    assert_eq!(l1.get(key.name(), now).map(|hit| number(&hit.held)), fits.then_some(now));
                     assert!(l1.weight() <= max_bytes);
                 }
             }
@@ -352,7 +348,7 @@ fn values_are_dropped_outside_of_every_lock() {
     l1.put(&key(5_998), nosy(MIB / 9, 10), 0, || true);
     l1.put(&key(5_998), nosy(MIB, 10), 0, || true);
     l1.remove(&key(5_997));
-    l1.get(key(5_996).hash64(), key(5_996).as_str(), 10);
+    l1.get(key(5_996).name(), 10);
     (7_000..7_100).for_each(|n| assert!(l1.put(&key(n), nosy(500, 20), 10, || true)));
     assert!(!locked.load(Ordering::Relaxed));
     l1.validate(MIB);
@@ -391,8 +387,8 @@ fn hit_miss_and_update_of_known_size_allocate_nothing() {
     put(&l1, &known, 1, 100);
     let renewed = entry(2, 100);
     let info = measure(|| {
-        assert!(l1.get(known.hash64(), known.as_str(), 0).is_some());
-        assert!(l1.get(unknown.hash64(), unknown.as_str(), 0).is_none());
+        assert!(l1.get(known.name(), 0).is_some());
+        assert!(l1.get(unknown.name(), 0).is_none());
         assert!(l1.put(&known, renewed, 0, || true));
     });
     assert_eq!(info.count_total, 0);

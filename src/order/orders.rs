@@ -272,6 +272,11 @@ impl Orders {
         now < begun.saturating_add(self.belief)
     }
 
+    /// Whether [`staleness`](Self::staleness) says anything.
+    pub(crate) fn is_staleness_told(&self) -> bool {
+        self.is_asked
+    }
+
     /// How many ticks ago others were heard last or everything was doubted. `None` where no setting bounds that.
     #[inline]
     pub(crate) fn staleness(&self, now: impl FnOnce() -> u64) -> Option<u64> {

@@ -94,7 +94,7 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
         if self.local.switches.is_paused(Tier::L1) {
             return Some(TierEntry::missing(MissReason::Paused));
         }
-        let examined = match l1.examine(key.hash64(), key.as_str(), now) {
+        let examined = match l1.examine(key.name(), now) {
             Ok(examined) => examined,
             Err(absence) => {
                 let why = Why::default();

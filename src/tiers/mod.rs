@@ -16,7 +16,7 @@ use crate::event::{Event, MissReason, Observers, Outcome, Unreadable, Why};
 use crate::frame::{Labels, Tags};
 use crate::guard::{Guard, check_size};
 use crate::invalidate::{Ledgers, Local, RetryQueue};
-use crate::key::Key;
+use crate::key::{Key, Name};
 use crate::memory::{self, Absence, Age, AnyValue, Hit, L1, Lead, Sealed, Share, Times};
 use crate::order::{ForgottenBy, Moment};
 use crate::seal::{Dates, Sealer, Value};
@@ -175,34 +175,43 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
         own.iter().chain(&*self.domain).copied().collect()
     }
 
+    /// Whether a hit in L1 needs no more than its value and the counters.
+    pub(crate) fn has_plain_hits(&self, observers: &Observers) -> bool {
+        self.keeps_values() && !observers.tells_hits() && !self.local.orders.is_staleness_told()
+    }
+
     /// What L1 holds for a key at the tick `now`, if it is a `T`, without its tags.
     #[inline]
     pub(crate) fn look<T: Value>(
         &self,
-        (hash, text): (u64, &str),
+        name: Name<'_>,
         now: u64,
         why: &Why,
         is_due: impl FnOnce(Lead, u64) -> bool,
     ) -> Option<Found<T>> {
         let l1 = self.local.l1.as_ref()?;
         let absent = |absence| self.note_absence(why, absence);
-        let Hit { held, age, times, labels } = l1.get_by(hash, text, now, is_due, absent)?;
+        let Hit { held, age, times, labels } = l1.get_by(name, now, is_due, absent)?;
         let value = if C::CONFIDENTIAL {
-            let sealed = held.downcast_ref::<Sealed>();
-            if sealed.is_some_and(|Sealed(bytes)| is_opened_apart(bytes)) {
-                // The flight opens it.
-                return None;
-            }
-            let open = |Sealed(bytes): &Sealed| self.sealer.open(text, bytes, &self.sealer.head(text, bytes)?);
-            sealed.ok_or(Unreadable::Foreign).and_then(open).map(Arc::new)
+            self.open_hit(name, &held)?
         } else {
             match held.downcast() {
                 Ok(value) => Ok(value),
-                Err(held) => self.unseal(hash, text, &held)?,
+                Err(held) => self.unseal(name, &held)?,
             }
         };
-        let value = self.readable(hash, text, value, why)?;
+        let value = self.readable(name, value, why)?;
         Some(Found { value, age, in_l1: true, times, labels })
+    }
+
+    /// The value of a hit that holds its frame. `None` if the flight is to open it.
+    fn open_hit<T: Value>(&self, name: Name<'_>, held: &AnyValue) -> Option<Result<Arc<T>, Unreadable>> {
+        let Some(Sealed(bytes)) = held.downcast_ref::<Sealed>() else { return Some(Err(Unreadable::Foreign)) };
+        if is_opened_apart(bytes) {
+            return None;
+        }
+        let open = |text: &str| self.sealer.open(text, bytes, &self.sealer.head(text, bytes)?);
+        Some(name.with_text(open).map(Arc::new))
     }
 
     /// What L1 holds for a key, if it is a `T`, with its tags. Of what is near its end, `is_due` says whether it is to be
@@ -213,16 +222,15 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
         is_due: impl FnOnce(Lead, u64) -> bool,
         why: &Why,
     ) -> Option<Found<T>> {
-        let (hash, text) = (key.hash64(), key.as_str());
         let l1 = self.local.l1.as_ref()?;
         let absent = |absence| self.note_absence(why, absence);
-        let Hit { held, age, times, labels } = l1.get_tagged(hash, text, self.clock.ticks(), is_due, absent)?;
+        let Hit { held, age, times, labels } = l1.get_tagged(key.name(), self.clock.ticks(), is_due, absent)?;
         let value = match held.downcast_ref::<Sealed>() {
             Some(Sealed(bytes)) if C::CONFIDENTIAL => self.open_alone(key, bytes).await.map(Arc::new),
             Some(Sealed(bytes)) => self.open_staged(key, &held, bytes).await,
             None => held.downcast().map_err(|_| Unreadable::Schema),
         };
-        let value = self.readable(hash, text, value, why)?;
+        let value = self.readable(key.name(), value, why)?;
         if matches!(age, Age::Stale | Age::Expired) {
             why.note(MissReason::Expired);
         }
@@ -257,11 +265,11 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
 
     /// The value of a hit in L1, or nothing and an event.
     #[inline]
-    fn readable<T>(&self, hash: u64, text: &str, value: Result<Arc<T>, Unreadable>, why: &Why) -> Option<Arc<T>> {
+    fn readable<T>(&self, name: Name<'_>, value: Result<Arc<T>, Unreadable>, why: &Why) -> Option<Arc<T>> {
         match value {
             Ok(value) => Some(value),
             Err(reason) => {
-                why.unreadable(&self.observers, &Key::from_parts(text, hash), reason);
+                why.unreadable(&self.observers, &name.to_key(), reason);
                 if reason == Unreadable::Schema {
                     self.tell_types_in_turns();
                 }

@@ -227,7 +227,7 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
     pub(crate) async fn left(&self, key: &Key, options: Options) -> Result<Option<u64>, Error> {
         let Some(guard) = self.l2.guard.as_ref().filter(|_| !options.skip_l2_read) else {
             let (l1, now) = (self.local.l1.as_ref().filter(|_| !options.skip_l1_read), self.clock.ticks());
-            let hit = l1.and_then(|l1| l1.get(key.hash64(), key.as_str(), now));
+            let hit = l1.and_then(|l1| l1.get(key.name(), now));
             return Ok(hit.filter(|hit| hit.age != Age::Expired).map(|hit| hit.times.expires.saturating_sub(now)));
         };
         let Some(bytes) = self.fetch(key, &Why::default()).await? else { return Ok(None) };

@@ -16,7 +16,7 @@ use crate::event::Unreadable;
 use crate::frame;
 use crate::guard::Guard;
 use crate::invalidate::Verdict;
-use crate::key::Key;
+use crate::key::{Key, Name};
 use crate::memory::{self, AnyValue, L1, Sealed};
 use crate::order::Fence;
 use crate::seal::{EntryHead, Value};
@@ -71,22 +71,17 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
 
     /// The value of a hit that holds no `T`: of one that is staged. `None` if the flight is to open it.
     #[cold]
-    pub(super) fn unseal<T: Value>(
-        &self,
-        hash: u64,
-        text: &str,
-        held: &AnyValue,
-    ) -> Option<Result<Arc<T>, Unreadable>> {
+    pub(super) fn unseal<T: Value>(&self, name: Name<'_>, held: &AnyValue) -> Option<Result<Arc<T>, Unreadable>> {
         let Some(Sealed(bytes)) = held.downcast_ref::<Sealed>() else { return Some(Err(Unreadable::Schema)) };
         if is_opened_apart(bytes) {
             return None;
         }
-        let open = |head: EntryHead| {
+        Some(name.with_text(|text| {
+            let head = self.sealer.head(text, bytes)?;
             let value = Arc::new(self.sealer.open(text, bytes, &head)?);
-            self.replace_sealed((hash, text), held, &head, &value);
+            self.replace_sealed(name, held, &head, &value);
             Ok(value)
-        };
-        Some(self.sealer.head(text, bytes).and_then(open))
+        }))
     }
 
     /// Opens an entry that is staged under `key`, of any length.
@@ -98,15 +93,15 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
     ) -> Result<Arc<T>, Unreadable> {
         let head = self.sealer.head(key.as_str(), bytes)?;
         let value = Arc::new(self.open(key, bytes, &head).await?);
-        self.replace_sealed((key.hash64(), key.as_str()), held, &head, &value);
+        self.replace_sealed(key.name(), held, &head, &value);
         Ok(value)
     }
 
     /// Puts a value into L1 in the place of the bytes that it was opened from.
-    fn replace_sealed<T: Value>(&self, (hash, text): (u64, &str), held: &AnyValue, head: &EntryHead, value: &Arc<T>) {
+    fn replace_sealed<T: Value>(&self, name: Name<'_>, held: &AnyValue, head: &EntryHead, value: &Arc<T>) {
         let Some(l1) = &self.local.l1 else { return };
         let weight = if let Bulk::Small(weight) = Bulk::of(&**value) { weight } else { memory::weigh(&**value) };
         let weight = weight.saturating_add(head.labels().size());
-        l1.unseal((hash, text), held, Arc::clone(value) as AnyValue, weight, self.clock.ticks());
+        l1.unseal(name, held, Arc::clone(value) as AnyValue, weight, self.clock.ticks());
     }
 }

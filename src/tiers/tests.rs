@@ -91,7 +91,7 @@ impl Setup {
     }
 
     fn found_in_l1(&self) -> Option<Found<u32>> {
-        self.tiers.look((self.key.hash64(), self.key.as_str()), self.tiers.clock.ticks(), &Why::default(), |_, _| false)
+        self.tiers.look(self.key.name(), self.tiers.clock.ticks(), &Why::default(), |_, _| false)
     }
 }
 

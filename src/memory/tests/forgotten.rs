@@ -37,7 +37,7 @@ fn what_was_forgotten_gives_way_before_what_lives() {
 #[test]
 fn one_key_expires_and_its_grace_begins() {
     let l1 = L1::new(MIB, Orders::new(None, 0));
-    let at = |n: u64, now| l1.get(key(n).hash64(), key(n).as_str(), now).map(|hit| (hit.age, hit.times.expires));
+    let at = |n: u64, now| l1.get(key(n).name(), now).map(|hit| (hit.age, hit.times.expires));
     let with_grace = || Entry { fresh_until: 50, expires: 100, gone: 130, ..entry(1, 100) };
     for n in 1..=3 {
         l1.put(&key(n), with_grace(), 0, || true);
@@ -58,7 +58,7 @@ fn one_key_expires_and_its_grace_begins() {
 #[test]
 fn an_expired_text_of_one_hash_is_not_another() {
     let l1 = L1::new(MIB, Orders::new(None, 0));
-    let [a, b] = ["t:a", "t:b"].map(|text| Key::from_parts(text, 42));
+    let [a, b] = ["t:a", "t:b"].map(|text| Key::with_hash(text, 42));
     put(&l1, &a, 1, 100);
     l1.expire(&b, 0);
     assert_eq!(read(&l1, &a), Some(1));
@@ -68,7 +68,7 @@ fn an_expired_text_of_one_hash_is_not_another() {
 fn everything_expires_at_once_and_the_grace_of_each_begins() {
     let orders = Orders::new(None, 0);
     let l1 = L1::new(MIB, Arc::clone(&orders));
-    let at = |n: u64, now| l1.get(key(n).hash64(), key(n).as_str(), now).map(|hit| (hit.age, hit.times.expires));
+    let at = |n: u64, now| l1.get(key(n).name(), now).map(|hit| (hit.age, hit.times.expires));
     let with_grace = |since| Entry { fresh_until: 50, expires: 100, gone: 130, since, ..entry(1, 100) };
     l1.put(&key(1), with_grace(orders.latest()), 0, || true);
     l1.put(&key(2), with_grace(orders.latest()), 0, || true);

@@ -46,5 +46,5 @@ pub(super) fn has_domain_tag(key: usize, tags: &[u64]) -> bool {
 pub(super) fn text_of(key: usize) -> Result<Key, Error> {
     let root = Namespace::new(NAMESPACE)?;
     let namespace = domain_of(key).map_or_else(|| root.clone(), |name| root.domain(name));
-    namespace.with(&name_of(key), Key::from_parts)
+    namespace.key(&name_of(key))
 }
