@@ -19,7 +19,7 @@ use blake2::digest::consts::U8;
 use blake2::{Blake2b, Digest};
 
 use self::escape::are_plain;
-use self::name::hash;
+use self::name::{Rest, hash};
 use self::text::Text;
 use crate::error::{Error, ErrorKind};
 
@@ -119,7 +119,7 @@ impl Key {
     /// The same, as what is looked for.
     #[inline]
     pub(crate) fn name(&self) -> Name<'_> {
-        Name::new("", self.text.as_bytes(), self.hash)
+        Name::new("", Rest::Text(&self.text), self.hash)
     }
 
     /// The hash of the text under this process's random seed.

@@ -19,7 +19,7 @@ use crate::key::{IntoKey, Key};
 use crate::ledger::Stamp;
 use crate::memory::Lead;
 use crate::seal::{Marks, Value};
-use crate::tiers::{Options, Sealing, Tiers, Validity, check_tags};
+use crate::tiers::{Bulk, Options, Sealing, Tiers, Validity, check_tags};
 
 /// A value on its way into the tiers.
 struct Set<T, C> {
@@ -59,6 +59,13 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         // Before the stamp is looked up: an invalidation that comes in between voids the value in both tiers.
         let (lead, labels) = (Lead::default(), Labels { tags: self.tiers.tags(&tags), validator });
         let validity = Validity { dates, lead, since: self.tiers.local.orders.latest(), labels };
+        if self.is_replaced_in_place(&key, options)
+            && let Bulk::Small(weight) = Bulk::of(&*value)
+        {
+            check_size(weight, self.policy().max_value_size)?;
+            self.shared.throttle.succeeded(&key);
+            return self.tiers.keep(&key, &value, weight, None, validity, || true).map(drop);
+        }
         let to_l2 = self.tiers.l2.guard.is_some() && !options.skip_l2_write;
         // Of a tag that others may have forgotten unheard, the time of now is asked for.
         let asks = !tags.is_empty() && self.tiers.l2.ledgers.as_ref().is_some_and(|ledgers| !ledgers.hears());
@@ -68,6 +75,15 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         let stored = Arc::clone(self).store_set(key, (options, removes), validity, known, sealing);
         // Sealing a large one takes a while, in which the caller may leave.
         if is_large { self.change(stored).await } else { stored.await }
+    }
+
+    /// Whether L1 is all that a `set` changes, and no other task of this process works on the key: then there is nothing to
+    /// void, and who reads meanwhile finds the older value or the new one. What begins to work on the key from here on has
+    /// begun after the `set`.
+    fn is_replaced_in_place(&self, key: &Key, options: Options) -> bool {
+        let local = &self.tiers.local;
+        let in_l1 = self.tiers.keeps_values() && !options.skip_l1_write && !local.keeps_nothing();
+        in_l1 && self.is_alone() && local.fences.is_idle(key)
     }
 
     async fn store_set<T: Value>(

@@ -8,6 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{PoisonError, RwLock};
 
+use foldhash::fast::RandomState;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -55,7 +56,7 @@ impl Verified {
 /// Such a cache writes nothing, and a backend that is added later should be no surprise. The first value of a type is
 /// tried, and then ever fewer, until one is refused.
 #[derive(Debug, Default)]
-pub(crate) struct Trials(RwLock<HashMap<TypeId, AtomicU64>>);
+pub(crate) struct Trials(RwLock<HashMap<TypeId, AtomicU64, RandomState>>);
 
 /// A count that is never reached: the type was found out.
 const OVER: u64 = u64::MAX / 2;

@@ -15,14 +15,39 @@ use super::text::Buffer;
 pub(crate) struct Name<'a> {
     /// May be empty; then the rest is the whole.
     head: &'a str,
-    /// ASCII.
-    rest: &'a [u8],
+    rest: Rest<'a>,
     hash: u64,
+}
+
+/// What stands behind the head.
+#[derive(Clone, Copy)]
+pub(super) enum Rest<'a> {
+    /// It stands in the key itself.
+    Text(&'a str),
+    /// It was written for this look-up: ASCII, which is not tested for a hit.
+    Written(&'a [u8]),
+}
+
+impl<'a> Rest<'a> {
+    #[inline]
+    pub(super) fn as_bytes(self) -> &'a [u8] {
+        match self {
+            Self::Text(text) => text.as_bytes(),
+            Self::Written(text) => text,
+        }
+    }
+
+    pub(super) fn as_str(self) -> &'a str {
+        match self {
+            Self::Text(text) => text,
+            Self::Written(text) => str::from_utf8(text).unwrap_or_default(),
+        }
+    }
 }
 
 impl<'a> Name<'a> {
     #[inline]
-    pub(super) fn new(head: &'a str, rest: &'a [u8], hash: u64) -> Self {
+    pub(super) fn new(head: &'a str, rest: Rest<'a>, hash: u64) -> Self {
         Self { head, rest, hash }
     }
 
@@ -34,14 +59,14 @@ impl<'a> Name<'a> {
 
     /// How long the text is.
     pub(crate) fn len(self) -> usize {
-        self.head.len() + self.rest.len()
+        self.head.len() + self.rest.as_bytes().len()
     }
 
     /// Whether this is the text.
     #[inline]
     pub(crate) fn is(self, text: &[u8]) -> bool {
         let split = text.split_at_checked(self.head.len());
-        split.is_some_and(|(head, rest)| is_same(rest, self.rest) && is_same(head, self.head.as_bytes()))
+        split.is_some_and(|(head, rest)| is_same(rest, self.rest.as_bytes()) && is_same(head, self.head.as_bytes()))
     }
 
     /// The key of this name.
@@ -51,7 +76,7 @@ impl<'a> Name<'a> {
 
     /// Hands the text to `f`. Allocates nothing once a buffer of this thread has grown.
     pub(crate) fn with_text<R>(self, f: impl FnOnce(&str) -> R) -> R {
-        let Buffer(text) = &Buffer::of([self.head.as_bytes(), self.rest]);
+        let Buffer(text) = &Buffer::of(self.head, self.rest.as_str());
         f(text)
     }
 }

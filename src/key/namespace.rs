@@ -6,7 +6,7 @@ use blake2::digest::consts::U32;
 use blake2::digest::{KeyInit, Mac};
 use blake2::{Blake2b256, Blake2bMac, Digest};
 
-use super::name::Head;
+use super::name::{Head, Rest};
 use super::text::{Buffer, Text};
 use super::{Digits, IntoKey, Key, KeyWriter, Name, hash, push_hex};
 use crate::error::{Error, ErrorKind};
@@ -45,7 +45,7 @@ impl Namespace {
         writer.part(&namespace);
         writer.check()?;
         text.plain(":");
-        let head = Head::new(&String::from_utf8_lossy(text.as_bytes()));
+        let head = Head::new(text.as_rest().as_str());
         Ok(Self { root: head.len(), tenant: head.len(), head, names: Names::Shown })
     }
 
@@ -109,31 +109,31 @@ impl Namespace {
         digits = Digits::new();
         let part = key.as_text(&mut digits).filter(|part| (1..=Key::MAX_LEN).contains(&part.text.len()));
         let rest = match part {
-            Some(part) if part.is_plain() => part.text.as_bytes(),
+            Some(part) if part.is_plain() => Rest::Text(part.text),
             Some(part) => {
                 text = Text::new();
                 text.escape(part.text);
-                text.as_bytes()
+                text.as_rest()
             }
             None => {
                 text = Text::new();
                 let mut writer = KeyWriter { text: &mut text, input: 0, parts: 0 };
                 key.write_key(&mut writer);
                 writer.check()?;
-                text.as_bytes()
+                text.as_rest()
             }
         };
-        if self.head.len() + rest.len() > Key::MAX_LEN || !matches!(self.names, Names::Shown) {
-            let Buffer(text) = &self.rewritten(rest);
-            return Ok(f(Name::new("", text.as_bytes(), hash(text))));
+        if self.head.len() + rest.as_bytes().len() > Key::MAX_LEN || !matches!(self.names, Names::Shown) {
+            let Buffer(text) = &self.rewritten(rest.as_str());
+            return Ok(f(Name::new("", Rest::Text(text), hash(text))));
         }
-        Ok(f(Name::new(self.head.as_str(), rest, self.head.hash(rest))))
+        Ok(f(Name::new(self.head.as_str(), rest, self.head.hash(rest.as_bytes()))))
     }
 
     /// The text of a key that is too long, or is hidden.
     #[cold]
-    fn rewritten(&self, rest: &[u8]) -> Buffer {
-        let mut buffer = Buffer::of([self.head.as_str().as_bytes(), rest]);
+    fn rewritten(&self, rest: &str) -> Buffer {
+        let mut buffer = Buffer::of(self.head.as_str(), rest);
         let Buffer(text) = &mut buffer;
         if !matches!(self.names, Names::Shown) {
             self.hide(text);
@@ -164,7 +164,7 @@ impl Namespace {
 fn push_level(head: &mut String, mark: char, name: &str) {
     let mut text = Text::new();
     text.escaped(name);
-    head.extend([&mark.to_string(), &*String::from_utf8_lossy(text.as_bytes()), ":"]);
+    head.extend([&mark.to_string(), text.as_rest().as_str(), ":"]);
 }
 
 fn shorten(text: &mut String) {

@@ -1,22 +1,23 @@
 //! Where the text of a key is written, if it has to be.
 //!
-//! On the stack while it is short, which spares a hit the heap; else in a buffer of the thread.
+//! On the stack while it is short, which spares a hit the heap.
 
 use std::cell::Cell;
 
 use super::escape::{ESCAPES, PLAIN, are_plain};
+use super::name::Rest;
 
 /// Room for what stands behind the head of a key that is not shortened.
 const ROOM: usize = 184;
 
-thread_local!(static BUFFERS: Cell<Vec<String>> = const { Cell::new(Vec::new()) });
+thread_local!(static BUFFER: Cell<String> = const { Cell::new(String::new()) });
 
 /// The text of a key behind its head, as far as it is written. ASCII.
 pub(super) struct Text {
     short: [u8; ROOM],
     len: usize,
     /// The whole of it, once it is too long for that.
-    long: Option<Buffer>,
+    long: Option<String>,
 }
 
 impl Text {
@@ -27,10 +28,10 @@ impl Text {
 
     /// What is written so far.
     #[inline]
-    pub(super) fn as_bytes(&self) -> &[u8] {
+    pub(super) fn as_rest(&self) -> Rest<'_> {
         match &self.long {
-            None => &self.short[..self.len],
-            Some(Buffer(long)) => long.as_bytes(),
+            None => Rest::Written(&self.short[..self.len]),
+            Some(long) => Rest::Text(long),
         }
     }
 
@@ -72,32 +73,31 @@ impl Text {
     #[cold]
     fn spill(&mut self, more: &[u8]) {
         let Self { short, len, long } = self;
-        let Buffer(text) = long.get_or_insert_with(|| Buffer::of([&short[..*len]]));
-        text.extend(more.iter().map(|byte| char::from(*byte)));
+        let ascii = |bytes: &[u8]| bytes.iter().map(|byte| char::from(*byte)).collect::<String>();
+        long.get_or_insert_with(|| ascii(&short[..*len])).push_str(&ascii(more));
     }
 }
 
-/// A buffer of this thread, until dropped. Taken, not borrowed: a key type that itself asks a cache takes another.
+/// The buffer of this thread, until dropped. Taken, not borrowed: a key type that itself asks a cache finds an empty one,
+/// not a panic.
 pub(super) struct Buffer(pub(super) String);
 
 impl Buffer {
-    /// With these pieces of a key in it.
-    pub(super) fn of<const N: usize>(pieces: [&[u8]; N]) -> Self {
-        let mut buffers = BUFFERS.take();
-        let mut text = buffers.pop().unwrap_or_default();
-        BUFFERS.set(buffers);
+    /// With these two pieces of a key in it.
+    #[inline]
+    pub(super) fn of(head: &str, rest: &str) -> Self {
+        let mut text = BUFFER.take();
         text.clear();
-        // Keys are ASCII.
-        text.extend(pieces.map(|piece| str::from_utf8(piece).unwrap_or_default()));
+        text.push_str(head);
+        text.push_str(rest);
         Self(text)
     }
 }
 
 impl Drop for Buffer {
+    #[inline]
     fn drop(&mut self) {
         self.0.shrink_to(4 * 1024);
-        let mut buffers = BUFFERS.take();
-        buffers.push(std::mem::take(&mut self.0));
-        BUFFERS.set(buffers);
+        BUFFER.set(std::mem::take(&mut self.0));
     }
 }

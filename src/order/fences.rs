@@ -92,6 +92,12 @@ impl Fences {
         Fence { shard: Arc::clone(shard), key: key.clone(), state, moment, since }
     }
 
+    /// Whether no task works on `key`.
+    pub(crate) fn is_idle(&self, key: &Key) -> bool {
+        let keys = self.0[key.hash64() as usize % SHARDS].keys();
+        keys.is_empty() || !keys.contains_key(key)
+    }
+
     /// Wakes the tasks that wait to hear of `key`.
     pub(crate) fn wake(&self, key: &Key) {
         let shard = &self.0[key.hash64() as usize % SHARDS];

@@ -38,8 +38,8 @@ mod tests;
 use self::clocks::Clocks;
 pub use self::explain::TierEntry;
 use self::habit::Habit;
-pub(crate) use self::large::Sealing;
 use self::large::is_opened_apart;
+pub(crate) use self::large::{Bulk, Sealing};
 pub(crate) use self::options::{Options, check_tags};
 pub(crate) use self::read::Lookup;
 

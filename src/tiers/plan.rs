@@ -34,10 +34,15 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
             return Err(Error::new(ErrorKind::Argument, message));
         }
         let whole = millis(ttl);
-        self.l2.longest.fetch_max(whole.saturating_add(grace), Relaxed);
         let drawn = self.policy.jitter.then(fastrand::f64);
         let (fresh_for, ttl) = ends(whole, self.policy.swr_threshold_ratio, drawn);
-        let (created, clock) = (self.clock.wall(), self.l2.clocks.own(&*self.clock));
+        let clock = if self.l2.guard.is_some() {
+            self.l2.longest.fetch_max(whole.saturating_add(grace), Relaxed);
+            self.l2.clocks.own(&*self.clock)
+        } else {
+            0
+        };
+        let created = self.clock.wall();
         Ok(Dates { created, fresh_for, ttl, grace, own_grace: false, clock })
     }
 
