@@ -124,7 +124,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             };
         }
         let look = self.namespace.with(key, |name| {
-            match self.fresh_hit(name, options, |held| held.downcast_ref::<T>().cloned()) {
+            match self.fresh_hit(name, options, |held| held.downcast_ref::<T>().cloned(), Some) {
                 Some(value) => Look::Hit(value),
                 None => match self.look_closely(name, options, Lead::is_drawn) {
                     Look::Hit(value) => Look::Hit(T::clone(&value)),
@@ -166,16 +166,15 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         is_due: impl FnOnce(Lead, u64) -> bool,
     ) -> Result<Look<T>, Error> {
         self.namespace.with(key, |name| {
-            let held = self.fresh_hit(name, options, |held| Some(Arc::clone(held)));
-            match held.and_then(|held| held.downcast().ok()) {
+            match self.fresh_hit(name, options, |held| Some(Arc::clone(held)), |held| held.downcast().ok()) {
                 Some(value) => Look::Hit(value),
                 None => self.look_closely(name, options, is_due),
             }
         })
     }
 
-    /// What `take` takes of a hit of which only the counters want to know, and which nothing changes: most are. It runs
-    /// under a lock, so it calls no user code.
+    /// A hit of which only the counters want to know, and which nothing changes: most are. `take` runs under a lock, so it
+    /// calls no user code; it is a hit if `finish` makes a value of what was taken.
     #[inline(always)]
     fn fresh_hit<V>(&self, name: Name<'_>, options: &Options, take: impl FnOnce(&AnyValue) -> Option<V>) -> Option<V> {
         if !self.plain_hits || options.skip_l1_read || self.tiers.local.switches.is_paused(Tier::L1) {
@@ -186,7 +185,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         if self.observers.meters().is_some() && Meters::is_sampled(name.hash64(), now) {
             return None;
         }
-        let value = l1.fresh(name, now, take)?;
+        let value = finish(l1.fresh(name, now, take)?)?;
         l1.note_read(name.hash64());
         self.observers.count(Outcome::L1Hit);
         Some(value)

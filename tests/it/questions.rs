@@ -234,8 +234,10 @@ async fn no_lease_is_taken_in_vain() {
     let cache = bench.builder().backend(bench.counted(chaos)).build().unwrap();
     control.inject(Operation::Lease, Fault::Refuse);
     assert_eq!(bench.ask(&cache, "key", 1u32).await, 1);
-    let asked = bench.taken().await;
-    assert_eq!(asked, ["lease", "closure", "release"], "it may have been granted; nothing is asked again or stored");
+    let mut asked = bench.taken().await;
+    // The lease is given back beside the computation.
+    asked.sort_unstable();
+    assert_eq!(asked, ["closure", "lease", "release"], "it may have been granted; nothing is asked again or stored");
 
     control.heal();
     control.inject(Operation::Lease, Fault::ReadOnly);
