@@ -1,72 +1,66 @@
 //! What the command line asks for.
 
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
-pub(crate) const USAGE: &str = "\
-usage: cachekit-peers [--case TEXT]... [--way TEXT]... [--rounds N] [--millis N] [--server PATH] [--current-thread]
+use crate::suites;
 
-  --case TEXT       only cases whose name holds TEXT, such as `200B`, `64 tasks` or `9:1`; may be repeated
-  --way TEXT        only ways whose name holds TEXT, such as `raw` or `production`; may be repeated
-  --rounds N        turns of each way (9)
-  --millis N        length of a turn (1000)
-  --server PATH     the server to start (redis-server)
-  --current-thread  one thread instead of two workers, for profiles";
+pub(crate) const USAGE: &str = "\
+usage: cachekit-peers [SUITE...] [--list] [--quick] [--rounds N] [--out DIR] [--traces DIR]
+
+  SUITE         what to measure; without any, all suites but those that --list marks as asked for by name
+  --list        prints the suites
+  --quick       short turns and the small cases alone: shows that a suite runs, measures little
+  --rounds N    turns of each candidate (7; with --quick 3)
+  --out DIR     where the tables and plots go (target/peers)
+  --traces DIR  traces for the suite hit-ratio; without it, synthetic loads alone";
+
+/// What to do.
+pub(crate) enum Wish {
+    Help,
+    List,
+    Run(Arguments),
+}
 
 /// What to measure, and for how long.
 pub(crate) struct Arguments {
-    cases: Vec<String>,
-    ways: Vec<String>,
+    pub(crate) suites: Vec<String>,
+    pub(crate) quick: bool,
     pub(crate) rounds: usize,
-    pub(crate) time: Duration,
-    pub(crate) server: PathBuf,
-    pub(crate) current_thread: bool,
+    pub(crate) out: PathBuf,
+    pub(crate) traces: Option<PathBuf>,
 }
 
 impl Arguments {
     /// Reads the arguments behind the program's name.
-    pub(crate) fn read(mut words: impl Iterator<Item = String>) -> Result<Self, String> {
-        let mut arguments = Self {
-            cases: Vec::new(),
-            ways: Vec::new(),
-            rounds: 9,
-            time: Duration::from_secs(1),
-            server: PathBuf::from("redis-server"),
-            current_thread: false,
-        };
+    pub(crate) fn read(mut words: impl Iterator<Item = String>) -> Result<Wish, String> {
+        let (mut suites, mut quick, mut rounds) = (Vec::new(), false, None);
+        let (mut out, mut traces) = (PathBuf::from("target/peers"), None);
         while let Some(word) = words.next() {
             let mut value = || words.next().ok_or_else(|| format!("`{word}` needs a value"));
             match word.as_str() {
-                "--case" => arguments.cases.push(value()?),
-                "--way" => arguments.ways.push(value()?),
-                "--rounds" => arguments.rounds = positive(&value()?)?,
-                "--millis" => arguments.time = Duration::from_millis(positive(&value()?)?),
-                "--server" => arguments.server = PathBuf::from(value()?),
-                "--current-thread" => arguments.current_thread = true,
-                // What `cargo bench` adds.
-                "--bench" => {}
-                _ => return Err(format!("`{word}` is not known")),
+                "--help" | "-h" => return Ok(Wish::Help),
+                "--list" => return Ok(Wish::List),
+                "--quick" => quick = true,
+                "--rounds" => rounds = Some(positive(&value()?)?),
+                "--out" => out = PathBuf::from(value()?),
+                "--traces" => traces = Some(PathBuf::from(value()?)),
+                name if suites::is_known(name) => suites.push(word),
+                _ => return Err(format!("`{word}` is neither a suite nor an option")),
             }
         }
-        Ok(arguments)
+        let rounds = rounds.unwrap_or(if quick { 3 } else { 7 });
+        Ok(Wish::Run(Self { suites, quick, rounds, out, traces }))
     }
 
-    pub(crate) fn takes_case(&self, name: &str) -> bool {
-        takes(&self.cases, name)
-    }
-
-    pub(crate) fn takes_way(&self, name: &str) -> bool {
-        takes(&self.ways, name)
+    /// How long a turn is: `usual`, or a part of it where the run is to be short.
+    pub(crate) fn turn(&self, usual: Duration) -> Duration {
+        if self.quick { usual / 8 } else { usual }
     }
 }
 
-fn takes(asked: &[String], name: &str) -> bool {
-    asked.is_empty() || asked.iter().any(|text| name.contains(text.as_str()))
-}
-
-fn positive<T: FromStr + PartialOrd + Default>(text: &str) -> Result<T, String> {
-    let number = text.parse().ok().filter(|number| *number > T::default());
+fn positive(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| *number > 0);
     number.ok_or_else(|| format!("`{text}` is not a number above zero"))
 }
 
@@ -74,23 +68,21 @@ fn positive<T: FromStr + PartialOrd + Default>(text: &str) -> Result<T, String> 
 mod tests {
     use super::*;
 
-    fn read(line: &str) -> Result<Arguments, String> {
+    fn read(line: &str) -> Result<Wish, String> {
         Arguments::read(line.split_whitespace().map(str::to_owned))
     }
 
     #[test]
-    fn filters_add_up_and_none_takes_all() {
-        let all = read("").unwrap();
-        assert!(all.takes_case("200 B, 1 task, get") && all.takes_way("raw"));
-        let some = read("--case 9:1 --case 256 --rounds 3 --millis 250 --current-thread").unwrap();
-        assert!(some.takes_case("200 B, 1 task, 9:1") && some.takes_case("200 B, 256 tasks, get"));
-        assert!(!some.takes_case("200 B, 1 task, get"));
-        assert_eq!((some.rounds, some.time, some.current_thread), (3, Duration::from_millis(250), true));
+    fn suites_and_options_come_in_any_order() {
+        let Ok(Wish::Run(arguments)) = read("--quick hit --out there codecs") else { panic!("a run") };
+        assert_eq!(arguments.suites, ["hit", "codecs"]);
+        assert_eq!((arguments.quick, arguments.rounds, arguments.out), (true, 3, PathBuf::from("there")));
+        assert!(matches!(read("--list"), Ok(Wish::List)));
     }
 
     #[test]
     fn what_cannot_be_understood_is_refused() {
-        for line in ["--rounds", "--rounds 0", "--millis x", "--fast"] {
+        for line in ["--rounds", "--rounds 0", "--rounds x", "--fast", "hits"] {
             assert!(read(line).is_err(), "{line}");
         }
     }

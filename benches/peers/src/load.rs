@@ -1,110 +1,139 @@
-//! A load: so many tasks, for so long.
+//! Loads: keys, values, and the order in which keys are asked for.
 
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use serde::{Deserialize, Serialize};
 
-use rustix::time::{ClockId, clock_gettime};
-use tokio::sync::Barrier;
-use tokio::task::JoinSet;
+/// How many keys an order names before it starts over. A power of two.
+const ORDER: usize = 1 << 20;
 
-use crate::way::{Failure, Way};
-
-/// What to do, and for how long.
-#[derive(Clone, Copy)]
-pub(crate) struct Load {
-    pub(crate) tasks: usize,
-    pub(crate) keys: usize,
-    pub(crate) sets: bool,
-    pub(crate) time: Duration,
+/// Keys of text of 24 bytes.
+pub(crate) fn texts(count: usize) -> Vec<String> {
+    (0..count).map(text).collect()
 }
 
-/// What came of it.
-#[derive(Clone, Copy)]
-pub(crate) struct Sample {
-    /// Operations a second.
-    pub(crate) rate: f64,
-    /// Microseconds.
-    pub(crate) p50: f64,
-    pub(crate) p99: f64,
-    /// Processor time of this process for each operation, in microseconds.
-    pub(crate) cpu: f64,
+/// The key of text with this number.
+pub(crate) fn text(id: usize) -> String {
+    format!("user-profile-{id:011}")
 }
 
-impl Load {
-    /// Runs it. What the first tenth of the time brings is not counted.
-    pub(crate) async fn drive(self, way: Arc<impl Way>) -> Result<Sample, Failure> {
-        let start = Arc::new(Barrier::new(self.tasks + 1));
-        let mut tasks = JoinSet::new();
-        for seed in 0..self.tasks {
-            tasks.spawn(self.work(Arc::clone(&way), Arc::clone(&start), seed as u64));
-        }
-        start.wait().await;
-        let (began, cpu) = (Instant::now(), cpu());
-        let mut latencies = Vec::new();
-        let mut all = 0;
-        while let Some(done) = tasks.join_next().await {
-            let (count, mut counted) = done??;
-            all += count;
-            latencies.append(&mut counted);
-        }
-        let (elapsed, spent) = (began.elapsed(), self::cpu() - cpu);
-        Ok(Sample {
-            rate: all as f64 / elapsed.as_secs_f64(),
-            p50: quantile(&mut latencies, 0.5),
-            p99: quantile(&mut latencies, 0.99),
-            cpu: spent * 1e6 / all as f64,
-        })
+/// Numbers below `count`, in an order that comes again and again.
+pub(crate) struct Order(Vec<u32>);
+
+impl Order {
+    /// Always the same.
+    pub(crate) fn hot() -> Self {
+        Self(vec![0])
     }
 
-    /// One task: how many operations it did, and how many nanoseconds each took.
-    async fn work(self, way: Arc<impl Way>, start: Arc<Barrier>, seed: u64) -> Result<(usize, Vec<u32>), Failure> {
-        let mut random = fastrand::Rng::with_seed(seed);
-        let mut latencies = Vec::with_capacity(1 << 12);
-        start.wait().await;
-        let began = Instant::now();
-        let (warm, end) = (began + self.time / 10, began + self.time);
-        let (mut count, mut before) = (0, began);
-        while before < end {
-            let id = random.usize(..self.keys);
-            if self.sets && random.u8(..10) == 0 {
-                way.set(id).await?;
-            } else {
-                way.get(id).await?;
-            }
-            let now = Instant::now();
-            count += 1;
-            if before >= warm {
-                latencies.push(u32::try_from((now - before).as_nanos()).unwrap_or(u32::MAX));
-            }
-            before = now;
-        }
-        Ok((count, latencies))
+    /// Zipf's law: the number of rank k comes as often as 1 / k to the power of `skew`.
+    pub(crate) fn zipf(count: usize, skew: f64) -> Self {
+        let (zipf, mut random) = (Zipf::new(count, skew), fastrand::Rng::with_seed(7));
+        Self((0..ORDER).map(|_| zipf.draw(&mut random) as u32).collect())
+    }
+
+    /// Each as often as any other.
+    pub(crate) fn uniform(count: usize) -> Self {
+        let mut random = fastrand::Rng::with_seed(7);
+        Self((0..ORDER).map(|_| random.u32(..count as u32)).collect())
+    }
+
+    pub(crate) fn at(&self, turn: usize) -> usize {
+        self.0[turn & (self.0.len() - 1)] as usize
     }
 }
 
-/// Seconds of processor time that this process has used.
-fn cpu() -> f64 {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
-    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+/// Draws numbers by Zipf's law. Which number has which rank is shuffled, so that neighbours are not alike.
+pub(crate) struct Zipf {
+    sums: Vec<f64>,
+    ranks: Vec<u32>,
 }
 
-/// In microseconds, of nanoseconds.
-fn quantile(latencies: &mut [u32], quantile: f64) -> f64 {
-    if latencies.is_empty() {
-        return f64::NAN;
+impl Zipf {
+    pub(crate) fn new(count: usize, skew: f64) -> Self {
+        let mut sum = 0.0;
+        let sums = (1..=count).map(|rank| {
+            sum += 1.0 / (rank as f64).powf(skew);
+            sum
+        });
+        let sums = sums.collect();
+        let mut ranks: Vec<u32> = (0..count as u32).collect();
+        fastrand::Rng::with_seed(42).shuffle(&mut ranks);
+        Self { sums, ranks }
     }
-    let index = ((latencies.len() - 1) as f64 * quantile) as usize;
-    f64::from(*latencies.select_nth_unstable(index).1) / 1e3
+
+    pub(crate) fn draw(&self, random: &mut fastrand::Rng) -> usize {
+        let point = random.f64() * self.sums[self.sums.len() - 1];
+        self.ranks[self.sums.partition_point(|sum| *sum <= point).min(self.ranks.len() - 1)] as usize
+    }
+}
+
+/// A value with two texts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct User {
+    id: u64,
+    name: String,
+    email: String,
+    age: u32,
+}
+
+impl User {
+    pub(crate) fn new(id: u64) -> Self {
+        Self { id, name: format!("user number {id}"), email: format!("user{id}@example.org"), age: 30 }
+    }
+}
+
+/// A value that is as long as asked: mostly text, of words that repeat as those of a language do.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Page {
+    id: u64,
+    public: bool,
+    score: f64,
+    body: String,
+}
+
+impl Page {
+    /// A page of about `size` bytes in postcard.
+    pub(crate) fn new(id: u64, size: usize) -> Self {
+        let mut random = fastrand::Rng::with_seed(id);
+        let mut body = String::with_capacity(size);
+        let length = size.saturating_sub(14);
+        while body.len() < length {
+            // Few words are frequent and many are rare, as in a text.
+            let word = (random.f64() * random.f64() * 4_000.0) as u32;
+            body.push_str(&format!("{:x} ", word.wrapping_mul(2_654_435_761) >> 8));
+        }
+        body.truncate(length);
+        Self { id, public: true, score: 0.5, body }
+    }
+
+    /// Whether this is the page with this number.
+    pub(crate) fn is(&self, id: usize) -> bool {
+        self.id == id as u64 && !self.body.is_empty()
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::quantile;
+    use super::*;
 
     #[test]
-    fn quantiles_are_of_the_sorted_values() {
-        let mut all: Vec<u32> = (0..=100).rev().map(|n| n * 1_000).collect();
-        assert_eq!((quantile(&mut all, 0.5), quantile(&mut all, 0.99)), (50.0, 99.0));
-        assert!(quantile(&mut [], 0.5).is_nan());
+    fn a_page_is_as_long_as_asked() {
+        for size in [200, 16 << 10] {
+            let stored = postcard::to_stdvec(&Page::new(7, size)).unwrap();
+            assert!(stored.len().abs_diff(size) <= 4, "{}", stored.len());
+        }
+    }
+
+    #[test]
+    fn the_first_ranks_come_as_often_as_the_law_says() {
+        let (zipf, mut random) = (Zipf::new(100, 1.0), fastrand::Rng::with_seed(1));
+        let mut counts = [0; 100];
+        (0..100_000).for_each(|_| counts[zipf.draw(&mut random)] += 1);
+        let [first, second] = [0, 1].map(|rank: usize| f64::from(counts[zipf.ranks[rank] as usize]));
+        assert!((first / second - 2.0).abs() < 0.15 && (first / 19_278.0 - 1.0).abs() < 0.05, "{first} {second}");
+    }
+
+    #[test]
+    fn texts_have_24_bytes() {
+        assert_eq!(text(99_999).len(), 24);
     }
 }

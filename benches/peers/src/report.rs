@@ -1,113 +1,174 @@
-//! The report: medians, and ratios to the reference.
+//! The report of a suite: medians, ratios, spreads.
 
-use crate::contender::Kind;
-use crate::load::Sample;
+use std::fmt::Write;
 
-/// What was measured of one case.
-pub(crate) struct Report {
-    case: String,
-    rows: Vec<Row>,
+use crate::numbers::{median, short, spread};
+
+/// Cells whose rounds lie further apart than this are marked.
+const NOISY: f64 = 0.3;
+
+/// Which way a figure is better.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Better {
+    Less,
+    More,
 }
 
-struct Row {
-    name: &'static str,
-    kind: Kind,
-    samples: Vec<Sample>,
+/// A column of figures. The first one of a suite is what ratios and plots are of.
+#[derive(Clone, Copy)]
+pub(crate) struct Metric {
+    pub(crate) name: &'static str,
+    pub(crate) better: Better,
+}
+
+pub(crate) const fn less(name: &'static str) -> Metric {
+    Metric { name, better: Better::Less }
+}
+
+pub(crate) const fn more(name: &'static str) -> Metric {
+    Metric { name, better: Better::More }
+}
+
+/// What a suite measured.
+pub(crate) struct Report {
+    pub(crate) suite: &'static str,
+    pub(crate) about: &'static str,
+    pub(crate) metrics: Vec<Metric>,
+    /// Beginnings of names: the best candidate of a case with such a name is what the others are compared to.
+    pub(crate) references: Vec<&'static str>,
+    pub(crate) cases: Vec<Case>,
+    pub(crate) remarks: Vec<String>,
+}
+
+/// One load, and what came of it for each candidate.
+pub(crate) struct Case {
+    pub(crate) name: String,
+    pub(crate) rows: Vec<Row>,
+}
+
+/// The figures of a candidate, by round and metric.
+pub(crate) struct Row {
+    pub(crate) name: &'static str,
+    pub(crate) rounds: Vec<Vec<f64>>,
+}
+
+impl Row {
+    fn figures(&self, metric: usize) -> impl Iterator<Item = f64> + Clone {
+        self.rounds.iter().map(move |figures| figures.get(metric).copied().unwrap_or(f64::NAN))
+    }
+
+    /// The median over the rounds.
+    pub(crate) fn median(&self, metric: usize) -> f64 {
+        median(self.figures(metric))
+    }
+
+    fn is_noisy(&self, metric: usize) -> bool {
+        spread(self.figures(metric)) > NOISY
+    }
 }
 
 impl Report {
-    pub(crate) fn new(case: String, ways: impl Iterator<Item = (&'static str, Kind)>) -> Self {
-        Self { case, rows: ways.map(|(name, kind)| Row { name, kind, samples: Vec::new() }).collect() }
+    /// How many times as good as `other` a row is by the first metric: the median of the rounds' ratios, because what
+    /// disturbed a round disturbed both.
+    fn ratio(&self, row: &Row, other: &Row) -> f64 {
+        let pairs = row.figures(0).zip(other.figures(0));
+        median(pairs.map(|(own, other)| match self.metrics[0].better {
+            Better::Less => other / own,
+            Better::More => own / other,
+        }))
     }
 
-    /// Adds what one turn of the way with this index brought.
-    pub(crate) fn add(&mut self, index: usize, sample: Sample) {
-        self.rows[index].samples.push(sample);
+    /// The best row of a case whose name begins so.
+    fn reference<'a>(&self, case: &'a Case, name: &str) -> Option<&'a Row> {
+        let rows = case.rows.iter().filter(|row| row.name.starts_with(name) && !row.median(0).is_nan());
+        rows.min_by(|one, other| {
+            let order = one.median(0).total_cmp(&other.median(0));
+            if self.metrics[0].better == Better::Less { order } else { order.reverse() }
+        })
     }
 
-    /// Prints a table, and a line of tab-separated fields for each way.
-    pub(crate) fn print(&self) {
-        let reference = self.reference();
-        println!("\n{}   (ratios to: {})", self.case, reference.map_or("nothing", |row| row.name));
-        println!(
-            "{:<28} {:>10} {:>9} {:>9} {:>8}   {:>6} {:>6} {:>6} {:>6}",
-            "", "ops/s", "p50 us", "p99 us", "cpu us", "ops", "p50", "p99", "cpu"
+    /// A table in Markdown, which is read on a terminal as well.
+    pub(crate) fn markdown(&self) -> String {
+        let mut text = format!("# {}\n\n{}\n\n", self.suite, self.about);
+        let mut lines = vec![self.head()];
+        for case in &self.cases {
+            lines.extend(case.rows.iter().enumerate().map(|(index, row)| self.line(case, index, row)));
+        }
+        text.push_str(&aligned(&lines));
+        let _ = writeln!(
+            text,
+            "\nMedians over the rounds. A ratio is of {}, from the same rounds, and above 1 better. `~` marks a figure whose \
+             rounds lie more than 30 % apart; `spread` is that of the first figure.",
+            self.metrics[0].name
         );
-        for row in &self.rows {
-            let [rate, p50, p99, cpu] = row.medians();
-            let ratios = FIELDS.map(|field| reference.map_or(f64::NAN, |other| row.ratio(other, field)));
-            let [ops, mid, tail, work] = ratios;
-            println!(
-                "{:<28} {rate:>10.0} {p50:>9.1} {p99:>9.1} {cpu:>8.2}   {ops:>6.2} {mid:>6.2} {tail:>6.2} {work:>6.2}",
-                row.name
-            );
-            println!(
-                "RESULT\t{}\t{}\t{rate:.0}\t{p50:.1}\t{p99:.1}\t{cpu:.3}\t{ops:.3}\t{mid:.3}\t{tail:.3}\t{work:.3}",
-                self.case, row.name
-            );
+        for remark in &self.remarks {
+            let _ = writeln!(text, "\n{remark}");
+        }
+        text
+    }
+
+    fn head(&self) -> Vec<String> {
+        let names = self.metrics.iter().map(|metric| metric.name.to_owned());
+        let ratios = self.references.iter().map(|name| format!("x {name}"));
+        let names = names.chain(ratios).chain([String::from("spread")]);
+        [String::from("case"), String::from("candidate")].into_iter().chain(names).collect()
+    }
+
+    fn line(&self, case: &Case, index: usize, row: &Row) -> Vec<String> {
+        let mut line = vec![if index == 0 { case.name.clone() } else { String::new() }, row.name.to_owned()];
+        line.extend((0..self.metrics.len()).map(|metric| {
+            let noise = if row.is_noisy(metric) { "~" } else { "" };
+            format!("{noise}{}", short(row.median(metric)))
+        }));
+        line.extend(self.references.iter().map(|name| {
+            let other = self.reference(case, name);
+            other.map_or_else(|| String::from("-"), |other| short(self.ratio(row, other)))
+        }));
+        line.push(format!("{:.0} %", spread(row.figures(0)) * 100.0));
+        line
+    }
+}
+
+/// The first line is the head; the first two columns are text.
+fn aligned(lines: &[Vec<String>]) -> String {
+    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..lines[0].len()).map(width).collect();
+    let mut text = String::new();
+    for (index, line) in lines.iter().enumerate() {
+        for (column, (cell, width)) in line.iter().zip(&widths).enumerate() {
+            let _ = if column < 2 { write!(text, "| {cell:<width$} ") } else { write!(text, "| {cell:>width$} ") };
+        }
+        text.push_str("|\n");
+        if index == 0 {
+            text.extend((0..line.len()).map(|column| if column < 2 { "|---" } else { "|--:" }));
+            text.push_str("|\n");
         }
     }
-
-    /// The fastest of those that may be.
-    fn reference(&self) -> Option<&Row> {
-        let rows = self.rows.iter().filter(|row| row.kind == Kind::Reference);
-        rows.max_by(|one, other| one.median(|sample| sample.rate).total_cmp(&other.median(|sample| sample.rate)))
-    }
-}
-
-type Field = fn(&Sample) -> f64;
-
-const FIELDS: [Field; 4] = [|sample| sample.rate, |sample| sample.p50, |sample| sample.p99, |sample| sample.cpu];
-
-impl Row {
-    fn medians(&self) -> [f64; 4] {
-        FIELDS.map(|field| self.median(field))
-    }
-
-    fn median(&self, field: Field) -> f64 {
-        median(self.samples.iter().map(field).collect())
-    }
-
-    /// The median of the rounds' ratios: what disturbed a round disturbed both.
-    fn ratio(&self, other: &Self, field: Field) -> f64 {
-        median(self.samples.iter().zip(&other.samples).map(|(own, other)| field(own) / field(other)).collect())
-    }
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_unstable_by(f64::total_cmp);
-    match values.len() {
-        0 => f64::NAN,
-        length if length % 2 == 1 => values[length / 2],
-        length => f64::midpoint(values[length / 2 - 1], values[length / 2]),
-    }
+    text
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn sample(rate: f64) -> Sample {
-        Sample { rate, p50: 1.0, p99: 2.0, cpu: 3.0 }
-    }
-
     #[test]
-    fn ratios_are_of_the_same_round_and_to_the_fastest_reference() {
-        let ways = [("slow", Kind::Reference), ("fast", Kind::Reference), ("other", Kind::Compared)];
-        let mut report = Report::new(String::from("case"), ways.into_iter());
-        for noise in [1.0, 0.1, 1.0] {
-            report.add(0, sample(10.0 * noise));
-            report.add(1, sample(20.0 * noise));
-            report.add(2, sample(30.0 * noise));
-        }
-        let reference = report.reference().unwrap();
-        assert_eq!(reference.name, "fast");
-        assert!((report.rows[2].ratio(reference, FIELDS[0]) - 1.5).abs() < 1e-9);
-    }
-
-    #[test]
-    fn the_median_of_an_even_number_lies_between_two() {
-        assert_eq!(median(vec![4.0, 1.0, 2.0, 3.0]), 2.5);
-        assert!(median(Vec::new()).is_nan());
+    fn ratios_are_of_the_same_round_and_to_the_best_reference() {
+        let row = |name, speed: f64| Row { name, rounds: [1.0, 0.1, 1.0].map(|noise| vec![speed * noise]).into() };
+        let rows = vec![row("raw slow", 10.0), row("raw fast", 20.0), row("other", 30.0)];
+        let case = Case { name: String::from("case"), rows };
+        let mut report = Report {
+            suite: "suite",
+            about: "",
+            metrics: vec![more("ops/s")],
+            references: vec!["raw"],
+            cases: Vec::new(),
+            remarks: Vec::new(),
+        };
+        let best = report.reference(&case, "raw").unwrap();
+        assert_eq!(best.name, "raw fast");
+        assert!((report.ratio(&case.rows[2], best) - 1.5).abs() < 1e-9);
+        report.metrics = vec![less("ns")];
+        assert_eq!(report.reference(&case, "raw").unwrap().name, "raw slow");
+        assert!(case.rows[0].is_noisy(0) && report.line(&case, 0, &case.rows[0])[2].starts_with('~'));
     }
 }
