@@ -23,6 +23,7 @@ use self::name::{Rest, hash};
 use self::text::Text;
 use crate::error::{Error, ErrorKind};
 
+mod buffer;
 mod escape;
 mod from;
 mod name;

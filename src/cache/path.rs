@@ -176,7 +176,13 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     /// A hit of which only the counters want to know, and which nothing changes: most are. `take` runs under a lock, so it
     /// calls no user code; it is a hit if `finish` makes a value of what was taken.
     #[inline(always)]
-    fn fresh_hit<V>(&self, name: Name<'_>, options: &Options, take: impl FnOnce(&AnyValue) -> Option<V>) -> Option<V> {
+    fn fresh_hit<H, V>(
+        &self,
+        name: Name<'_>,
+        options: &Options,
+        take: impl FnOnce(&AnyValue) -> Option<H>,
+        finish: impl FnOnce(H) -> Option<V>,
+    ) -> Option<V> {
         if !self.plain_hits || options.skip_l1_read || self.tiers.local.switches.is_paused(Tier::L1) {
             return None;
         }

@@ -8,7 +8,7 @@ use foldhash::SharedSeed;
 use foldhash::quality::SeedableRandomState;
 
 use super::Key;
-use super::text::Buffer;
+use super::buffer::Buffer;
 
 /// The text of a key in two pieces, and its hash. A hit in L1 needs no more.
 #[derive(Clone, Copy)]
@@ -143,4 +143,94 @@ impl fmt::Debug for Head {
 pub(super) fn hash(text: &str) -> u64 {
     let (head, rest) = text.split_at(text.rfind(':').map_or(0, |at| at + 1));
     Head::new(head).hash(rest.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key::{Digits, IntoKey, KeyPart, Namespace, PartText, PartWriter};
+
+    #[test]
+    fn texts_of_every_length_are_compared_to_the_last_byte() {
+        let text: Vec<u8> = (0..70).map(|byte| b'!' + byte).collect();
+        for length in 0..text.len() {
+            let text = &text[..length];
+            // At another address, so nothing is compared with itself.
+            let copy = text.to_vec();
+            assert!(is_same(text, &copy), "{length}");
+            assert!(!is_same(text, &text.iter().copied().chain([b'!']).collect::<Vec<_>>()), "{length}");
+            for at in 0..length {
+                let mut other = text.to_vec();
+                other[at] ^= 1;
+                assert!(!is_same(text, &other), "byte {at} of {length}");
+            }
+        }
+    }
+
+    #[test]
+    fn name_is_its_text_wherever_it_is_cut() {
+        let text = "shop:+prices:1234567";
+        for cut in 0..=text.len() {
+            let (head, rest) = text.split_at(cut);
+            let name = Name::new(head, Rest::Text(rest), 7);
+            assert!(name.is(text.as_bytes()) && name.len() == text.len());
+            assert!(!name.is(&text.as_bytes()[1..]) && !name.is(b"") && !name.is(b"shop:+prices:1234568"));
+            assert_eq!((name.to_key().as_str(), name.to_key().hash64()), (text, 7));
+        }
+    }
+
+    /// A key as its type says, and one that is written part by part.
+    fn both<K: KeyPart>(key: K) {
+        /// Says nothing of its text.
+        struct Written<K>(K);
+        impl<K: KeyPart> KeyPart for Written<K> {
+            fn write_part(&self, part: &mut PartWriter<'_>) {
+                self.0.write_part(part);
+            }
+        }
+        let namespace = Namespace::new("shop").unwrap().domain("prices");
+        let described = namespace.key(&key).unwrap();
+        let written = namespace.key(&Written(key)).unwrap();
+        assert_eq!((described.as_str(), described.hash64()), (written.as_str(), written.hash64()));
+        // What another process tells of is found by its text.
+        assert_eq!(Key::from_text(described.as_str()).hash64(), described.hash64());
+    }
+
+    #[test]
+    fn keys_are_the_same_however_they_are_looked_up() {
+        for length in [1, 3, 4, 7, 8, 15, 16, 17, 31, 33, 160, 168, 169, 180, 181, 185, 300, 70_000 / 2] {
+            both("x".repeat(length));
+            both("x".repeat(length - 1) + ":");
+            both("ß".repeat(length.div_ceil(2)));
+        }
+        both(0u64);
+        both(-1i128);
+        both(u128::MAX);
+        both("grüße: 100 %/~#+@".to_owned());
+    }
+
+    #[test]
+    fn empty_and_endless_keys_are_refused_as_text_too() {
+        let namespace = Namespace::new("shop").unwrap();
+        assert!(namespace.key(&"").is_err());
+        assert!(namespace.key(&"x".repeat(Key::MAX_INPUT)).is_ok());
+        assert!(namespace.key(&"x".repeat(Key::MAX_INPUT + 1)).is_err());
+    }
+
+    #[test]
+    fn type_of_a_users_own_passes_its_text_on() {
+        struct Sku(String);
+        impl KeyPart for Sku {
+            fn write_part(&self, part: &mut PartWriter<'_>) {
+                self.0.write_part(part);
+            }
+            fn as_text<'a>(&'a self, _: &'a mut Digits) -> Option<PartText<'a>> {
+                Some(PartText::new(&self.0))
+            }
+        }
+        let namespace = Namespace::new("shop").unwrap();
+        let key = namespace.key(&Sku("a:b".into())).unwrap();
+        assert_eq!((key.as_str(), key.hash64()), ("shop:a%3Ab", namespace.key(&"a:b").unwrap().hash64()));
+        assert!(IntoKey::as_text(&Sku("a".into()), &mut Digits::new()).is_some());
+    }
 }

@@ -6,8 +6,9 @@ use blake2::digest::consts::U32;
 use blake2::digest::{KeyInit, Mac};
 use blake2::{Blake2b256, Blake2bMac, Digest};
 
+use super::buffer::Buffer;
 use super::name::{Head, Rest};
-use super::text::{Buffer, Text};
+use super::text::Text;
 use super::{Digits, IntoKey, Key, KeyWriter, Name, hash, push_hex};
 use crate::error::{Error, ErrorKind};
 

@@ -2,15 +2,11 @@
 //!
 //! On the stack while it is short, which spares a hit the heap.
 
-use std::cell::Cell;
-
 use super::escape::{ESCAPES, PLAIN, are_plain};
 use super::name::Rest;
 
 /// Room for what stands behind the head of a key that is not shortened.
 const ROOM: usize = 184;
-
-thread_local!(static BUFFER: Cell<String> = const { Cell::new(String::new()) });
 
 /// The text of a key behind its head, as far as it is written. ASCII.
 pub(super) struct Text {
@@ -75,29 +71,5 @@ impl Text {
         let Self { short, len, long } = self;
         let ascii = |bytes: &[u8]| bytes.iter().map(|byte| char::from(*byte)).collect::<String>();
         long.get_or_insert_with(|| ascii(&short[..*len])).push_str(&ascii(more));
-    }
-}
-
-/// The buffer of this thread, until dropped. Taken, not borrowed: a key type that itself asks a cache finds an empty one,
-/// not a panic.
-pub(super) struct Buffer(pub(super) String);
-
-impl Buffer {
-    /// With these two pieces of a key in it.
-    #[inline]
-    pub(super) fn of(head: &str, rest: &str) -> Self {
-        let mut text = BUFFER.take();
-        text.clear();
-        text.push_str(head);
-        text.push_str(rest);
-        Self(text)
-    }
-}
-
-impl Drop for Buffer {
-    #[inline]
-    fn drop(&mut self) {
-        self.0.shrink_to(4 * 1024);
-        BUFFER.set(std::mem::take(&mut self.0));
     }
 }
