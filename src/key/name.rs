@@ -107,11 +107,7 @@ pub(super) struct Head {
 
 impl Head {
     pub(super) fn new(text: &str) -> Self {
-        static SEED: LazyLock<foldhash::quality::RandomState> = LazyLock::new(Default::default);
-        let mut hasher = SEED.build_hasher();
-        hasher.write(text.as_bytes());
-        let hasher = SeedableRandomState::with_seed(hasher.finish(), SharedSeed::global_random());
-        Self { text: text.into(), hasher }
+        Self { text: text.into(), hasher: hasher_behind(text) }
     }
 
     pub(super) fn as_str(&self) -> &str {
@@ -126,9 +122,7 @@ impl Head {
     /// The hash of the text of this head and a rest.
     #[inline]
     pub(super) fn hash(&self, rest: &[u8]) -> u64 {
-        let mut hasher = self.hasher.build_hasher();
-        hasher.write(rest);
-        hasher.finish()
+        hash_by(&self.hasher, rest)
     }
 }
 
@@ -139,10 +133,25 @@ impl fmt::Debug for Head {
     }
 }
 
+/// What hashes texts that begin with this head.
+fn hasher_behind(head: &str) -> SeedableRandomState {
+    static SEED: LazyLock<foldhash::quality::RandomState> = LazyLock::new(Default::default);
+    let mut hasher = SEED.build_hasher();
+    hasher.write(head.as_bytes());
+    SeedableRandomState::with_seed(hasher.finish(), SharedSeed::global_random())
+}
+
+#[inline]
+fn hash_by(hasher: &SeedableRandomState, rest: &[u8]) -> u64 {
+    let mut hasher = hasher.build_hasher();
+    hasher.write(rest);
+    hasher.finish()
+}
+
 /// The hash of a whole text. What ends with its last `:` is the head: no part of a key holds one.
 pub(super) fn hash(text: &str) -> u64 {
     let (head, rest) = text.split_at(text.rfind(':').map_or(0, |at| at + 1));
-    Head::new(head).hash(rest.as_bytes())
+    hash_by(&hasher_behind(head), rest.as_bytes())
 }
 
 #[cfg(test)]

@@ -57,6 +57,7 @@ mod sealed;
 mod servers;
 mod settings;
 mod sharing;
+mod short_paths;
 mod simulator;
 mod spans;
 mod spread;

@@ -1,0 +1,89 @@
+//! Calls that take the short way: an older value replaced in place, an answer of the backend that is at hand.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::thread;
+
+use cachekit::backends::Memory;
+use cachekit::testing::Chaos;
+use cachekit::{CacheBuilder, Intent, Operation, Outcome};
+
+use super::support::{Broken, poll_once};
+
+#[test]
+fn who_reads_while_a_value_is_set_anew_finds_one_of_both() {
+    let cache = CacheBuilder::new().intent(Intent::Minimal).build_blocking().unwrap();
+    cache.set("key", 0u32).unwrap();
+    let ended = Arc::new(AtomicBool::new(false));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            (1..=50_000u32).for_each(|value| cache.set("key", value).unwrap());
+            ended.store(true, SeqCst);
+        });
+        let mut last = 0;
+        while !ended.load(SeqCst) {
+            let value = cache.get::<u32>("key").unwrap().expect("a value is there all the time");
+            assert!(value >= last, "{value} after {last}");
+            last = value;
+        }
+    });
+    assert_eq!(cache.get::<u32>("key").unwrap(), Some(50_000));
+}
+
+#[tokio::test]
+async fn value_that_is_set_anew_stays_as_dear_as_it_was() {
+    let cache = CacheBuilder::new().intent(Intent::Minimal).l1_max_size_mb(1.0).build().unwrap();
+    let fill = async |keys: std::ops::Range<u32>| {
+        for key in keys {
+            cache.set(key, vec![1u8; 1_000]).await.unwrap();
+        }
+    };
+    cache.set("hot", vec![1u8; 1_000]).await.unwrap();
+    for _ in 0..5 {
+        cache.get::<Vec<u8>>("hot").await.unwrap().unwrap();
+    }
+    fill(0..2_000).await;
+    assert!(cache.get::<Vec<u8>>("hot").await.unwrap().is_some(), "it was read, and others never");
+    let before = cache.l1_len();
+    cache.set("hot", vec![2u8; 1_000]).await.unwrap();
+    assert_eq!(cache.l1_len(), before, "nothing gave way to it");
+    fill(2_000..4_000).await;
+    assert_eq!(cache.get::<Vec<u8>>("hot").await.unwrap(), Some(vec![2u8; 1_000]));
+}
+
+#[tokio::test]
+async fn computation_has_a_task_of_its_own_even_if_the_backend_answers_at_once() {
+    let cache = CacheBuilder::new().backend(Memory::new(1 << 20)).build().unwrap();
+    let caller = tokio::spawn(async move {
+        let here = tokio::task::id();
+        let there = cache.get_or_compute("key", || async {
+            let id = tokio::task::id();
+            tokio::task::yield_now().await;
+            Ok::<_, Broken>(id.to_string())
+        });
+        (here.to_string(), there.await.unwrap())
+    });
+    let (here, there) = caller.await.unwrap();
+    assert_ne!(here, there);
+}
+
+#[tokio::test]
+async fn caller_that_is_not_polled_any_more_holds_up_none_who_joins_it() {
+    let memory = Memory::new(1 << 20);
+    let writer = CacheBuilder::new().backend(memory.clone()).build().unwrap();
+    writer.set("key", 7u32).await.unwrap();
+    let chaos = Chaos::new(memory);
+    let control = chaos.control();
+    let cache = CacheBuilder::new().backend(chaos).l1_enabled(false).stats(true).build().unwrap();
+    assert_eq!(cache.get::<u32>("key").await.unwrap(), Some(7));
+    let gates = [Operation::Get, Operation::Lease].map(|operation| control.gate(operation));
+    let compute = || async { Err::<u32, _>(Broken("not asked")) };
+    let mut parked = Box::pin(cache.fetch("key", compute));
+    assert!(poll_once(&mut parked).is_pending());
+    let mut joined = Box::pin(cache.fetch("key", compute));
+    assert!(poll_once(&mut joined).is_pending());
+    gates.iter().for_each(|gate| gate.open());
+    let fetched = joined.await.unwrap();
+    assert_eq!((*fetched.value(), fetched.outcome()), (7, Outcome::L2Hit));
+    drop(parked);
+}
