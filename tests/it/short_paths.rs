@@ -1,4 +1,4 @@
-//! Calls that take the short way: an older value replaced in place, an answer of the backend that is at hand.
+//! An older value replaced in place, and calls of which none holds up another.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
