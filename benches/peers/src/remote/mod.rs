@@ -13,8 +13,8 @@ use self::way::{Operation, Way};
 use crate::Failure;
 use crate::clock::{Stopwatch, Whose};
 use crate::numbers::quantile_micros;
-use crate::report::{Metric, less, more};
-use crate::rounds::Candidate;
+use crate::report::{Case, Metric, less, more};
+use crate::rounds::{Candidate, interleave};
 
 pub(crate) mod calls;
 pub(crate) mod fred;
@@ -65,7 +65,26 @@ pub(crate) fn candidates<'a>(runtime: &'a Runtime, all: &'a [Contender], load: L
     all.map(|one| Candidate::new(one.name, move || runtime.block_on((one.run)(load)))).collect()
 }
 
+/// A case of this load, in which a bare client takes its turns beside those who can do it.
+pub(crate) fn beside(
+    runtime: &Runtime,
+    all: &[Contender],
+    bare: Candidate<'_>,
+    name: &str,
+    load: Load,
+    rounds: usize,
+) -> Result<Case, Failure> {
+    let mut all = candidates(runtime, all, load);
+    all.push(bare);
+    interleave(&load.case(name), rounds, all)
+}
+
 impl Load {
+    /// The name of a case of it.
+    pub(crate) fn case(self, name: &str) -> String {
+        format!("{name}, {} task{}", self.tasks, if self.tasks == 1 { "" } else { "s" })
+    }
+
     /// Runs it. What the first tenth of the time brings is no latency.
     async fn drive(self, way: Arc<impl Way>, fresh: Arc<AtomicUsize>) -> Result<Vec<f64>, Failure> {
         let start = Arc::new(Barrier::new(self.tasks + 1));

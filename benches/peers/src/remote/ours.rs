@@ -8,6 +8,7 @@ use cachekit::codec::{Checked, Postcard};
 use cachekit::intent::Preset;
 use cachekit::{Backend, Cache, CacheBuilder, Codec, Intent};
 
+use super::Contender;
 use super::way::{Operation, Pages, Way, wrong};
 use crate::Failure;
 use crate::load::Page;
@@ -24,6 +25,20 @@ impl<B: Backend, C: Codec> Whole<B, C> {
     pub(crate) fn new(cache: Cache<B, C>, pages: Pages) -> Self {
         Self { cache, pages: Arc::new(pages) }
     }
+}
+
+/// Two caches as contenders, each with values of its own.
+pub(crate) async fn both<B: Backend>(
+    production: Cache<B, impl Codec>,
+    minimal: Cache<B, impl Codec>,
+    keys: usize,
+    size: usize,
+) -> Result<Vec<Contender>, Failure> {
+    let pages = |prefix| Pages::new(prefix, keys, size);
+    Ok(vec![
+        Contender::filled("cachekit Production", keys, Whole::new(production, pages("w"))).await?,
+        Contender::filled("cachekit Minimal", keys, Whole::new(minimal, pages("m"))).await?,
+    ])
 }
 
 /// A builder of caches that go to their backend for everything.

@@ -1,4 +1,4 @@
-//! A cold start: many keys at once, none of them there.
+//! A cold start: many keys are asked for at once, and no tier has a value for any.
 
 use std::cell::Cell;
 use std::time::Duration;

@@ -11,9 +11,9 @@ use super::redis::{bytes, workers};
 use crate::Failure;
 use crate::arguments::Arguments;
 use crate::remote::way::{Operation, Pages, check};
-use crate::remote::{Contender, Load, candidates, metrics, ours};
+use crate::remote::{Contender, Load, beside, metrics, ours};
 use crate::report::Report;
-use crate::rounds::{Candidate, interleave};
+use crate::rounds::Candidate;
 use crate::threads::{self, Blocking};
 
 const ABOUT: &str = "A directory with 10,000 entries of 200 bytes, or 1,000 of 16 KiB, in the temporary directory. Ours are \
@@ -33,10 +33,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<Report, Failure> {
         for (name, operation) in [("read", Operation::Get), ("write", Operation::Set)] {
             for tasks in [1, 16] {
                 let load = Load { operation, tasks, keys: *keys, time: arguments.turn(TURN) };
-                let mut all = candidates(&runtime, &all, load);
-                all.push(Candidate::new("bare std::fs", || threads::drive(&bare, load)));
-                let case = format!("{name}, {}, {tasks} task{}", bytes(*size), if tasks == 1 { "" } else { "s" });
-                cases.push(interleave(&case, arguments.rounds, all)?);
+                let bare = Candidate::new("bare std::fs", || threads::drive(&bare, load));
+                cases.push(beside(&runtime, &all, bare, &format!("{name}, {}", bytes(*size)), load, arguments.rounds)?);
             }
         }
     }
@@ -50,11 +48,7 @@ async fn contenders(directory: &Path, keys: usize, size: usize) -> Result<Vec<Co
     let open = |name: &str| Ok::<_, Failure>(AnyBackend::new(File::open(directory.join(name), limits)?));
     let production = ours::builder(open("production")?, Intent::Production).build()?;
     let minimal = ours::builder(open("minimal")?, Intent::Minimal).build()?;
-    let pages = |prefix| Pages::new(prefix, keys, size);
-    Ok(vec![
-        Contender::filled("cachekit Production", keys, ours::Whole::new(production, pages("w"))).await?,
-        Contender::filled("cachekit Minimal", keys, ours::Whole::new(minimal, pages("m"))).await?,
-    ])
+    ours::both(production, minimal, keys, size).await
 }
 
 /// A file for each key.

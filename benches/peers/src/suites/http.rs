@@ -12,9 +12,9 @@ use super::redis::workers;
 use crate::Failure;
 use crate::arguments::Arguments;
 use crate::remote::way::{Operation, Pages, check};
-use crate::remote::{Contender, Load, candidates, metrics, ours};
+use crate::remote::{Contender, Load, beside, metrics, ours};
 use crate::report::Report;
-use crate::rounds::{Candidate, interleave};
+use crate::rounds::Candidate;
 use crate::servers::https::Https;
 use crate::threads::{self, Blocking};
 
@@ -35,11 +35,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<Report, Failure> {
         for (name, operation) in [("GET", Operation::Get), ("PUT", Operation::Set)] {
             for tasks in [1, 64] {
                 let load = Load { operation, tasks, keys, time: arguments.turn(TURN) };
-                let mut all = candidates(&runtime, &all, load);
                 let threads = Load { tasks: tasks.min(CONNECTIONS), ..load };
-                all.push(Candidate::new("bare ureq", || threads::drive(&bare, threads)));
-                let case = format!("{name}, {delay} ms, {tasks} task{}", if tasks == 1 { "" } else { "s" });
-                cases.push(interleave(&case, arguments.rounds, all)?);
+                let bare = Candidate::new("bare ureq", || threads::drive(&bare, threads));
+                cases.push(beside(&runtime, &all, bare, &format!("{name}, {delay} ms"), load, arguments.rounds)?);
             }
         }
     }
@@ -60,11 +58,7 @@ async fn contenders(server: &Https, keys: usize, size: usize) -> Result<Vec<Cont
     };
     let production = ours::builder(backend()?, Intent::Production).build()?;
     let minimal = ours::builder(backend()?, Intent::Minimal).namespace("minimal").build()?;
-    let pages = |prefix| Pages::new(prefix, keys, size);
-    Ok(vec![
-        Contender::filled("cachekit Production", keys, ours::Whole::new(production, pages("w"))).await?,
-        Contender::filled("cachekit Minimal", keys, ours::Whole::new(minimal, pages("m"))).await?,
-    ])
+    ours::both(production, minimal, keys, size).await
 }
 
 fn agent(server: &Https) -> Result<Agent, Failure> {

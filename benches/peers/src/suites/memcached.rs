@@ -9,9 +9,9 @@ use super::redis::{bytes, workers};
 use crate::Failure;
 use crate::arguments::Arguments;
 use crate::remote::way::{Operation, Pages, check, wrong};
-use crate::remote::{Contender, Load, candidates, metrics, ours};
+use crate::remote::{Contender, Load, beside, metrics, ours};
 use crate::report::Report;
-use crate::rounds::{Candidate, interleave};
+use crate::rounds::Candidate;
 use crate::servers::Server;
 use crate::threads::{self, Blocking};
 
@@ -33,11 +33,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<Report, Failure> {
         for (name, operation) in [("GET", Operation::Get), ("SET", Operation::Set)] {
             for tasks in [1, 64] {
                 let load = Load { operation, tasks, keys, time: arguments.turn(TURN) };
-                let mut all = candidates(&runtime, &all, load);
                 let threads = Load { tasks: tasks.min(CONNECTIONS), ..load };
-                all.push(Candidate::new("bare memcache", || threads::drive(&bare, threads)));
-                let case = format!("{name}, {}, {tasks} task{}", bytes(*size), if tasks == 1 { "" } else { "s" });
-                cases.push(interleave(&case, arguments.rounds, all)?);
+                let bare = Candidate::new("bare memcache", || threads::drive(&bare, threads));
+                cases.push(beside(&runtime, &all, bare, &format!("{name}, {}", bytes(*size)), load, arguments.rounds)?);
             }
         }
     }
@@ -50,11 +48,7 @@ async fn contenders(server: &Server, keys: usize, size: usize) -> Result<Vec<Con
     let backend = || Ok::<_, Failure>(AnyBackend::new(Memcached::from_servers([&*place])?));
     let production = ours::builder(backend()?, Intent::Production).build()?;
     let minimal = ours::builder(backend()?, Intent::Minimal).namespace("minimal").build()?;
-    let pages = |prefix| Pages::new(prefix, keys, size);
-    Ok(vec![
-        Contender::filled("cachekit Production", keys, ours::Whole::new(production, pages("w"))).await?,
-        Contender::filled("cachekit Minimal", keys, ours::Whole::new(minimal, pages("m"))).await?,
-    ])
+    ours::both(production, minimal, keys, size).await
 }
 
 struct Bare {

@@ -61,7 +61,7 @@ pub(super) fn measure(
     for (name, operation) in operations {
         for tasks in tasks {
             let load = Load { operation: *operation, tasks: *tasks, keys, time: arguments.turn(TURN) };
-            let case = format!("{name}, {}, {tasks} task{}", bytes(size), if *tasks == 1 { "" } else { "s" });
+            let case = load.case(&format!("{name}, {}", bytes(size)));
             cases.push(interleave(&case, arguments.rounds, candidates(&runtime, &all, load))?);
         }
     }

@@ -1,4 +1,4 @@
-//! Many callers of one key that nobody has, in one process and in four.
+//! Many callers of one key that no tier has, in one process and in four.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
