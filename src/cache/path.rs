@@ -32,6 +32,17 @@ pub(super) enum Look<T, V = Arc<T>> {
     Miss(Box<Miss<T>>),
 }
 
+impl<T: Clone> Look<T> {
+    /// The same with a value of the caller's own.
+    #[inline]
+    fn cloned(self) -> Look<T, T> {
+        match self {
+            Self::Hit(value) => Look::Hit(T::clone(&value)),
+            Self::Miss(miss) => Look::Miss(miss),
+        }
+    }
+}
+
 /// Nothing fresh, perhaps something stale, or to be renewed before it is.
 pub(super) struct Miss<T> {
     pub(super) key: Key,
@@ -118,18 +129,12 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     #[inline]
     pub(super) fn seek_copy<T: Value + Clone>(&self, key: &impl IntoKey, options: &Options) -> Look<T, T> {
         if !is_number::<T>() {
-            return match self.seek(key, options) {
-                Look::Hit(value) => Look::Hit(T::clone(&value)),
-                Look::Miss(miss) => Look::Miss(miss),
-            };
+            return self.seek(key, options).cloned();
         }
         let look = self.namespace.with(key, |name| {
             match self.fresh_hit(name, options, |held| held.downcast_ref::<T>().cloned(), Some) {
                 Some(value) => Look::Hit(value),
-                None => match self.look_closely(name, options, Lead::is_drawn) {
-                    Look::Hit(value) => Look::Hit(T::clone(&value)),
-                    Look::Miss(miss) => Look::Miss(miss),
-                },
+                None => self.look_closely(name, options, Lead::is_drawn).cloned(),
             }
         });
         look.unwrap_or_else(|error| self.stand_in_for(&error))

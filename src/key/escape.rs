@@ -1,6 +1,6 @@
 //! How bytes stand in keys.
 //!
-//! A hit writes its key, so bytes are tested many at a time, and escapes are looked up and not computed.
+//! A hit tests its key, so bytes are tested many at a time, and escapes are looked up and not computed.
 
 /// Whether all bytes of a text stand for themselves.
 #[inline]
