@@ -452,7 +452,8 @@ fn tables_shrink_with_the_population() {
 fn shards_follow_the_cores_and_the_budget() {
     assert_eq!(shard_count(100 * MIB, 1), 16);
     assert_eq!(shard_count(100 * MIB, 5), 64);
-    assert_eq!(shard_count(100 * MIB, 200), 256);
+    assert_eq!(shard_count(128 * MIB, 200), 256);
+    assert_eq!(shard_count(100 * MIB, 200), 128, "each has half a MiB at least");
     assert_eq!(shard_count(MIB, 64), 2);
     assert_eq!(shard_count(0, 2), 1);
     assert_eq!(align_of::<Line>(), 128);
