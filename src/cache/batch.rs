@@ -202,27 +202,28 @@ impl<B: Backend, C: Codec> Inner<B, C> {
 /// A call that has not begun, on the heap: it is large, and would be moved several times.
 type Call<R> = Pin<Box<dyn Future<Output = R> + Send>>;
 
-/// Runs all of these at once; what each gives, in their order. `None` of one that was lost with its runtime.
-async fn each<R: Send + 'static>(calls: Vec<Call<R>>) -> Vec<Option<R>> {
+/// Runs these, `most` at once; what each gives, in their order. `None` of one that was lost with its runtime.
+async fn each<R: Send + 'static>(calls: Vec<Call<R>>, most: usize) -> Vec<Option<R>> {
     let mut outputs: Vec<Option<R>> = calls.iter().map(|_| None).collect();
+    let mut calls = calls.into_iter().enumerate();
     if Handle::try_current().is_err() {
-        for (output, call) in outputs.iter_mut().zip(calls) {
-            *output = Some(call.await);
+        for (number, call) in calls {
+            outputs[number] = Some(call.await);
         }
         return outputs;
     }
     let (context, span, mut running) = (Context::current(), Span::current(), JoinSet::new());
-    for (number, call) in calls.into_iter().enumerate() {
-        running.spawn(context.clone().scope(span.clone().around(async move { (number, call.await) })));
-    }
-    while let Some(ended) = running.join_next().await {
-        match ended {
-            Ok((number, output)) => outputs[number] = Some(output),
-            Err(error) if error.is_panic() => resume_unwind(error.into_panic()),
-            Err(_) => {}
+    loop {
+        for (number, call) in calls.by_ref().take(most.saturating_sub(running.len())) {
+            running.spawn(context.clone().scope(span.clone().around(async move { (number, call.await) })));
+        }
+        match running.join_next().await {
+            None => return outputs,
+            Some(Ok((number, output))) => outputs[number] = Some(output),
+            Some(Err(error)) if error.is_panic() => resume_unwind(error.into_panic()),
+            Some(Err(_)) => {}
         }
     }
-    outputs
 }
 
 /// What a batch answers for one key.

@@ -5,14 +5,17 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bytes::Bytes;
 use cachekit::backends::{Memory, Redis};
 use cachekit::codec::{Checked, Postcard};
 use cachekit::testing::{Chaos, Fault, ManualClock};
-use cachekit::{Backend, Cache, CacheBuilder, ComputeError, Computed, ErrorKind, Intent, Loaded, Operation, Settings};
+use cachekit::{
+    Backend, Cache, CacheBuilder, ComputeError, Computed, Error, ErrorKind, Intent, Key, Loaded, Operation, Settings,
+};
 use tokio::task::JoinSet;
 
 use crate::servers::{PATIENCE, Server};
-use crate::support::{Broken, Slow, settle};
+use crate::support::{Broken, Slow, forward, settle};
 
 type Users<B> = Cache<B, Checked<Postcard>>;
 type Rows = Loaded<u32, String, Broken>;
@@ -368,6 +371,36 @@ async fn set_many_says_for_each_how_it_is_kept_and_the_last_of_two_stays() {
     assert_eq!(cache.get_many::<u32, _>(["a", "b"]).await.unwrap(), [Some(4), None]);
     let error = cache.set_many([("", 1u32), ("d", 5)]).await.unwrap_err();
     assert_eq!((error.kind(), cache.get::<u32>("d").await.unwrap()), (ErrorKind::Key, Some(5)));
+}
+
+/// Counts how many stores are under way at once. Others get their turn meanwhile.
+#[derive(Debug)]
+struct Crowded {
+    memory: Memory,
+    under_way: AtomicUsize,
+    most: Arc<AtomicUsize>,
+}
+
+impl Backend for Crowded {
+    forward!(memory: capabilities get remove ttl get_many set_many remove_many part forget lease renew fill release ping bus);
+
+    async fn set(&self, key: &Key, value: Bytes, ttl: Duration) -> Result<(), Error> {
+        self.most.fetch_max(self.under_way.fetch_add(1, SeqCst) + 1, SeqCst);
+        settle().await;
+        self.under_way.fetch_sub(1, SeqCst);
+        self.memory.set(key, value, ttl).await
+    }
+}
+
+#[tokio::test]
+async fn set_many_has_no_more_under_way_than_the_backend_may_have() {
+    let most = Arc::new(AtomicUsize::new(0));
+    let backend = Crowded { memory: Memory::new(1 << 20), under_way: AtomicUsize::new(0), most: Arc::clone(&most) };
+    let builder = CacheBuilder::new().intent(Intent::Minimal).backpressure_enabled(true).max_concurrent(4);
+    let cache = builder.max_queued(0).queue_wait(Duration::ZERO).backend(backend).build().unwrap();
+    cache.set_many((0..50u32).map(|key| (key, key))).await.unwrap();
+    assert_eq!(most.load(SeqCst), 4);
+    assert_eq!(cache.get_many::<u32, _>(0..50u32).await.unwrap(), (0..50).map(Some).collect::<Vec<_>>());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -259,7 +259,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
                 loaded.map(|answered| answered.map(|answered| answered.value))
             })
         });
-        for (number, answer) in numbers.into_iter().zip(each(calls.collect()).await) {
+        for (number, answer) in numbers.into_iter().zip(each(calls.collect(), MOST).await) {
             answers[number] = answer;
         }
     }

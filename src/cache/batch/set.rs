@@ -19,7 +19,8 @@ impl<B: Backend, C: Codec> Cache<B, C> {
     /// The first error of [`set`](Cache::set). The values of other keys are stored.
     ///
     /// # Cost
-    /// As of `set` for each, with up to 1,024 under way at once, which backends take in few round trips.
+    /// As of `set` for each, with up to 1,024 under way at once, which backends take in few round trips, and no more than
+    /// `max_concurrent`: a batch alone never waits in the queue for operations of the backend.
     ///
     /// # Examples
     /// ```
@@ -60,21 +61,17 @@ impl<B: Backend, C: Codec> Cache<B, C> {
     ) -> impl Future<Output = Result<(), Error>> + Send {
         let items: Vec<(K, Computed<T>)> = items.into_iter().collect();
         async move {
-            let (mut items, mut result) = (last_of_each(items, |key| self.inner.key(key).ok()), Ok(()));
-            while !items.is_empty() {
-                let rest = items.split_off(items.len().min(MOST));
-                let calls =
-                    std::mem::replace(&mut items, rest).into_iter().filter(|(_, computed)| computed.decided.store);
-                let set = |(key, computed): (K, Computed<T>)| -> Call<Result<(), Error>> {
-                    let inner = Arc::clone(&self.inner);
-                    Box::pin(async move {
-                        let Computed { value, decided } = computed;
-                        inner.set(&key, Options::default(), decided, Arc::new(value.into_form())).await
-                    })
-                };
-                result = each(calls.map(set).collect()).await.into_iter().flatten().fold(result, Result::and);
-            }
-            result
+            let items = last_of_each(items, |key| self.inner.key(key).ok());
+            let stored = items.into_iter().filter(|(_, computed)| computed.decided.store);
+            let set = |(key, computed): (K, Computed<T>)| -> Call<Result<(), Error>> {
+                let inner = Arc::clone(&self.inner);
+                Box::pin(async move {
+                    let Computed { value, decided } = computed;
+                    inner.set(&key, Options::default(), decided, Arc::new(value.into_form())).await
+                })
+            };
+            let most = self.inner.policy().backpressure.map_or(MOST, |rules| rules.max_concurrent.min(MOST));
+            each(stored.map(set).collect(), most).await.into_iter().flatten().fold(Ok(()), Result::and)
         }
     }
 }
