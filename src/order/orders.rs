@@ -351,12 +351,14 @@ impl Orders {
 }
 
 impl Raised {
+    /// Notes an order that forgets a tag, unless a later one is known.
     fn forget(&mut self, tag: u64, order: Moment) {
-        self.tags.put(tag, order);
+        let known = self.tags.peek(&tag).copied().unwrap_or(self.others);
+        self.tags.put(tag, order.max(known));
         if self.tags.len() > MAX_TAGS
             && let Some((_, order)) = self.tags.pop_lru()
         {
-            self.others = order;
+            self.others = order.max(self.others);
         }
     }
 
@@ -462,7 +464,9 @@ mod tests {
         orders.expire_all(15);
         assert_eq!((orders.fate(second, &[7]), orders.fate(second, &[8])), (Fate::Expired(15), Fate::Expired(15)));
         orders.forget_tag(7);
-        assert_eq!(orders.fate(second, &[7]), Fate::Forgotten);
+        let third = orders.latest();
+        orders.expire_tag(7, 30);
+        assert_eq!((orders.fate(second, &[7]), orders.fate(third, &[7])), (Fate::Forgotten, Fate::Expired(30)));
     }
 
     #[test]
