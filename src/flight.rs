@@ -4,10 +4,10 @@
 //! by key, type and read options, so that callers who would get different answers do not share one.
 
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::task::Poll;
+use std::task::{Poll, Waker};
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, SetOnce};
 
@@ -66,6 +66,8 @@ pub(crate) struct Flight<T, E> {
     /// Wakes the flight where it waits in line.
     hurry: Notify,
     given_up: AtomicBool,
+    /// Whether a caller runs it, until it has to wait or to compute.
+    ahead: AtomicBool,
     /// The tags that its result will have for sure.
     tags: Tags,
     /// The flight among those that wait for one another.
@@ -160,6 +162,7 @@ impl<T: Send + Sync, E: Send + Sync> Flight<T, E> {
             notice: Notify::new(),
             hurry: Notify::new(),
             given_up: AtomicBool::new(false),
+            ahead: AtomicBool::new(false),
             tags,
             node: Node::new(),
             home: Home::here(),
@@ -232,6 +235,21 @@ impl<T: Send + Sync, E: Send + Sync> Flight<T, E> {
     /// Asks to store this flight's result. False if the flight is void, or a younger one has stored its own.
     pub(crate) fn claim(&self) -> bool {
         !self.given_up.load(SeqCst) && self.fence.claim()
+    }
+
+    /// Runs the task of this flight as far as it comes without waiting, and not into its computation, which belongs to no
+    /// caller. Returns whether it has ended.
+    pub(crate) fn run_ahead(&self, task: Pin<&mut (impl Future<Output = ()> + ?Sized)>) -> bool {
+        self.ahead.store(true, SeqCst);
+        let polled = task.poll(&mut std::task::Context::from_waker(Waker::noop()));
+        self.ahead.store(false, SeqCst);
+        polled.is_ready()
+    }
+
+    /// Waits until the flight is on a task of its own.
+    pub(crate) async fn on_own_task(&self) {
+        // Whoever runs it ahead polls it once.
+        poll_fn(|_| if self.ahead.load(SeqCst) { Poll::Pending } else { Poll::Ready(()) }).await;
     }
 
     /// Lets a new flight take over and bars this one from storing.

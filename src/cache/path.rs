@@ -382,8 +382,14 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         options.skip_l1_write |= self.shared.tasks.closed();
         job.context = job.context.enter(Arc::clone(&leader.flight.node), self.id(), key.clone(), unshared);
         job.span = self.flight_span(&leader.flight, key, &job.span);
-        let task = self.task(leader, key.clone(), options, job);
-        if unshared { Err(task) } else { self.shared.tasks.spawn(task) }
+        let flight = Arc::clone(&leader.flight);
+        let mut task = self.task(leader, key.clone(), options, job);
+        if unshared {
+            return Err(task);
+        }
+        // What a backend has at hand needs no task.
+        let has_l2 = self.tiers.l2.guard.is_some() && !options.skip_l2_read;
+        if has_l2 && flight.run_ahead(task.as_mut()) { Ok(()) } else { self.shared.tasks.spawn(task) }
     }
 
     /// The span of a flight that a call in the span `caller` starts; that span itself where there is none.

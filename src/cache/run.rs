@@ -80,6 +80,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         (mut election, read_failed): (Election<B>, bool),
     ) {
         let flight = Arc::clone(&leader.flight);
+        flight.on_own_task().await;
         let options = self.without_refused_write(key, self.without_paused(options));
         let read_failed = read_failed || (!options.skip_l2_write && !self.is_stamped(key, &mut election).await);
         if read_failed || options.skip_l2_write {

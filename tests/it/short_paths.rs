@@ -1,4 +1,4 @@
-//! An older value replaced in place, and calls of which none holds up another.
+//! Calls that take the short way: an older value replaced in place, an answer of the backend that is at hand.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};

@@ -34,8 +34,9 @@ const KINDS: &[(&str, Calls)] = &[
     ("hit, shared value", shared),
     ("set, L1 alone", |runtime, count| sets(runtime, &CacheBuilder::new().build().unwrap(), count)),
     ("miss, L1 alone", |runtime, count| misses(runtime, &CacheBuilder::new().build().unwrap(), count)),
-    ("set over Memory", |runtime, count| sets(runtime, &over_memory(), count)),
-    ("miss over Memory", |runtime, count| misses(runtime, &over_memory(), count)),
+    ("hit in Memory", |runtime, count| hits(runtime, &over_memory(false), TEXT, count)),
+    ("set over Memory", |runtime, count| sets(runtime, &over_memory(true), count)),
+    ("miss over Memory", |runtime, count| misses(runtime, &over_memory(true), count)),
 ];
 
 fn main() -> ExitCode {
@@ -52,8 +53,8 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn over_memory() -> Cache<Memory, impl Codec> {
-    CacheBuilder::new().backend(Memory::new(64 << 20)).build().unwrap()
+fn over_memory(with_l1: bool) -> Cache<Memory, impl Codec> {
+    CacheBuilder::new().backend(Memory::new(64 << 20)).l1_enabled(with_l1).build().unwrap()
 }
 
 /// The output of a future that is ready at once, as a hit is. It is not run by a runtime, which would be counted, too.
