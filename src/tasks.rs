@@ -1,16 +1,24 @@
 //! Tasks: everything the cache spawns, accounted for.
 
 use std::future::Future;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::watch;
+use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinSet};
 
 /// The spawned tasks of one cache.
 #[derive(Debug, Default)]
 pub(crate) struct Tasks {
     state: Mutex<State>,
-    running: watch::Sender<usize>,
+    running: Arc<Count>,
+}
+
+/// How many tasks have not ended.
+#[derive(Debug, Default)]
+struct Count {
+    running: AtomicUsize,
+    ended: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -54,7 +62,7 @@ impl Tasks {
 
     /// How many tasks have not ended.
     pub(crate) fn len(&self) -> usize {
-        *self.running.borrow()
+        self.running.running.load(SeqCst)
     }
 
     /// Refuses further tasks.
@@ -64,9 +72,14 @@ impl Tasks {
 
     /// Waits until no task runs. May be dropped at any moment.
     pub(crate) async fn drained(&self) {
-        let mut running = self.running.subscribe();
-        let told = running.wait_for(|count| *count == 0).await;
-        debug_assert!(told.is_ok(), "the sender is a field of this struct");
+        loop {
+            // Made before the look, so that no end falls between.
+            let ended = self.running.ended.notified();
+            if self.len() == 0 {
+                return;
+            }
+            ended.await;
+        }
     }
 
     /// Stops all tasks where they wait. Returns how many.
@@ -83,17 +96,19 @@ impl Tasks {
 }
 
 /// Counts a task until it has ended or was dropped.
-struct Running(watch::Sender<usize>);
+struct Running(Arc<Count>);
 
 impl Running {
-    fn start(count: &watch::Sender<usize>) -> Self {
-        count.send_modify(|count| *count += 1);
-        Self(count.clone())
+    fn start(count: &Arc<Count>) -> Self {
+        count.running.fetch_add(1, SeqCst);
+        Self(Arc::clone(count))
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.0.send_modify(|count| *count -= 1);
+        if self.0.running.fetch_sub(1, SeqCst) == 1 {
+            self.0.ended.notify_waiters();
+        }
     }
 }

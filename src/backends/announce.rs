@@ -6,6 +6,7 @@
 
 use std::cell::Cell;
 use std::future::Future;
+use std::pin::Pin;
 
 use crate::ledger::Announcement;
 
@@ -21,7 +22,9 @@ struct Change {
 }
 
 /// Makes a change, and says whether others were told with it.
-pub(crate) async fn with<F: Future>(announcement: Option<Announcement>, change: F) -> (F::Output, bool) {
+///
+/// The change is pinned by the caller: handed over by value, it would take its room several times.
+pub(crate) async fn with<F: Future>(announcement: Option<Announcement>, change: Pin<&mut F>) -> (F::Output, bool) {
     let Some(announcement) = announcement else { return (change.await, false) };
     let told = async {
         let output = change.await;
@@ -44,6 +47,8 @@ pub(crate) fn told() {
 
 #[cfg(all(test, feature = "redis"))]
 mod tests {
+    use std::pin::pin;
+
     use super::*;
     use crate::key::Key;
 
@@ -54,8 +59,8 @@ mod tests {
         let bus = Key::new("users", "bus").expect("neither empty nor long");
         let announcement = || Some(Announcement { bus: bus.clone(), message: "one".into() });
         let change = async || get().map(|announcement| announcement.message);
-        assert_eq!(with(announcement(), change()).await, (Some("one".into()), false));
-        assert_eq!(with(announcement(), async { told() }).await, ((), true));
-        assert_eq!(with(None, change()).await, (None, false));
+        assert_eq!(with(announcement(), pin!(change())).await, (Some("one".into()), false));
+        assert_eq!(with(announcement(), pin!(async { told() })).await, ((), true));
+        assert_eq!(with(None, pin!(change())).await, (None, false));
     }
 }

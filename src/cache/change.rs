@@ -3,8 +3,11 @@
 //! Whatever changes a key raises its fence before and after the backend is told, so that no read that overlaps the
 //! change outlives it. Of changes that overlap, the one that began last stays.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
@@ -38,6 +41,15 @@ pub(super) struct Notice<'a> {
     pub(super) is_told: bool,
 }
 
+/// What makes a change.
+type ChangeWork = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
+
+#[cold]
+fn cut_short() -> Error {
+    let message = "the change was cut short: the cache was closed, its runtime shut down before it ended, or it panicked";
+    Error::new(ErrorKind::Closed, message)
+}
+
 impl<B: Backend, C: Codec> Inner<B, C> {
     /// Tells others of a change that the backend took. What failed leaves work for later.
     pub(super) async fn finish(
@@ -55,22 +67,29 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         }
         notices.iter().for_each(|notice| self.tiers.l2.retries.settle(&notice.target, notice.begun));
         self.ensure_retries();
+        let untold: Vec<&Notice<'_>> = notices.iter().filter(|notice| !notice.is_told).collect();
+        // Boxed: over one server, the backend has told of most changes itself.
+        if untold.is_empty() { Ok(()) } else { Box::pin(self.tell_others(&untold)).await }
+    }
+
+    /// Publishes these changes, a few at a time. What failed leaves work for later.
+    async fn tell_others(&self, notices: &[&Notice<'_>]) -> Result<(), Error> {
         let width = self.policy().backpressure.map_or(WIDTH, |rules| rules.max_concurrent.clamp(1, WIDTH));
         let mut told = Ok(());
         for few in notices.chunks(width) {
+            let later = |notice: &Notice<'_>| {
+                self.retry_later(notice.target.clone(), notice.key, notice.begun, Work::Publish);
+            };
             if told.is_err() && self.retries_changes() {
                 // Nor would the bus take these.
-                few.iter().for_each(|notice| later(notice, &Work::Publish));
+                few.iter().for_each(|notice| later(notice));
                 continue;
             }
-            let tell = async |notice: &Notice<'_>| match notice.is_told {
-                true => Ok(()),
-                false => self.shared.publish(notice.key, &notice.message).await,
-            };
-            let results = join::all(few.iter().map(tell)).await;
+            let tell = async |notice: &&Notice<'_>| self.shared.publish(notice.key, &notice.message).await;
+            let results = if let [one] = few { vec![tell(one).await] } else { join::all(few.iter().map(tell)).await };
             for (notice, result) in few.iter().zip(results) {
                 if result.is_err() {
-                    later(notice, &Work::Publish);
+                    later(notice);
                 }
                 told = told.and(result);
             }
@@ -78,28 +97,35 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         told
     }
 
-    /// Runs a change on a task: a caller who leaves does not cut it short, and one who is parked makes no other wait.
+    /// Makes a change, on a task once it has to wait: a caller who leaves does not cut it short, and one who is parked makes
+    /// no other wait.
     pub(super) fn change(
         &self,
         work: impl Future<Output = Result<(), Error>> + Send + 'static,
     ) -> impl Future<Output = Result<(), Error>> + Send {
-        let (tell, told) = oneshot::channel();
         // Boxed, because it is large and would be moved several times.
-        let work = Box::pin(work);
+        let work: ChangeWork = Box::pin(work);
+        self.change_boxed(work)
+    }
+
+    async fn change_boxed(&self, mut work: ChangeWork) -> Result<(), Error> {
+        // A change that has nothing to wait for needs no task.
+        let poll = || work.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        match catch_unwind(AssertUnwindSafe(poll)) {
+            Ok(Poll::Ready(made)) => return made,
+            Ok(Poll::Pending) => {}
+            Err(_) => return Err(cut_short()),
+        }
+        let (tell, told) = oneshot::channel();
         let task = async move {
             // The caller may have left.
             let _ = tell.send(work.await);
         };
-        async move {
-            // A closed cache spawns nothing: the call does its own work.
-            if let Err(task) = self.shared.tasks.spawn(task) {
-                task.await;
-            }
-            told.await.unwrap_or_else(|_| {
-                let message = "the change was cut short: the cache was closed or its runtime shut down before it ended";
-                Err(Error::new(ErrorKind::Closed, message))
-            })
+        // A closed cache spawns nothing: the call does its own work.
+        if let Err(task) = self.shared.tasks.spawn(task) {
+            task.await;
         }
+        told.await.unwrap_or_else(|_| Err(cut_short()))
     }
 
     /// Tells observers of an invalidation, if there are any.
@@ -160,16 +186,16 @@ impl<B: Backend, C: Codec> KeyChange<B, C> {
                 frame = sealing.seal(Marks { stamp, labels: labels.clone() }).await?;
             }
         }
-        self.make(guard.put(&self.key, frame, sealing.dates.keep(), None)).await.map(|_| ())
+        self.make(pin!(guard.put(&self.key, frame, sealing.dates.keep(), None))).await.map(|_| ())
     }
 
     /// Removes what the backend has.
     pub(super) async fn remove(&self, guard: &Guard<B>) -> Result<(), Error> {
-        self.make(guard.remove(&self.key)).await
+        self.make(pin!(guard.remove(&self.key))).await
     }
 
     /// Makes the change in the backend, which tells others of it in the same step, if it can.
-    async fn make<F: Future>(&self, change: F) -> F::Output {
+    async fn make<F: Future>(&self, change: Pin<&mut F>) -> F::Output {
         let (made, is_told) = announce::with(self.cache.shared.announcement(&self.message()), change).await;
         self.is_told.store(is_told, SeqCst);
         made
