@@ -39,7 +39,7 @@ pub(crate) use self::single::Gathered;
 
 /// How many keys are worked on at once. Larger batches are worked on piece by piece.
 pub(super) const MOST: usize = 1_024;
-/// How many keys are read by one operation.
+/// How many keys are read by one operation, and written at once.
 const AT_ONCE: usize = 256;
 
 impl<B: Backend, C: Codec> Cache<B, C> {

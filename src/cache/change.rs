@@ -11,6 +11,7 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
+use tokio::task::yield_now;
 
 use super::Inner;
 use crate::backends::{Backend, announce, join};
@@ -46,7 +47,8 @@ type ChangeWork = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
 
 #[cold]
 fn cut_short() -> Error {
-    let message = "the change was cut short: the cache was closed, its runtime shut down before it ended, or it panicked";
+    let message =
+        "the change was cut short: the cache was closed, its runtime shut down before it ended, or it panicked";
     Error::new(ErrorKind::Closed, message)
 }
 
@@ -112,7 +114,14 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         // A change that has nothing to wait for needs no task.
         let poll = || work.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         match catch_unwind(AssertUnwindSafe(poll)) {
-            Ok(Poll::Ready(made)) => return made,
+            Ok(Poll::Ready(made)) => {
+                // Its message is heard by a task. A program that makes one change after another would keep that from
+                // running on a runtime of one thread.
+                if self.shared.subscription.is_some() {
+                    yield_now().await;
+                }
+                return made;
+            }
             Ok(Poll::Pending) => {}
             Err(_) => return Err(cut_short()),
         }

@@ -139,6 +139,10 @@ async fn expired_domain_stands_in_for_failing_computations_and_no_other_does() {
     users.expire_all().await.unwrap();
     users.invalidate_namespace().await.unwrap();
     assert!(users.get_or_compute(1u32, down).await.is_err(), "nothing is left of it");
+    users.set(1u32, 3u32).await.unwrap();
+    users.invalidate_namespace().await.unwrap();
+    users.expire_all().await.unwrap();
+    assert!(users.get_or_compute(1u32, down).await.is_err(), "an expiry brings nothing back");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Calls that take the short way: an older value replaced in place, an answer of the backend that is at hand.
+//! Calls that take the short way: an older value replaced in place, a backend that has its answer at hand.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -8,7 +8,7 @@ use cachekit::backends::Memory;
 use cachekit::testing::Chaos;
 use cachekit::{CacheBuilder, Intent, Operation, Outcome};
 
-use super::support::{Broken, poll_once};
+use super::support::{Broken, poll_once, settle};
 
 #[test]
 fn who_reads_while_a_value_is_set_anew_finds_one_of_both() {
@@ -86,4 +86,38 @@ async fn caller_that_is_not_polled_any_more_holds_up_none_who_joins_it() {
     let fetched = joined.await.unwrap();
     assert_eq!((*fetched.value(), fetched.outcome()), (7, Outcome::L2Hit));
     drop(parked);
+}
+
+#[test]
+fn change_that_waits_for_nothing_needs_no_task_and_little_memory() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let cache = CacheBuilder::new().intent(Intent::Minimal).backend(Memory::new(1 << 20)).build().unwrap();
+    runtime.block_on(async {
+        cache.set("key", 0u32).await.unwrap();
+        let calls = || {
+            for value in 1..=100 {
+                assert!(poll_once(&mut Box::pin(cache.set("key", value))).is_ready());
+                assert!(poll_once(&mut Box::pin(cache.invalidate("key"))).is_ready());
+            }
+        };
+        // A future that is handed over by value takes its room several times: the two took 60 KB so.
+        let bytes = allocation_counter::measure(calls).bytes_total / 100;
+        assert!(bytes < 20_000, "{bytes} bytes are allocated for a set and an invalidation");
+    });
+    assert_eq!(runtime.block_on(cache.get::<u32>("key")).unwrap(), None);
+}
+
+#[tokio::test]
+async fn change_goes_on_without_its_caller_once_it_has_to_wait() {
+    let memory = Memory::new(1 << 20);
+    let chaos = Chaos::new(memory.clone());
+    let gate = chaos.control().gate(Operation::Set);
+    let cache = CacheBuilder::new().intent(Intent::Minimal).backend(chaos).build().unwrap();
+    let mut set = Box::pin(cache.set("key", 1u32));
+    assert!(poll_once(&mut set).is_pending());
+    drop(set);
+    gate.open();
+    settle().await;
+    let other = CacheBuilder::new().intent(Intent::Minimal).backend(memory).build().unwrap();
+    assert_eq!(other.get::<u32>("key").await.unwrap(), Some(1));
 }

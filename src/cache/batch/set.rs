@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::{Call, MOST, each};
+use super::{AT_ONCE, Call, each};
 use crate::backends::Backend;
 use crate::cache::{Cache, Computed};
 use crate::codec::Codec;
@@ -19,7 +19,7 @@ impl<B: Backend, C: Codec> Cache<B, C> {
     /// The first error of [`set`](Cache::set). The values of other keys are stored.
     ///
     /// # Cost
-    /// As of `set` for each, with up to 1,024 under way at once, which backends take in few round trips, and no more than
+    /// As of `set` for each, with up to 256 under way at once, which backends take in few round trips, and no more than
     /// `max_concurrent`: a batch alone never waits in the queue for operations of the backend.
     ///
     /// # Examples
@@ -70,7 +70,7 @@ impl<B: Backend, C: Codec> Cache<B, C> {
                     inner.set(&key, Options::default(), decided, Arc::new(value.into_form())).await
                 })
             };
-            let most = self.inner.policy().backpressure.map_or(MOST, |rules| rules.max_concurrent.min(MOST));
+            let most = self.inner.policy().backpressure.map_or(AT_ONCE, |rules| rules.max_concurrent.min(AT_ONCE));
             each(stored.map(set).collect(), most).await.into_iter().flatten().fold(Ok(()), Result::and)
         }
     }
