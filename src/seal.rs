@@ -105,6 +105,9 @@ pub(crate) struct Marks {
     pub(crate) labels: Labels,
 }
 
+/// Less room than this behind a frame is not worth moving it.
+const SPARE: usize = 4_096;
+
 /// Bytes of values before and after compression.
 #[cfg(feature = "metrics")]
 #[derive(Debug, Default)]
@@ -127,6 +130,7 @@ impl Sizes {
 pub(crate) struct Sealer<C> {
     codec: C,
     stack: u32,
+    compresses: bool,
     /// What the manual schema version adds to the fingerprint of a type; nothing for version 0.
     version: u64,
     max_value_size: usize,
@@ -138,11 +142,14 @@ pub(crate) struct Sealer<C> {
 
 impl<C: Codec> Sealer<C> {
     pub(crate) fn new(codec: C, policy: &Policy) -> Self {
-        let stack = frame::fingerprint(&codec.name()) as u32;
+        let (name, setting) = (codec.name(), policy.compression);
+        // Where the setting says no, the codec itself may say yes, which is rare.
+        let (stack, compresses) = (frame::fingerprint(&name) as u32, setting && name.contains("compressed("));
         let (version, max_value_size) = (mark_of(policy.schema_version), policy.max_value_size);
         Self {
             codec,
             stack,
+            compresses,
             version,
             max_value_size,
             verified: Arc::default(),
@@ -154,11 +161,12 @@ impl<C: Codec> Sealer<C> {
 
     /// The same with another manual schema version.
     pub(crate) fn with_version(&self, schema_version: u32) -> Self {
-        let &Self { stack, max_value_size, .. } = self;
+        let &Self { stack, compresses, max_value_size, .. } = self;
         let (codec, verified, trials) = (self.codec.clone(), Arc::clone(&self.verified), Arc::clone(&self.trials));
         Self {
             codec,
             stack,
+            compresses,
             version: mark_of(schema_version),
             max_value_size,
             verified,
@@ -176,11 +184,12 @@ impl<C: Codec> Sealer<C> {
     /// The same with a codec that differs in its keys alone.
     #[cfg(feature = "encryption")]
     pub(crate) fn with_codec(&self, codec: C) -> Self {
-        let &Self { stack, version, max_value_size, .. } = self;
+        let &Self { stack, compresses, version, max_value_size, .. } = self;
         let (verified, trials) = (Arc::clone(&self.verified), Arc::clone(&self.trials));
         Self {
             codec,
             stack,
+            compresses,
             version,
             max_value_size,
             verified,
@@ -230,7 +239,16 @@ impl<C: Codec> Sealer<C> {
         })?;
         #[cfg(feature = "metrics")]
         self.sizes.add(take_sizes());
+        // What compression saved is given back: a backend in this process, and L1, keep the frame as it is.
+        if out.capacity() - out.len() > out.len().max(SPARE) {
+            out.shrink_to_fit();
+        }
         Ok(out.into())
+    }
+
+    /// Whether sealing compresses, which takes far longer than the rest of it.
+    pub(crate) fn compresses(&self) -> bool {
+        self.compresses
     }
 
     /// What compression has made of values so far.
@@ -355,4 +373,22 @@ impl EntryHead {
 fn guarded<R>(work: impl FnOnce() -> R) -> Option<R> {
     // What was half written or half read is dropped.
     catch_unwind(AssertUnwindSafe(work)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::{Compressed, Postcard};
+    use crate::config::Settings;
+
+    #[test]
+    fn a_frame_keeps_no_room_that_compression_has_saved() {
+        let policy = Settings::default().decide(&mut Vec::new());
+        let sealer = Sealer::new(Compressed::new(Postcard), &policy);
+        let dates = Dates { created: 0, fresh_for: 1, ttl: 1, grace: 0, own_grace: false, clock: 0 };
+        let (key, value) = (Key::new("pages", 1).unwrap(), "cache ".repeat(50_000));
+        let frame = sealer.seal(&key, &value, dates, Duration::ZERO, &Marks::default()).unwrap();
+        let (len, held) = (frame.len(), frame.try_into_mut().unwrap().capacity());
+        assert!(len < 10_000 && held <= len + SPARE, "{held} bytes are held for {len}");
+    }
 }

@@ -5,8 +5,8 @@
 //! 1  length   u32 big-endian, bytes before compression      (zlib only)
 //! 5  stream   zlib with its own checksum                    (zlib only)
 //! ```
-//! Small values, and values that do not shrink, stay plain. The states of the compressor are kept, because making one
-//! costs more than compressing a small value.
+//! Small values, and values that do not shrink, stay plain; most of the latter are known before they are compressed
+//! (`shrinks`). The states of the compressor are kept, because making one costs more than compressing a small value.
 
 use std::cell::{Cell, RefCell};
 use std::hint::black_box;
@@ -15,6 +15,7 @@ use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::shrinks::may_shrink;
 use super::{Codec, Context};
 use crate::config::Policy;
 use crate::error::{Error, ErrorKind};
@@ -41,15 +42,17 @@ fn note_sizes(plain: usize, stored: usize) {
     SIZES.set((before + plain as u64, after + stored as u64));
 }
 
-/// A scratch buffer larger than this is given back after use.
-const KEPT: usize = 256 * 1024;
+/// A scratch buffer larger than this is given back after use. Taking a mebibyte from the system anew costs a quarter of
+/// decompressing it.
+const KEPT: usize = 1024 * 1024 + 64 * 1024;
 
 /// Compresses the bytes of another codec with zlib, if that makes them smaller.
 ///
 /// Whether it does so, and at which level, is what the setters say, else the cache's settings (`compression_enabled`,
 /// `compression_level`), else yes and 6. Whatever they say, it reads what any of them wrote.
 ///
-/// Costs one byte an entry. Each thread that compresses keeps about 300 KiB for each level it has used.
+/// Costs one byte an entry. Each thread that compresses keeps about 300 KiB for each level it has used, and up to 1 MiB
+/// for the bytes.
 ///
 /// With encryption it goes inside, `Encrypted<Compressed<C>>`; the other way round does not compile, because ciphertext
 /// does not shrink:
@@ -66,8 +69,9 @@ const KEPT: usize = 256 * 1024;
 ///
 /// # Limits
 /// Values above [`MAX_PLAIN`](Self::MAX_PLAIN) bytes, or that shrink more than [`MAX_RATIO`](Self::MAX_RATIO)-fold,
-/// stay plain. Bytes that claim more than either, or than [`Context::max_value_size`], are refused before they are
-/// decompressed.
+/// stay plain. So do values that would shrink by hardly more than a hundredth, such as images: what they are is told
+/// from their bytes, so that they are not compressed in vain. Bytes that claim more than either, or than
+/// [`Context::max_value_size`], are refused before they are decompressed.
 ///
 /// # Examples
 /// ```
@@ -156,7 +160,11 @@ impl<C: Codec> Codec for Compressed<C> {
         }
         let level = self.level.unwrap_or(DEFAULT_LEVEL).clamp(1, 9);
         let done = with_scratch(|stream| {
-            if !deflate(&out[start + 1..], level, stream)? || length > stream.len().saturating_mul(Self::MAX_RATIO) {
+            let plain = &out[start + 1..];
+            if !may_shrink(plain)
+                || !deflate(plain, level, stream)?
+                || length > stream.len().saturating_mul(Self::MAX_RATIO)
+            {
                 return Ok(());
             }
             let length = length as u32;

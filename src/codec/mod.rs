@@ -38,6 +38,7 @@ mod messagepack;
 mod postcard;
 #[cfg(feature = "encryption")]
 mod scratch;
+mod shrinks;
 mod verbatim;
 mod verify;
 

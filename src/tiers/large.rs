@@ -21,6 +21,8 @@ use crate::seal::{Dates, EntryHead, Marks, Sealer, Value};
 
 /// The most bytes that a value takes which is walked and sealed in place.
 const LARGE: usize = 256 << 10;
+/// The same of a value that is compressed: that takes a hundred times as long as writing it.
+const LARGE_COMPRESSED: usize = 64 << 10;
 /// The most sealed bytes that are opened in place. Fewer, because they may be compressed.
 const LARGE_SEALED: usize = 64 << 10;
 
@@ -49,8 +51,13 @@ impl Bulk {
         }
     }
 
-    pub(crate) fn is_large(self) -> bool {
-        matches!(self, Self::Large)
+    /// Whether a value of more than `most` bytes; one of [`LARGE`] is more than any.
+    fn is_above(self, most: usize) -> bool {
+        match self {
+            Self::Small(weight) => weight > most,
+            Self::Large => true,
+            Self::Unknown => false,
+        }
     }
 
     /// What [`memory::weigh`] says of the value.
@@ -78,10 +85,15 @@ pub(crate) struct Sealing<T, C> {
 }
 
 impl<T: Value, C: Codec> Sealing<T, C> {
+    /// Whether the value is sealed apart.
+    pub(crate) fn is_apart(&self) -> bool {
+        self.bulk.is_above(if self.sealer.compresses() { LARGE_COMPRESSED } else { LARGE })
+    }
+
     /// Seals the value as one that was computed under these marks.
     pub(crate) async fn seal(&self, marks: Marks) -> Result<Bytes, Error> {
-        let Self { sealer, key, value, bulk, dates, cost } = self;
-        if !bulk.is_large() {
+        let Self { sealer, key, value, bulk: _, dates, cost } = self;
+        if !self.is_apart() {
             return sealer.seal(key, &**value, *dates, *cost, &marks);
         }
         let (sealer, key, value, dates, cost) = (Arc::clone(sealer), key.clone(), Arc::clone(value), *dates, *cost);

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use cachekit::backends::Memory;
-use cachekit::codec::Keyring;
+use cachekit::codec::{Compressed, Keyring, Postcard};
 use cachekit::{Backend, Cache, CacheBuilder, Codec, Intent};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -88,6 +88,22 @@ async fn a_small_value_stays_where_it_is() {
     assert!(walked() >= 200, "weighed and sealed");
     assert_eq!(cache.entry("small").skip_l1_read().get::<Vec<Row>>().await.unwrap().unwrap().len(), 100);
     assert!(walked() >= 200, "opened and weighed");
+}
+
+#[tokio::test]
+async fn a_value_of_a_hundred_kilobytes_stays_unless_it_is_compressed() {
+    // 120 KB of text, and twice that in memory.
+    let count = 1_200;
+    let builder = || CacheBuilder::new().intent(Intent::Minimal).backend(Memory::new(64 << 20)).l1_enabled(false);
+    let set = async |cache: Cache<Memory, _>| {
+        cache.set("warm", rows(1)).await.unwrap();
+        walked();
+        cache.set("rows", rows(count)).await.unwrap();
+        walked()
+    };
+    assert!(set(builder().codec(Compressed::new(Postcard)).compression_enabled(false).build().unwrap()).await >= count);
+    let here = set(builder().codec(Compressed::new(Postcard)).build().unwrap()).await;
+    assert!(here <= count, "{here} rows were walked here: measured once, and compressed on another thread");
 }
 
 fn secure() -> Cache<Memory, cachekit::codec::Encrypted<cachekit::codec::Postcard>> {
