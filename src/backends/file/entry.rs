@@ -63,6 +63,15 @@ pub(super) fn find(path: &Path, max_value: u64, now: u64) -> io::Result<Found> {
     })
 }
 
+/// The value in the bytes of a whole file, `Some(None)` if it is left alone; `None` if it is spoiled.
+pub(super) fn value_of(bytes: Bytes, now: u64) -> Option<Option<Bytes>> {
+    match Verdict::of(*bytes.first_chunk()?) {
+        Verdict::Entry { expiry } if lives(expiry, now) => Some(Some(bytes.slice(HEADER..))),
+        Verdict::Entry { .. } | Verdict::Spoiled => None,
+        Verdict::Foreign => Some(None),
+    }
+}
+
 impl Alive {
     /// The value, unless it is the one that was `seen`: of that only the beginning is read.
     pub(super) fn read_unless(mut self, seen: Option<&Bytes>) -> io::Result<Option<Bytes>> {
@@ -126,18 +135,23 @@ enum Verdict {
 fn judge(file: &mut fs::File) -> io::Result<Verdict> {
     let mut header = [0; HEADER];
     match file.read_exact(&mut header) {
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(Verdict::Spoiled),
-        Err(error) => return Err(error),
+        Ok(()) => Ok(Verdict::of(header)),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(Verdict::Spoiled),
+        Err(error) => Err(error),
     }
-    let [m0, m1, version, reserved, f0, f1, expiry @ ..] = header;
-    if [m0, m1, version] != MAGIC {
-        return Ok(Verdict::Spoiled);
+}
+
+impl Verdict {
+    fn of(header: [u8; HEADER]) -> Self {
+        let [m0, m1, version, reserved, f0, f1, expiry @ ..] = header;
+        if [m0, m1, version] != MAGIC {
+            return Self::Spoiled;
+        }
+        if [reserved, f0, f1] != [0; 3] {
+            return Self::Foreign;
+        }
+        Self::Entry { expiry: u64::from_be_bytes(expiry) }
     }
-    if [reserved, f0, f1] != [0; 3] {
-        return Ok(Verdict::Foreign);
-    }
-    Ok(Verdict::Entry { expiry: u64::from_be_bytes(expiry) })
 }
 
 #[cfg(test)]

@@ -1,16 +1,19 @@
 //! The ledger: what the directory holds, in sum.
 //!
 //! Kept in the lock file, so that all processes share it and no write has to scan the directory. It is never below the
-//! truth as long as everybody keeps it: a write counts before it places its file. What kills and foreign writers
-//! leave wrong, the next scan mends.
+//! truth as long as all writers keep it: a write counts before it places its file. What kills and foreign writers
+//! leave wrong, the next scan mends. A scan takes no lock, so files come and go meanwhile; by what was added since it
+//! began it knows how far its own sums can be wrong.
 
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::config::FileLimits;
 
 /// The length of a ledger on disk, in bytes.
-pub(super) const LENGTH: usize = 72;
-const MAGIC: u64 = u64::from_be_bytes(*b"CKLEDGR\x02");
+pub(super) const LENGTH: usize = 96;
+const MAGIC: u64 = u64::from_be_bytes(*b"CKLEDGR\x03");
+/// A directory of so few entries is scanned by the write that wants it scanned: that takes a few milliseconds.
+const SMALL: u64 = 1_000;
 const MAX_AGE: u64 = 30_000;
 /// How long the caps of a process hold for others after its last write: an hour.
 const CAPS_AGE: u64 = 3_600_000;
@@ -43,6 +46,20 @@ impl Totals {
         }
         self.add(length);
         self
+    }
+
+    /// These totals, if a scan that `found` others while this much was added, and whatever was removed, allows them;
+    /// else what it allows that is nearest.
+    fn mended(self, found: Self, added: Self, before: Self) -> Self {
+        let mend = |total: u64, found: u64, added: u64, before: u64| {
+            let removed = before.saturating_add(added).saturating_sub(total);
+            total.clamp(found.saturating_sub(removed), found.saturating_add(added))
+        };
+        Self {
+            entries: mend(self.entries, found.entries, added.entries, before.entries),
+            bytes: mend(self.bytes, found.bytes, added.bytes, before.bytes),
+            leases: mend(self.leases, found.leases, added.leases, before.leases),
+        }
     }
 
     /// Whether entries and bytes are within `percent` of the caps.
@@ -90,15 +107,49 @@ impl Caps {
     }
 }
 
-/// Totals, when they were last counted from the files themselves (milliseconds since the epoch), and the caps.
+/// Totals, when the files themselves were counted last (milliseconds since the epoch), the caps, and all that was ever
+/// added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Ledger {
     pub(super) totals: Totals,
     pub(super) counted: u64,
     pub(super) caps: Caps,
+    pub(super) added: Totals,
 }
 
 impl Ledger {
+    /// The ledger of a directory that was counted for the first time, or for none.
+    pub(super) fn new(totals: Totals, counted: u64, caps: Caps) -> Self {
+        Self { totals, counted, caps, added: Totals::default() }
+    }
+
+    /// Counts an entry of `length` bytes that is about to be there.
+    pub(super) fn admit(&mut self, length: u64) {
+        self.totals.add(length);
+        self.added.add(length);
+    }
+
+    /// Counts a lease that is about to be there.
+    pub(super) fn lend(&mut self) {
+        self.totals.leases = self.totals.leases.saturating_add(1);
+        self.added.leases = self.added.leases.saturating_add(1);
+    }
+
+    /// Takes over what a scan has `found` that began when this ledger was as `before`.
+    pub(super) fn mend(&mut self, before: &Self, found: Totals) {
+        let added = Totals {
+            entries: self.added.entries.saturating_sub(before.added.entries),
+            bytes: self.added.bytes.saturating_sub(before.added.bytes),
+            leases: self.added.leases.saturating_sub(before.added.leases),
+        };
+        self.totals = self.totals.mended(found, added, before.totals);
+    }
+
+    /// Whether so few entries are there that a scan takes no time that matters.
+    pub(super) fn is_small(&self) -> bool {
+        self.totals.entries <= SMALL
+    }
+
     /// Whether it is young enough to be believed. One from the future is not.
     pub(super) fn is_fresh(&self, now: u64) -> bool {
         now.checked_sub(self.counted).is_some_and(|age| age < MAX_AGE)
@@ -108,7 +159,8 @@ impl Ledger {
         let Totals { entries, bytes, leases } = self.totals;
         let mut out = [0; LENGTH];
         let caps = [self.caps.entries, self.caps.bytes, self.caps.claimed];
-        let fields = [MAGIC, self.counted, entries, bytes, leases].into_iter().chain(caps);
+        let added = [self.added.entries, self.added.bytes, self.added.leases];
+        let fields = [MAGIC, self.counted, entries, bytes, leases].into_iter().chain(caps).chain(added);
         for (slot, field) in out.chunks_exact_mut(8).zip(fields) {
             slot.copy_from_slice(&field.to_be_bytes());
         }
@@ -123,10 +175,11 @@ impl Ledger {
         for (field, slot) in fields.iter_mut().zip(bytes.as_chunks().0) {
             *field = u64::from_be_bytes(*slot);
         }
-        let [magic, counted, entries, bytes_held, leases, most_entries, most_bytes, claimed, sum] = fields;
+        let [magic, counted, entries, bytes_held, leases, most_entries, most_bytes, claimed, added @ .., sum] = fields;
         let ours = magic == MAGIC && sum == xxh3_64(&bytes[..LENGTH - 8]);
         let caps = Caps { entries: most_entries, bytes: most_bytes, claimed };
-        ours.then_some(Self { totals: Totals { entries, bytes: bytes_held, leases }, counted, caps })
+        let totals = |[entries, bytes, leases]: [u64; 3]| Totals { entries, bytes, leases };
+        ours.then_some(Self { totals: totals([entries, bytes_held, leases]), counted, caps, added: totals(added) })
     }
 }
 
@@ -138,7 +191,8 @@ mod tests {
     fn a_damaged_ledger_is_not_believed() {
         let totals = Totals { entries: 3, bytes: 1 << 40, leases: 1 };
         let caps = Caps { entries: 100, bytes: 1 << 20, claimed: 1_700_000_000_000 };
-        let ledger = Ledger { totals, counted: 1_700_000_000_000, caps };
+        let added = Totals { entries: 5, bytes: 7, leases: 9 };
+        let ledger = Ledger { totals, counted: 1_700_000_000_000, caps, added };
         let bytes = ledger.encode();
         assert_eq!(Ledger::decode(&bytes), Some(ledger));
         for bit in 0..LENGTH * 8 {
@@ -151,9 +205,34 @@ mod tests {
 
     #[test]
     fn ledger_is_fresh_for_30_seconds_and_never_from_the_future() {
-        let ledger = Ledger { totals: Totals::default(), counted: 100_000, caps: Caps::default() };
+        let ledger = Ledger::new(Totals::default(), 100_000, Caps::default());
         assert!(ledger.is_fresh(100_000) && ledger.is_fresh(129_999));
         assert!(!ledger.is_fresh(130_000) && !ledger.is_fresh(99_999));
+    }
+
+    #[test]
+    fn a_scan_mends_what_it_can_know() {
+        let totals = |entries| Totals { entries, bytes: 10 * entries, leases: 0 };
+        let before = Ledger::new(totals(100), 0, Caps::default());
+        let after = |found, change: &dyn Fn(&mut Ledger)| {
+            let mut ledger = before;
+            change(&mut ledger);
+            ledger.mend(&before, totals(found));
+            assert_eq!(ledger.totals.bytes, 10 * ledger.totals.entries);
+            ledger.totals.entries
+        };
+        assert_eq!(after(70, &|_| ()), 70, "nothing changed meanwhile, so what was found is true");
+        assert_eq!(after(300, &|_| ()), 300);
+        // Five came and three went, before or after the scan looked there.
+        let changed = |ledger: &mut Ledger| {
+            (0..5).for_each(|_| ledger.admit(10));
+            (0..3).for_each(|_| ledger.totals.subtract(10));
+        };
+        for found in [97, 100, 102, 105] {
+            assert_eq!(after(found, &changed), 102, "{found} are possible");
+        }
+        assert_eq!(after(90, &changed), 95, "no more can be there");
+        assert_eq!(after(110, &changed), 107, "no fewer can");
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub(super) struct Name(u128);
 pub(super) enum Role {
     Entry(Name),
     Temp,
-    Lease,
+    Lease(Name),
 }
 
 impl Name {
@@ -53,7 +53,7 @@ impl Role {
         let name = Name::parse(stem)?;
         match rest {
             "" => Some(Self::Entry(name)),
-            ".lease" => Some(Self::Lease),
+            ".lease" => Some(Self::Lease(name)),
             _ => rest.starts_with(".tmp.").then_some(Self::Temp),
         }
     }
@@ -76,7 +76,7 @@ mod tests {
         let name = Name::parse(hash).unwrap();
         assert_eq!(name.to_string(), hash);
         assert_eq!(role(""), Some(Role::Entry(name)));
-        assert_eq!(role(".lease"), Some(Role::Lease));
+        assert_eq!(role(".lease"), Some(Role::Lease(name)));
         assert_eq!(role(".tmp.12.345"), Some(Role::Temp));
         assert_eq!(role(".bak"), None);
         assert_eq!(role("0"), None);

@@ -4,7 +4,8 @@
 //! Unix only.
 
 pub(super) use self::imp::{
-    create_dir, free_bytes, intruders, is_remote, no_follow, out_of_handles, private, same_file, same_rights,
+    create_dir, free_bytes, has_none, intruders, is_remote, no_follow, out_of_handles, private, read_at_once,
+    same_file, same_rights,
 };
 
 #[cfg(unix)]
@@ -71,6 +72,35 @@ mod imp {
         false
     }
 
+    /// Reads a regular file of at most so many bytes without following a link, if no part of that has to wait for a disk.
+    #[cfg(target_os = "linux")]
+    pub(in super::super) fn read_at_once(path: &Path, most: usize) -> io::Result<Vec<u8>> {
+        use rustix::fs::{CWD, Mode, ResolveFlags, openat2};
+        use rustix::io::{ReadWriteFlags, preadv2};
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let file = std::fs::File::from(openat2(CWD, path, flags, Mode::empty(), ResolveFlags::CACHED)?);
+        let found = file.metadata()?;
+        let length = usize::try_from(found.len()).unwrap_or(usize::MAX);
+        if !found.is_file() || length > most {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let mut bytes = vec![0; length];
+        let read = preadv2(&file, &mut [io::IoSliceMut::new(&mut bytes)], 0, ReadWriteFlags::NOWAIT)?;
+        // Some kernels give fewer bytes than there are.
+        if read == length { Ok(bytes) } else { Err(io::ErrorKind::WouldBlock.into()) }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub(in super::super) fn read_at_once(_: &Path, _: usize) -> io::Result<Vec<u8>> {
+        Err(Errno::NOSYS.into())
+    }
+
+    /// Whether the system, the file system or a sandbox has no such reads.
+    pub(in super::super) fn has_none(error: &io::Error) -> bool {
+        let refused = [Errno::NOSYS, Errno::OPNOTSUPP, Errno::INVAL, Errno::PERM];
+        Errno::from_io_error(error).is_some_and(|errno| refused.contains(&errno))
+    }
+
     pub(in super::super) fn out_of_handles(error: &io::Error) -> bool {
         Errno::from_io_error(error).is_some_and(|errno| matches!(errno, Errno::MFILE | Errno::NFILE))
     }
@@ -111,6 +141,14 @@ mod imp {
     }
 
     pub(in super::super) fn same_rights(_: &Metadata, _: &Metadata) -> bool {
+        true
+    }
+
+    pub(in super::super) fn read_at_once(_: &Path, _: usize) -> io::Result<Vec<u8>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    pub(in super::super) fn has_none(_: &io::Error) -> bool {
         true
     }
 

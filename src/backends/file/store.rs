@@ -12,13 +12,15 @@ use bytes::Bytes;
 use super::dir::{Dir, remove};
 use super::entry::{self, Alive, Found, HEADER};
 use super::error;
-use super::evict::{self, Census, HIGH};
+use super::evict::{self, Coming, HIGH};
+use super::instant::Instant;
 use super::lease::Note;
 use super::ledger::{Caps, Ledger, Totals};
 use super::lock::{Lock, Locked};
 use super::name::Name;
 use super::os;
 use super::paths::look;
+use super::room::Room;
 use super::temp::Temp;
 use crate::backends::late::LONG;
 use crate::backends::{Lease, LeaseToken, longest_lease};
@@ -32,15 +34,18 @@ pub(super) struct Store {
     pub(super) limits: FileLimits,
     /// Whether another process gave the directory other limits.
     pub(super) is_disputed: bool,
+    pub(super) room: Room,
+    instant: Instant,
     lock: Lock,
-    clock: Arc<dyn Clock>,
+    pub(super) clock: Arc<dyn Clock>,
 }
 
 impl Store {
     /// Takes up the work in a checked directory: removes what dead writers left behind.
     pub(super) fn start(dir: Dir, limits: FileLimits, clock: Arc<dyn Clock>) -> Result<Self, Error> {
         let lock = Lock::new(dir.path(), limits.lock_timeout);
-        let mut store = Self { lock, dir, limits, is_disputed: false, clock };
+        let mut store =
+            Self { lock, dir, limits, is_disputed: false, room: Room::default(), instant: Instant::default(), clock };
         let mut locked = match store.lock.acquire(Duration::ZERO) {
             Err(error) if !error.is_temporary() => {
                 return Err(Error::with_source(ErrorKind::Config, error.to_string(), error));
@@ -58,18 +63,20 @@ impl Store {
         Ok(store)
     }
 
-    /// Writes down the limits of this process. Returns whether another one has others.
+    /// Writes down the limits of this process, and what the directory holds if that is not known: the first write would
+    /// have to wait for it. Returns whether another process has other limits.
     fn claim(&self, locked: &mut Locked<'_>) -> bool {
         let (known, now) = (locked.ledger(), self.clock.wall());
-        let caps = self.caps(known, now);
-        let ledger = known.unwrap_or(Ledger { totals: Totals::default(), counted: 0, caps });
         // A disk that takes no writes now is told of by the first operation that needs it.
-        let _ = locked.record(&Ledger { caps, ..ledger });
+        let _ = match known {
+            Some(ledger) => locked.record(&Ledger { caps: self.caps(known, now), ..ledger }),
+            None => self.count(locked).map(drop),
+        };
         known.is_some_and(|ledger| ledger.caps.differ(Caps::of(&self.limits, now)))
     }
 
     /// Takes the lock. The directory may have been replaced while others had it.
-    fn acquire(&self, patience: Duration) -> Result<Locked<'_>, Error> {
+    pub(super) fn acquire(&self, patience: Duration) -> Result<Locked<'_>, Error> {
         let locked = self.lock.acquire(patience)?;
         self.dir.check()?;
         Ok(locked)
@@ -78,6 +85,13 @@ impl Store {
     pub(super) fn get(&self, name: Name) -> Result<Option<Bytes>, Error> {
         let Some(entry) = self.find(name)? else { return Ok(None) };
         entry.read().map_err(error::entry)
+    }
+
+    /// The same without waiting for a disk; `None` if that cannot be.
+    pub(super) fn get_at_once(&self, name: Name) -> Option<Option<Bytes>> {
+        let found = self.instant.read(&self.dir.entry(name), self.clock.wall())?;
+        // Afterwards, when the way there is in the memory of the system for certain.
+        self.dir.check().is_ok().then_some(found)
     }
 
     /// Whether an entry is long.
@@ -152,7 +166,7 @@ impl Store {
                 "as many leases are out as the cache directory may hold entries: try again, or raise max_entries";
             return Err(Error::new(ErrorKind::Unavailable, message));
         }
-        ledger.totals.leases += 1;
+        ledger.lend();
         locked.record(&ledger)?;
         self.write_note(name, hold, token)?;
         Ok(Lease::Granted)
@@ -255,11 +269,13 @@ impl Store {
         let length = (value.len() + HEADER) as u64;
         let old = look(&path).map_err(error::directory)?;
         let replaced = old.filter(|metadata| metadata.is_file()).map(|metadata| metadata.len());
-        if !ledger.totals.with(replaced, length).within(HIGH, &ledger.caps) {
-            ledger = self.make_room(name, replaced, length, ledger.caps)?;
+        let coming = Coming { name: Some(name), replaced, length };
+        if self.room.is_to_be_made() || !coming.fits(HIGH, ledger.totals, &ledger.caps) {
+            ledger = self.make_room(&coming, ledger)?;
         }
         // Both count until the rename is done, so that dying here leaves the ledger above the truth, not below.
-        locked.record(&Ledger { totals: ledger.totals.with(None, length), ..ledger })?;
+        ledger.admit(length);
+        locked.record(&ledger)?;
         temp.place(&path).map_err(error::directory)?;
         if let Some(replaced) = replaced {
             amend(locked, |totals| totals.subtract(replaced));
@@ -267,39 +283,8 @@ impl Store {
         Ok(())
     }
 
-    fn make_room(&self, name: Name, replaced: Option<u64>, length: u64, caps: Caps) -> Result<Ledger, Error> {
-        let counted = self.clock.wall();
-        let census = Census::take(self.dir.path(), counted).map_err(error::directory)?;
-        let mut totals = census.totals;
-        if !totals.with(replaced, length).within(HIGH, &caps) {
-            totals = census.make_room(&self.dir, name, length, &caps);
-        }
-        if !totals.with(replaced, length).within(100, &caps) {
-            let message = "the cache directory is full and its entries cannot be removed: give them to this user";
-            return Err(Error::new(ErrorKind::Backend, message));
-        }
-        Ok(Ledger { totals, counted, caps })
-    }
-
-    /// What the directory holds, counted anew when the ledger is missing, damaged or old.
-    fn ledger(&self, locked: &mut Locked<'_>) -> Result<Ledger, Error> {
-        let now = self.clock.wall();
-        match locked.ledger() {
-            Some(ledger) if ledger.is_fresh(now) => Ok(Ledger { caps: self.caps(Some(ledger), now), ..ledger }),
-            _ => self.count(locked),
-        }
-    }
-
-    fn count(&self, locked: &mut Locked<'_>) -> Result<Ledger, Error> {
-        let counted = self.clock.wall();
-        let totals = Census::take(self.dir.path(), counted).map_err(error::directory)?.totals;
-        let ledger = Ledger { totals, counted, caps: self.caps(locked.ledger(), counted) };
-        locked.record(&ledger)?;
-        Ok(ledger)
-    }
-
     /// How much the directory may hold.
-    fn caps(&self, known: Option<Ledger>, now: u64) -> Caps {
+    pub(super) fn caps(&self, known: Option<Ledger>, now: u64) -> Caps {
         let own = Caps::of(&self.limits, now);
         known.map_or(own, |ledger| own.or_larger(ledger.caps))
     }

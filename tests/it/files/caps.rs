@@ -2,13 +2,13 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cachekit::ErrorKind;
 use cachekit::backends::{Backend, File};
 
 use super::child::Child;
-use super::support::{MIB, MINUTE, entries, key, make_older, only_entry, place, sealed, small};
+use super::support::{MIB, MINUTE, Place, entries, key, make_older, only_entry, place, small};
 
 fn bytes(dir: &Path) -> u64 {
     entries(dir).iter().map(|(_, length)| length).sum()
@@ -162,15 +162,95 @@ fn the_caps_hold_with_eight_writers_in_each_of_two_processes() {
     assert!(!entries(&place.dir).is_empty());
 }
 
-#[tokio::test]
-async fn ten_thousand_entries_are_evicted_at_once() {
+/// A directory of `entries` files that another program has left, and a backend for so many.
+fn crowded(entries: u128, max_entries: u64) -> (Place, File) {
     let mut limits = small();
-    limits.max_entries = 10_000;
+    limits.max_entries = max_entries;
     let place = place(limits);
-    for id in 0_u128..9_000 {
+    for id in 0..entries {
         fs::write(place.dir.join(format!("{id:032x}")), b"CK\x01").unwrap();
     }
+    fs::remove_file(place.dir.join(".cachekit.lock")).unwrap();
     let files = File::open_with_clock(&place.dir, limits, place.clock()).unwrap();
-    files.set(&key(1), sealed("k", 10), MINUTE).await.unwrap();
-    assert_eq!(entries(&place.dir).len(), 7_000);
+    (place, files)
+}
+
+/// Sets new keys until the directory is as asked, for half a minute at most. Returns how many entries one of them removed
+/// at most.
+async fn set_until(files: &File, dir: &Path, is_so: impl Fn(usize) -> bool) -> usize {
+    let held = || fs::read_dir(dir).unwrap().filter(|item| item.as_ref().unwrap().file_name().len() == 32).count();
+    let (begun, mut most, mut before) = (Instant::now(), 0, held());
+    for id in 0.. {
+        files.set(&key(("more", id)), "v".into(), MINUTE).await.unwrap();
+        let now = held();
+        most = most.max((before + 1).saturating_sub(now));
+        before = now;
+        if is_so(now) {
+            return most;
+        }
+        assert!(begun.elapsed() < MINUTE / 2, "{now} entries");
+    }
+    unreachable!()
+}
+
+#[tokio::test]
+async fn of_many_entries_a_few_go_with_each_set() {
+    let (place, files) = crowded(1_350, 1_500);
+    let most = set_until(&files, &place.dir, |entries| entries <= 1_100).await;
+    assert!((1..=64).contains(&most), "{most} entries went with one set");
+    // It ends at about 70 %, until the directory is full again.
+    set_until(&files, &place.dir, |entries| entries > 1_110).await;
+    assert!(entries(&place.dir).len() < 1_120);
+}
+
+#[tokio::test]
+async fn the_oldest_of_many_go_and_the_newest_stay() {
+    let (place, files) = crowded(1_349, 1_500);
+    for id in 0_u128..1_349 {
+        make_older(&place.dir.join(format!("{id:032x}")), Duration::from_secs(10_000 - id as u64));
+    }
+    set_until(&files, &place.dir, |entries| entries <= 1_200).await;
+    let left = entries(&place.dir);
+    let planted: Vec<_> = left.iter().filter(|(_, length)| *length == 3).map(|(name, _)| name.clone()).collect();
+    let expected: Vec<_> = (1_349 - planted.len()..1_349).map(|id| format!("{id:032x}")).collect();
+    assert_eq!(planted, expected);
+}
+
+#[tokio::test]
+async fn a_value_that_needs_room_at_once_gets_it() {
+    let mut limits = small();
+    (limits.max_entries, limits.max_size, limits.max_value) = (10_000, 40 * MIB, 20 * MIB);
+    let place = place(limits);
+    for id in 0_u128..2_200 {
+        fs::write(place.dir.join(format!("{id:032x}")), [&b"CK\x01"[..], &[0; 16 << 10]].concat()).unwrap();
+    }
+    fs::remove_file(place.dir.join(".cachekit.lock")).unwrap();
+    let files = File::open_with_clock(&place.dir, limits, place.clock()).unwrap();
+    files.set(&key(1), vec![0; 20 << 20].into(), MINUTE).await.unwrap();
+    assert!(bytes(&place.dir) <= 40 * MIB, "{} bytes", bytes(&place.dir));
+    assert_eq!(files.get(&key(1)).await.unwrap().map(|value| value.len()), Some(20 << 20));
+}
+
+#[tokio::test]
+async fn what_foreign_writers_left_among_many_is_counted_apart() {
+    let (place, files) = crowded(2_000, 10_000);
+    let counted = || {
+        let ledger = fs::read(place.dir.join(".cachekit.lock")).unwrap();
+        u64::from_be_bytes(ledger[16..24].try_into().unwrap())
+    };
+    let set = async || files.set(&key(1), "v".into(), MINUTE).await.unwrap();
+    set().await;
+    assert_eq!(counted(), 2_001);
+    for id in 2_000_u128..3_000 {
+        fs::write(place.dir.join(format!("{id:032x}")), b"CK\x01").unwrap();
+    }
+    set().await;
+    assert_eq!(counted(), 2_001, "young enough to be believed");
+    place.clock.advance(MINUTE / 2);
+    set().await;
+    let begun = Instant::now();
+    while counted() != 3_001 {
+        assert!(begun.elapsed() < MINUTE / 2, "{} entries", counted());
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
 }

@@ -75,3 +75,12 @@ async fn what_the_directory_holds_is_kept_as_this_file() {
     place.files.set(&Key::new("users", 44).unwrap(), "grace".into(), MINUTE).await.unwrap();
     file("totals with one more").check(&fs::read(place.dir.join(".cachekit.lock")).unwrap());
 }
+
+#[tokio::test]
+async fn what_an_earlier_build_kept_is_counted_anew() {
+    let place = place();
+    fs::write(place.dir.join(".cachekit.lock"), file("totals of version 2").bytes).unwrap();
+    place.files.set(&key(), "ada".into(), MINUTE).await.unwrap();
+    leased(&place.files, &Key::new("users", 43).unwrap(), MINUTE).await.unwrap().unwrap();
+    file("totals").check(&fs::read(place.dir.join(".cachekit.lock")).unwrap());
+}
