@@ -1,11 +1,12 @@
 //! L1: values in the memory of the process.
 //!
-//! Shards, each a mutex over an S3-FIFO of entries. A hit is one lock, one or two look-ups by hash, a comparison of
+//! Shards, each a mutex over a policy of its own, as many as leave each enough entries to choose among. A hit is one lock, one or two look-ups by hash, a comparison of
 //! the key, and a relaxed store while the entry is young in reads. The bound is in bytes and holds whenever a call
 //! returns. No user code runs under a lock: values leave through a buffer that outlives the guard.
 
 use std::any::Any;
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::available_parallelism;
@@ -29,6 +30,7 @@ mod room;
 mod shard;
 mod share;
 mod span;
+mod spread;
 mod store;
 mod weigh;
 
@@ -98,9 +100,8 @@ fn whole_weight(weight: usize, name: Name<'_>) -> usize {
     weight.saturating_add(name.len()).saturating_add(OVERHEAD)
 }
 
-/// The fewest bytes for a shard. Each chooses among its own entries alone, so of large values few shards are better: with
-/// an eighth of this, 16 values of 64 KiB in 1 MiB had a third of the hits of one shard.
-const MIN_SHARE: usize = 512 * 1024;
+/// The fewest bytes for a shard, where all are used: of the smallest entries that have room for the policy to choose.
+const MIN_SHARE: usize = 16 * 1024;
 
 /// The life of an entry, in ticks: negative before the first. Of what was asked for without its tags the end alone is
 /// known.
@@ -139,11 +140,16 @@ pub(crate) struct Hit {
 
 /// The in-process tier.
 ///
-/// Each shard starts with an equal share of the budget. An entry too big for a share lets its shard borrow from the
-/// others, which evict at once; what a shard holds beyond its share goes back when that entry leaves.
+/// Each shard that is used starts with an equal share of the budget. An entry too big for a share lets its shard borrow
+/// from the others, which evict at once; what a shard holds beyond its share goes back when that entry leaves.
 pub(crate) struct L1 {
+    /// As many as may be used, a power of two.
     shards: Box<[Line]>,
-    share: usize,
+    /// How many are used, less one. A reader that finds an entry need not look at it again; all else does, under a lock.
+    mask: AtomicUsize,
+    /// The fewest that are used.
+    fewest: usize,
+    max_bytes: usize,
     /// Bytes of the budget that no shard may use now.
     pool: AtomicUsize,
     /// An entry over this is refused.
@@ -189,15 +195,20 @@ impl L1 {
     /// An empty store of at most `max_bytes`.
     pub(crate) fn new(max_bytes: usize, orders: Arc<Orders>) -> Self {
         let cores = available_parallelism().map_or(1, usize::from);
-        Self::with_shards(max_bytes, shard_count(max_bytes, cores), orders)
+        Self::with_shards(max_bytes, 1..=shard_count(max_bytes, cores), orders)
     }
 
-    fn with_shards(max_bytes: usize, count: usize, orders: Arc<Orders>) -> Self {
-        let share = max_bytes / count;
+    /// With so many shards, of which the fewest are used at first. Both numbers are powers of two.
+    fn with_shards(max_bytes: usize, counts: RangeInclusive<usize>, orders: Arc<Orders>) -> Self {
+        let (fewest, most) = counts.into_inner();
+        let share = max_bytes / fewest;
+        let allowance = |index| if index < fewest { share } else { 0 };
         Self {
-            shards: (0..count).map(|_| Line(Mutex::new(Shard::new(share)))).collect(),
-            share,
-            pool: AtomicUsize::new(max_bytes % count),
+            shards: (0..most).map(|index| Line(Mutex::new(Shard::new(allowance(index))))).collect(),
+            mask: AtomicUsize::new(fewest - 1),
+            fewest,
+            max_bytes,
+            pool: AtomicUsize::new(max_bytes % fewest),
             max_entry: (max_bytes / 8).min(Node::MAX_WEIGHT),
             orders,
             #[cfg(feature = "advisor")]
@@ -244,7 +255,8 @@ impl L1 {
     #[inline(always)]
     pub(crate) fn fresh<V>(&self, name: Name<'_>, now: u64, take: impl FnOnce(&AnyValue) -> Option<V>) -> Option<V> {
         self.orders.check(now);
-        let shard = self.lock(name.hash64());
+        // Where it misses because the entries have moved meanwhile, the closer look finds them.
+        let shard = self.shards[self.index(name.hash64())].lock();
         let node = shard.peek(name.hash64())?;
         if !node.is_fresh(Now { tick: now, orders: &self.orders }) || !node.is_of(name) {
             return None;
@@ -386,8 +398,9 @@ impl L1 {
             let loan = self.borrow(hash, lacks, moment, &mut dropped);
             shard = self.lock(hash);
             shard.allowance += loan;
-        } else if shard.allowance < self.share {
-            shard.allowance += self.draw(self.share - shard.allowance);
+            shard.is_thin = true;
+        } else if shard.allowance < self.share() {
+            shard.allowance += self.draw(self.share() - shard.allowance);
         }
         let held = match make(&shard) {
             Ok(node) => shard.put(hash, node, moment, &mut dropped),
@@ -397,6 +410,11 @@ impl L1 {
             }
         };
         self.settle(&mut shard);
+        let is_ill_spread = self.asks_for_respread(&mut shard);
+        drop(shard);
+        if is_ill_spread {
+            self.respread();
+        }
         held
     }
 
@@ -433,12 +451,14 @@ impl L1 {
     }
 
     /// Shows the next few entries to `see`, under a lock, also those that are gone or were forgotten, which are removed.
-    /// Returns whether all were looked at.
+    /// Returns whether all were looked at; some are shown twice or not at all where entries are spread anew meanwhile.
     pub(crate) fn walk(&self, progress: &mut Progress, now: u64, see: &mut dyn FnMut(Sight<'_>)) -> bool {
         let mut dropped = Dropped::default();
         let moment = Now { tick: now, orders: &self.orders };
-        let Some(line) = self.shards.get(progress.shard) else { return true };
-        let mut shard = line.lock();
+        if progress.shard >= self.used() {
+            return true;
+        }
+        let mut shard = self.shards[progress.shard].lock();
         let mut left = progress.left.take().unwrap_or_else(|| shard.lengths());
         if shard.walk(&mut left, moment, see, &mut dropped) {
             progress.shard += 1;
@@ -447,12 +467,12 @@ impl L1 {
         }
         self.settle(&mut shard);
         drop(shard);
-        progress.shard == self.shards.len()
+        progress.shard >= self.used()
     }
 
     /// Whether most of the budget is used, so that soon something has to give way.
     pub(crate) fn is_nearly_full(&self) -> bool {
-        self.weight() >= self.share * self.shards.len() / 4 * 3
+        self.weight() >= self.max_bytes / 4 * 3
     }
 
     /// What it holds, and what it has given up so far.
@@ -476,17 +496,6 @@ impl L1 {
         self.shards.iter().map(|line| line.lock().len()).sum()
     }
 
-    #[inline]
-    fn lock(&self, hash: u64) -> MutexGuard<'_, Shard> {
-        self.shards[self.index(hash)].lock()
-    }
-
-    /// From the middle of the hash: the map places by the low bits and tags by the high ones.
-    #[inline]
-    fn index(&self, hash: u64) -> usize {
-        (hash >> 32) as usize & (self.shards.len() - 1)
-    }
-
     /// Removes a key, and drops its value once the lock is released.
     #[cold]
     fn forget(&self, mut shard: MutexGuard<'_, Shard>, name: Name<'_>) {
@@ -507,11 +516,11 @@ impl Line {
 
 impl fmt::Debug for L1 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("L1").field("shards", &self.shards.len()).field("share", &self.share).finish_non_exhaustive()
+        f.debug_struct("L1").field("shards", &self.used()).field("max_bytes", &self.max_bytes).finish_non_exhaustive()
     }
 }
 
-/// Eight shards a core spread the locks; below [`MIN_SHARE`] a shard would see too few entries to choose well.
+/// The most shards: eight a core spread the locks, and each has [`MIN_SHARE`] at least.
 fn shard_count(max_bytes: usize, cores: usize) -> usize {
     let wanted = (cores * 8).next_power_of_two().clamp(16, 256);
     let most = (max_bytes / MIN_SHARE).max(1);

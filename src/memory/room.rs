@@ -19,16 +19,16 @@ impl L1 {
     ///
     /// Holds one lock at a time. Another shard keeps an eighth of its share.
     pub(super) fn borrow(&self, hash: u64, amount: usize, now: Now<'_>, dropped: &mut Dropped) -> usize {
-        let home = self.index(hash);
+        let (home, used) = (self.index(hash), self.used());
         let mut loan = self.draw(amount);
-        let even = (amount - loan).div_ceil(self.shards.len());
+        let even = (amount - loan).div_ceil(used);
         for most in [even, amount] {
-            for line in (1..self.shards.len()).map(|step| &self.shards[(home + step) % self.shards.len()]) {
+            for line in (1..used).map(|step| &self.shards[(home + step) % used]) {
                 let rest = amount - loan;
                 if rest == 0 {
                     return loan;
                 }
-                loan += line.lock().give(rest.min(most), self.share / 8, now, dropped);
+                loan += line.lock().give(rest.min(most), self.share() / 8, now, dropped);
             }
         }
         loan
@@ -46,9 +46,9 @@ impl L1 {
         if charge.is_too_much() {
             return false;
         }
-        let (home, mut dropped) = (self.index(hash), Dropped::default());
+        let (home, used, mut dropped) = (self.index(hash), self.used(), Dropped::default());
         let older = self.lock(hash).peek(hash).and_then(Node::charge).map_or(0, Charge::weight);
-        for line in (0..self.shards.len()).map(|step| &self.shards[(home + step) % self.shards.len()]) {
+        for line in (0..used).map(|step| &self.shards[(home + step) % used]) {
             let mut shard = line.lock();
             while charge.is_over(older) && shard.evict_of(charge, hash, &mut dropped) {}
             self.settle(&mut shard);
@@ -63,7 +63,7 @@ impl L1 {
     /// Returns what a shard may hold beyond its share and does not need.
     #[inline]
     pub(super) fn settle(&self, shard: &mut Shard) {
-        let excess = shard.allowance.saturating_sub(self.share.max(shard.weight()));
+        let excess = shard.allowance.saturating_sub(self.share().max(shard.weight()));
         if excess > 0 {
             shard.allowance -= excess;
             self.pool.fetch_add(excess, Ordering::Relaxed);

@@ -13,6 +13,7 @@ use super::Tally;
 use super::ghost::Ghost;
 use super::node::{Dropped, Node, Now};
 use super::share::Charge;
+use super::spread::Weights;
 use super::store::{Listed, Store};
 use super::{Absence, Sight};
 use crate::key::Name;
@@ -45,6 +46,10 @@ pub(super) struct Shard<S = Listed> {
     pub(super) allowance: usize,
     /// Before this moment no newcomer is gone, nor anything the last sweep saw.
     next_sweep: u64,
+    /// How many keys came that were not there, since this was last looked at.
+    pub(super) newcomers: usize,
+    /// Whether an entry since then needed bytes of other shards.
+    pub(super) is_thin: bool,
     /// Entries that gave way so far, and among them newcomers that were not read once.
     evicted: [u64; 2],
 }
@@ -52,7 +57,7 @@ pub(super) struct Shard<S = Listed> {
 /// An ordered map and its own ledger.
 struct Queue<S> {
     map: S,
-    weight: usize,
+    weights: Weights,
     /// The most entries since the last shrink.
     peak: usize,
 }
@@ -67,6 +72,8 @@ impl<S: Store> Shard<S> {
             target: 0,
             allowance,
             next_sweep: u64::MAX,
+            newcomers: 0,
+            is_thin: false,
             evicted: [0; 2],
         }
     }
@@ -83,7 +90,7 @@ impl<S: Store> Shard<S> {
     }
 
     pub(super) fn weight(&self) -> usize {
-        self.main.weight + self.small.weight
+        self.main.weights.sum + self.small.weights.sum
     }
 
     pub(super) fn len(&self) -> usize {
@@ -141,6 +148,31 @@ impl<S: Store> Shard<S> {
     pub(super) fn take(&mut self) -> Self {
         let fresh = Self { evicted: self.evicted, ..Self::new(self.allowance) };
         std::mem::replace(self, fresh)
+    }
+
+    /// Takes all entries of a queue out, the oldest first.
+    pub(super) fn drain(&mut self, in_main: bool) -> Vec<(u64, Node)> {
+        let queue = if in_main { &mut self.main } else { &mut self.small };
+        let hashes: Vec<_> = queue.map.oldest().map(|(hash, _)| hash).collect();
+        hashes.into_iter().filter_map(|hash| Some((hash, queue.pop(hash)?))).collect()
+    }
+
+    /// Forgets what was learned and may hold nothing, after its entries were taken out.
+    pub(super) fn start_anew(&mut self) {
+        self.allowance = 0;
+        self.take();
+    }
+
+    /// Holds an entry of another shard, as its newest.
+    pub(super) fn adopt(&mut self, hash: u64, node: Node, in_main: bool) {
+        self.next_sweep = self.next_sweep.min(node.gone());
+        let queue = if in_main { &mut self.main } else { &mut self.small };
+        queue.push(hash, node);
+    }
+
+    /// The weights of its entries.
+    pub(super) fn weights(&self) -> Weights {
+        self.small.weights.with(self.main.weights)
     }
 
     /// Bytes of allowance that an entry of `weight` needs from outside, so as not to push out most of this shard.
@@ -217,7 +249,8 @@ impl<S: Store> Shard<S> {
                     node.inherit_reads(place);
                 }
                 dropped.push(std::mem::replace(place, node));
-                queue.weight = queue.weight - old + new;
+                queue.weights.take(old);
+                queue.weights.add(new);
                 return Ok(());
             }
             // The victim may be this very entry; then the next round finds nothing to replace.
@@ -226,6 +259,7 @@ impl<S: Store> Shard<S> {
     }
 
     fn insert(&mut self, hash: u64, node: Node, now: Now<'_>, dropped: &mut Dropped) {
+        self.newcomers += 1;
         let room = |shard: &Self| shard.weight() + node.weight() <= shard.allowance;
         let to_main = self.learn(hash, node.weight()) || room(self);
         while !room(self) {
@@ -261,7 +295,7 @@ impl<S: Store> Shard<S> {
         let mut patience = PATIENCE;
         loop {
             let entries = self.len();
-            let from_small = self.small.weight > self.small_target() || self.main.map.len() == 0;
+            let from_small = self.small.weights.sum > self.small_target() || self.main.map.len() == 0;
             let (queue, ghost) =
                 if from_small { (&mut self.small, &mut self.unread) } else { (&mut self.main, &mut self.aged) };
             let Some((hash, node)) = queue.map.oldest().next() else { return };
@@ -320,18 +354,18 @@ impl<S: Store> Shard<S> {
 
 impl<S: Store> Queue<S> {
     fn new() -> Self {
-        Self { map: S::empty(), weight: 0, peak: 0 }
+        Self { map: S::empty(), weights: Weights::default(), peak: 0 }
     }
 
     fn push(&mut self, hash: u64, node: Node) {
-        self.weight += node.weight();
+        self.weights.add(node.weight());
         self.map.push(hash, node);
         self.peak = self.peak.max(self.map.len());
     }
 
     fn pop(&mut self, hash: u64) -> Option<Node> {
         let node = self.map.pop(hash)?;
-        self.weight -= node.weight();
+        self.weights.take(node.weight());
         // The table of a population of small entries would stay for ever, unaccounted, when large ones follow.
         if self.map.len() * 8 < self.peak && self.peak > 64 {
             self.map.shrink();
@@ -386,7 +420,7 @@ impl<S: Store> Shard<S> {
         for queue in [&self.small, &self.main] {
             let walked: Vec<_> = queue.map.oldest().collect();
             assert_eq!(walked.len(), queue.map.len());
-            assert_eq!(walked.iter().map(|(_, node)| node.weight()).sum::<usize>(), queue.weight);
+            assert_eq!(walked.iter().map(|(_, node)| node.weight()).sum::<usize>(), queue.weights.sum);
             assert!(walked.iter().all(|(hash, node)| queue.map.peek(*hash).is_some_and(|n| std::ptr::eq(n, *node))));
         }
         assert!(self.small.map.oldest().all(|(hash, _)| self.main.map.peek(hash).is_none()));

@@ -10,7 +10,7 @@ fn labels(tags: &[u64]) -> Labels {
 fn what_was_forgotten_gives_way_before_what_lives() {
     for tagged in [false, true] {
         let orders = Orders::new(None, 0);
-        let l1 = L1::with_shards(MIB, 1, Arc::clone(&orders));
+        let l1 = L1::with_shards(MIB, 1..=1, Arc::clone(&orders));
         let old = |n: u64| Entry { labels: labels(if tagged { &[1] } else { &[] }), ..entry(n, 400) };
         (0..).take_while(|n| l1.len() == *n as usize).for_each(|n| assert!(l1.put(&key(n), old(n), 0, || true)));
         let full = l1.len() as u64;
@@ -82,7 +82,7 @@ fn everything_expires_at_once_and_the_grace_of_each_begins() {
 
 #[test]
 fn clear_drops_values_outside_all_locks_and_frees_the_budget() {
-    let l1 = Arc::new(L1::with_shards(MIB, 16, Orders::new(None, 0)));
+    let l1 = Arc::new(L1::with_shards(MIB, 16..=16, Orders::new(None, 0)));
     let locked = Arc::new(AtomicBool::new(false));
     for n in 0..500 {
         let held = held(Nosy { l1: Arc::downgrade(&l1), locked: Arc::clone(&locked) });
@@ -103,7 +103,7 @@ fn clear_drops_values_outside_all_locks_and_frees_the_budget() {
 #[test]
 fn reclaim_removes_forgotten_entries_in_steps_and_keeps_order() {
     let orders = Orders::new(None, 0);
-    let l1 = L1::with_shards(MIB, 1, Arc::clone(&orders));
+    let l1 = L1::with_shards(MIB, 1..=1, Arc::clone(&orders));
     for n in 0..1_000 {
         let labels = labels(if n % 2 == 0 { &[1] } else { &[] });
         assert!(l1.put(&key(n), Entry { labels, ..entry(n, 400) }, 0, || true));
