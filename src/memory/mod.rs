@@ -23,16 +23,20 @@ use self::shard::Shard;
 #[cfg(feature = "advisor")]
 mod curve;
 mod examine;
+mod frequency;
 mod ghost;
 mod lead;
 mod node;
+mod policy;
 mod room;
 mod shard;
 mod share;
 mod span;
 mod spread;
 mod store;
+mod trial;
 mod weigh;
+mod weights;
 
 #[cfg(test)]
 mod tests;

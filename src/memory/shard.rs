@@ -1,20 +1,13 @@
-//! One shard: which entries stay.
-//!
-//! S3-FIFO on two ordered maps. Newcomers to a full shard live in `small`; those read there move on to `main`, the
-//! others leave a fingerprint, and come back straight to `main`. While there is room `main` takes everything. A hit
-//! moves nothing, it counts; the tail of `main` is given another round for each read.
-//!
-//! `small` has a tenth of the bytes, which is too little for back-and-forth access: everything comes back, but just
-//! too late, and `main` stays as it is. So `small` grows by what comes back at once after leaving it, and shrinks by
-//! twice what comes back after leaving `main`.
+//! One shard: its entries, and what it may hold. Which of them stay, `policy` decides.
 
 #[cfg(feature = "metrics")]
 use super::Tally;
+use super::frequency::Frequency;
 use super::ghost::Ghost;
 use super::node::{Dropped, Node, Now};
-use super::share::Charge;
-use super::spread::Weights;
 use super::store::{Listed, Store};
+use super::trial::Trial;
+use super::weights::Weights;
 use super::{Absence, Sight};
 use crate::key::Name;
 
@@ -24,24 +17,20 @@ const SWEEP: usize = 4;
 /// How many entries a walk over all of them looks at under one lock: microseconds.
 const STEP: usize = 64;
 
-/// How many entries that were read one eviction spares before it takes one all the same: microseconds under the lock,
-/// where a shard full of reads would take milliseconds. It moves the hit ratio of recorded traces by a tenth of a point
-/// at most.
-const PATIENCE: usize = 256;
-
-/// How many entries of a share that were read are spared before one gives way all the same.
-const SPARED: usize = 64;
-
 /// A part of the store, always used under its lock.
 pub(super) struct Shard<S = Listed> {
-    small: Queue<S>,
-    main: Queue<S>,
-    /// What left `small` unread.
-    unread: Ghost,
+    pub(super) small: Queue<S>,
+    pub(super) main: Queue<S>,
+    /// What left `small`.
+    pub(super) unread: Ghost,
     /// What left `main`.
-    aged: Ghost,
-    /// Bytes `small` may hold while `main` would have to give way; kept within a tenth and nine.
-    target: usize,
+    pub(super) aged: Ghost,
+    /// Bytes `small` may hold while `main` would have to give way, before bounds.
+    pub(super) target: usize,
+    /// The share of what left `small` of late that was read there.
+    pub(super) read_in_small: u32,
+    pub(super) frequency: Frequency,
+    pub(super) trial: Trial,
     /// Bytes this shard may hold. All allowances and what is in the pool add up to the budget.
     pub(super) allowance: usize,
     /// Before this moment no newcomer is gone, nor anything the last sweep saw.
@@ -51,13 +40,13 @@ pub(super) struct Shard<S = Listed> {
     /// Whether an entry since then needed bytes of other shards.
     pub(super) is_thin: bool,
     /// Entries that gave way so far, and among them newcomers that were not read once.
-    evicted: [u64; 2],
+    pub(super) evicted: [u64; 2],
 }
 
 /// An ordered map and its own ledger.
-struct Queue<S> {
-    map: S,
-    weights: Weights,
+pub(super) struct Queue<S> {
+    pub(super) map: S,
+    pub(super) weights: Weights,
     /// The most entries since the last shrink.
     peak: usize,
 }
@@ -70,6 +59,9 @@ impl<S: Store> Shard<S> {
             unread: Ghost::default(),
             aged: Ghost::default(),
             target: 0,
+            read_in_small: 0,
+            frequency: Frequency::default(),
+            trial: Trial::default(),
             allowance,
             next_sweep: u64::MAX,
             newcomers: 0,
@@ -200,39 +192,12 @@ impl<S: Store> Shard<S> {
         true
     }
 
-    /// Lets one entry of this share go, but not that of `hash`. Returns whether there was one near a tail.
-    pub(super) fn evict_of(&mut self, charge: &Charge, hash: u64, dropped: &mut Dropped) -> bool {
-        let mut patience = SPARED;
-        while let Some((victim, from_small, was_read)) = self.oldest_of(charge, hash) {
-            if was_read && patience > 0 {
-                patience -= 1;
-                self.spare(victim, from_small);
-            } else {
-                self.evicted[0] += 1;
-                self.evicted[1] += u64::from(from_small && !was_read);
-                self.pop(victim, dropped);
-                return true;
-            }
-        }
-        false
-    }
-
-    /// The oldest entry of a share but that of `hash`, whether it is in `small`, and whether it was read.
-    fn oldest_of(&self, charge: &Charge, hash: u64) -> Option<(u64, bool, bool)> {
-        [(&self.small, true), (&self.main, false)].into_iter().find_map(|(queue, is_small)| {
-            let of_share = |node: &Node| node.charge().is_some_and(|other| other.is_in_share_of(charge));
-            let mut near = queue.map.oldest().take(PATIENCE);
-            let (victim, node) = near.find(|(other, node)| *other != hash && of_share(node))?;
-            Some((victim, is_small, node.was_read()))
-        })
-    }
-
     /// Gives up to `amount` of the allowance away, but keeps `floor`. Returns how much.
     pub(super) fn give(&mut self, amount: usize, floor: usize, now: Now<'_>, dropped: &mut Dropped) -> usize {
         let amount = amount.min(self.allowance.saturating_sub(floor));
         self.allowance -= amount;
         while self.weight() > self.allowance {
-            self.evict(now, dropped);
+            self.evict(0, now, dropped);
         }
         amount
     }
@@ -254,83 +219,7 @@ impl<S: Store> Shard<S> {
                 return Ok(());
             }
             // The victim may be this very entry; then the next round finds nothing to replace.
-            self.evict(now, dropped);
-        }
-    }
-
-    fn insert(&mut self, hash: u64, node: Node, now: Now<'_>, dropped: &mut Dropped) {
-        self.newcomers += 1;
-        let room = |shard: &Self| shard.weight() + node.weight() <= shard.allowance;
-        let to_main = self.learn(hash, node.weight()) || room(self);
-        while !room(self) {
-            self.evict(now, dropped);
-        }
-        let queue = if to_main { &mut self.main } else { &mut self.small };
-        queue.push(hash, node);
-    }
-
-    /// Takes note that an entry is back. Returns whether `small` let it go too early.
-    fn learn(&mut self, hash: u64, weight: usize) -> bool {
-        let back = self.unread.take(hash);
-        if back == Some(0) {
-            self.target = self.small_target() + weight;
-        }
-        if self.aged.take(hash).is_some() {
-            self.target = self.target.saturating_sub(2 * weight);
-        }
-        back.is_some()
-    }
-
-    fn small_target(&self) -> usize {
-        let least = self.allowance / 10;
-        self.target.clamp(least, self.allowance - least)
-    }
-
-    /// Lets one entry go, if there is any.
-    fn evict(&mut self, now: Now<'_>, dropped: &mut Dropped) {
-        // What cannot be read any more gives way before anything else does.
-        if let Some(hash) = self.dead_tail(now) {
-            return self.pop(hash, dropped);
-        }
-        let mut patience = PATIENCE;
-        loop {
-            let entries = self.len();
-            let from_small = self.small.weights.sum > self.small_target() || self.main.map.len() == 0;
-            let (queue, ghost) =
-                if from_small { (&mut self.small, &mut self.unread) } else { (&mut self.main, &mut self.aged) };
-            let Some((hash, node)) = queue.map.oldest().next() else { return };
-            let live = node.is_live(now);
-            if live && node.was_read() && patience > 0 {
-                patience -= 1;
-                self.spare(hash, from_small);
-                continue;
-            }
-            if live {
-                self.evicted[0] += 1;
-                self.evicted[1] += u64::from(from_small && !node.was_read());
-                ghost.insert(hash, entries);
-            }
-            if let Some(node) = queue.pop(hash) {
-                dropped.push(node);
-            }
-            return;
-        }
-    }
-
-    /// The entry at a tail that is gone or forgotten, if one is.
-    fn dead_tail(&self, now: Now<'_>) -> Option<u64> {
-        let tails = [&self.main, &self.small].map(|queue| queue.map.oldest().next());
-        tails.into_iter().flatten().find(|(_, node)| !node.is_live(now)).map(|(hash, _)| hash)
-    }
-
-    /// Lets an entry at a tail live on, because it was read: from `small` it moves on, `main` gives it another round.
-    fn spare(&mut self, hash: u64, from_small: bool) {
-        if !from_small {
-            return self.main.second_chance(hash);
-        }
-        if let Some(mut node) = self.small.pop(hash) {
-            node.reset_reads();
-            self.main.push(hash, node);
+            self.evict(0, now, dropped);
         }
     }
 
@@ -344,7 +233,7 @@ impl<S: Store> Shard<S> {
         self.next_sweep = small.min(main);
     }
 
-    fn pop(&mut self, hash: u64, dropped: &mut Dropped) {
+    pub(super) fn pop(&mut self, hash: u64, dropped: &mut Dropped) {
         if let Some(mut node) = self.main.pop(hash).or_else(|| self.small.pop(hash)) {
             node.free_share();
             dropped.push(node);
@@ -357,13 +246,13 @@ impl<S: Store> Queue<S> {
         Self { map: S::empty(), weights: Weights::default(), peak: 0 }
     }
 
-    fn push(&mut self, hash: u64, node: Node) {
+    pub(super) fn push(&mut self, hash: u64, node: Node) {
         self.weights.add(node.weight());
         self.map.push(hash, node);
         self.peak = self.peak.max(self.map.len());
     }
 
-    fn pop(&mut self, hash: u64) -> Option<Node> {
+    pub(super) fn pop(&mut self, hash: u64) -> Option<Node> {
         let node = self.map.pop(hash)?;
         self.weights.take(node.weight());
         // The table of a population of small entries would stay for ever, unaccounted, when large ones follow.
@@ -374,8 +263,13 @@ impl<S: Store> Queue<S> {
         Some(node)
     }
 
+    /// The oldest entry.
+    pub(super) fn tail(&self) -> Option<(u64, &Node)> {
+        self.map.oldest().next()
+    }
+
     /// Moves an entry to the head, for the price of a read.
-    fn second_chance(&mut self, hash: u64) {
+    pub(super) fn second_chance(&mut self, hash: u64) {
         if let Some(node) = self.map.peek_mut(hash) {
             node.cool();
             self.map.promote(hash);
@@ -386,7 +280,7 @@ impl<S: Store> Queue<S> {
     /// moved they are in the order of before.
     fn walk(&mut self, count: usize, now: Now<'_>, see: &mut dyn FnMut(&Node), dropped: &mut Dropped) {
         for _ in 0..count {
-            let Some((hash, node)) = self.map.oldest().next() else { return };
+            let Some((hash, node)) = self.tail() else { return };
             see(node);
             if node.is_live(now) {
                 self.map.promote(hash);

@@ -446,7 +446,8 @@ fn tables_shrink_with_the_population() {
     });
     assert_eq!(l1.get().unwrap().len(), 0);
     assert!(info.bytes_max > 2 * MIB as u64);
-    assert!(info.bytes_current < 200_000, "{} bytes for no entries", info.bytes_current);
+    // Fingerprints and counts of keys that left stay, four to eight bytes for each entry that was there.
+    assert!(info.bytes_current < 240_000, "{} bytes for no entries", info.bytes_current);
 }
 
 #[test]
