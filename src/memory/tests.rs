@@ -11,6 +11,7 @@ use fastrand::Rng;
 use super::*;
 
 mod forgotten;
+mod policy;
 mod spread;
 
 const FOREVER: u64 = u64::MAX;
