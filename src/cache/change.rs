@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::yield_now;
 
@@ -117,7 +118,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             Ok(Poll::Ready(made)) => {
                 // Its message is heard by a task. A program that makes one change after another would keep that from
                 // running on a runtime of one thread.
-                if self.shared.subscription.is_some() {
+                if self.shared.subscription.is_some() && Handle::try_current().is_ok() {
                     yield_now().await;
                 }
                 return made;
