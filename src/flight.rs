@@ -248,7 +248,7 @@ impl<T: Send + Sync, E: Send + Sync> Flight<T, E> {
 
     /// Waits until the flight is on a task of its own.
     pub(crate) async fn on_own_task(&self) {
-        // Whoever runs it ahead polls it once.
+        // A caller that runs it ahead polls it once.
         poll_fn(|_| if self.ahead.load(SeqCst) { Poll::Pending } else { Poll::Ready(()) }).await;
     }
 
