@@ -3,7 +3,6 @@
 //! Whatever changes a key raises its fence before and after the backend is told, so that no read that overlaps the
 //! change outlives it. Of changes that overlap, the one that began last stays.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -15,6 +14,7 @@ use tokio::sync::oneshot;
 use tokio::task::yield_now;
 
 use super::Inner;
+use super::computation::caught;
 use crate::backends::{Backend, announce, join};
 use crate::codec::Codec;
 use crate::error::{Error, ErrorKind};
@@ -61,11 +61,8 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         made: Result<(), Error>,
         work: Work,
     ) -> Result<(), Error> {
-        let later = |notice: &Notice<'_>, work: &Work| {
-            self.retry_later(notice.target.clone(), notice.key, notice.begun, work.clone())
-        };
         if let Err(error) = made {
-            notices.iter().for_each(|notice| later(notice, &work));
+            notices.iter().for_each(|notice| self.make_later(notice, work.clone()));
             return Err(error);
         }
         notices.iter().for_each(|notice| self.tiers.l2.retries.settle(&notice.target, notice.begun));
@@ -77,27 +74,33 @@ impl<B: Backend, C: Codec> Inner<B, C> {
 
     /// Publishes these changes, a few at a time. What failed leaves work for later.
     async fn tell_others(&self, notices: &[&Notice<'_>]) -> Result<(), Error> {
-        let width = self.policy().backpressure.map_or(WIDTH, |rules| rules.max_concurrent.clamp(1, WIDTH));
         let mut told = Ok(());
-        for few in notices.chunks(width) {
-            let later = |notice: &Notice<'_>| {
-                self.retry_later(notice.target.clone(), notice.key, notice.begun, Work::Publish);
-            };
+        for few in notices.chunks(self.at_once(WIDTH)) {
             if told.is_err() && self.retries_changes() {
                 // Nor would the bus take these.
-                few.iter().for_each(|notice| later(notice));
+                few.iter().for_each(|notice| self.make_later(notice, Work::Publish));
                 continue;
             }
             let tell = async |notice: &&Notice<'_>| self.shared.publish(notice.key, &notice.message).await;
             let results = if let [one] = few { vec![tell(one).await] } else { join::all(few.iter().map(tell)).await };
             for (notice, result) in few.iter().zip(results) {
                 if result.is_err() {
-                    later(notice);
+                    self.make_later(notice, Work::Publish);
                 }
                 told = told.and(result);
             }
         }
         told
+    }
+
+    /// Leaves what failed of a change for later.
+    pub(super) fn make_later(&self, notice: &Notice<'_>, work: Work) {
+        self.retry_later(notice.target.clone(), notice.key, notice.begun, work);
+    }
+
+    /// How many operations of one call may be under way: `most`, or as many as the backend may have.
+    pub(super) fn at_once(&self, most: usize) -> usize {
+        self.policy().backpressure.map_or(most, |rules| rules.max_concurrent.clamp(1, most))
     }
 
     /// Makes a change, on a task once it has to wait: a caller who leaves does not cut it short, and one who is parked makes
@@ -113,9 +116,9 @@ impl<B: Backend, C: Codec> Inner<B, C> {
 
     async fn change_boxed(&self, mut work: ChangeWork) -> Result<(), Error> {
         // A change that has nothing to wait for needs no task.
-        let poll = || work.as_mut().poll(&mut Context::from_waker(Waker::noop()));
-        match catch_unwind(AssertUnwindSafe(poll)) {
-            Ok(Poll::Ready(made)) => {
+        let polled = pin!(caught(work.as_mut())).poll(&mut Context::from_waker(Waker::noop()));
+        match polled {
+            Poll::Ready(Ok(made)) => {
                 // Its message is heard by a task. A program that makes one change after another would keep that from
                 // running on a runtime of one thread.
                 if self.shared.subscription.is_some() && Handle::try_current().is_ok() {
@@ -123,8 +126,8 @@ impl<B: Backend, C: Codec> Inner<B, C> {
                 }
                 return made;
             }
-            Ok(Poll::Pending) => {}
-            Err(_) => return Err(cut_short()),
+            Poll::Ready(Err(_)) => return Err(cut_short()),
+            Poll::Pending => {}
         }
         let (tell, told) = oneshot::channel();
         let task = async move {

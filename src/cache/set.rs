@@ -71,10 +71,10 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         let asks = !tags.is_empty() && self.tiers.l2.ledgers.as_ref().is_some_and(|ledgers| !ledgers.hears());
         let known = if !to_l2 { Some(Stamp::default()) } else { self.tiers.known_stamp(&key).filter(|_| !asks) };
         let sealing = self.tiers.sealing(&key, &value, dates, Duration::ZERO);
-        let is_large = sealing.is_apart();
+        let is_apart = sealing.is_apart();
         let stored = Arc::clone(self).store_set(key, (options, removes), validity, known, sealing);
         // Sealing a large one takes a while, in which the caller may leave.
-        if is_large { self.change(stored).await } else { stored.await }
+        if is_apart { self.change(stored).await } else { stored.await }
     }
 
     /// Whether L1 is all that a `set` changes, and no other task of this process works on the key: then there is nothing to

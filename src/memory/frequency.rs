@@ -1,4 +1,4 @@
-//! How often keys were asked for of late, those that are not held included.
+//! How often keys were asked for recently, including keys that L1 does not hold.
 //!
 //! A count-min sketch of four-bit counters, halved now and then, as TinyLFU has it: G. Einziger, R. Friedman, B. Manes:
 //! TinyLFU: A Highly Efficient Cache Admission Policy, ACM Transactions on Storage 13(4), 2017. The counters of a key are in

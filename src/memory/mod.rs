@@ -1,8 +1,9 @@
 //! L1: values in the memory of the process.
 //!
-//! Shards, each a mutex over a policy of its own, as many as leave each enough entries to choose among. A hit is one lock, one or two look-ups by hash, a comparison of
-//! the key, and a relaxed store while the entry is young in reads. The bound is in bytes and holds whenever a call
-//! returns. No user code runs under a lock: values leave through a buffer that outlives the guard.
+//! Shards, each a mutex over a policy of its own, as many as leave each enough entries to choose among. A hit is one lock,
+//! one or two look-ups by hash, a comparison of the key, and a relaxed store while the entry is young in reads. The bound
+//! is in bytes and holds whenever a call returns. No user code runs under a lock: values leave through a buffer that
+//! outlives the guard.
 
 use std::any::Any;
 use std::fmt;

@@ -27,7 +27,7 @@ pub(super) struct Shard<S = Listed> {
     pub(super) aged: Ghost,
     /// Bytes `small` may hold while `main` would have to give way, before bounds.
     pub(super) target: usize,
-    /// The share of what left `small` of late that was read there.
+    /// How many of the entries that recently left `small` were read there: a moving mean, in parts of `policy`'s `ALL`.
     pub(super) read_in_small: u32,
     pub(super) frequency: Frequency,
     pub(super) trial: Trial,

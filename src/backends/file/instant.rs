@@ -1,6 +1,6 @@
 //! Reads that wait for no disk.
 //!
-//! A file that was read or written of late is in the memory of the system. Reading a small one from there takes a few
+//! The system keeps files that were read or written recently in its memory. Reading a small one from there takes a few
 //! microseconds, less than handing the work to another thread and back. Linux reads on the condition that it need not
 //! wait, so such entries are read where the call is. All else is left to a blocking thread: what is on the disk, is
 //! long or spoiled, and what lies on a file system that has no such reads.

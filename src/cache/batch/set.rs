@@ -70,8 +70,11 @@ impl<B: Backend, C: Codec> Cache<B, C> {
                     inner.set(&key, Options::default(), decided, Arc::new(value.into_form())).await
                 })
             };
-            let most = self.inner.policy().backpressure.map_or(AT_ONCE, |rules| rules.max_concurrent.min(AT_ONCE));
-            each(stored.map(set).collect(), most).await.into_iter().flatten().fold(Ok(()), Result::and)
+            each(stored.map(set).collect(), self.inner.at_once(AT_ONCE))
+                .await
+                .into_iter()
+                .flatten()
+                .fold(Ok(()), Result::and)
         }
     }
 }

@@ -95,8 +95,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
     fn retry_all_later(&self, batch: &[KeyChange<B, C>]) {
         for change in batch {
             change.void();
-            let Notice { target, key, begun, .. } = change.notice();
-            self.retry_later(target, key, begun, Work::Remove);
+            self.make_later(&change.notice(), Work::Remove);
         }
     }
 }
