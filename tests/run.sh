@@ -32,7 +32,7 @@ fi
 # Most of them wait for a server most of the time.
 export RUST_TEST_THREADS=${RUST_TEST_THREADS:-6}
 
-cargo test --workspace --all-features --lib --bins --tests --examples "$@"
+cargo test --workspace --all-features --lib --bins --examples --test it --test live --test soak "$@"
 cargo test --workspace --all-features --doc "$@"
 # Optimized, and with nothing else in it: two minutes for what takes half an hour otherwise.
-cargo test --release -p cachekit-tests --test simulator "$@"
+cargo test --release -p cachekit-tests --test simulator --test sabotage "$@"

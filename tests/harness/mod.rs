@@ -1,7 +1,9 @@
-//! A test without Rust's own harness: its command line.
+//! What the tests share; and the command line of a test without Rust's own harness.
 //!
 //! `cargo test` gives all tests the arguments of that harness, so those are understood as far as they choose what runs,
 //! and otherwise let pass.
+
+pub mod support;
 
 use std::process::ExitCode;
 

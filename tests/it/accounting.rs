@@ -8,7 +8,7 @@ use cachekit::codec::Postcard;
 use cachekit::testing::{Chaos, Fault, ManualClock};
 use cachekit::{Cache, CacheBuilder, ComputeError, Computed, ErrorKind, Intent, Operation, Outcome, Stats};
 
-use crate::support::{Broken, Journal, Note, Slow, poll_once, settle};
+use harness::support::{Broken, Journal, Note, Slow, poll_once, settle};
 
 type Watched = (Cache<Chaos<Memory>, Postcard>, cachekit::testing::ChaosControl, ManualClock, Arc<Journal>);
 

@@ -2,7 +2,7 @@
 
 use cachekit::{CacheBuilder, Intent};
 
-use crate::support::Broken;
+use harness::support::Broken;
 
 #[tokio::test]
 async fn the_curve_says_what_another_size_is_hit() {

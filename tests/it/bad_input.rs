@@ -7,7 +7,7 @@ use cachekit::backends::Memory;
 use cachekit::testing::ManualClock;
 use cachekit::{CacheBuilder, ComputeError, Computed, ErrorKind, Intent, Outcome};
 
-use crate::support::{Broken, Journal, Note};
+use harness::support::{Broken, Journal, Note};
 
 const TOO_LONG: usize = 100_000;
 
@@ -122,12 +122,12 @@ async fn settings_out_of_range_are_refused_by_build_with_their_names() {
 async fn ttl_above_the_backend_limit_is_an_error_at_build_or_call() {
     use std::time::Duration;
     let month = Duration::from_secs(30 * 24 * 3_600);
-    let short = || crate::support::ShortLived(Memory::new(1 << 20), month);
+    let short = || harness::support::ShortLived(Memory::new(1 << 20), month);
     let text =
-        crate::support::message(CacheBuilder::new().intent(Intent::Minimal).backend(short()).ttl(month * 2).build());
+        harness::support::message(CacheBuilder::new().intent(Intent::Minimal).backend(short()).ttl(month * 2).build());
     assert!(text.contains("2592000 s"), "{text}");
     let grace = CacheBuilder::new().intent(Intent::Production).backend(short()).ttl(month).build();
-    assert!(crate::support::message(grace).contains("stale_if_error"), "ttl and grace together count");
+    assert!(harness::support::message(grace).contains("stale_if_error"), "ttl and grace together count");
     let clock = ManualClock::new();
     let cache = CacheBuilder::new().intent(Intent::Minimal).backend(short()).clock(Arc::new(clock)).build().unwrap();
     cache.entry("key").ttl(month).set(1u32).await.unwrap();

@@ -16,7 +16,7 @@ use cachekit::{
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::support::{Broken, Journal, Note, Slow, leased, poll_once, settle};
+use harness::support::{Broken, Journal, Note, Slow, leased, poll_once, settle};
 
 fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)

@@ -10,7 +10,7 @@ use cachekit::codec::Postcard;
 use cachekit::testing::{Chaos, ChaosControl};
 use cachekit::{Backend, Cache, CacheBuilder, Intent, Key, Operation, Unreadable};
 
-use crate::support::{Broken, Journal, Note, Slow, forward, poll_once, settle};
+use harness::support::{Broken, Journal, Note, Slow, forward, poll_once, settle};
 
 const CHUNK: f64 = 0.01;
 

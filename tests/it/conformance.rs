@@ -15,7 +15,7 @@ use cachekit::backends::{AnyBackend, File, Memory};
 use cachekit::testing::conformance::{BackendOptions, backend};
 use cachekit::testing::{Chaos, ManualClock};
 
-use crate::support::contract;
+use harness::support::contract;
 
 fn memory(clock: &ManualClock) -> Memory {
     Memory::with_clock(4 << 20, Arc::new(clock.clone()))

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use cachekit::{CacheBuilder, Computed, Intent, Loader, MissReason, Outcome, blocking};
 
-use crate::support::Broken;
+use harness::support::Broken;
 
 /// Prices, each loaded price higher than the one before; items beginning with `?` are not kept.
 #[derive(Default)]

@@ -19,7 +19,7 @@ use cachekit::backends::Memory;
 use cachekit::codec::{Encrypted, Keyring, Postcard};
 use cachekit::{Backend, Cache, CacheBuilder, Error, Intent, Key, LeaseToken, Settings};
 
-use crate::support::{Journal, forward};
+use harness::support::{Journal, forward};
 
 fn keyring(byte: u8) -> Keyring {
     Keyring::from_bytes(&[byte; 32]).unwrap()

@@ -13,7 +13,7 @@ use cachekit::{
     Observer, Operation, Settings,
 };
 
-use crate::support::Broken;
+use harness::support::Broken;
 
 /// An error that can be shown, and nothing else: no `Error`, no `Clone`, no `PartialEq`.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use cachekit::testing::{Chaos, Fault};
 use cachekit::{Backend, Cache, CacheBuilder, Codec, Intent, Key, Operation, Unreadable, Value};
 use serde::{Deserialize, Serialize};
 
-use crate::support::{Broken, Journal, Note};
+use harness::support::{Broken, Journal, Note};
 
 macro_rules! versions {
     ($($module:ident { $($item:item)* })*) => {$(

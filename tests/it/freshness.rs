@@ -9,7 +9,7 @@ use cachekit::codec::Postcard;
 use cachekit::testing::{Chaos, ChaosControl, Fault, ManualClock};
 use cachekit::{Cache, CacheBuilder, ComputeError, Computed, Grace, Intent, Operation};
 
-use crate::support::{Broken, Slow, settle};
+use harness::support::{Broken, Slow, settle};
 
 const TTL: Duration = Duration::from_secs(100);
 

@@ -12,7 +12,7 @@ use cachekit::intent::Preset;
 use cachekit::testing::{Chaos, ChaosControl, ManualClock};
 use cachekit::{Backend, Cache, CacheBuilder, ErrorKind, Grace, Intent, Key, Operation, Policy, Settings, Tracing};
 
-use crate::support::{Broken, Slow, settle};
+use harness::support::{Broken, Slow, settle};
 
 const TTL: Duration = Duration::from_secs(100);
 

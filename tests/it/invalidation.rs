@@ -13,7 +13,7 @@ use cachekit::{
     AnyBus, Backend, Bus, Cache, CacheBuilder, Computed, Error, ErrorKind, Intent, Key, Operation, Outcome, Unreadable,
 };
 
-use crate::support::{Broken, Journal, Note, Slow, forward, settle};
+use harness::support::{Broken, Journal, Note, Slow, forward, settle};
 
 mod exact;
 mod hearing;

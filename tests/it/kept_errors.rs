@@ -9,7 +9,7 @@ use cachekit::codec::Postcard;
 use cachekit::testing::ManualClock;
 use cachekit::{Backend, Cache, CacheBuilder, Codec, ComputeError, DomainSettings, ErrorKind, Intent, Loaded};
 
-use crate::support::{Broken, settle};
+use harness::support::{Broken, settle};
 
 fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)

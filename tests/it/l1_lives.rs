@@ -8,7 +8,7 @@ use cachekit::codec::Postcard;
 use cachekit::testing::{Chaos, Fault, ManualClock};
 use cachekit::{Backend, Cache, CacheBuilder, Intent, Operation};
 
-use crate::support::{Broken, settle};
+use harness::support::{Broken, settle};
 
 fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)

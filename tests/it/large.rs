@@ -8,7 +8,7 @@ use cachekit::codec::{Compressed, Keyring, Postcard};
 use cachekit::{Backend, Cache, CacheBuilder, Codec, Intent};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::support::{Broken, poll_once};
+use harness::support::{Broken, poll_once};
 
 thread_local! {
     /// Rows that were written or read on this thread.

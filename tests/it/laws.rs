@@ -10,7 +10,7 @@ use cachekit::codec::Postcard;
 use cachekit::testing::{Chaos, ManualClock};
 use cachekit::{Cache, CacheBuilder, Clock, ComputeError, Intent, Operation};
 
-use crate::support::{Broken, Slow, poll_once, settle};
+use harness::support::{Broken, Slow, poll_once, settle};
 
 type Plain = Cache<NoBackend, Postcard>;
 

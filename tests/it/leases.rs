@@ -11,7 +11,7 @@ use cachekit::codec::Postcard;
 use cachekit::testing::{Chaos, Fault, ManualClock};
 use cachekit::{Cache, CacheBuilder, Intent, Key, Operation};
 
-use crate::support::{Broken, Late, Slow, leased, settle};
+use harness::support::{Broken, Late, Slow, leased, settle};
 
 fn cache<B: Backend>(clock: &ManualClock, backend: B) -> Cache<B, Postcard> {
     CacheBuilder::new()
@@ -168,7 +168,7 @@ async fn a_backend_whose_leases_fail_costs_nobody_an_answer() {
 
 #[test]
 fn leases_asked_for_where_there_are_none_are_a_build_error() {
-    let chaos = crate::support::NoLeases(Memory::new(1 << 20));
+    let chaos = harness::support::NoLeases(Memory::new(1 << 20));
     let error = CacheBuilder::new().intent(Intent::Minimal).leases(true).backend(chaos).build().unwrap_err();
     assert!(error.to_string().contains("has no leases"), "{error}");
 }

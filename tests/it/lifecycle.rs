@@ -7,7 +7,7 @@ use cachekit::backends::Memory;
 use cachekit::testing::{Chaos, ManualClock};
 use cachekit::{CacheBuilder, ComputeError, ErrorKind, Intent, Operation};
 
-use crate::support::{Broken, Slow, poll_once, settle};
+use harness::support::{Broken, Slow, poll_once, settle};
 
 #[tokio::test]
 async fn close_waits_for_what_was_begun_and_the_cache_still_answers() {

@@ -8,7 +8,7 @@ use cachekit::backends::Memory;
 use cachekit::testing::ManualClock;
 use cachekit::{AnyBus, Backend, Batch, Bus, ErrorKind, Key, Position};
 
-use crate::support::poll_once;
+use harness::support::poll_once;
 
 fn memory() -> (Memory, ManualClock) {
     let clock = ManualClock::new();

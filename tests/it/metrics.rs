@@ -10,7 +10,7 @@ use cachekit::testing::{Chaos, Fault, ManualClock};
 use cachekit::{CacheBuilder, Intent, METRICS, MetricKind, Operation, Tier};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
 
-use crate::support::{Broken, settle};
+use harness::support::{Broken, settle};
 
 fn recorder() -> PrometheusRecorder {
     PrometheusBuilder::new().build_recorder()

@@ -10,7 +10,7 @@ use cachekit::testing::ManualClock;
 use cachekit::{Cache, CacheBuilder, Event, Observer, Tracing};
 
 use crate::intents::{heard, listen};
-use crate::support::{Broken, settle};
+use harness::support::{Broken, settle};
 
 /// Writes down how computations fail, and how long they take.
 #[derive(Debug, Default)]

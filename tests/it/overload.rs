@@ -9,7 +9,7 @@ use cachekit::codec::Postcard;
 use cachekit::testing::ManualClock;
 use cachekit::{Cache, CacheBuilder, Clock, ComputeError, ErrorKind, Grace, Intent, Overload, Settings};
 
-use crate::support::{Broken, Slow, poll_once, settle};
+use harness::support::{Broken, Slow, poll_once, settle};
 
 type Alone = Cache<NoBackend, Postcard>;
 type Builder = CacheBuilder<NoBackend, Postcard, Intent::Minimal>;

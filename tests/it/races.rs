@@ -10,7 +10,7 @@ use cachekit::codec::Postcard;
 use cachekit::testing::{Chaos, Fault, ManualClock};
 use cachekit::{Backend, Cache, CacheBuilder, Error, Grace, Intent, Key, Operation};
 
-use crate::support::{Broken, Late, Slow, forward, leased, poll_once, settle};
+use harness::support::{Broken, Late, Slow, forward, leased, poll_once, settle};
 
 fn over<B: Backend>(backend: B) -> Cache<B, Postcard> {
     CacheBuilder::new().intent(Intent::Minimal).backend(backend).build().unwrap()

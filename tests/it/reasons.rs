@@ -12,7 +12,7 @@ use cachekit::{
     Backend, Cache, CacheBuilder, Event, Intent, Key, MissReason, Observer, Operation, Outcome, Stats, Tier,
 };
 
-use crate::support::{Broken, Slow, settle};
+use harness::support::{Broken, Slow, settle};
 
 type Builder = CacheBuilder<Chaos<Memory>, Postcard, Production>;
 type Users = Cache<Chaos<Memory>, Checked<Postcard>>;

@@ -10,7 +10,7 @@ use cachekit::{
     Backend, Cache, CacheBuilder, Codec, ComputeError, Computed, Intent, Operation, Outcome, Previous, Revalidated,
 };
 
-use crate::support::{Broken, Slow, settle};
+use harness::support::{Broken, Slow, settle};
 
 const TTL: Duration = Duration::from_secs(100);
 const GRACE: Duration = Duration::from_secs(300);

@@ -13,7 +13,7 @@ use cachekit::{
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::support::{Broken, Journal, Note};
+use harness::support::{Broken, Journal, Note};
 
 /// Stands in for encryption: veils bytes, counts openings, refuses what its checksum refuses.
 #[derive(Debug, Clone, Default)]

@@ -12,7 +12,7 @@ use cachekit::codec::{Checked, Compressed, Postcard};
 use cachekit::testing::ManualClock;
 use cachekit::{Backend, Cache, CacheBuilder, ErrorKind, Intent, Key};
 
-use crate::support::{Journal, Note, message};
+use harness::support::{Journal, Note, message};
 
 type Standard<B> = Cache<B, Checked<Compressed<Postcard>>>;
 
@@ -101,7 +101,7 @@ async fn max_value_size_returns_larger_values_without_storing_them() {
         let (memory, journal) = (Memory::new(16 << 20), Arc::new(Journal::default()));
         let builder = CacheBuilder::from_vars([("CACHEKIT_MAX_VALUE_SIZE", "50000")]).namespace_index(false);
         let builder = builder.observer(Arc::clone(&journal) as _).invalidation_enabled(false);
-        let ask = |size: usize| move || async move { Ok::<_, crate::support::Broken>(noise(size)) };
+        let ask = |size: usize| move || async move { Ok::<_, harness::support::Broken>(noise(size)) };
         if backend {
             let cache = builder.backend(memory.clone()).build().unwrap();
             assert_eq!(cache.get_or_compute("large", ask(60_000)).await.unwrap(), noise(60_000));

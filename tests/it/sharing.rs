@@ -9,7 +9,7 @@ use cachekit::backends::Memory;
 use cachekit::{CacheBuilder, ComputeError, ErrorKind, Intent, Key};
 use serde::{Deserialize, Serialize};
 
-use crate::support::Broken;
+use harness::support::Broken;
 
 /// A value that cannot be cloned.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]

@@ -8,7 +8,7 @@ use cachekit::backends::Memory;
 use cachekit::testing::Chaos;
 use cachekit::{CacheBuilder, Intent, Operation, Outcome};
 
-use super::support::{Broken, poll_once, settle};
+use harness::support::{Broken, poll_once, settle};
 
 #[test]
 fn who_reads_while_a_value_is_set_anew_finds_one_of_both() {

@@ -15,7 +15,7 @@ use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::intents::{heard, listen};
-use crate::support::{Broken, settle};
+use harness::support::{Broken, settle};
 
 /// Tells that it runs, before and after it waits.
 async fn compute(value: u8) -> Result<u8, Broken> {

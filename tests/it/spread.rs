@@ -8,7 +8,7 @@ use cachekit::codec::{Checked, Postcard};
 use cachekit::testing::ManualClock;
 use cachekit::{Cache, CacheBuilder, Intent};
 
-use crate::support::Broken;
+use harness::support::Broken;
 
 const KEYS: usize = 1_000;
 /// The most that one second may take.

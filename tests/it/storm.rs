@@ -11,12 +11,12 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::support::leased;
 use cachekit::backends::Memory;
 use cachekit::codec::Postcard;
 use cachekit::testing::{Chaos, Fault, ManualClock};
 use cachekit::{Backend, CacheBuilder, Clock, Intent, Key, Settings, SystemClock};
 use fastrand::Rng;
+use harness::support::leased;
 use serde::{Deserialize, Serialize};
 
 use self::calls::Process;

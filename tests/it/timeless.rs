@@ -5,7 +5,7 @@ use std::time::Duration;
 use cachekit::backends::Memory;
 use cachekit::{Cache, CacheBuilder, ComputeError, Error, ErrorKind, Intent};
 
-use crate::support::Broken;
+use harness::support::Broken;
 
 fn timeless() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().build().unwrap()

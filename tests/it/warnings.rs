@@ -8,7 +8,7 @@ use cachekit::backends::{AnyBackend, File, Memory};
 use cachekit::codec::{Checked, Compressed, Json, Postcard, Standard};
 use cachekit::{Backend, Cache, CacheBuilder, Codec, Environment, ErrorKind, FileLimits, Intent, Key, Unreadable};
 
-use crate::support::{Broken, Journal, Note};
+use harness::support::{Broken, Journal, Note};
 
 const LOOK_ALIKES: [(&str, &str); 2] =
     [("CACHE_REDIS_URL", "redis://elsewhere"), ("CACHEKIT_REDISURL", "redis://prod")];

@@ -9,7 +9,7 @@ use cachekit::codec::Postcard;
 use cachekit::testing::{Chaos, ManualClock};
 use cachekit::{Backend, Cache, CacheBuilder, Clock, Intent, Loaded, Operation, Outcome, Stats};
 
-use crate::support::{Broken, settle};
+use harness::support::{Broken, settle};
 
 /// What each computation takes.
 const COST: Duration = Duration::from_millis(100);

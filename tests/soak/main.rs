@@ -15,7 +15,7 @@ mod source;
 mod trouble;
 mod verdict;
 
-#[path = "../it/servers/mod.rs"]
+#[path = "../live/servers/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "the integration tests use all of it")]
 mod servers;
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Takes one safeguard out of the library, and demands that the simulator misses it. Those that can be taken out from
-# outside are taken out by tests/it/simulator.
+# outside are taken out by tests/sabotage.
 #
 # Usage: tests/soak/sabotage.sh [SEEDS [STEPS]]     default: 20 seeds of 5,000 steps
 set -euo pipefail

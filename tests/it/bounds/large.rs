@@ -8,7 +8,7 @@ use std::time::Duration;
 use cachekit::backends::Memory;
 use cachekit::{CacheBuilder, Computed, Intent};
 
-use crate::support::Broken;
+use harness::support::Broken;
 
 const LARGE: usize = 256 << 10;
 

@@ -13,7 +13,7 @@ use cachekit::{
 use serde::de::{DeserializeOwned, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::support::{Broken, Journal, Note};
+use harness::support::{Broken, Journal, Note};
 
 const LIMIT: usize = 1 << 20;
 

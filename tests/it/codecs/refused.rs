@@ -9,7 +9,7 @@ use cachekit::codec::{Checked, Encrypted, Json, Keyring, MessagePack, Postcard};
 use cachekit::{CacheBuilder, Codec, ErrorKind, Event, Intent, Observer, Value};
 use serde::{Deserialize, Serialize};
 
-use crate::support::Broken;
+use harness::support::Broken;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 enum Plan {

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use crate::support::leased;
 use bytes::Bytes;
 use cachekit::backends::{LeaseToken, Memory};
 use cachekit::testing::{Chaos, ChaosControl, Fault, ManualClock};
 use cachekit::{Backend, Error, ErrorKind, Key, Operation};
+use harness::support::leased;
 
 const LONG: Duration = Duration::from_secs(60);
 

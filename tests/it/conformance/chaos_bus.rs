@@ -8,7 +8,7 @@ use cachekit::backends::Memory;
 use cachekit::testing::{Chaos, ChaosControl, Fault, ManualClock};
 use cachekit::{AnyBus, Backend, Batch, Bus, ErrorKind, Key, Operation, Position};
 
-use crate::support::poll_once;
+use harness::support::poll_once;
 
 /// The bus of a chaos, its control, and the bus inside it.
 fn bus(clock: &ManualClock) -> (AnyBus, ChaosControl, AnyBus) {

@@ -6,7 +6,7 @@ use cachekit::codec::{Encrypted, Keyring, Postcard};
 use cachekit::{CacheBuilder, Environment, Error, ErrorKind, Intent};
 
 use super::{Spy, keyring, secure};
-use crate::support::Broken;
+use harness::support::Broken;
 
 fn hex(byte: u8) -> String {
     format!("{byte:02x}").repeat(32)

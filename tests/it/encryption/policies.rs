@@ -5,7 +5,7 @@ use std::sync::Arc;
 use cachekit::{ComputeError, ErrorKind, Unreadable};
 
 use super::{Spy, keyring, secure, told};
-use crate::support::{Broken, Journal, Note};
+use harness::support::{Broken, Journal, Note};
 
 #[tokio::test]
 async fn it_is_a_miss_is_removed_and_computed_anew() {

@@ -9,7 +9,7 @@ use cachekit::{Cache, CacheBuilder, ErrorKind, Intent, Unreadable};
 use serde::{Deserialize, Serialize};
 
 use super::{Spy, contains, keyring, secure, told};
-use crate::support::{Journal, Note};
+use harness::support::{Journal, Note};
 
 const STACK: std::ops::Range<usize> = 50..54;
 const SCHEMA: std::ops::Range<usize> = 54..62;

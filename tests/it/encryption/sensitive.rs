@@ -6,7 +6,7 @@ use cachekit::{Cache, Codec, Sensitive, Storable};
 
 use super::Spy;
 use super::{contains, keyring, secure};
-use crate::support::Broken;
+use harness::support::Broken;
 
 /// Takes what any cache takes, whatever its codec.
 async fn put<T: cachekit::Value + Clone, C: Codec>(cache: &Cache<Spy, C>, value: T) -> T {

@@ -12,7 +12,7 @@ use cachekit::{CacheBuilder, Environment, Error, ErrorKind, Event, Intent, Obser
 use serde::{Deserialize, Serialize};
 
 use crate::intents::{heard, listen};
-use crate::support::Broken;
+use harness::support::Broken;
 
 const VALUE: &str = "hush-value";
 const NAME: &str = "hush-name";

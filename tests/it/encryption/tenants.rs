@@ -7,7 +7,7 @@ use std::time::Duration;
 use cachekit::{ErrorKind, Key};
 
 use super::{Spy, keyring, secure};
-use crate::support::Broken;
+use harness::support::Broken;
 
 #[tokio::test]
 async fn tenants_share_nothing_but_the_cache() {

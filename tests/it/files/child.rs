@@ -12,7 +12,7 @@ use cachekit::{Error, ErrorKind};
 use tokio::task::JoinSet;
 
 use super::support::{MINUTE, key, patient, sealed, small};
-use crate::support::leased;
+use harness::support::leased;
 
 const ROLE: &str = "CACHEKIT_TEST_ROLE";
 const DIR: &str = "CACHEKIT_TEST_DIR";

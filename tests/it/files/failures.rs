@@ -7,7 +7,7 @@ use cachekit::backends::{Backend, File};
 
 use super::child::Child;
 use super::support::{MINUTE, key, listing, only_entry, place, small};
-use crate::support::leased;
+use harness::support::leased;
 
 #[test]
 fn a_full_disk_is_temporary_and_keeps_the_old_value() {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use cachekit::backends::{Backend, File};
 
 use super::support::{MINUTE, START, key, listing, only_entry, place, small};
-use crate::support::leased;
+use harness::support::leased;
 
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o7777

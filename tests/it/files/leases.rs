@@ -9,7 +9,7 @@ use cachekit::backends::{Backend, File, LeaseToken};
 
 use super::child::Child;
 use super::support::{MINUTE, START, key, listing, patient, place, small};
-use crate::support::leased;
+use harness::support::leased;
 
 async fn granted(files: &File, id: u32) -> LeaseToken {
     match leased(files, &key(id), MINUTE).await.unwrap() {

@@ -9,7 +9,7 @@ use cachekit::backends::{Backend, File};
 
 use super::child::Child;
 use super::support::{MIB, MINUTE, entries, key, listing, only_entry, patient, place, small};
-use crate::support::leased;
+use harness::support::leased;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 

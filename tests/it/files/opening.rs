@@ -9,7 +9,7 @@ use cachekit::backends::File;
 use cachekit::{ErrorKind, FileLimits};
 
 use super::support::{MIB, MINUTE, START, key, listing, make_older, place, small};
-use crate::support::leased;
+use harness::support::leased;
 
 type Change = fn(&mut FileLimits);
 

@@ -12,7 +12,7 @@ use cachekit::{CacheBuilder, ErrorKind, FileLimits, Intent, Lease, LeaseToken};
 
 use super::child::Child;
 use super::support::{MIB, MINUTE, Place, key, listing, only_entry, place, small};
-use crate::support::leased;
+use harness::support::leased;
 
 /// What may stand in the place of a file.
 #[derive(Debug, Clone, Copy)]

@@ -3,7 +3,7 @@
 use cachekit::backends::AnyBackend;
 
 use super::*;
-use crate::support::NoLeases;
+use harness::support::NoLeases;
 
 /// So many names of one kind.
 fn names(kind: &str, count: usize) -> Vec<String> {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::support::poll_once;
+use harness::support::poll_once;
 
 #[test]
 fn reads_and_changes_outside_a_runtime_do_not_wait_for_the_bus() {

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use cachekit::{Forgotten, Order};
 
 use super::*;
-use crate::support::NoLeases;
+use harness::support::NoLeases;
 
 /// Notes the keys of orders, and what was under them before each.
 #[derive(Debug, Clone)]

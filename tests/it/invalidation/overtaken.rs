@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use super::*;
-use crate::support::{Late, poll_once};
+use harness::support::{Late, poll_once};
 
 #[tokio::test]
 async fn caller_after_a_tag_invalidation_gets_no_older_fallback() {

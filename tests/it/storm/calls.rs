@@ -13,7 +13,7 @@ use fastrand::Rng;
 
 use super::tardy::turns_pass;
 use super::{KEYS, Stamp, Storm};
-use crate::support::{Broken, poll_once};
+use harness::support::{Broken, poll_once};
 
 /// The tags of each key.
 const TAGS: [&[&str]; KEYS] = [&["a"], &["a", "b"], &[]];

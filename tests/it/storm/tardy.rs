@@ -8,7 +8,7 @@ use bytes::Bytes;
 use cachekit::{Backend, Error, Forgotten, Key, Lease, LeaseToken, Order};
 use fastrand::Rng;
 
-use crate::support::forward;
+use harness::support::forward;
 
 /// A backend that takes a random number of turns before and after it works.
 #[derive(Debug)]
