@@ -15,6 +15,8 @@ use crate::error::Error;
 use crate::event::{Event, Observer};
 use crate::intent::{Preset, Production};
 use crate::key::Namespace;
+use crate::memory::Weighers;
+use crate::seal::Value;
 
 mod bus;
 mod check;
@@ -65,6 +67,7 @@ struct Rest {
     observers: Vec<Arc<dyn Observer>>,
     bus: Option<BusSource>,
     clock: Arc<dyn Clock>,
+    weighers: Weighers,
 }
 
 /// Makes the backend, when everything else is known.
@@ -98,6 +101,7 @@ impl CacheBuilder<NoBackend, Postcard, Production> {
             observers: Vec::new(),
             bus: None,
             clock: clock::system(),
+            weighers: Weighers::default(),
         };
         Self { source: Box::new(|_| Ok(None.into())), codec: Postcard, preset: Production, rest: Box::new(rest) }
     }
@@ -202,6 +206,39 @@ impl<B: Backend, C: Codec, P: Preset> CacheBuilder<B, C, P> {
         self
     }
 
+    /// Weighs values of type `T` in L1 by what `weigher` says: the bytes that a value owns on the heap, to which L1 adds
+    /// what it takes in place. One weigher for each type, the last counts; domains and tenants of the cache have the same.
+    ///
+    /// Without one, L1 estimates by what serde shows of a value. That is too little for what serde does not see, such as a
+    /// field with `#[serde(skip)]` or capacity beyond the length, and off for many small boxes.
+    ///
+    /// It has no effect where L1 keeps ciphertext ([`Intent::Secure`](crate::intent::Secure)), nor on `max_value_size`.
+    ///
+    /// # Cost
+    /// Each value that enters L1 is weighed once more, on the thread that puts it there and under no lock. Of a weigher that
+    /// panics the estimate is taken.
+    ///
+    /// # Examples
+    /// ```
+    /// use cachekit::CacheBuilder;
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// #[derive(serde::Serialize, serde::Deserialize)]
+    /// struct Page {
+    ///     text: String,
+    ///     #[serde(skip)]
+    ///     index: Vec<u64>,
+    /// }
+    /// let heap = |page: &Page| page.text.capacity() + page.index.capacity() * size_of::<u64>();
+    /// let pages = CacheBuilder::new().weigher(heap).build()?;
+    /// pages.set("home", Page { text: "welcome".to_owned(), index: vec![0; 1_000] }).await?;
+    /// assert!(pages.l1_bytes() > 8_000);
+    /// # Ok::<(), cachekit::Error>(()) }).unwrap();
+    /// ```
+    pub fn weigher<T: Value>(mut self, weigher: impl Fn(&T) -> usize + Send + Sync + 'static) -> Self {
+        self.rest.weighers.add(weigher);
+        self
+    }
+
     /// How long after its expiry an entry may stand in for a failing computation: a duration, or [`Grace::Ttl`].
     /// Default: as the intent says.
     pub fn stale_if_error(mut self, grace: impl Into<Grace>) -> Self {
@@ -244,7 +281,7 @@ impl<B: Backend, C: Codec, P: Preset> CacheBuilder<B, C, P> {
     /// [`ErrorKind::Unsupported`]: crate::ErrorKind::Unsupported
     #[expect(clippy::type_complexity, reason = "the type says what the intent makes of the builder's choices")]
     pub fn build(self) -> Result<Cache<P::Backend<B>, P::Codec<C>>, Error> {
-        let Rest { namespace, mut explicit, environment, secrets, observers, bus, clock } = *self.rest;
+        let Rest { namespace, mut explicit, environment, secrets, observers, bus, clock, weighers } = *self.rest;
         // That is what a bus is named for.
         explicit.invalidation_enabled = explicit.invalidation_enabled.or(bus.is_some().then_some(true));
         let environment = environment.as_ref();
@@ -282,8 +319,11 @@ impl<B: Backend, C: Codec, P: Preset> CacheBuilder<B, C, P> {
             fittings::note(&mut decided, &policy);
             has_own_bus = namespace.as_ref().is_ok_and(|namespace| backend.bus(&namespace.bus()).is_some());
             let has_bus = bus.is_some() || has_own_bus;
-            check::capabilities(&explicit, &policy, can, has_bus, &mut problems);
+            check::capabilities(&explicit, can, has_bus, &mut problems);
             missing = check::missing(&policy, can, has_bus);
+        }
+        if let Ok(backend) = &backend {
+            check::life(&policy, backend.as_ref().map(Backend::capabilities), &mut problems);
         }
         let (namespace, codec, backend) = match (namespace, codec, backend) {
             (Ok(namespace), Ok(codec), Ok(backend)) if problems.is_empty() => (namespace, codec, backend),
@@ -314,7 +354,7 @@ impl<B: Backend, C: Codec, P: Preset> CacheBuilder<B, C, P> {
             bus: bus_name,
             decided,
         };
-        Ok(Cache::assemble(Parts { namespace, policy, clock, observers, backend, hint, bus, codec, about }))
+        Ok(Cache::assemble(Parts { namespace, policy, clock, observers, backend, hint, bus, codec, weighers, about }))
     }
 
     fn with_source<B2>(self, source: Source<B2>) -> CacheBuilder<B2, C, P> {

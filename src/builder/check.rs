@@ -1,17 +1,11 @@
 //! What `build` refuses, and how it says so.
 
 use crate::backends::Capabilities;
-use crate::config::{Fault, Policy, Problem, Settings};
+use crate::config::{Fault, LONGEST, Policy, Problem, Settings};
 use crate::error::{Error, ErrorKind};
 
 /// Refuses what was asked for explicitly and the backend cannot do.
-pub(super) fn capabilities(
-    explicit: &Settings,
-    policy: &Policy,
-    can: Capabilities,
-    has_bus: bool,
-    problems: &mut Vec<Problem>,
-) {
+pub(super) fn capabilities(explicit: &Settings, can: Capabilities, has_bus: bool, problems: &mut Vec<Problem>) {
     if explicit.invalidation_enabled == Some(true) && !has_bus {
         problems.push(Problem::new(
             "invalidation_enabled",
@@ -30,12 +24,18 @@ pub(super) fn capabilities(
             ),
         ));
     }
+}
+
+/// Checks how long entries are kept, where that is in L1 or in a backend that can do this.
+pub(super) fn life(policy: &Policy, can: Option<Capabilities>, problems: &mut Vec<Problem>) {
+    let (keeper, most) = can
+        .map_or((String::from("L1"), LONGEST), |can| (format!("the {} backend", can.name), can.max_ttl.min(LONGEST)));
     let longest = policy.ttl.saturating_add(policy.stale_if_error.of(policy.ttl));
-    if longest > can.max_ttl {
+    if longest > most {
         problems.push(Problem::new(
             "ttl",
             Fault::new(
-                format!("the {} backend keeps entries for at most {} s", can.name, can.max_ttl.as_secs()),
+                format!("{keeper} keeps entries for at most {} s", most.as_secs()),
                 "shorten ttl or stale_if_error: their sum is how long an entry is kept",
             ),
         ));

@@ -20,6 +20,7 @@ use crate::frame::Tags;
 use crate::guard::{BusPublisher, Guard, Throttle};
 use crate::invalidate::{BusReader, Ledgers, Local, Subscription};
 use crate::key::{IntoKey, Key, Namespace};
+use crate::memory::Weighers;
 use crate::order::Belief;
 use crate::seal::{Sealer, Value};
 use crate::sensitive::Storable;
@@ -166,6 +167,7 @@ pub(crate) struct Parts<B, C> {
     /// What takes the place of the backend's own bus.
     pub(crate) bus: Option<AnyBus>,
     pub(crate) codec: C,
+    pub(crate) weighers: Weighers,
     pub(crate) about: About,
 }
 
@@ -175,7 +177,7 @@ pub(crate) struct Parts<B, C> {
 )]
 impl<B: Backend, C: Codec> Cache<B, C> {
     pub(crate) fn assemble(parts: Parts<B, C>) -> Self {
-        let Parts { namespace, policy, clock, observers, backend, hint, bus: foreign, codec, about } = parts;
+        let Parts { namespace, policy, clock, observers, backend, hint, bus: foreign, codec, weighers, about } = parts;
         let guard = backend.map(|backend| Guard::new(backend, hint, &policy, Arc::clone(&clock), observers.clone()));
         let root = namespace.root();
         let name = namespace.bus();
@@ -193,7 +195,7 @@ impl<B: Backend, C: Codec> Cache<B, C> {
         let publisher = bus.is_some().then(|| BusPublisher::new(&policy, Arc::clone(&clock), observers.clone()));
         let belief = Belief::of(policy.max_staleness, bus.is_some());
         let (tasks, about) = (Arc::default(), Arc::new(about));
-        let local = Local::new(&policy, belief, &tasks, &clock);
+        let local = Local::new(&policy, belief, &tasks, &clock, weighers);
         let subscription = bus.map(|bus| {
             let (local, clock) = (Arc::clone(&local), Arc::clone(&clock));
             let wait = belief.map_or(Duration::MAX, Belief::wait);

@@ -17,7 +17,7 @@ use crate::guard::check_size;
 use crate::invalidate::Work;
 use crate::key::{IntoKey, Key};
 use crate::ledger::Stamp;
-use crate::memory::Lead;
+use crate::memory::{Cost, Lead};
 use crate::seal::{Marks, Value};
 use crate::tiers::{Bulk, Options, Sealing, Tiers, Validity, check_tags};
 
@@ -58,7 +58,7 @@ impl<B: Backend, C: Codec> Inner<B, C> {
         let Decided { tags, validator, .. } = decided;
         // Before the stamp is looked up: an invalidation that comes in between voids the value in both tiers.
         let (lead, labels) = (Lead::default(), Labels { tags: self.tiers.tags(&tags), validator });
-        let validity = Validity { dates, lead, since: self.tiers.local.orders.latest(), labels };
+        let validity = Validity { dates, lead, cost: Cost::default(), since: self.tiers.local.orders.latest(), labels };
         if self.is_replaced_in_place(&key, options)
             && let Bulk::Small(weight) = Bulk::of(&*value)
         {

@@ -135,8 +135,8 @@ impl<B: Backend, C: Codec> Inner<B, C> {
             return Ok(false);
         }
         let weight = if self.tiers.keeps_values() { bulk.weigh(value).await } else { 0 };
-        let lead = self.tiers.lead(*cost);
-        let validity = Validity { dates: *dates, lead, since: flight.fence.since(), labels: labels.clone() };
+        let (lead, cost) = (self.tiers.lead(*cost), self.tiers.cost(*cost));
+        let validity = Validity { dates: *dates, lead, cost, since: flight.fence.since(), labels: labels.clone() };
         self.tiers.keep(key, value, weight, frame, validity, || flight.may_store())
     }
 

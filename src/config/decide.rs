@@ -27,6 +27,7 @@ impl Settings {
             l1_paused: judged.paused || judged.l1_paused,
             l2_paused: judged.paused || judged.l2_paused,
             l1_ttl: judged.l1_ttl,
+            l1_cost_aware: judged.l1_cost_aware,
             warm_keys: judged.warm_keys,
             warm_deadline: judged.warm_deadline,
             l1_max_size: judged.l1_enabled.then_some(judged.l1_max_size_mb),

@@ -63,6 +63,8 @@ pub struct Policy {
     pub l1_max_size: Option<usize>,
     /// The longest that L1 answers with an entry before the backend is read again, if there is a bound.
     pub l1_ttl: Option<Duration>,
+    /// Whether what an entry took to compute counts where L1 chooses what to keep.
+    pub l1_cost_aware: bool,
     /// How many entries a process that starts reads into L1 before it is asked.
     pub warm_keys: usize,
     /// After how long a start counts as warm in any case.

@@ -10,7 +10,7 @@ use crate::clock::Clock;
 use crate::config::Policy;
 use crate::event::Tier;
 use crate::key::Key;
-use crate::memory::L1;
+use crate::memory::{L1, Weighers};
 use crate::order::{Belief, Fence, Fences, Orders};
 use crate::switches::Switches;
 use crate::tasks::Tasks;
@@ -34,9 +34,10 @@ impl Local {
         belief: Option<Belief>,
         tasks: &Arc<Tasks>,
         clock: &Arc<dyn Clock>,
+        weighers: Weighers,
     ) -> Arc<Self> {
         let orders = Orders::new(belief, clock.ticks());
-        let l1 = policy.l1_max_size.map(|size| L1::new(size, Arc::clone(&orders)));
+        let l1 = policy.l1_max_size.map(|size| L1::new(size, Arc::clone(&orders)).weighed_by(weighers));
         #[cfg(feature = "advisor")]
         let l1 = l1.map(|l1| l1.advised(policy.advisor));
         let l1 = l1.map(Arc::new);

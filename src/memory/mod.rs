@@ -21,6 +21,7 @@ use crate::order::{ForgottenBy, Moment, Orders};
 use self::node::{Dropped, Node, Now};
 use self::shard::Shard;
 
+mod cost;
 #[cfg(feature = "advisor")]
 mod curve;
 mod examine;
@@ -37,16 +38,19 @@ mod spread;
 mod store;
 mod trial;
 mod weigh;
+mod weighers;
 mod weights;
 
 #[cfg(test)]
 mod tests;
 
+pub(crate) use self::cost::Cost;
 #[cfg(feature = "advisor")]
 pub use self::curve::HitCurve;
 pub(crate) use self::lead::Lead;
 pub(crate) use self::share::Share;
 pub(crate) use self::weigh::{weigh, weigh_up_to};
+pub(crate) use self::weighers::Weighers;
 
 /// What L1 keeps for a key: a value, or a whole frame as [`Sealed`].
 ///
@@ -66,6 +70,8 @@ pub(crate) struct Entry {
     pub(crate) fresh_until: u64,
     /// How far ahead of that it is renewed.
     pub(crate) lead: Lead,
+    /// What it cost to compute; the least of all where that is not to count.
+    pub(crate) cost: Cost,
     /// From here on expired: a fallback only.
     pub(crate) expires: u64,
     /// From here on gone.
@@ -160,6 +166,7 @@ pub(crate) struct L1 {
     /// An entry over this is refused.
     max_entry: usize,
     orders: Arc<Orders>,
+    weighers: Weighers,
     #[cfg(feature = "advisor")]
     advisor: Option<curve::Advisor>,
 }
@@ -216,9 +223,20 @@ impl L1 {
             pool: AtomicUsize::new(max_bytes % fewest),
             max_entry: (max_bytes / 8).min(Node::MAX_WEIGHT),
             orders,
+            weighers: Weighers::default(),
             #[cfg(feature = "advisor")]
             advisor: None,
         }
+    }
+
+    /// The same, where users say how much values of some types take.
+    pub(crate) fn weighed_by(self, weighers: Weighers) -> Self {
+        Self { weighers, ..self }
+    }
+
+    /// What a user says that `value` takes; without that `estimated` bytes.
+    pub(crate) fn weight_of<T: 'static>(&self, value: &T, estimated: usize) -> usize {
+        self.weighers.weigh(value).unwrap_or(estimated)
     }
 
     /// The same, which samples reads if the policy says so.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use super::share::Charge;
 use super::span::Span;
-use super::{Absence, Age, AnyValue, Entry, Lead, Sight};
+use super::{Absence, Age, AnyValue, Cost, Entry, Lead, Sight};
 use crate::frame::Labels;
 use crate::key::Name;
 use crate::order::{AtomicMoment, Fate, Moment, Orders};
@@ -36,6 +36,7 @@ pub(super) struct Node {
     weight: u32,
     lead: Lead,
     reads: AtomicU8,
+    cost: Cost,
 }
 
 /// What only some entries have.
@@ -96,7 +97,7 @@ impl Node {
 
     /// `weight` is at most [`Node::MAX_WEIGHT`].
     pub(super) fn new(text: &Arc<str>, entry: Entry, weight: usize, now: u64) -> Self {
-        let Entry { held, fresh_until, lead, expires, gone, age, since, labels, share, .. } = entry;
+        let Entry { held, fresh_until, lead, cost, expires, gone, age, since, labels, share, .. } = entry;
         let marks = Marks { labels, charge: share.map(|share| Charge::new(share, weight)) };
         // With a sign: near its beginning a clock has shown fewer ticks than the window is long.
         let signed = |tick| i64::try_from(tick).unwrap_or(i64::MAX);
@@ -112,12 +113,13 @@ impl Node {
             weight: u32::try_from(weight).unwrap_or(u32::MAX),
             lead,
             reads: AtomicU8::new(0),
+            cost,
         }
     }
 
     /// This entry with its value in the place of what is sealed.
     pub(super) fn opened(&self, held: AnyValue, weight: usize) -> Self {
-        let &Self { calm_until, expires, life, grace, lead, .. } = self;
+        let &Self { calm_until, expires, life, grace, lead, cost, .. } = self;
         Self {
             text: self.text.clone(),
             held,
@@ -130,6 +132,7 @@ impl Node {
             weight: u32::try_from(weight).unwrap_or(u32::MAX),
             lead,
             reads: AtomicU8::new(self.reads.load(Ordering::Relaxed)),
+            cost,
         }
     }
 
@@ -152,6 +155,10 @@ impl Node {
 
     pub(super) fn weight(&self) -> usize {
         self.weight as usize
+    }
+
+    pub(super) fn cost(&self) -> Cost {
+        self.cost
     }
 
     pub(super) fn labels(&self) -> Option<Labels> {

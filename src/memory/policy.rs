@@ -2,13 +2,14 @@
 //!
 //! S3-FIFO on two ordered maps, with counts. Newcomers to a full shard live in `small`. What was read there, and what comes
 //! back after it left `small`, has a claim to a place in `main`: it takes that of the tail of `main`, if it was asked for
-//! more often ([`Frequency`](super::frequency::Frequency)), each measured by its weight, or if counts are not to be trusted
+//! more often ([`Frequency`](super::frequency::Frequency)), each measured by its weight and perhaps its cost, or if counts are not to be trusted
 //! ([`Trial`](super::trial::Trial)). While there is room `main` takes everything. A hit moves nothing, it counts; the tail of
 //! `main` is given another round for each read. Much of a loop over more keys than fit so stays, and one-time keys pass by.
 //!
 //! How large `small` is: it grows by what comes back soon after leaving it, because it would have been there still, and
 //! shrinks by what comes back soon after leaving `main`. It does not grow where nothing in it is read, as in a loop.
 
+use super::Cost;
 use super::node::{Dropped, Node, Now};
 use super::shard::Shard;
 use super::share::Charge;
@@ -30,6 +31,26 @@ const PART: u32 = 64;
 /// Where one in twenty is read, `small` grows by all that comes back soon; where fewer are, by less.
 const ENOUGH: u32 = ALL / 20;
 
+/// What speaks for an entry where two contend for a place.
+struct Claim {
+    hash: u64,
+    /// Those that are not counted yet.
+    reads: u8,
+    weight: usize,
+    cost: Cost,
+}
+
+impl Claim {
+    fn of(hash: u64, node: &Node) -> Self {
+        Self { hash, reads: node.reads(), weight: node.weight(), cost: node.cost() }
+    }
+
+    /// What so many reads save, for each byte: here times the weight of the other, which has its own for this.
+    fn worth(&self, counts: u64, other: usize) -> u128 {
+        u128::from(counts) * u128::from(self.cost.eighths()) * other as u128
+    }
+}
+
 impl<S: Store> Shard<S> {
     /// Adds an entry whose hash is absent.
     pub(super) fn insert(&mut self, hash: u64, node: Node, now: Now<'_>, dropped: &mut Dropped) {
@@ -42,7 +63,7 @@ impl<S: Store> Shard<S> {
         while !room(self) {
             self.evict(weight, now, dropped);
         }
-        let to_main = had_room || is_back && self.wins(hash, 0, weight, now);
+        let to_main = had_room || is_back && self.wins(&Claim::of(hash, &node), now);
         let queue = if to_main { &mut self.main } else { &mut self.small };
         queue.push(hash, node);
     }
@@ -93,13 +114,14 @@ impl<S: Store> Shard<S> {
     fn evict_from_small(&mut self, now: Now<'_>, dropped: &mut Dropped) {
         let mut patience = PATIENCE;
         while let Some((hash, node)) = self.small.tail() {
-            let (reads, weight, is_live) = (node.reads(), node.weight(), node.is_live(now));
+            let (reads, is_live) = (node.reads(), node.is_live(now));
+            let claim = Claim::of(hash, node);
             let seen = if reads > 0 { ALL } else { 0 };
             self.read_in_small = self.read_in_small - self.read_in_small / PART + seen / PART;
             if is_live && reads > 0 && patience > 0 {
                 patience -= 1;
-                let was_room = self.has_room_in_main(weight);
-                let wins = self.wins(hash, reads, weight, now);
+                let was_room = self.has_room_in_main(claim.weight);
+                let wins = self.wins(&claim, now);
                 self.frequency.note(hash, reads, self.main.map.len());
                 if wins {
                     self.spare(hash, true);
@@ -139,9 +161,9 @@ impl<S: Store> Shard<S> {
         self.main.weights.sum + weight + self.small_target() <= self.allowance
     }
 
-    /// Whether an entry gets a place in `main`, of which so many reads are not counted yet.
-    fn wins(&mut self, hash: u64, reads: u8, weight: usize, now: Now<'_>) -> bool {
-        if self.has_room_in_main(weight) {
+    /// Whether an entry gets a place in `main`.
+    fn wins(&mut self, claim: &Claim, now: Now<'_>) -> bool {
+        if self.has_room_in_main(claim.weight) {
             return true;
         }
         self.pass_read(now);
@@ -150,12 +172,13 @@ impl<S: Store> Shard<S> {
             return false;
         }
         // Its last request counts for nothing: that of the rival is still to come.
-        let counts = (self.frequency.of(hash) + u64::from(reads)).saturating_sub(1);
-        if !node.is_live(now) || counts * node.weight() as u64 > self.frequency.of(rival) * weight as u64 {
+        let counts = (self.frequency.of(claim.hash) + u64::from(claim.reads)).saturating_sub(1);
+        let its_own = claim.worth(counts, node.weight());
+        if !node.is_live(now) || its_own > Claim::of(rival, node).worth(self.frequency.of(rival), claim.weight) {
             return true;
         }
         let by_counts = self.trial.trusts_counts();
-        let (gone, stayed) = if by_counts { (hash, rival) } else { (rival, hash) };
+        let (gone, stayed) = if by_counts { (claim.hash, rival) } else { (rival, claim.hash) };
         if let Some(older) = self.trial.remember(Decision { gone, stayed, by_counts })
             && self.was_read(older)
         {

@@ -32,6 +32,7 @@ fn entry(n: u64, weight: usize) -> Entry {
         weight,
         fresh_until: FOREVER,
         lead: Lead::default(),
+        cost: Cost::default(),
         expires: FOREVER,
         gone: FOREVER,
         since: Moment::default(),

@@ -38,6 +38,11 @@ fn measure<T: Serialize>(value: &T, limit: usize) -> usize {
     inline.saturating_add(meter.heap).saturating_add(COUNTS + BLOCK)
 }
 
+/// The bytes that a `T` takes behind an `Arc` which owns so many on the heap.
+pub(super) fn around<T>(heap: usize) -> usize {
+    size_of::<T>().saturating_add(heap).saturating_add(COUNTS + BLOCK)
+}
+
 /// Bytes on the heap so far, and the fields in place of the value being walked.
 struct Meter {
     inline: Inline,

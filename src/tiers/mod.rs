@@ -17,7 +17,7 @@ use crate::frame::{Labels, Tags};
 use crate::guard::{Guard, check_size};
 use crate::invalidate::{Ledgers, Local, RetryQueue};
 use crate::key::{Key, Name};
-use crate::memory::{self, Absence, Age, AnyValue, Hit, L1, Lead, Sealed, Share, Times};
+use crate::memory::{self, Absence, Age, AnyValue, Cost, Hit, L1, Lead, Sealed, Share, Times};
 use crate::order::{ForgottenBy, Moment};
 use crate::seal::{Dates, Sealer, Value};
 
@@ -119,6 +119,7 @@ impl<T> Found<T> {
 pub(crate) struct Validity {
     pub(crate) dates: Dates,
     pub(crate) lead: Lead,
+    pub(crate) cost: Cost,
     /// The last order before its making began.
     pub(crate) since: Moment,
     pub(crate) labels: Labels,
@@ -324,15 +325,15 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
                 (Arc::new(Sealed(bytes)) as AnyValue, weight, SEALED_HANDLE)
             }
             _ if C::CONFIDENTIAL => return Ok(false),
-            _ => (Arc::clone(value) as AnyValue, weight, 0),
+            _ => (Arc::clone(value) as AnyValue, l1.weight_of(&**value, weight), 0),
         };
-        let Validity { dates, lead, since, labels } = validity;
+        let Validity { dates, lead, cost, since, labels } = validity;
         let handle = handle + labels.size();
         let size = check_size(weight, self.policy.max_value_size)
             .and_then(|()| check_fits(l1, key, weight.saturating_add(handle)));
         let weight = if size.is_ok() { weight.saturating_add(handle) } else { usize::MAX };
         let ticks = self.clock.ticks();
-        let entry = self.entry((held, weight), Validity { dates, lead, since, labels }, ticks);
+        let entry = self.entry((held, weight), Validity { dates, lead, cost, since, labels }, ticks);
         let held = l1.put(key, entry, ticks, admit);
         self.probe(key, &**value, weight);
         size.map(|()| held)
@@ -340,13 +341,14 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
 
     /// What L1 is to hold from the tick `now` on.
     fn entry(&self, (held, weight): (AnyValue, usize), validity: Validity, now: u64) -> memory::Entry {
-        let Validity { dates, lead, since, labels } = validity;
+        let Validity { dates, lead, cost, since, labels } = validity;
         let (wall, last) = (self.clock.wall(), self.last_in_l1(now));
         memory::Entry {
             held,
             weight,
             fresh_until: dates.end(dates.fresh_for, wall, now),
             lead,
+            cost,
             expires: dates.end(dates.ttl, wall, now).min(last),
             gone: dates.end(dates.kept(), wall, now).min(last.saturating_add(dates.grace)),
             age: wall.saturating_sub(dates.created),

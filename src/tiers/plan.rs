@@ -10,7 +10,7 @@ use crate::clock::millis;
 use crate::codec::Codec;
 use crate::config::LONGEST;
 use crate::error::{Error, ErrorKind};
-use crate::memory::Lead;
+use crate::memory::{Cost, Lead};
 use crate::negative;
 use crate::seal::{Dates, Value};
 
@@ -49,6 +49,12 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
     /// How far ahead of its end an entry is renewed whose computation took `cost`.
     pub(crate) fn lead(&self, cost: Duration) -> Lead {
         Lead::new(cost, self.policy.xfetch_beta)
+    }
+
+    /// What L1 takes into account of what an entry `cost` to compute. What a backend has is read again, which costs as much
+    /// for each.
+    pub(crate) fn cost(&self, cost: Duration) -> Cost {
+        if self.policy.l1_cost_aware && self.l2.guard.is_none() { Cost::of(cost) } else { Cost::default() }
     }
 
     /// The tick from which L1 does not answer any more with what it takes in at the tick `now`.

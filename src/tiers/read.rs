@@ -15,7 +15,7 @@ use crate::guard::Guard;
 use crate::invalidate::{Boxed, Verdict};
 use crate::key::Key;
 use crate::ledger::Stamp;
-use crate::memory::{Age, Lead, Times};
+use crate::memory::{Age, Cost, Lead, Times};
 use crate::order::Fence;
 use crate::seal::{Dates, EntryHead, Value};
 
@@ -181,7 +181,8 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
         // One that is a little ahead would live longer in L1 by as much.
         if dates.created <= now && !options.skip_l1_write {
             // What does not fit into L1 is read again.
-            let validity = Validity { dates, lead, since: fence.since(), labels: labels.clone() };
+            let validity =
+                Validity { dates, lead, cost: Cost::default(), since: fence.since(), labels: labels.clone() };
             let _ = self.keep(key, &value, weight, Some(bytes), validity, admit);
         }
         let made = (self.clock.ticks() as i64).saturating_sub_unsigned(now.saturating_sub(dates.created));

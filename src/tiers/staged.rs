@@ -17,7 +17,7 @@ use crate::frame;
 use crate::guard::Guard;
 use crate::invalidate::Verdict;
 use crate::key::{Key, Name};
-use crate::memory::{self, AnyValue, L1, Sealed};
+use crate::memory::{self, AnyValue, Cost, L1, Sealed};
 use crate::order::Fence;
 use crate::seal::{EntryHead, Value};
 
@@ -61,7 +61,7 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
         if dates.created <= wall && !self.local.keeps_nothing() {
             let (lead, labels) = (self.lead(head.cost()), head.labels().clone());
             let weight = bytes.len().saturating_add(SEALED_HANDLE).saturating_add(labels.size());
-            let validity = Validity { dates, lead, since: fence.since(), labels };
+            let validity = Validity { dates, lead, cost: Cost::default(), since: fence.since(), labels };
             let now = self.clock.ticks();
             let entry = self.entry((Arc::new(Sealed(bytes)), weight), validity, now);
             l1.put_first(key, entry, now, || fence.is_current());
@@ -101,6 +101,7 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
     fn replace_sealed<T: Value>(&self, name: Name<'_>, held: &AnyValue, head: &EntryHead, value: &Arc<T>) {
         let Some(l1) = &self.local.l1 else { return };
         let weight = if let Bulk::Small(weight) = Bulk::of(&**value) { weight } else { memory::weigh(&**value) };
+        let weight = l1.weight_of(&**value, weight);
         let weight = weight.saturating_add(head.labels().size());
         l1.unseal(name, held, Arc::clone(value) as AnyValue, weight, self.clock.ticks());
     }

@@ -11,6 +11,7 @@ use crate::codec::{Checked, Postcard};
 use crate::config::Settings;
 use crate::invalidate::{Pending, Target, Work};
 use crate::ledger::Change;
+use crate::memory::Weighers;
 use crate::seal::Marks;
 use crate::testing::ManualClock;
 
@@ -47,7 +48,7 @@ impl Setup {
         let policy = Arc::new(policy);
         let tiers = Tiers {
             sealer: Arc::new(Sealer::new(Checked::default(), &policy)),
-            local: Local::new(&policy, None, &Arc::default(), &clock),
+            local: Local::new(&policy, None, &Arc::default(), &clock, Weighers::default()),
             policy: Arc::clone(&policy),
             share: None,
             domain: Tags::default(),
@@ -174,6 +175,7 @@ fn oversized_value_fails_in_l1_and_a_shut_l1_keeps_nothing() {
         let validity = Validity {
             dates,
             lead: Lead::default(),
+            cost: Cost::default(),
             since: setup.tiers.local.orders.latest(),
             labels: Labels::default(),
         };

@@ -128,6 +128,12 @@ async fn ttl_above_the_backend_limit_is_an_error_at_build_or_call() {
     assert!(text.contains("2592000 s"), "{text}");
     let grace = CacheBuilder::new().intent(Intent::Production).backend(short()).ttl(month).build();
     assert!(harness::support::message(grace).contains("stale_if_error"), "ttl and grace together count");
+    let years = CacheBuilder::new().intent(Intent::Production).ttl(month * 70);
+    let text = harness::support::message(years.build());
+    assert!(text.contains("L1 keeps entries for at most 315360000 s") && text.contains("stale_if_error"), "{text}");
+    let years = CacheBuilder::new().intent(Intent::Production).ttl(month * 70).stale_if_error(month).build().unwrap();
+    years.set("key", 1u32).await.unwrap();
+    assert_eq!(years.get::<u32>("key").await.unwrap(), Some(1));
     let clock = ManualClock::new();
     let cache = CacheBuilder::new().intent(Intent::Minimal).backend(short()).clock(Arc::new(clock)).build().unwrap();
     cache.entry("key").ttl(month).set(1u32).await.unwrap();
