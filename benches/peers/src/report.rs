@@ -44,6 +44,8 @@ pub(crate) struct Report {
 pub(crate) struct Case {
     pub(crate) name: String,
     pub(crate) rows: Vec<Row>,
+    /// Who failed, and how.
+    pub(crate) failed: Vec<String>,
 }
 
 /// The figures of a candidate, by round and metric.
@@ -101,6 +103,9 @@ impl Report {
              rounds lie more than 30 % apart; `spread` is that of the first figure.",
             self.metrics[0].name
         );
+        for failure in self.cases.iter().flat_map(|case| &case.failed) {
+            let _ = writeln!(text, "\nFailed: {failure}");
+        }
         for remark in &self.remarks {
             let _ = writeln!(text, "\n{remark}");
         }
@@ -155,7 +160,7 @@ mod tests {
     fn ratios_are_of_the_same_round_and_to_the_best_reference() {
         let row = |name, speed: f64| Row { name, rounds: [1.0, 0.1, 1.0].map(|noise| vec![speed * noise]).into() };
         let rows = vec![row("raw slow", 10.0), row("raw fast", 20.0), row("other", 30.0)];
-        let case = Case { name: String::from("case"), rows };
+        let case = Case { name: String::from("case"), rows, failed: Vec::new() };
         let mut report = Report {
             suite: "suite",
             about: "",

@@ -21,22 +21,33 @@ impl<'a> Candidate<'a> {
 }
 
 /// Gives every candidate as many turns as there are rounds; each round begins with another one. A round before them
-/// warms up and does not count, unless there is only one.
+/// warms up and does not count, unless there is only one. One that fails has no further turn and no figures.
 pub(crate) fn interleave(case: &str, rounds: usize, mut all: Vec<Candidate<'_>>) -> Result<Case, Failure> {
     eprintln!("  {case}");
     let mut rows: Vec<Row> = all.iter().map(|one| Row { name: one.name, rounds: Vec::new() }).collect();
+    let mut failed: Vec<Option<String>> = vec![None; all.len()];
     let warm_up = usize::from(rounds > 1);
     for round in 0..rounds + warm_up {
         for turn in 0..all.len() {
             let index = (round + turn) % all.len();
-            let one = &mut all[index];
-            let figures = (one.turn)().map_err(|failure| format!("{case}, {}: {failure}", one.name))?;
-            if round >= warm_up {
-                rows[index].rounds.push(figures);
+            if failed[index].is_some() {
+                continue;
+            }
+            match (all[index].turn)() {
+                Ok(figures) if round >= warm_up => rows[index].rounds.push(figures),
+                Ok(_) => {}
+                Err(failure) => {
+                    failed[index] = Some(format!("{case}, {}: {failure}", all[index].name));
+                    rows[index].rounds.clear();
+                }
             }
         }
     }
-    Ok(Case { name: case.to_owned(), rows })
+    let failed: Vec<String> = failed.into_iter().flatten().collect();
+    if failed.len() == rows.len() {
+        return Err(failed.join("; ").into());
+    }
+    Ok(Case { name: case.to_owned(), rows, failed })
 }
 
 #[cfg(test)]
@@ -55,5 +66,19 @@ mod tests {
         let case = interleave("case", 2, vec![candidate("a"), candidate("b")]).unwrap();
         assert_eq!(*order.borrow(), "abbaab");
         assert_eq!(case.rows[0].rounds, [[4.0], [5.0]]);
+    }
+
+    #[test]
+    fn one_that_fails_is_told_and_the_others_go_on() {
+        let mut turns = 0;
+        let failing = Candidate::new("a", || {
+            turns += 1;
+            if turns == 2 { Err("too much".into()) } else { Ok(vec![1.0]) }
+        });
+        let case = interleave("case", 3, vec![failing, Candidate::sure("b", || vec![2.0])]).unwrap();
+        assert_eq!((turns, case.rows[0].rounds.len(), case.rows[1].rounds.len()), (2, 0, 3));
+        assert_eq!(case.failed, ["case, a: too much"]);
+        let all = vec![Candidate::new("a", || Err("nothing".into()))];
+        assert!(interleave("case", 1, all).is_err());
     }
 }

@@ -103,6 +103,11 @@ pub(crate) fn runtime() -> Result<Runtime, Failure> {
     Ok(Builder::new_current_thread().enable_all().build()?)
 }
 
+/// A runtime with a thread of its own, for what caches do beside their calls: one whose bus is not heard believes nothing.
+pub(crate) fn runtime_beside() -> Result<Runtime, Failure> {
+    Ok(Builder::new_multi_thread().worker_threads(1).enable_all().build()?)
+}
+
 /// Makes calls for so long, on so many threads. Nanoseconds for each call of one thread: of the processor's time and of
 /// the clock's.
 pub(crate) fn drive(threads: usize, time: Duration, call: impl Fn(usize) + Sync) -> Vec<f64> {

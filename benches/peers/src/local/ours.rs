@@ -20,7 +20,8 @@ pub(crate) type Production = Cache<NoBackend, Checked<Postcard>>;
 pub(crate) type Minimal = Cache<NoBackend, Postcard>;
 pub(crate) type OverMemory = Cache<Memory, Checked<Postcard>>;
 
-fn builder(bytes: usize) -> CacheBuilder<NoBackend, Postcard, Intent::Production> {
+/// L1 alone, with a budget of so many bytes, or of a mebibyte.
+pub(crate) fn builder(bytes: usize) -> CacheBuilder<NoBackend, Postcard, Intent::Production> {
     let megabytes = bytes.max(MIB) as f64 / MIB as f64;
     CacheBuilder::new().namespace("peers").ttl(TTL).l1_max_size_mb(megabytes)
 }

@@ -7,13 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cachekit::{Backend, Cache, Codec, IntoKey};
+use tokio::runtime::Runtime;
 
 use crate::Failure;
 use crate::arguments::Arguments;
 use crate::load::{Order, User, texts};
 use crate::local::lru::Sharded;
 use crate::local::ours::{self, absent, now};
-use crate::local::{Key, Payload, Store, drive, foyer, runtime};
+use crate::local::{Key, Payload, Store, drive, foyer, runtime_beside};
 use crate::report::{Case, Report, less};
 use crate::rounds::{Candidate, interleave};
 
@@ -29,7 +30,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Report, Failure> {
     let names = texts(many);
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let (hot, zipf) = (Order::hot(), Order::zipf(many, 0.99));
-    let mut cases = Vec::new();
+    let (mut cases, runtime) = (Vec::new(), runtime_beside()?);
     for threads in [1, 2] {
         let load = |what: &str, order| Load {
             name: format!("{what}, {threads} thread{}", if threads == 1 { "" } else { "s" }),
@@ -37,6 +38,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Report, Failure> {
             time: arguments.turn(TURN),
             rounds: arguments.rounds,
             order,
+            runtime: &runtime,
         };
         cases.push(load("one hot key, &str of 24 B to u64", &hot).measure::<_, u64>(&names[..1])?);
         cases.push(load("one hot key, u64 to u64", &hot).measure::<u64, u64>(&[0])?);
@@ -120,6 +122,7 @@ struct Load<'a> {
     time: Duration,
     rounds: usize,
     order: &'a Order,
+    runtime: &'a Runtime,
 }
 
 impl Load<'_> {
@@ -143,7 +146,7 @@ impl Load<'_> {
         keys: &'a [K],
         cache: Cache<impl Backend, impl Codec>,
     ) -> Result<Candidate<'a>, Failure> {
-        runtime()?.block_on(async {
+        self.runtime.block_on(async {
             for (id, key) in (0..).zip(keys) {
                 V::put(&cache, *key, id).await?;
             }

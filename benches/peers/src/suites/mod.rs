@@ -45,6 +45,7 @@ const SUITES: &[Suite] = &[
     usual("hit", "hits in L1, by one thread and by two", hit::run),
     usual("mixed", "reads and writes in L1", mixed::run),
     usual("hit-ratio", "which entries a full cache keeps, beside the optimum", hit_ratio::run),
+    usual("costs", "what a full cache saves where values differ in cost", hit_ratio::costs::run),
     usual("memory", "bytes for each entry, and what a budget takes", memory::run),
     usual("redis", "reads, writes, invalidations over Redis, beside raw clients", redis::run),
     usual("memcached", "reads and writes over memcached, beside the bare client", memcached::run),

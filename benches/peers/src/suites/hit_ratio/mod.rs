@@ -9,6 +9,7 @@ use self::loads::{Load, Sizes};
 use self::policies::Room;
 
 mod belady;
+pub(super) mod costs;
 mod loads;
 mod policies;
 mod traces;
@@ -71,8 +72,10 @@ fn mean(cases: &[Case]) -> Case {
     let most = cases.iter().map(|case| case.rows.len()).max().unwrap_or(0);
     let whole: Vec<&Case> = cases.iter().filter(|case| case.rows.len() == most).collect();
     let rows = (0..most).map(|index| {
-        let sum: f64 = whole.iter().map(|case| case.rows[index].median(0)).sum();
-        Row { name: whole[0].rows[index].name, rounds: vec![vec![sum / whole.len() as f64]] }
+        let metrics = whole[0].rows[index].rounds[0].len();
+        let sum = |metric| whole.iter().map(|case| case.rows[index].median(metric)).sum::<f64>();
+        let means = (0..metrics).map(|metric| sum(metric) / whole.len() as f64).collect();
+        Row { name: whole[0].rows[index].name, rounds: vec![means] }
     });
-    Case { name: format!("mean of {} cases", whole.len()), rows: rows.collect() }
+    Case { name: format!("mean of {} cases", whole.len()), rows: rows.collect(), failed: Vec::new() }
 }

@@ -10,7 +10,7 @@ use crate::local::lru::Sharded;
 use crate::local::{Store, foyer, ours, runtime};
 
 /// Keys of ours have as many digits each, so that they weigh the same.
-const FIRST: u64 = 10_000_000;
+pub(super) const FIRST: u64 = 10_000_000;
 const MIB: usize = 1 << 20;
 
 /// What a cache may hold.
