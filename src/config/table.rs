@@ -91,10 +91,10 @@ macro_rules! each_setting {
             /// backend keeps entries for their whole TTL. Where a bus tells of changes, `max_staleness` does that without
             /// reading anew what nothing has changed.
             setter l1_ttl: Duration = lasting() -> Option<Duration>, cachekit_l1_ttl by parse::seconds("60");
-            /// Whether L1, when it has to let entries go, prefers to keep what took long to compute: an entry counts for as
-            /// often as it was asked for, times what its computation took, for each of its bytes. It hits less often and saves
-            /// more time where costs differ much and have nothing to do with how often an entry is asked for. A value that was
-            /// `set` has no cost. Without effect over a backend, from which all is read again at the same cost. Default false.
+            /// Whether L1, when it has to let entries go, prefers to keep what took long to compute. Each doubling of the
+            /// time counts for it once more, beside how often it was asked for and how many bytes it takes: frequency comes
+            /// first, and a cost of milliseconds and one of seconds differ by a factor of two. A value that was `set` has no
+            /// cost. Without effect over a backend, from which all is read again at the same cost. Default false.
             setter l1_cost_aware: bool = or(false) -> bool;
             /// How many entries a process that starts reads into L1 before it is asked: those that processes of this cache
             /// have read lately, 0..=100,000. Default 0: there is no warm start.

@@ -2,23 +2,39 @@
 
 use std::time::Duration;
 
-/// How long a computation took, in one byte: eight steps to each doubling of its microseconds, up to an hour.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+/// How long a computation took: how often a microsecond doubles until it is as long.
+///
+/// In doublings, because costs differ by factors of thousands: in proportion to time, what was dear and is asked for no more
+/// would keep others out for as many requests. It speaks for an entry once, until that is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Cost(u8);
 
-const STEPS: u32 = 3;
+/// The bit that says that it has spoken.
+const SPENT: u8 = 1 << 7;
 
 impl Cost {
     pub(crate) fn of(time: Duration) -> Self {
-        let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX).max(1);
-        let octave = micros.ilog2();
-        let step = (u128::from(micros) << STEPS >> octave) as u64 & 7;
-        Self(u8::try_from(u64::from(octave << STEPS) | step).unwrap_or(u8::MAX))
+        let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        Self(micros.max(1).ilog2() as u8)
     }
 
-    /// In eighths of a microsecond, to an eighth of it.
-    pub(super) fn eighths(self) -> u64 {
-        u64::from(8 | self.0 & 7) << (self.0 >> STEPS)
+    /// By how much a request counts for it.
+    pub(super) fn factor(self) -> u64 {
+        1 + u64::from(self.whole().0)
+    }
+
+    /// The same, which has spoken for its entry.
+    pub(super) fn spent(self) -> Self {
+        Self(self.0 | SPENT)
+    }
+
+    pub(super) fn is_spent(self) -> bool {
+        self.0 & SPENT != 0
+    }
+
+    /// The same, which may speak again.
+    pub(super) fn whole(self) -> Self {
+        Self(self.0 & !SPENT)
     }
 }
 
@@ -27,13 +43,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_byte_holds_up_to_an_hour_to_an_eighth() {
-        for micros in [1, 2, 3, 7, 8, 9, 100, 1_000, 1_234_567, 3_600_000_000] {
-            let kept = Cost::of(Duration::from_micros(micros)).eighths();
-            assert!(kept <= 8 * micros && 9 * kept >= 64 * micros, "{micros} is kept as {kept} eighths");
-        }
-        assert!(Cost::of(Duration::MAX) > Cost::of(Duration::from_secs(3_600)));
-        assert_eq!(Cost::of(Duration::ZERO), Cost::default());
-        assert_eq!(Cost::default().eighths(), 8);
+    fn a_thousand_times_the_cost_counts_for_ten_more() {
+        let factor = |micros| Cost::of(Duration::from_micros(micros)).factor();
+        assert_eq!([0, 1, 2, 1_024, 1 << 20, u64::MAX].map(factor), [1, 1, 2, 11, 21, 64]);
+        assert_eq!((Cost::of(Duration::MAX).factor(), Cost::default().factor()), (64, 1));
+        let spent = Cost::of(Duration::MAX).spent();
+        assert!(spent.is_spent() && !spent.whole().is_spent() && spent.factor() == 64);
     }
 }

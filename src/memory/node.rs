@@ -303,8 +303,14 @@ impl Node {
         self.reads() > 0
     }
 
+    /// What it cost has spoken for it.
+    pub(super) fn spend_cost(&mut self) {
+        self.cost = self.cost.spent();
+    }
+
     /// Takes one read off the counter.
     pub(super) fn cool(&mut self) {
+        self.cost = self.cost.whole();
         let reads = self.reads.get_mut();
         *reads = reads.saturating_sub(1);
     }

@@ -44,11 +44,6 @@ impl Claim {
     fn of(hash: u64, node: &Node) -> Self {
         Self { hash, reads: node.reads(), weight: node.weight(), cost: node.cost() }
     }
-
-    /// What so many reads save, for each byte: here times the weight of the other, which has its own for this.
-    fn worth(&self, counts: u64, other: usize) -> u128 {
-        u128::from(counts) * u128::from(self.cost.eighths()) * other as u128
-    }
 }
 
 impl<S: Store> Shard<S> {
@@ -173,9 +168,15 @@ impl<S: Store> Shard<S> {
         }
         // Its last request counts for nothing: that of the rival is still to come.
         let counts = (self.frequency.of(claim.hash) + u64::from(claim.reads)).saturating_sub(1);
-        let its_own = claim.worth(counts, node.weight());
-        if !node.is_live(now) || its_own > Claim::of(rival, node).worth(self.frequency.of(rival), claim.weight) {
+        // For each byte: each times the weight of the other.
+        let (asked, kept) = (counts * node.weight() as u64, self.frequency.of(rival) * claim.weight as u64);
+        let is_asked_more = asked > kept;
+        let dearer = || asked.saturating_mul(claim.cost.factor()) > kept.saturating_mul(node.cost().factor());
+        if !node.is_live(now) || if node.cost().is_spent() { is_asked_more } else { dearer() } {
             return true;
+        }
+        if is_asked_more && let Some(node) = self.main.map.peek_mut(rival) {
+            node.spend_cost();
         }
         let by_counts = self.trial.trusts_counts();
         let (gone, stayed) = if by_counts { (claim.hash, rival) } else { (rival, claim.hash) };

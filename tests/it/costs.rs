@@ -59,3 +59,29 @@ async fn over_a_backend_it_makes_no_difference() {
     }
     assert_eq!(all[0], all[1]);
 }
+
+#[tokio::test]
+async fn what_was_costly_and_is_not_asked_for_any_more_makes_room() {
+    let clock = ManualClock::new();
+    let cache = builder(&clock, true).build().unwrap();
+    let ask = async |key: String, cost: Duration| {
+        let clock = clock.clone();
+        let compute = move || async move {
+            clock.advance(cost);
+            Ok::<_, Broken>(vec![0u8; 2_000])
+        };
+        cache.get_or_compute(key, compute).await.unwrap();
+    };
+    for turn in 0..40_000 {
+        ask(format!("costly-{}", turn % 300), COSTS[0]).await;
+    }
+    for turn in 0..90_000 {
+        ask(format!("cheap-{}", turn % 300), MILLI).await;
+    }
+    let before = cache.stats();
+    for turn in 0..10_000 {
+        ask(format!("cheap-{}", turn % 300), MILLI).await;
+    }
+    let hits = (cache.stats() - before).l1_hits;
+    assert!(hits > 9_500, "{hits} of 10,000");
+}

@@ -105,6 +105,9 @@ async fn value_that_is_too_large_by_its_weigher_is_told_as_such() {
     let error = cache.set("key", 1u64).await.unwrap_err();
     assert_eq!(error.kind(), cachekit::ErrorKind::TooLarge);
     assert!(error.to_string().contains("l1_max_size_mb"), "{error}");
+    let most = CacheBuilder::new().weigher(|_: &u64| usize::MAX).build().unwrap();
+    assert_eq!(most.set("key", 1u64).await.unwrap_err().kind(), cachekit::ErrorKind::TooLarge);
+    assert_eq!((most.l1_len(), most.l1_bytes()), (0, 0));
     cache.set("other", 1u32).await.unwrap();
     assert_eq!(cache.get::<u32>("other").await.unwrap(), Some(1));
 }
