@@ -212,7 +212,7 @@ impl<B: Backend, C: Codec, P: Preset> CacheBuilder<B, C, P> {
     /// Without one, L1 estimates by what serde shows of a value. That is too little for what serde does not see, such as a
     /// field with `#[serde(skip)]` or capacity beyond the length, and off for many small boxes.
     ///
-    /// It has no effect where L1 keeps ciphertext ([`Intent::Secure`](crate::intent::Secure)), nor on `max_value_size`.
+    /// It has no effect where L1 keeps ciphertext (`Intent::Secure`), nor on `max_value_size`.
     ///
     /// # Cost
     /// Each value that enters L1 is weighed once more, on the thread that puts it there and under no lock. Of a weigher that
