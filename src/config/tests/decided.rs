@@ -337,12 +337,18 @@ fn tests_from_outside(folder: &Path, text: &mut String) {
 #[test]
 fn each_setting_is_set_by_a_test_from_outside() {
     let mut tests = String::new();
-    tests_from_outside(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests"), &mut tests);
+    // Not the simulator and the soak, which set much and look at none of it alone.
+    for directory in ["it", "live"] {
+        tests_from_outside(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(directory), &mut tests);
+    }
     // This version does not act on it.
     let settings = Settings::RULES.iter().map(|(name, _)| *name);
     for name in settings {
         let ways = [format!(".{name}("), format!("settings.{name}"), format!("{name}: Some(")];
-        assert!(ways.iter().any(|way| tests.contains(way)), "nothing in tests/ sees what `{name}` does");
+        assert!(
+            ways.iter().any(|way| tests.contains(way)),
+            "nothing in tests/it and tests/live sees what `{name}` does"
+        );
     }
 }
 
