@@ -212,7 +212,8 @@ impl<B: Backend, C: Codec, P: Preset> CacheBuilder<B, C, P> {
     /// Without one, L1 estimates by what serde shows of a value. That is too little for what serde does not see, such as a
     /// field with `#[serde(skip)]` or capacity beyond the length, and off for many small boxes.
     ///
-    /// It has no effect where L1 keeps ciphertext (`Intent::Secure`), nor on `max_value_size`.
+    /// What it says counts in L1 alone, and a value that so weighs more than `max_value_size` is not kept there. It has no
+    /// effect where L1 keeps ciphertext (`Intent::Secure`).
     ///
     /// # Cost
     /// Each value that enters L1 is weighed once more, on the thread that puts it there and under no lock. Of a weigher that

@@ -327,13 +327,12 @@ impl<B: Backend, C: Codec> Tiers<B, C> {
             _ if C::CONFIDENTIAL => return Ok(false),
             _ => (Arc::clone(value) as AnyValue, l1.weight_of(&**value, weight), 0),
         };
-        let Validity { dates, lead, cost, since, labels } = validity;
-        let handle = handle + labels.size();
+        let handle = handle + validity.labels.size();
         let size = check_size(weight, self.policy.max_value_size)
             .and_then(|()| check_fits(l1, key, weight.saturating_add(handle)));
         let weight = if size.is_ok() { weight.saturating_add(handle) } else { usize::MAX };
         let ticks = self.clock.ticks();
-        let entry = self.entry((held, weight), Validity { dates, lead, cost, since, labels }, ticks);
+        let entry = self.entry((held, weight), validity, ticks);
         let held = l1.put(key, entry, ticks, admit);
         self.probe(key, &**value, weight);
         size.map(|()| held)
