@@ -48,6 +48,13 @@ pub(crate) struct Case {
     pub(crate) failed: Vec<String>,
 }
 
+impl Case {
+    /// One in which all brought figures.
+    pub(crate) fn new(name: impl Into<String>, rows: Vec<Row>) -> Self {
+        Self { name: name.into(), rows, failed: Vec::new() }
+    }
+}
+
 /// The figures of a candidate, by round and metric.
 pub(crate) struct Row {
     pub(crate) name: &'static str,
@@ -160,7 +167,7 @@ mod tests {
     fn ratios_are_of_the_same_round_and_to_the_best_reference() {
         let row = |name, speed: f64| Row { name, rounds: [1.0, 0.1, 1.0].map(|noise| vec![speed * noise]).into() };
         let rows = vec![row("raw slow", 10.0), row("raw fast", 20.0), row("other", 30.0)];
-        let case = Case { name: String::from("case"), rows, failed: Vec::new() };
+        let case = Case::new("case", rows);
         let mut report = Report {
             suite: "suite",
             about: "",

@@ -30,7 +30,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Report, Failure> {
         about: ABOUT,
         metrics: vec![less("seconds"), less("crates")],
         references: vec!["core"],
-        cases: vec![Case { name: String::from("features"), rows, failed: Vec::new() }],
+        cases: vec![Case::new("features", rows)],
         remarks: Vec::new(),
     })
 }

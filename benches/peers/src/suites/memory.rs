@@ -34,14 +34,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<Report, Failure> {
         for (shape, ..) in SHAPES {
             let rows = PEERS.iter().map(|name| Ok(Row { name, rounds: vec![ask(&["entries", shape, name], *count)?] }));
             let name = format!("{shape}, {count} entries");
-            cases.push(Case { name, rows: rows.collect::<Result<_, Failure>>()?, failed: Vec::new() });
+            cases.push(Case::new(name, rows.collect::<Result<_, Failure>>()?));
         }
     }
     for value in VALUES {
         let [filled, churned] = ask(&["budget", value, "-"], 16)?[..] else { return Err("two figures".into()) };
         let rounds = vec![vec![f64::NAN, f64::NAN, filled, churned]];
         let rows = vec![Row { name: "cachekit Minimal", rounds }];
-        cases.push(Case { name: format!("{value}, 16 MiB of budget"), rows, failed: Vec::new() });
+        cases.push(Case::new(format!("{value}, 16 MiB of budget"), rows));
     }
     Ok(Report {
         suite: "memory",

@@ -7,9 +7,8 @@ use std::time::Duration;
 
 use cachekit::testing::ManualClock;
 
-use super::loads::{self, Load, Sizes};
+use super::loads::{Load, Sizes};
 use super::policies::{FIRST, Room};
-use super::traces;
 use crate::Failure;
 use crate::arguments::Arguments;
 use crate::local::lru::Sharded;
@@ -17,19 +16,13 @@ use crate::local::{Store, foyer, ours, runtime};
 use crate::report::{Case, Report, more};
 use crate::rounds::{Candidate, interleave};
 
-const ABOUT: &str = "What a hundredth of the time is that all requests would take without a cache, and how many of them a cache \
-    saves. A value takes between a millisecond and a second to compute: which, its key says by a hash, so costs have nothing \
+const ABOUT: &str = "How many hundredths a cache saves of the time that all requests would take without it. A value takes between a millisecond and a second to compute: which, its key says by a hash, so costs have nothing \
     to do with how often a key is asked for. Ours is a whole cache with L1 alone and a clock that computations move.";
 /// No entry expires.
 const TTL: Duration = Duration::from_secs(1_000 * 24 * 3_600);
 
 pub(in crate::suites) fn run(arguments: &Arguments) -> Result<Report, Failure> {
-    let mut loads = loads::synthetic(arguments.quick);
-    let mut remarks = Vec::new();
-    match &arguments.traces {
-        Some(directory) => loads.extend(traces::read(directory)?),
-        None => remarks.push(String::from("Synthetic loads alone: `--traces DIR` names a directory of traces.")),
-    }
+    let (loads, remarks) = super::all_loads(arguments)?;
     let mut cases = Vec::new();
     for load in loads.iter().filter(|load| matches!(load.sizes, Sizes::Equal(None))) {
         for part in [100, 10] {

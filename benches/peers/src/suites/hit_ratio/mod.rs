@@ -22,12 +22,7 @@ const ABOUT: &str = "Requests in a hundred that find their value, of a cache tha
     differences below half a point say nothing.";
 
 pub(super) fn run(arguments: &Arguments) -> Result<Report, Failure> {
-    let mut loads = loads::synthetic(arguments.quick);
-    let mut remarks = Vec::new();
-    match &arguments.traces {
-        Some(directory) => loads.extend(traces::read(directory)?),
-        None => remarks.push(String::from("Synthetic loads alone: `--traces DIR` names a directory of traces.")),
-    }
+    let (loads, remarks) = all_loads(arguments)?;
     let mut cases = Vec::new();
     for load in &loads {
         let mut rooms = rooms(load)?;
@@ -39,6 +34,17 @@ pub(super) fn run(arguments: &Arguments) -> Result<Report, Failure> {
     cases.insert(0, mean(&cases));
     let references = vec!["optimum", "quick_cache", "moka"];
     Ok(Report { suite: "hit-ratio", about: ABOUT, metrics: vec![more("hit ratio %")], references, cases, remarks })
+}
+
+/// Synthetic loads, and the traces of a directory if one is named; without one, a remark says so.
+fn all_loads(arguments: &Arguments) -> Result<(Vec<Load>, Vec<String>), Failure> {
+    let mut loads = loads::synthetic(arguments.quick);
+    let mut remarks = Vec::new();
+    match &arguments.traces {
+        Some(directory) => loads.extend(traces::read(directory)?),
+        None => remarks.push(String::from("Synthetic loads alone: `--traces DIR` names a directory of traces.")),
+    }
+    Ok((loads, remarks))
 }
 
 /// The capacities that a load is measured with.
@@ -77,5 +83,5 @@ fn mean(cases: &[Case]) -> Case {
         let means = (0..metrics).map(|metric| sum(metric) / whole.len() as f64).collect();
         Row { name: whole[0].rows[index].name, rounds: vec![means] }
     });
-    Case { name: format!("mean of {} cases", whole.len()), rows: rows.collect(), failed: Vec::new() }
+    Case::new(format!("mean of {} cases", whole.len()), rows.collect())
 }
